@@ -1,0 +1,9 @@
+"""Item-level heterogeneous treatment effects: prepare, compress, fit, standardise, test, draw."""
+
+from __future__ import annotations
+
+from .errors import EngineError, IlhteError, InputError
+from .mixed_model import MODELS, Fit, ModelSpec
+
+__version__ = "0.1.0"
+__all__ = ["MODELS", "EngineError", "Fit", "IlhteError", "InputError", "ModelSpec", "__version__"]

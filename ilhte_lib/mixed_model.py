@@ -1,0 +1,145 @@
+"""The four models and the frozen result of fitting one, whichever engine fitted it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the family ``logit P(resp=1) = x_p' beta + theta_p + b_i + zeta_i treat_p``.
+
+    Attributes
+    ----------
+    name : "M_0", "M_A", "M_B" or "M_C".
+    covariate : whether the fixed part holds ``cov`` and ``treat:cov``.
+    item_effects : whether items have their own treatment effect zeta_i (q = 2) or easiness alone (q = 1).
+    formula : the same model in lme4's notation.
+    """
+
+    name: str
+    covariate: bool
+    item_effects: bool
+    formula: str
+
+    @property
+    def q(self) -> int:
+        """Random effects per item: 1 (easiness) or 2 (easiness and treatment effect)."""
+        return 2 if self.item_effects else 1
+
+    @property
+    def beta_names(self) -> tuple[str, ...]:
+        """Names of the fixed effects, in the order of ``Fit.beta``."""
+        return ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+
+    @property
+    def psi_names(self) -> tuple[str, ...]:
+        """Names of all free parameters, in the order of ``Fit.vcov``: beta, sigma_theta, then L's lower triangle."""
+        factor = ("l11", "l21", "l22") if self.item_effects else ("l11",)
+        return (*self.beta_names, "sigma_theta", *factor)
+
+
+MODELS: dict[str, ModelSpec] = {
+    "M_0": ModelSpec("M_0", False, False, "resp ~ treat + (1|id) + (1|item)"),
+    "M_A": ModelSpec("M_A", False, True, "resp ~ treat + (1|id) + (treat|item)"),
+    "M_B": ModelSpec("M_B", True, False, "resp ~ treat * cov + (1|id) + (1|item)"),
+    "M_C": ModelSpec("M_C", True, True, "resp ~ treat * cov + (1|id) + (treat|item)"),
+}
+
+SINGULAR_BELOW = 1e-4
+"""A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary; lme4's isSingular default."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model. Everything is in logits; undefined numbers are NaN (written as null in JSON).
+
+    Attributes
+    ----------
+    spec : the model.
+    engine : "native" or "pymer4".
+    method : how the likelihood was approximated, "laplace" (lme4's nAGQ = 1) unless said otherwise.
+    loglik : maximised log-likelihood.
+    beta : (p,) fixed effects, named by ``spec.beta_names``.
+    se : (p,) their standard errors.
+    sigma_theta : SD of the person effects theta.
+    item_factor : (q, q) lower-triangular L with ``item_cov = L L'``.
+    vcov : (k, k) covariance of psi = ``spec.psi_names``; rows and columns of parameters held on the boundary are NaN.
+        An engine that cannot give all of it gives what it has and NaN elsewhere.
+    item_names : J names, the order of every per-item array.
+    ranef : (J, q) empirical-Bayes item effects: easiness b_i and, when q = 2, zeta_i.
+    ranef_vcov : (J, q, q) their conditional covariance given psi (lme4's postVar).
+    ranef_jacobian : (J, q, k) derivative of ``ranef`` with respect to psi, NaN where the engine does not give it.
+    n_persons, n_items, n_responses : sizes of the data this model saw.
+    singular : whether sigma_theta or a diagonal entry of L is below ``SINGULAR_BELOW``.
+    converged : whether the optimum is certified (native: gradient and curvature) or claimed (pymer4: no warning).
+    gradient_norm : largest absolute entry of the projected gradient of the deviance, NaN if unknown.
+    hessian_min_eigenvalue : smallest eigenvalue of the deviance's Hessian in the free parameters, NaN if unknown.
+    optimizer : the optimiser that was really used.
+    evaluations, passes : objective evaluations, and passes over the compressed data inside them (0 if unknown).
+    seconds : wall time from compressed data to estimates with standard errors.
+    messages : what the engine wants said about this fit (a start that was better than the first, a warning of lme4).
+    """
+
+    spec: ModelSpec
+    engine: str
+    method: str
+    loglik: float
+    beta: np.ndarray
+    se: np.ndarray
+    sigma_theta: float
+    item_factor: np.ndarray
+    vcov: np.ndarray
+    item_names: tuple[str, ...]
+    ranef: np.ndarray
+    ranef_vcov: np.ndarray
+    ranef_jacobian: np.ndarray
+    n_persons: int
+    n_items: int
+    n_responses: int
+    singular: bool
+    converged: bool
+    gradient_norm: float
+    hessian_min_eigenvalue: float
+    optimizer: str
+    evaluations: int
+    passes: int
+    seconds: float
+    messages: tuple[str, ...] = ()
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood."""
+        return -2.0 * self.loglik
+
+    @property
+    def item_cov(self) -> np.ndarray:
+        """(q, q) covariance of (b_i, zeta_i), squared logits."""
+        return self.item_factor @ self.item_factor.T
+
+    @property
+    def sigma_b(self) -> float:
+        """SD of item easiness."""
+        return abs(float(self.item_factor[0, 0]))
+
+    @property
+    def sigma_zeta(self) -> float:
+        """SD of the item-specific treatment effects; NaN for a model without them."""
+        return float(np.hypot(self.item_factor[1, 0], self.item_factor[1, 1])) if self.spec.item_effects else float("nan")
+
+    @property
+    def rho(self) -> float:
+        """Correlation of easiness and item-specific effect; NaN where sigma_b or sigma_zeta is 0."""
+        if not self.spec.item_effects or self.sigma_b == 0.0 or self.sigma_zeta == 0.0:
+            return float("nan")
+        return float(np.clip(np.sign(self.item_factor[0, 0]) * self.item_factor[1, 0] / self.sigma_zeta, -1.0, 1.0))
+
+    def coefficient(self, name: str) -> float:
+        """A fixed effect by its name (``intercept``, ``treat``, ``cov``, ``treat:cov``), logits."""
+        return float(self.beta[self.spec.beta_names.index(name)])
+
+    def standard_error(self, name: str) -> float:
+        """The standard error of a fixed effect by its name, logits."""
+        return float(self.se[self.spec.beta_names.index(name)])

@@ -1,0 +1,1 @@
+"""The project around the library: command line, runs through papermill, rendering of the site."""
