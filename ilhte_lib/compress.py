@@ -1,0 +1,131 @@
+"""Sufficient statistics: a trial reduced, without loss, to classes of persons and item totals.
+
+All fixed effects are at the person level, so two persons with the same arm, covariate, answered items and sum score
+have the same mode and contribute the same terms to the likelihood; they form one class with a count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SufficientStatistics:
+    """What the likelihood needs to know of a trial, for J items and G classes of persons.
+
+    Classes are ordered by arm, control first, then by covariate, answered items and score, so that the statistics do
+    not depend on the order of persons.
+
+    Attributes
+    ----------
+    item_names : J names.
+    n_control_classes : the first so many classes are control, the others treated.
+    count : (G,) persons in each class.
+    score : (G,) their sum score r_g.
+    covariate : (G,) their covariate, or None for models without one.
+    trials : (G, J) responses each person of the class gave to each item, or None if everyone gave exactly one to each.
+    item_total : (2, J) sum of the responses to each item, by arm (control, treated).
+    n_persons, n_responses : sizes of the data behind it.
+    """
+
+    item_names: tuple[str, ...]
+    n_control_classes: int
+    count: np.ndarray
+    score: np.ndarray
+    covariate: np.ndarray | None
+    trials: np.ndarray | None
+    item_total: np.ndarray
+    n_persons: int
+    n_responses: int
+
+    @property
+    def n_items(self) -> int:
+        """J."""
+        return len(self.item_names)
+
+    @property
+    def n_classes(self) -> int:
+        """G."""
+        return len(self.count)
+
+    @property
+    def arm(self) -> np.ndarray:
+        """(G,) 0 for control classes, 1 for treated ones."""
+        return (np.arange(self.n_classes) >= self.n_control_classes).astype(float)
+
+
+def sufficient_statistics(
+    item_names: tuple[str, ...],
+    treat: np.ndarray,
+    person: np.ndarray,
+    item: np.ndarray,
+    resp: np.ndarray,
+    covariate: np.ndarray | None = None,
+) -> SufficientStatistics:
+    """Group persons into classes; exact, one pass over the responses.
+
+    Parameters
+    ----------
+    item_names : J names.
+    treat : (P,) 0 or 1.
+    person, item, resp : (n,) person index, item index and 0/1 response of each row; repeated (person, item) rows are trials.
+    covariate : (P,) covariate, or None. Persons whose covariate is NaN are left out, with their rows.
+
+    Persons without any row are left out: they carry no information.
+    """
+    n_items, n_persons = len(item_names), len(treat)
+    if covariate is not None and np.isnan(covariate).any():
+        kept_rows = ~np.isnan(covariate)[person]
+        person, item, resp = person[kept_rows], item[kept_rows], resp[kept_rows]
+    cell = person * n_items + item
+    trials = np.bincount(cell, minlength=n_persons * n_items).reshape(n_persons, n_items)
+    score = np.bincount(person, weights=resp, minlength=n_persons).astype(np.int64)
+    total = np.bincount(item + n_items * treat[person].astype(np.int64), weights=resp, minlength=2 * n_items)
+    answered = trials.any(axis=1)
+    if not answered.all():
+        trials, score, treat = trials[answered], score[answered], treat[answered]
+        covariate = None if covariate is None else covariate[answered]
+
+    complete = bool((trials == 1).all())
+    key = treat.astype(np.int64)
+    if covariate is not None:
+        key = _refine(key, np.unique(covariate, return_inverse=True)[1])
+    if not complete:
+        key = _refine(key, _pattern_codes(trials))
+    key = _refine(key, score)
+    _, first, count = np.unique(key, return_index=True, return_counts=True)
+    return SufficientStatistics(
+        item_names=item_names,
+        n_control_classes=int(np.count_nonzero(treat[first] == 0)),
+        count=count.astype(float),
+        score=score[first].astype(float),
+        covariate=None if covariate is None else np.asarray(covariate, float)[first],
+        trials=None if complete else trials[first].astype(float),
+        item_total=total.reshape(2, n_items),
+        n_persons=len(treat),
+        n_responses=len(resp),
+    )
+
+
+def _refine(key: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Combine two non-negative integer codes into one that sorts by the first, then the second."""
+    levels = int(code.max(initial=0)) + 1
+    if int(key.max(initial=0)) > (2**62) // levels:
+        key = np.unique(key, return_inverse=True)[1]
+    return key * levels + code
+
+
+def _pattern_codes(trials: np.ndarray) -> np.ndarray:
+    """One integer for each distinct row of ``trials``."""
+    if trials.max(initial=0) <= 1:
+        packed = np.packbits(trials.astype(bool), axis=1)
+        if packed.shape[1] <= 8:
+            word = np.zeros((len(packed), 8), np.uint8)
+            word[:, : packed.shape[1]] = packed
+            return np.unique(word.view(">u8").ravel(), return_inverse=True)[1]
+    else:
+        packed = trials.astype(">u4").view(np.uint8).reshape(len(trials), -1)
+    rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
+    return np.unique(rows, return_inverse=True)[1]

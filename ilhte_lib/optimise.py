@@ -1,0 +1,118 @@
+"""Quasi-Newton minimisation of a deviance whose gradient is exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .laplace import Evaluation, LaplaceDeviance, ModeNotFound
+
+DECREASE_TOLERANCE = 1e-9
+"""Stop when a full Newton step would lower the deviance by less than this."""
+MAX_EVALUATIONS = 300
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where a minimisation ended.
+
+    Attributes
+    ----------
+    evaluation : deviance and gradient there.
+    hessian : (k, k) quasi-Newton approximation of the Hessian there, positive definite in the free parameters.
+    converged : whether the predicted decrease fell below the tolerance.
+    """
+
+    evaluation: Evaluation
+    hessian: np.ndarray
+    converged: bool
+
+
+def minimise(
+    deviance: LaplaceDeviance, start: np.ndarray, curvature: np.ndarray, free: np.ndarray, longest: np.ndarray
+) -> Minimum:
+    """BFGS with a step limit and a safeguarded line search (Nocedal and Wright 2006, chapters 3 and 6).
+
+    Parameters
+    ----------
+    deviance : the objective; every value comes with its gradient.
+    start : (k,) first psi.
+    curvature : (k, k) positive definite guess of the Hessian.
+    free : indices of the parameters that may move; the others stay at ``start``.
+    longest : (k,) largest change of each parameter in one step, so that no step overshoots into a trap.
+
+    Raises
+    ------
+    ModeNotFound : the start itself cannot be evaluated.
+    """
+    here = deviance(start)
+    hessian = curvature[np.ix_(free, free)].copy()
+    converged = False
+    first = deviance.evaluations
+    while deviance.evaluations - first < MAX_EVALUATIONS:
+        gradient = here.gradient[free]
+        step = -np.linalg.solve(hessian, gradient)
+        promised = -0.5 * float(gradient @ step)
+        if promised < DECREASE_TOLERANCE:
+            converged = True
+            break
+        step *= min(1.0, float(np.min(longest[free] / np.maximum(np.abs(step), 1e-300))))
+        slope = float(gradient @ step)
+        moved = _line_search(deviance, here, step, slope, free)
+        if moved is None:
+            # what is left is below the rounding of the deviance, or the curvature is useless: start it afresh once
+            if promised < 1e-6 or np.array_equal(hessian, curvature[np.ix_(free, free)]):
+                converged = promised < 1e-6
+                break
+            hessian = curvature[np.ix_(free, free)].copy()
+            here = deviance(here.psi)
+            continue
+        hessian = _updated(hessian, moved.psi[free] - here.psi[free], moved.gradient[free] - gradient)
+        here = moved
+    full = np.diag(np.diagonal(curvature)).copy()
+    full[np.ix_(free, free)] = hessian
+    return Minimum(here, full, converged)
+
+
+def _line_search(
+    deviance: LaplaceDeviance, here: Evaluation, step: np.ndarray, slope: float, free: np.ndarray
+) -> Evaluation | None:
+    """The first point along ``step`` that lowers the deviance enough, shortening by cubic interpolation."""
+    length = 1.0
+    rounding = 1e-12 * (1.0 + abs(here.deviance))
+    for _ in range(25):
+        psi = here.psi.copy()
+        psi[free] += length * step
+        try:
+            there = deviance(psi)
+        except ModeNotFound:
+            length *= 0.25
+            continue
+        if there.deviance <= here.deviance + 1e-4 * length * slope + rounding:
+            return there
+        length *= _cubic_minimum(here.deviance, slope * length, there.deviance, float(there.gradient[free] @ step) * length)
+    return None
+
+
+def _cubic_minimum(f0: float, g0: float, f1: float, g1: float) -> float:
+    """Minimiser in [0.1, 0.6] of the cubic through two values and slopes at 0 and 1."""
+    a = g0 + g1 - 2.0 * (f1 - f0)
+    b = 3.0 * (f1 - f0) - 2.0 * g0 - g1
+    root = b * b - 3.0 * a * g0
+    candidate = 0.5 if root < 0 else -g0 / (b + np.sqrt(root)) if b + np.sqrt(root) != 0 else 0.5
+    return float(np.clip(candidate if np.isfinite(candidate) else 0.5, 0.1, 0.6))
+
+
+def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """BFGS update, damped (Powell) where the curvature along s is not clearly positive."""
+    hs = hessian @ s
+    shs = float(s @ hs)
+    if shs <= 0:
+        return hessian
+    sy = float(s @ y)
+    if sy < 0.1 * shs:
+        theta = 0.9 * shs / (shs - sy)
+        y = theta * y + (1.0 - theta) * hs
+        sy = float(s @ y)
+    return hessian - np.outer(hs, hs) / shs + np.outer(y, y) / sy

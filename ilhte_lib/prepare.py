@@ -1,0 +1,499 @@
+"""From a long table to the arrays a model is fitted to, every dropped row, person and item counted.
+
+Two profiles. ``vignette`` applies the rules of the published analysis to the letter; ``full`` (for a researcher's own
+data) keeps what those rules throw away and refuses what they pass over.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROFILES = ("vignette", "full")
+REQUIRED_COLUMNS = ("id", "item", "resp", "treat")
+FEWEST_ITEMS = 3
+VIGNETTE_MAX_PERSONS = 5000
+VIGNETTE_SEED = 42
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One step of the preparation: what it left out and why, or what it only noted (all counts 0).
+
+    Attributes
+    ----------
+    step : short name of the rule.
+    rows, persons, items : how many of each the step removed.
+    reason : one sentence.
+    """
+
+    step: str
+    rows: int
+    persons: int
+    items: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A prepared trial of P persons, J binary items and n responses.
+
+    Attributes
+    ----------
+    tab : name of the table.
+    profile : "vignette" or "full".
+    item_names : J names in natural order, so that the order of rows in the file changes nothing.
+    person_ids : (P,) identifiers as in the table.
+    treat : (P,) 0 control, 1 treated.
+    person, item : (n,) indices into ``person_ids`` and ``item_names``.
+    resp : (n,) 0 or 1.
+    covariate : (P,) standardised covariate, NaN where missing; None if there is none.
+    covariate_name : its column, or None.
+    covariate_correlation : its correlation with resp among control rows; NaN if there is none.
+    cluster : (P,) cluster of each person, or None.
+    wave : the wave that was kept, or None where the table has no waves.
+    audit : every step, in order.
+    flags : short sentences a reader of the results must see.
+    """
+
+    tab: str
+    profile: str
+    item_names: tuple[str, ...]
+    person_ids: np.ndarray
+    treat: np.ndarray
+    person: np.ndarray
+    item: np.ndarray
+    resp: np.ndarray
+    covariate: np.ndarray | None
+    covariate_name: str | None
+    covariate_correlation: float
+    cluster: np.ndarray | None
+    wave: str | None
+    audit: tuple[AuditEntry, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def n_persons(self) -> int:
+        """P."""
+        return len(self.person_ids)
+
+    @property
+    def n_items(self) -> int:
+        """J."""
+        return len(self.item_names)
+
+    @property
+    def n_responses(self) -> int:
+        """n."""
+        return len(self.resp)
+
+    def audit_rows(self) -> list[dict]:
+        """The audit as plain dictionaries, for JSON and tables."""
+        return [asdict(entry) for entry in self.audit]
+
+
+class _Audit:
+    """Collects entries while the table shrinks."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+        self.flags: list[str] = []
+
+    def note(self, step: str, reason: str, *, flag: bool = False) -> None:
+        self.entries.append(AuditEntry(step, 0, 0, 0, reason))
+        if flag:
+            self.flags.append(reason)
+
+    def keep(self, table: pd.DataFrame, kept: np.ndarray, step: str, reason: str) -> pd.DataFrame:
+        """``table[kept]``, with an entry if anything goes."""
+        after = table[kept]
+        lost = len(table) - len(after)
+        if lost:
+            persons = table["id"].nunique() - after["id"].nunique()
+            items = table["item"].nunique() - after["item"].nunique()
+            self.entries.append(AuditEntry(step, lost, persons, items, reason))
+        return after
+
+
+def prepare(
+    table: pd.DataFrame,
+    tab: str = "table",
+    *,
+    profile: str = "full",
+    covariate: str | None = None,
+    wave: str | None = None,
+    max_persons: int | None = None,
+    repeated: str = "error",
+    cluster: str | None = None,
+) -> Trial:
+    """Apply a profile's rules to a long table.
+
+    Parameters
+    ----------
+    table : one row a response, columns id, item, resp, treat, and if present wave, cluster, std_baseline, cov_*.
+    tab : its name, for messages and results.
+    profile : "vignette" or "full".
+    covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp in the control arm.
+    wave : the wave to keep (profile full); default the first after randomisation.
+    max_persons : draw so many persons if there are more; 0 for all. Default 5,000 under vignette, all under full.
+    repeated : "error" or "trials": what to do with several rows of one person and item (profile full; vignette counts trials).
+    cluster : the column of clusters; default ``cluster`` if the table has it.
+
+    Raises
+    ------
+    InputError : the table cannot be used; one sentence names the column, rows or items and the remedy.
+    """
+    import pandas as pd
+
+    if profile not in PROFILES:
+        raise InputError(f"Profile '{profile}' is not known: use one of {', '.join(PROFILES)}.")
+    vignette = profile == "vignette"
+    audit = _Audit()
+    _check_columns(table, tab, covariate, cluster)
+    table = table.reset_index(drop=True)
+    table = audit.keep(
+        table, table["id"].notna() & table["item"].notna(), "identifiers", "The row names no person or no item."
+    )
+    _check_identifiers(table, tab)
+
+    table, kept_wave = _keep_wave(table, tab, vignette, wave, audit)
+    table = table.assign(
+        resp=_numeric(table["resp"], "resp", tab), treat=_numeric(table["treat"], "treat", tab, allowed=(0.0, 1.0))
+    )
+    _check_arms(table, tab)
+
+    chosen, correlation = _choose_covariate(table, tab, covariate, audit)
+    if vignette:
+        table["resp"] = np.trunc(table["resp"])
+    table = audit.keep(table, table["resp"].notna(), "missing response", "The response is missing.")
+    table = audit.keep(table, table["treat"].notna(), "missing arm", "The treatment indicator is missing.")
+    if chosen:
+        table = table.assign(**{chosen: pd.to_numeric(table[chosen])})
+        if vignette:
+            table = audit.keep(
+                table,
+                table[chosen].notna(),
+                "missing covariate",
+                f"The covariate {chosen} is missing; the vignette drops such rows from every model.",
+            )
+    table = _draw_persons(table, tab, vignette, max_persons, audit)
+    table = _keep_binary_items(table, tab, vignette, audit)
+    _check_arms(table, tab)
+    _count_repeats(table, tab, vignette, repeated, audit)
+    return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, audit)
+
+
+def _three(values) -> str:
+    """The first three values, for a message."""
+    shown = [str(v) for v in list(values)[:3]]
+    return ", ".join(shown) + (", ..." if len(list(values)) > 3 else "")
+
+
+def _check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster: str | None) -> None:
+    names = [str(c) for c in table.columns]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(f"Table {tab} has more than one column named {_three(twice)}: rename or remove the copies.")
+    wanted = [*REQUIRED_COLUMNS, *([covariate] if covariate else []), *([cluster] if cluster else [])]
+    missing = [c for c in wanted if c not in names]
+    if missing:
+        raise InputError(
+            f"Table {tab} has no column {', '.join(missing)} (it has {', '.join(names[:12])}): rename your columns to "
+            "id, item, resp and treat, or name them with the options of the command."
+        )
+    if table.empty:
+        raise InputError(f"Table {tab} has a header but no rows: check that the file was written completely.")
+
+
+def _check_identifiers(table: pd.DataFrame, tab: str) -> None:
+    """One person must not hide under two types of id (text "1" and number 1.0)."""
+    for column in ("id", "item"):
+        values = table[column]
+        if values.dtype != object:
+            continue
+        text = values.map(lambda v: isinstance(v, str))
+        if text.all() or not text.any():
+            continue
+        mixed = values[~text].drop_duplicates()
+        raise InputError(
+            f"Column {column} of table {tab} mixes text and numbers (numbers such as {_three(mixed)}): "
+            "write every identifier in one type, so that no person is counted twice."
+        )
+
+
+def _numeric(column: pd.Series, name: str, tab: str, allowed: tuple[float, ...] = ()) -> pd.Series:
+    """The column as float; text that is no number, infinities and values that are not allowed are an error."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    bad = numbers.isna() & column.notna()
+    if allowed:
+        bad |= numbers.notna() & ~numbers.isin(allowed)
+    bad |= np.isinf(numbers)
+    if bad.any():
+        values = column[bad].astype(str).drop_duplicates()
+        rule = "must be 0 (control) or 1 (treated)" if name == "treat" else "must be a number"
+        raise InputError(
+            f"Column {name} of table {tab} {rule}, but {int(bad.sum())} rows hold {_three(values)} "
+            f"(first in row {int(column.index[bad][0]) + 1}): recode them, or leave them empty if they are missing."
+        )
+    return numbers
+
+
+def _check_arms(table: pd.DataFrame, tab: str) -> None:
+    arms = table.dropna(subset=["treat"]).groupby("id", sort=False)["treat"].agg(["min", "max"])
+    changing = arms.index[arms["min"] != arms["max"]]
+    if len(changing):
+        raise InputError(
+            f"Column treat of table {tab} is not constant within a person for {len(changing)} persons "
+            f"(id {_three(changing)}): give each person one arm."
+        )
+    for value, arm in ((0.0, "control (treat = 0)"), (1.0, "treated (treat = 1)")):
+        if not (arms["min"] == value).any():
+            raise InputError(f"Table {tab} has nobody in the {arm} arm with usable responses: two arms are needed.")
+
+
+def _keep_wave(
+    table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: _Audit
+) -> tuple[pd.DataFrame, str | None]:
+    import pandas as pd
+
+    if "wave" not in table.columns:
+        if wave is not None:
+            raise InputError(f"Table {tab} has no column wave: leave the wave out.")
+        return table, None
+    values = table["wave"]
+    numbers = pd.to_numeric(values, errors="coerce")
+    levels = sorted(numbers.dropna().unique())
+    if vignette:
+        wanted, kept, rule = "1", numbers == 1, "The vignette keeps wave 1 alone."
+    elif wave is not None:
+        wanted = wave
+        kept = values.astype(str) == wave
+        if pd.to_numeric(pd.Series([wave]), errors="coerce").notna().all():
+            kept |= numbers == float(wave)
+        rule = f"Wave {wave} was asked for."
+    elif numbers.notna().sum() < values.notna().sum():
+        raise InputError(
+            f"Column wave of table {tab} holds names ({_three(values.dropna().unique())}), so the first wave after "
+            "randomisation cannot be told: choose one (option --wave)."
+        )
+    elif not levels:
+        audit.note("wave", "Column wave is empty and was ignored.")
+        return table, None
+    else:
+        after = [level for level in levels if level >= 1] or levels
+        wanted = f"{after[0]:g}"
+        kept, rule = numbers == after[0], f"The first wave after randomisation is kept ({wanted})."
+    if not kept.any():
+        raise InputError(f"Table {tab} has no rows of wave {wanted} (it has {_three(values.dropna().unique())}).")
+    return audit.keep(table, kept, "wave", rule), wanted
+
+
+def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: _Audit) -> tuple[str | None, float]:
+    """The covariate's column and its correlation with resp among control rows."""
+    import pandas as pd
+
+    control = table["treat"] == 0
+
+    def usable(name: str) -> pd.Series | None:
+        numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
+        text = numbers.isna() & table[name].notna()
+        finite = numbers[np.isfinite(numbers)]
+        if text.any() or np.isinf(numbers).any() or finite.nunique() < 2:
+            return None
+        return numbers
+
+    def correlation(numbers: pd.Series) -> float:
+        rows = control & numbers.notna() & table["resp"].notna()
+        x, y = numbers[rows].to_numpy(), table.loc[rows, "resp"].to_numpy()
+        if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+            return float("nan")
+        return float(np.corrcoef(x, y)[0, 1])
+
+    if asked is not None:
+        numbers = usable(asked)
+        if numbers is None:
+            raise InputError(
+                f"Column {asked} of table {tab} cannot serve as covariate, it is text or has one value: "
+                "choose a numeric column (option --covariate)."
+            )
+        audit.note("covariate", f"{asked} was asked for.")
+        return asked, correlation(numbers)
+    candidates = {}
+    names = [c for c in map(str, table.columns) if c == "std_baseline"] or [
+        c for c in map(str, table.columns) if c.startswith("cov_")
+    ]
+    for name in names:
+        numbers = usable(name)
+        if numbers is None:
+            audit.note("covariate", f"{name} is no candidate: it is text or has one value.")
+        else:
+            candidates[name] = correlation(numbers)
+    if not candidates:
+        audit.note("covariate", "There is no usable pretest or covariate: M_B and M_C are not fitted.")
+        return None, float("nan")
+    if len(candidates) == 1:
+        chosen = next(iter(candidates))
+        audit.note("covariate", f"{chosen} is the only candidate.")
+        return chosen, candidates[chosen]
+    defined = {n: abs(r) for n, r in candidates.items() if np.isfinite(r)}
+    if not defined:
+        audit.note("covariate", "No candidate covariate varies with the responses: M_B and M_C are not fitted.")
+        return None, float("nan")
+    chosen = max(defined, key=defined.__getitem__)
+    audit.note("covariate", f"{chosen} has the largest correlation with the responses in the control arm.")
+    return chosen, candidates[chosen]
+
+
+def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: _Audit) -> pd.DataFrame:
+    limit = (VIGNETTE_MAX_PERSONS if vignette else 0) if max_persons is None else max_persons
+    if limit < 0:
+        raise InputError(f"The largest number of persons is {limit}: give a positive number, or 0 for all (--max-persons).")
+    persons = table["id"].unique()
+    if not limit or len(persons) <= limit:
+        return table
+    from .r_sample import sample_ids
+
+    drawn = sample_ids(persons, size=limit, seed=VIGNETTE_SEED)
+    return audit.keep(
+        table,
+        table["id"].isin(drawn),
+        "size",
+        f"{limit} of {len(persons)} persons were drawn as R draws them with seed {VIGNETTE_SEED}.",
+    )
+
+
+def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Audit) -> pd.DataFrame:
+    values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
+    constant = values.index[values["nunique"] == 1]
+    polytomous = values.index[values["nunique"] > 2]
+    binary = values.index[values["nunique"] == 2]
+    if len(binary) < FEWEST_ITEMS:
+        raise InputError(
+            f"Table {tab} has {len(binary)} binary items and at least {FEWEST_ITEMS} are needed "
+            f"({len(constant)} items hold a single value, {len(polytomous)} more than two): "
+            "recode polytomous items to 0/1 or add items."
+        )
+    odd = values.loc[binary]
+    odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
+    if len(odd):
+        remedy = (
+            "lme4 cannot fit such a table, so the vignette drops it" if vignette else "recode them so that 1 is the response modelled"
+        )
+        raise InputError(f"{len(odd)} binary items of table {tab} are not coded 0/1 (items {_three(odd)}): {remedy}.")
+    for names, what in ((constant, "a single value"), (polytomous, "more than two values")):
+        table = audit.keep(table, ~table["item"].isin(names), "items", f"Items with {what}: {_three(names)}.")
+    return table
+
+
+def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, audit: _Audit) -> None:
+    if repeated not in ("error", "trials"):
+        raise InputError(f"Repeated rows can be 'error' or 'trials', not '{repeated}' (option --repeated).")
+    again = table.duplicated(["id", "item"])
+    if not again.any():
+        return
+    where = [f"id {p} item {i}" for p, i in table.loc[again, ["id", "item"]].head(4).itertuples(index=False)]
+    if not vignette and repeated == "error":
+        raise InputError(
+            f"Table {tab} has {int(again.sum())} repeated rows of one person and item ({_three(where)}): keep one row each, "
+            "choose a wave (--wave), or count them as trials (--repeated trials)."
+        )
+    audit.note("repeated rows", f"{int(again.sum())} repeated rows of one person and item count as further trials.", flag=True)
+
+
+def _natural_key(name: str) -> tuple:
+    """Sorts q2 before q10; the name itself breaks ties."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in parts), name
+
+
+def _arrays(
+    table: pd.DataFrame,
+    tab: str,
+    profile: str,
+    chosen: str | None,
+    correlation: float,
+    wave: str | None,
+    cluster: str | None,
+    audit: _Audit,
+) -> Trial:
+    import pandas as pd
+
+    person, person_ids = pd.factorize(table["id"])
+    labels, raw_items = pd.factorize(table["item"])
+    # 0.1 + 0.2 style float labels and integers print alike in every reader once they are text
+    names = [f"{v:g}" if isinstance(v, float) else str(v) for v in raw_items]
+    if len(set(names)) < len(names):
+        raise InputError(f"Items of table {tab} have labels that read alike: give each item its own name.")
+    order = sorted(range(len(names)), key=lambda k: _natural_key(names[k]))
+    position = np.empty(len(names), int)
+    position[order] = np.arange(len(names))
+    item = position[labels]
+    n_persons = len(person_ids)
+    first_row = np.unique(person, return_index=True)[1]
+    treat = table["treat"].to_numpy()[first_row].astype(np.int8)
+    resp = table["resp"].to_numpy().astype(np.int8)
+
+    covariate = None
+    if chosen:
+        covariate = _person_covariate(table[chosen].to_numpy(float), person, n_persons, chosen, profile, audit)
+        if covariate is None:
+            chosen, correlation = None, float("nan")
+    answered = np.zeros((2, len(names)), bool)
+    answered[treat[person], item] = True
+    one_arm = [names[order[k]] for k in np.flatnonzero(~answered.all(axis=0))]
+    if one_arm:
+        audit.note("items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True)
+    cluster_name = cluster or ("cluster" if "cluster" in table.columns else None)
+    return Trial(
+        tab=tab,
+        profile=profile,
+        item_names=tuple(names[k] for k in order),
+        person_ids=np.asarray(person_ids),
+        treat=treat,
+        person=person.astype(np.int64),
+        item=item.astype(np.int64),
+        resp=resp,
+        covariate=covariate,
+        covariate_name=chosen,
+        covariate_correlation=correlation,
+        cluster=None if cluster_name is None else table[cluster_name].to_numpy()[first_row],
+        wave=wave,
+        audit=tuple(audit.entries),
+        flags=tuple(audit.flags),
+    )
+
+
+def _person_covariate(
+    values: np.ndarray, person: np.ndarray, n_persons: int, name: str, profile: str, audit: _Audit
+) -> np.ndarray | None:
+    """Each person's first value, standardised over rows (vignette) or persons (full), sample SD; None if it is constant."""
+    present = np.flatnonzero(~np.isnan(values))
+    holders, where = np.unique(person[present], return_index=True)
+    covariate = np.full(n_persons, np.nan)
+    covariate[holders] = values[present[where]]
+    varying = np.unique(person[present[values[present] != covariate[person[present]]]])
+    if len(varying):
+        audit.note(
+            "covariate",
+            f"{name} varies within {len(varying)} persons; the first value of each is used.",
+            flag=True,
+        )
+    over = covariate[person] if profile == "vignette" else covariate
+    over = over[~np.isnan(over)]
+    if len(over) < 2 or np.ptp(over) == 0:
+        audit.note("covariate", f"{name} does not vary among the persons kept: M_B and M_C are not fitted.", flag=True)
+        return None
+    missing = int(np.isnan(covariate).sum())
+    if missing:
+        audit.note("covariate", f"{missing} persons without {name} are used in M_0 and M_A, not in M_B and M_C.")
+    return (covariate - over.mean()) / over.std(ddof=1)
