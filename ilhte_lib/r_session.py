@@ -1,0 +1,126 @@
+"""R inside this process, with the packages pymer4 loads: started once, silent, and every absence one clear sentence."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import EngineError
+
+PYTHON_PACKAGES = ("pymer4", "rpy2", "polars")
+R_PACKAGES = (
+    *("lme4", "lmerTest", "emmeans", "broom", "broom.mixed", "tibble"),
+    *("parameters", "performance", "insight", "boot", "report"),
+)
+"""What pymer4 loads when it is imported; one that is missing would be a traceback from inside it."""
+
+
+@functools.cache
+def start_r() -> None:
+    """Start R and check that everything pymer4 needs is there. Once a process: R cannot be started twice.
+
+    Raises
+    ------
+    EngineError : pymer4, rpy2, R or an R package is missing; the message names it and the remedy.
+    """
+    for package in PYTHON_PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise EngineError(
+                f"The lme4 engine needs the Python package {package}: run `make lme4`, or `pip install .[lme4]` where R "
+                "is installed, or use the native engine."
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        home = _r_home()
+        if home is None:
+            raise EngineError(
+                "The lme4 engine needs R, and there is none (no R on the PATH, no R_HOME): run `make lme4`, or use the "
+                "native engine."
+            )
+        _import_rpy2(home)
+    with quiet():
+        missing = _missing_packages()
+        if missing:
+            raise EngineError(
+                f"The lme4 engine needs the R package{'s' * (len(missing) > 1)} {', '.join(missing)}, which R at {home} "
+                "does not have: run `make lme4`, or use the native engine."
+            )
+        import pymer4  # noqa: F401  (what it prints while loading belongs to this silent block)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """R writes to nobody's console and keeps no warnings for later; lme4's own are in the fitted object."""
+    from rpy2 import robjects
+    from rpy2.rinterface_lib import callbacks
+
+    printed, warned = callbacks.consolewrite_print, callbacks.consolewrite_warnerror
+    callbacks.consolewrite_print = callbacks.consolewrite_warnerror = lambda text: None
+    # rpy2 keeps its converter in a context variable, which a thread or the next cell of a notebook does not inherit
+    with robjects.default_converter.context():
+        level = robjects.r('getOption("warn")')[0]
+        robjects.r("options(warn = -1)")
+        try:
+            yield
+        finally:
+            robjects.r(f"options(warn = {level})")
+            callbacks.consolewrite_print, callbacks.consolewrite_warnerror = printed, warned
+
+
+def r_errors() -> type[Exception]:
+    """The exception that an error in R becomes."""
+    from rpy2.rinterface_lib.embedded import RRuntimeError
+
+    return RRuntimeError
+
+
+def _r_home() -> str | None:
+    from rpy2 import situation
+
+    logging.getLogger("rpy2").setLevel(logging.CRITICAL)
+    try:
+        home = situation.get_r_home()
+    except OSError:
+        return None
+    return home if home and Path(home).is_dir() else None
+
+
+def _import_rpy2(home: str) -> None:
+    """Load R's shared library, its BLAS on one thread (it reads these variables when it is loaded)."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        import rpy2.robjects  # noqa: F401
+    except Exception as failure:  # noqa: BLE001  (cffi, the loader and rpy2 each raise their own)
+        reason = (str(failure).strip().splitlines() or [type(failure).__name__])[-1]
+        raise EngineError(
+            f"R at {home} could not be started from Python ({reason}): run `make lme4`, which installs an rpy2 that "
+            "suits it, or use the native engine."
+        ) from None
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _missing_packages() -> list[str]:
+    """R packages that cannot be loaded, looked for in the project's own R library too."""
+    from rpy2.robjects import StrVector, r
+
+    # beside the package in a checkout, beside the virtual environment in an install
+    for folder in (Path(__file__).resolve().parents[1], Path(sys.prefix).parent):
+        if (folder / "rlib" / "report").is_dir():
+            r[".libPaths"](StrVector([str(folder / "rlib"), *r[".libPaths"]()]))
+            break
+    loads = r("function(name) requireNamespace(name, quietly = TRUE)")
+    return [name for name in R_PACKAGES if not loads(name)[0]]
