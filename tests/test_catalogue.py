@@ -1,0 +1,117 @@
+"""The bundled collection: files, catalogue, bibliography and licences agree."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+
+import pandas as pd
+import pytest
+
+from ilhte_lib.catalogue import bundled_tables, load_bundled, table_info
+from ilhte_lib.errors import InputError
+from ilhte_lib.simulate import COLLECTION, SPURIOUS_INTERACTION, simulate_trial
+
+REAL = ["bacteria_weeks", "mathexam14w_group", "respiratory_visits", "spisa_gender", "toenail_visits", "verbagg_gender"]
+
+
+@pytest.fixture(scope="module")
+def data(project):
+    return project / "data"
+
+
+def test_the_collection_is_six_real_and_the_simulated_tables(data):
+    assert bundled_tables(data) == REAL + list(COLLECTION)
+    assert bundled_tables(None) == list(COLLECTION)
+    assert sorted(p.name for p in (data / "tables").iterdir()) == [f"{tab}.csv.gz" for tab in REAL]
+
+
+@pytest.mark.parametrize("tab", REAL)
+def test_real_tables_match_their_checksum_and_load(data, tab):
+    info = table_info(tab, data)
+    assert info.kind == "real" and info.truth is None
+    assert hashlib.sha256((data / "tables" / f"{tab}.csv.gz").read_bytes()).hexdigest() == info.sha256
+    table = load_bundled(tab, data)
+    assert list(table)[:4] == ["id", "item", "resp", "treat"]
+    assert set(table["resp"]) == set(table["treat"]) == {0, 1}
+    assert (table.groupby("id")["treat"].nunique() == 1).all() and not table.duplicated(["id", "item"]).any()
+
+
+@pytest.mark.parametrize(
+    ("tab", "persons", "items", "randomised", "lower_is_better"),
+    [
+        ("bacteria_weeks", 50, 5, True, True),
+        ("mathexam14w_group", 729, 13, False, False),
+        ("respiratory_visits", 111, 4, True, False),
+        ("spisa_gender", 1075, 45, False, False),
+        ("toenail_visits", 289, 6, True, True),
+        ("verbagg_gender", 316, 24, False, True),
+    ],
+)
+def test_what_the_catalogue_says_of_each_real_table(data, tab, persons, items, randomised, lower_is_better):
+    info, table = table_info(tab, data), load_bundled(tab, data)
+    assert (table["id"].nunique(), table["item"].nunique()) == (persons, items)
+    assert (info.randomised, info.lower_is_better) == (randomised, lower_is_better)
+    assert randomised or info.note.startswith("Not an experiment")
+    columns = re.findall(r"std_baseline|cov_\w+", info.pretest)
+    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat"}
+
+
+def test_every_citation_key_has_its_entry_and_every_entry_its_table(data):
+    entries = re.findall(r"^@\w+\{([^,]+),", (data / "citations.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    keys = [key for tab in REAL for key in table_info(tab, data).citation_key.split(";")]
+    assert len(set(entries)) == len(entries) and set(entries) == set(keys)
+
+
+def test_the_licences_name_each_table_with_the_catalogue_s_licence(data):
+    lines = (data / "LICENSES").read_text(encoding="utf-8").splitlines()
+    for tab in REAL:
+        (line,) = [line for line in lines if line.startswith(f"{tab} ")]
+        assert f" {table_info(tab, data).licence} " in line
+    assert "GNU GENERAL PUBLIC LICENSE" in (data / "GPL-2.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("tab", list(COLLECTION))
+def test_simulated_tables_say_so_everywhere(data, tab):
+    info = table_info(tab, data)
+    assert info.kind == "simulated" and tab.startswith("sim_") and info.title.startswith("Simulated")
+    assert info.note.startswith("Simulated") and info.truth["seed"] == COLLECTION[tab].seed
+    assert ("std_baseline" in info.pretest) == (COLLECTION[tab].gamma is not None)
+
+
+def test_the_identification_table_is_described(data):
+    assert "identification problem" in table_info(SPURIOUS_INTERACTION, data).note
+
+
+def test_a_simulated_table_loads_as_it_is_drawn():
+    tab = "sim_n0500_j06_sz60_rhom60_pre"
+    pd.testing.assert_frame_equal(load_bundled(tab, None), simulate_trial(COLLECTION[tab])[0])
+
+
+@pytest.mark.parametrize("name", ["verbag_gender", "sim_n500_j20_sz40_rho50", "../../etc/passwd", "", "zzz"])
+def test_an_unknown_name_is_one_clear_sentence(data, name):
+    with pytest.raises(InputError, match="no bundled table") as caught:
+        load_bundled(name, data)
+    if name == "verbag_gender":
+        assert "verbagg_gender" in str(caught.value)
+
+
+def test_an_altered_or_absent_file_is_refused(data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "tables" / "bacteria_weeks.csv.gz"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="checksum"):
+        load_bundled("bacteria_weeks", tmp_path / "data")
+    path.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        load_bundled("bacteria_weeks", tmp_path / "data")
+    with pytest.raises(InputError, match="data folder"):
+        bundled_tables(tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("tab", REAL)
+def test_bundled_files_are_the_reference_data_byte_for_byte(data, shared, tab):
+    name = f"{tab}.csv.gz"
+    assert (data / "tables" / name).read_bytes() == (shared / "data" / "tables" / name).read_bytes()
