@@ -1,0 +1,254 @@
+"""The figures: item effects over tables (Figure 1), the identification problem (Figure 2), one table's items.
+
+Each function takes summary and item rows (the columns of a run's ``summary.parquet`` and ``items.parquet``) and returns
+a Plotly figure with a transparent background. Names are escaped, for Plotly reads a small HTML in its texts.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import plotly.graph_objects as go
+
+SIGNIFICANT, NOT_SIGNIFICANT = "#2166ac", "#d73027"
+MIDDLE, UNDEFINED, LINE = "#d3d3d3", "#7f7f7f", "#aaa"
+NAME_LENGTH = 80
+"""Names longer than this are cut in texts of a figure."""
+
+_GROUPS = (
+    (True, "Significant IL-HTE (p < .05)", SIGNIFICANT, "circle"),
+    (False, "Not significant", NOT_SIGNIFICANT, "diamond"),
+)
+
+
+def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure:
+    """Figure 1: one row per table ordered by its average effect, with the effects of its items around it.
+
+    Parameters
+    ----------
+    summary : one row a table with tab, ate_std, sigma_zeta_std, rho, n_items, n_persons, sig_il_hte; ate_std finite.
+    items : one row an item with tab, total_std; items of tables that are not in ``summary`` are not drawn.
+
+    Returns
+    -------
+    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two.
+    """
+    import plotly.graph_objects as go
+
+    ordered = summary.sort_values(["ate_std", "tab"], kind="stable")
+    position = {tab: k for k, tab in enumerate(ordered["tab"], start=1)}
+    significant = ordered["sig_il_hte"].to_numpy(dtype=bool, na_value=False)
+    figure = go.Figure()
+    for flag, label, colour, _ in _GROUPS:
+        drawn = items[items["tab"].isin(ordered["tab"][significant == flag])]
+        figure.add_scatter(
+            x=_compact(drawn["total_std"]),
+            y=[position[tab] for tab in drawn["tab"]],
+            mode="markers",
+            marker={"size": 4, "opacity": 0.4, "color": colour},
+            name=f"items: {label}",
+            legendgroup=label,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    for flag, label, colour, symbol in _GROUPS:
+        rows = ordered[significant == flag]
+        figure.add_scatter(
+            x=_compact(rows["ate_std"]),
+            y=[position[tab] for tab in rows["tab"]],
+            mode="markers",
+            marker={"size": 10, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}},
+            text=[
+                f"{_bold(row.tab)}<br>ATE: {_rounded(row.ate_std, 3)} SD<br>"
+                f"σζ: {_rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
+                f"Sig. IL-HTE: {str(flag).upper()}"
+                for row in rows.itertuples()
+            ],
+            name=label,
+            legendgroup=label,
+            hoverinfo="text",
+        )
+    figure.update_layout(
+        _layout(),
+        height=max(400, 14 * len(ordered)),
+        xaxis={**_effect_axis(), **_title("Item-specific treatment effect (SDs)")},
+        yaxis={"showticklabels": False, "showgrid": False, "zeroline": False, "range": [0, len(ordered) + 1]},
+    )
+    return figure
+
+
+def interaction_figure(summary: pd.DataFrame) -> go.Figure:
+    """Figure 2: how much beta_3 changes when items may have their own effects, against the stretch of easiness.
+
+    Parameters
+    ----------
+    summary : one row a table with tab, sd_ratio, delta_beta3, rho, n_items, n_persons.
+
+    Returns
+    -------
+    The first trace holds the tables whose rho is defined, coloured by it; a second one, grey, those whose rho is not.
+    ``figure.layout.meta`` counts ``drawn`` tables and those left out: ``without_interaction`` (no delta_beta3, usually
+    for want of a pretest) and ``without_ratio`` (delta_beta3 but no sd_ratio).
+    """
+    import numpy as np
+    import plotly.graph_objects as go
+
+    delta, ratio, rho = (_numbers(summary[column]) for column in ("delta_beta3", "sd_ratio", "rho"))
+    has_delta, drawn = np.isfinite(delta), np.isfinite(delta) & np.isfinite(ratio)
+    figure = go.Figure()
+
+    def add(which: np.ndarray, name: str, marker: dict[str, Any]) -> None:
+        rows = summary[which]
+        figure.add_scatter(
+            x=_compact(rows["sd_ratio"]),
+            y=_compact(rows["delta_beta3"]),
+            mode="markers",
+            marker={
+                "size": _compact(2 * np.sqrt(_numbers(rows["n_items"]))),
+                "line": {"width": 0.5, "color": "white"},
+                **marker,
+            },
+            text=[
+                f"{_bold(row.tab)}<br>Δβ₃: {_rounded(row.delta_beta3, 3)}<br>SD ratio: {_rounded(row.sd_ratio, 3)}<br>"
+                f"ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}"
+                for row in rows.itertuples()
+            ],
+            name=name,
+            hoverinfo="text",
+        )
+
+    defined = drawn & np.isfinite(rho)
+    scale = {"colorscale": [[0, SIGNIFICANT], [0.5, MIDDLE], [1, NOT_SIGNIFICANT]], "cmin": -1, "cmax": 1}
+    add(defined, "ρ defined", {**scale, "color": _compact(rho[defined]), "colorbar": {"title": {"text": "ρ"}}})
+    if (drawn & ~defined).any():
+        add(drawn & ~defined, "ρ not defined (grey)", {"color": UNDEFINED, "symbol": "diamond"})
+        figure.update_traces(showlegend=False, selector={"name": "ρ defined"})
+        figure.update_layout(showlegend=True)
+    figure.update_layout(
+        _layout(),
+        meta={
+            "drawn": int(drawn.sum()),
+            "without_interaction": int((~has_delta).sum()),
+            "without_ratio": int((has_delta & ~drawn).sum()),
+        },
+        height=450,
+        xaxis={**_title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": LINE, **_grid()},
+        yaxis={**_effect_axis(), **_title("β₃(M_B) − β₃(M_C)"), "automargin": True},
+    )
+    if drawn.any():
+        figure.add_shape(
+            type="line", x0=1, x1=1, y0=delta[drawn].min(), y1=delta[drawn].max(), line={"dash": "dash", "color": LINE}
+        )
+    else:
+        figure.add_annotation(
+            text="No table has both interaction estimates", showarrow=False, xref="paper", yref="paper"
+        )
+    return figure
+
+
+def table_figure(items: pd.DataFrame, summary_row: pd.Series) -> go.Figure:
+    """One table: its items' effects in order with 95% bars, and below them easiness against effect.
+
+    The dashed line is the table's average effect.
+
+    Parameters
+    ----------
+    items : rows of one table with item, b_std, total_std, total_se (SDs), n_ctrl, n_treat, p_ctrl, p_treat. A bar is
+        total_std +- 1.96 total_se; an item whose total_se is null has none.
+    summary_row : that table's summary row with ate_std and sig_il_hte.
+    """
+    from plotly.subplots import make_subplots
+
+    ordered = items.sort_values(["total_std", "item"], kind="stable")
+    rank = list(range(1, len(ordered) + 1))
+    half_width = 1.96 * _numbers(ordered["total_se"])
+    _, _, colour, symbol = _GROUPS[0 if summary_row["sig_il_hte"] else 1]
+    text = [
+        f"{_bold(row.item)}<br>Effect: {_rounded(row.total_std, 3)} SD ({_interval(row.total_std, half)})<br>"
+        f"Easiness: {_rounded(row.b_std, 3)} SD<br>Control: {_rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
+        f"Treated: {_rounded(row.p_treat, 3)} of {row.n_treat:.0f}"
+        for row, half in zip(ordered.itertuples(), half_width, strict=True)
+    ]
+    marks, below = max(200, 18 * len(ordered)), 260
+    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[marks, below], vertical_spacing=50 / (marks + below))
+    shared = {"x": _compact(ordered["total_std"]), "mode": "markers", "text": text, "hoverinfo": "text"}
+    marker = {"size": 8, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}}
+    bars = {"type": "data", "array": _compact(half_width), "color": colour, "thickness": 1, "width": 0}
+    figure.add_scatter(y=rank, error_x=bars, marker=marker, name="items in order", **shared, row=1, col=1)
+    figure.add_scatter(y=_compact(ordered["b_std"]), marker=marker, name="easiness", **shared, row=2, col=1)
+    figure.add_vline(x=float(summary_row["ate_std"]), line={"dash": "dash", "color": colour, "width": 1})
+    labels = [_escaped(item, 24) for item in ordered["item"]]
+    figure.update_layout(_layout(), height=marks + below + 160, showlegend=False)
+    figure.update_xaxes(_effect_axis())
+    figure.update_xaxes(_title("Item-specific treatment effect (SDs)"), row=2, col=1)
+    figure.update_yaxes(tickvals=rank, ticktext=labels, showgrid=False, zeroline=False, automargin=True, row=1, col=1)
+    figure.update_yaxes(range=[0, len(ordered) + 1], row=1, col=1)
+    figure.update_yaxes(_title("Easiness (SDs)"), zeroline=False, automargin=True, **_grid(), row=2, col=1)
+    return figure
+
+
+def _layout() -> dict[str, Any]:
+    clear = "rgba(0,0,0,0)"
+    return {
+        "template": "none",
+        "paper_bgcolor": clear,
+        "plot_bgcolor": clear,
+        "margin": {"l": 20, "r": 20, "t": 30, "b": 80},
+        "hoverlabel": {"align": "left"},
+        # At the figure's lower edge, so that its distance from the axis does not grow with the height.
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
+    }
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"title": {"text": text, "standoff": 8}}
+
+
+def _grid() -> dict[str, Any]:
+    return {"gridcolor": "rgba(128,128,128,0.2)"}
+
+
+def _effect_axis() -> dict[str, Any]:
+    return {"zeroline": True, "zerolinecolor": LINE, "zerolinewidth": 1, **_grid()}
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    import numpy as np
+
+    return values.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _compact(values: pd.Series | Iterable[float]) -> list[float | None]:
+    """Four significant digits are finer than a pixel; undefined numbers are None, which JSON can write."""
+    numbers = (float("nan") if value is None else float(value) for value in values)
+    return [float(f"{x:.4g}") if math.isfinite(x) else None for x in numbers]
+
+
+def _rounded(value: float | None, digits: int) -> str:
+    """A rounded number without trailing zeros, or "not defined"."""
+    if value is None or not math.isfinite(value):
+        return "not defined"
+    text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _interval(centre: float, half_width: float) -> str:
+    if not math.isfinite(half_width):
+        return "interval not defined"
+    return f"{_rounded(centre - half_width, 3)} to {_rounded(centre + half_width, 3)}"
+
+
+def _escaped(name: object, length: int = NAME_LENGTH) -> str:
+    text = str(name)
+    # Plotly decodes &lt; &gt; &amp; but not quotes, which are harmless in its texts.
+    return html.escape(text if len(text) <= length else text[: length - 1] + "…", quote=False)
+
+
+def _bold(name: object) -> str:
+    return f"<b>{_escaped(name)}</b>"
