@@ -1,0 +1,234 @@
+"""The command line: ``ilhte fit``, ``run``, ``render``, ``simulate``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilhte_lib import __version__
+from ilhte_lib.errors import IlhteError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Item-level heterogeneous treatment effects: fit, test, draw and report trials whose outcome has items.",
+)
+
+
+class Profile(StrEnum):
+    """Rules of preparation."""
+
+    full = "full"
+    vignette = "vignette"
+
+
+class Engine(StrEnum):
+    """What fits the models."""
+
+    native = "native"
+    pymer4 = "pymer4"
+
+
+class Repeated(StrEnum):
+    """What several rows of one person and item are."""
+
+    error = "error"
+    trials = "trials"
+
+
+ProfileOption = Annotated[
+    Profile, typer.Option(help="Rules of preparation: the published vignette's, or the fuller ones.")
+]
+EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the native engine, or lme4 in R.")]
+MaxPersons = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Draw so many persons if there are more, 0 for all. Default 5000 under vignette, all under full."
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ilhte {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: ilhte fit trial.csv --covariate pretest --json trial.json")
+def fit(
+    file: Annotated[
+        str, typer.Argument(help="A table: CSV, TSV, Parquet ... or the name of a bundled one.", show_default=False)
+    ],
+    profile: ProfileOption = Profile.full,
+    engine: EngineOption = Engine.native,
+    max_persons: MaxPersons = None,
+    covariate: Annotated[
+        str | None, typer.Option(help="The covariate's column; default std_baseline, else the best cov_* column.")
+    ] = None,
+    wave: Annotated[str | None, typer.Option(help="The wave to keep; default the first after randomisation.")] = None,
+    repeated: Annotated[
+        Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
+    ] = Repeated.error,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="A response of 1 is bad (symptoms); changes the wording only.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write everything as a JSON document.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report as one HTML file that works offline.")] = None,
+    id: Annotated[str, typer.Option(help="Column of persons.", rich_help_panel="Columns of the file")] = "id",
+    item: Annotated[str, typer.Option(help="Column of items.", rich_help_panel="Columns of the file")] = "item",
+    resp: Annotated[str, typer.Option(help="Column of 0/1 responses.", rich_help_panel="Columns of the file")] = "resp",
+    treat: Annotated[str, typer.Option(help="Column of arms.", rich_help_panel="Columns of the file")] = "treat",
+    control: Annotated[
+        str | None,
+        typer.Option(help="The value of the arms' column that means control.", rich_help_panel="Columns of the file"),
+    ] = None,
+    wide: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The file has one row a person: its item columns, by name or pattern.",
+            rich_help_panel="Columns of the file",
+        ),
+    ] = None,
+) -> None:
+    """Fit one table: print a summary, and write it as JSON or HTML."""
+    from rich.console import Console
+
+    from ilhte_lib.document import document, to_json, write_text
+    from ilhte_lib.effects import effects
+    from ilhte_lib.fit import fit_models
+    from ilhte_lib.prepare import prepare
+
+    from .source import load, source
+    from .terminal import print_results
+
+    where = source(file)
+    columns = {
+        "id": id,
+        "item": item,
+        "resp": resp,
+        "treat": treat,
+        "control": control,
+        "wide": wide,
+        "pretest": covariate,
+    }
+    table = load(where, **(columns if where.path else {}))
+    trial = prepare(
+        table,
+        where.tab,
+        profile=profile.value,
+        covariate=covariate,
+        wave=wave,
+        max_persons=max_persons,
+        repeated=repeated.value,
+    )
+    fits = fit_models(trial, engine=engine.value)
+    result = effects(trial, fits)
+    lower = lower_is_better or bool(where.info and where.info.lower_is_better)
+    print_results(Console(), trial, fits, result, lower_is_better=lower)
+    contents = document(trial, fits, result, input_sha256=where.sha256)
+    if json:
+        write_text(json, to_json(contents))
+    if html:
+        from .single_page import single_page
+
+        write_text(html, single_page(where, trial, fits, result, lower_is_better=lower))
+
+
+@app.command(epilog="Example: ilhte run school_a.csv school_b.csv --out results/schools")
+def run(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files or bundled tables; none means the bundled collection.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder. Default results/bundled, or a dated folder if tables are named."),
+    ] = None,
+    profile: ProfileOption = Profile.full,
+    engine: EngineOption = Engine.native,
+    max_persons: MaxPersons = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks executed at once; default one a core.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
+) -> None:
+    """Fit many tables, each as an executed notebook; unchanged ones are kept. Exit code 3 if some failed."""
+    from .project import find_project
+    from .run import BUNDLED_RUN, Settings, TableOutcome, point_to, run_tables
+    from .source import bundled_sources, source
+
+    clock = time.perf_counter()
+    sources = [source(name) for name in files] if files else bundled_sources()
+    if out is None:
+        name = datetime.now().strftime("run-%Y%m%d-%H%M%S") if files else BUNDLED_RUN
+        out = find_project() / "results" / name
+
+    def told(outcome: TableOutcome, done: int, of: int) -> None:
+        what = f"failed: {outcome.reason}" if outcome.status == "failed" else outcome.status
+        typer.echo(f"[{done}/{of}] {outcome.tab}: {what} ({outcome.seconds:.1f} s)")
+
+    settings = Settings(profile.value, engine.value, max_persons)
+    outcomes = run_tables(sources, out, settings, jobs=jobs, force=force, told=told)
+    point_to(out)
+    failed = [o for o in outcomes if o.status == "failed"]
+    kept = sum(o.status == "kept" for o in outcomes)
+    typer.echo(
+        f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
+        + (f" {len(failed)} failed: {', '.join(o.tab for o in failed)}." if failed else "")
+    )
+    if failed:
+        raise typer.Exit(3)
+
+
+@app.command(epilog="Example: ilhte render --to public")
+def render(
+    run: Annotated[Path | None, typer.Argument(help="A run's folder; default the latest run.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the site; default _site.")] = None,
+) -> None:
+    """Render the site of the latest run: with Quarto where it is installed, else as a preview."""
+    from .project import find_project
+    from .render import render as render_site
+
+    clock = time.perf_counter()
+    render_site(find_project(), run=run, to=to)
+    typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
+
+
+@app.command(epilog="Example: ilhte simulate --out simulated")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the tables and truth.json.")] = Path("simulated"),
+) -> None:
+    """Write the seeded trials with known truth as gzipped CSV files."""
+    from ilhte_lib.simulate import write_collection
+
+    files = write_collection(out)
+    typer.echo(f"{len(files)} files in {out}: seeded simulated trials and the truth they were drawn from.")
+
+
+def main() -> None:
+    """The console script: a user's mistake is one sentence and exit code 2."""
+    try:
+        app()
+    except IlhteError as mistake:
+        typer.echo(f"ilhte: {mistake}", err=True)
+        sys.exit(2)
+    except PermissionError as refusal:
+        typer.echo(f"ilhte: {refusal.filename or 'a file'} cannot be written or read: check its permissions.", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

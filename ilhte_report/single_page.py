@@ -1,0 +1,64 @@
+"""One table's report as a single HTML file that works without a network: ``ilhte fit --html``."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from ilhte_lib.effects import Effects
+from ilhte_lib.errors import InputError
+from ilhte_lib.mixed_model import Fit
+from ilhte_lib.prepare import Trial
+
+from .source import Source
+from .table_page import audit_table, figure_alt, item_table, model_table
+from .wording import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff; }
+table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; }
+"""
+
+
+def single_page(
+    where: Source, trial: Trial, fits: dict[str, Fit], result: Effects, *, lower_is_better: bool = False
+) -> str:
+    """The report's HTML; every name from the data is escaped.
+
+    Raises
+    ------
+    InputError : plotly and IPython are not installed.
+    """
+    try:
+        import pandas as pd
+        from plotly.offline import get_plotlyjs
+
+        from ilhte_lib.figures import table_figure
+
+        from .embed import drawable
+    except ModuleNotFoundError as missing:
+        raise InputError(f"The HTML report needs {missing.name}: pip install 'ilhte[report]'.") from None
+    row = result.summary
+    sentences = [
+        average_sentence(row, lower_is_better=lower_is_better),
+        item_spread_sentence(row),
+        test_sentence(row),
+        interaction_sentence(row),
+        *trial.flags,
+    ]
+    figure = drawable(table_figure(pd.DataFrame(result.items), pd.Series(row)), figure_alt(result))
+    script = (Path(__file__).parent / "figures.js").read_text(encoding="utf-8")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(trial.tab)}: item-level treatment effects</title><style>{_STYLE}</style>
+<script>{get_plotlyjs()}</script><script>{script}</script></head><body>
+<h1>{escape(trial.tab)}</h1>
+<p>{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses; profile {trial.profile}, engine {row["engine"]}.</p>
+<ul>{"".join(f"<li>{escape(s)}</li>" for s in sentences if s)}</ul>
+{figure}
+<h2>Items</h2>{item_table(result).data}
+<h2>Models</h2><p>Logits, standard errors in parentheses.</p>{model_table(fits).data}
+<h2>What was left out</h2>{audit_table(trial).data}
+</body></html>
+"""

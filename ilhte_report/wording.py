@@ -1,0 +1,59 @@
+"""A summary row in sentences: the same words on the terminal and on a table's page."""
+
+from __future__ import annotations
+
+import math
+
+
+def defined(value: float | None) -> bool:
+    """Whether a number of a summary row is there."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _with_interval(value: float, se: float | None, digits: int = 2) -> str:
+    if not defined(se):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} (95% interval {value - 1.96 * se:.{digits}f} to {value + 1.96 * se:.{digits}f})"
+
+
+def average_sentence(row: dict, *, lower_is_better: bool = False) -> str:
+    """The average effect, and which way is good."""
+    value, se = row["ate_std"], row["ate_std_se"]
+    text = f"Average effect: {_with_interval(value, se)} SD of the persons"
+    if defined(se) and abs(value) < 1.96 * se:
+        return f"{text}; it cannot be told from none."
+    better = (value < 0) == lower_is_better
+    direction = "fewer" if value < 0 else "more"
+    return f"{text}; treated persons give {direction} responses of 1, which is {'better' if better else 'worse'} here."
+
+
+def item_spread_sentence(row: dict) -> str:
+    """How far items differ in their effect, and how that goes with easiness."""
+    text = f"Items differ around it with a standard deviation of {_with_interval(row['sigma_zeta_std'], row['sigma_zeta_std_se'])} SD"
+    if not defined(row["rho"]):
+        return f"{text}; their correlation with easiness is not defined."
+    if abs(row["rho"]) > 0.9999:
+        return f"{text}; their correlation with easiness is at its boundary ({row['rho']:+.0f}): the data do not tell it from a perfect one."
+    harder = "easier" if row["rho"] > 0 else "harder"
+    return f"{text}; the effect is larger on {harder} items (rho = {_with_interval(row['rho'], row['rho_se'])})."
+
+
+def test_sentence(row: dict) -> str:
+    """The test of no item effects."""
+    halved = row["profile"] == "vignette"
+    p = row["lrt_pval"] if halved else row["lrt_pval_mixture"]
+    null = "p halved" if halved else "chi-square mixture"
+    shown = "p < .001" if p < 0.001 else f"p = {p:.3f}"
+    verdict = "item effects are there" if row["sig_il_hte"] else "the data are compatible with one effect for all items"
+    return f"Test of equal effects on all items: LR = {row['lrt_stat']:.2f}, {shown} ({null}); {verdict}."
+
+
+def interaction_sentence(row: dict) -> str:
+    """The treatment by covariate interaction with and without item effects in the model."""
+    if not defined(row["delta_beta3"]):
+        return "There is no covariate, so nothing is said of who benefits most."
+    return (
+        f"Treatment by {row['covariate']}: {_with_interval(row['beta3_b'], row['beta3_b_se'])} logits per SD of the covariate without item "
+        f"effects in the model, {_with_interval(row['beta3_c'], row['beta3_c_se'])} with them; the difference is "
+        f"{row['delta_beta3']:+.3f}."
+    )
