@@ -1,0 +1,60 @@
+"""Plotly figures on a page: drawn by JupyterLab, by real Quarto and by the preview renderer, with no network."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_DEFAULT_HEIGHT = 450
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Displays `figure`; `alt` says in words what it shows, for readers who cannot see it.
+
+    One display with two forms: Plotly's own type, which JupyterLab draws, and Markdown holding a raw HTML block, which
+    Quarto and the preview renderer pass on. (Quarto prefers `text/html` to both, and loads scripts from a network
+    address whenever that holds a script.) The block carries the data only: `site/figures.js` draws it with the
+    plotly.js that is shipped once with the site.
+    """
+    from IPython.display import display
+
+    figure_json = _without_template(figure)
+    bundle = {
+        "application/vnd.plotly.v1+json": figure_json,
+        "text/markdown": _markdown(figure_json, " ".join(alt.split())),
+        "text/plain": alt,
+    }
+    display(bundle, raw=True)
+
+
+def _without_template(figure: Figure) -> dict:
+    """The figure as JSON without Plotly's default template: 7 kB a figure, and the page has its own colours."""
+    content = json.loads(figure.to_json())
+    content["layout"].pop("template", None)
+    return {"data": content["data"], "layout": content["layout"], "config": {"responsive": True, "displaylogo": False}}
+
+
+def _markdown(figure_json: dict, alt: str) -> str:
+    text = script_safe(json.dumps(figure_json, separators=(",", ":"), sort_keys=True))
+    name = "figure-" + hashlib.sha256(text.encode()).hexdigest()[:10]
+    height = figure_json["layout"].get("height") or _DEFAULT_HEIGHT
+    words = html.escape(alt)
+    return (
+        '```{=html}\n<div class="ilhte-figure">\n'
+        f'<div class="drawing" id="{name}" role="img" aria-label="{words}" style="min-height:{height:g}px"></div>\n'
+        f'<script type="application/json">{text}</script>\n'
+        f"<noscript><p>{words} (The figure itself needs JavaScript.)</p></noscript>\n"
+        "</div>\n```\n"
+    )
+
+
+def script_safe(json_text: str) -> str:
+    """JSON that means the same but holds no character that could end a script element, open a comment or a tag."""
+    for character in "<>&\u2028\u2029":
+        json_text = json_text.replace(character, f"\\u{ord(character):04x}")
+    return json_text

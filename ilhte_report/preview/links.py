@@ -1,0 +1,50 @@
+"""Links of a finished page: made relative, sources turned into pages, and checked."""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+from .errors import PageError
+
+_TAG = re.compile(r"<(?:a|img|link|script|source)\b[^<>]*>")
+_TARGET = re.compile(r'(\s(?:href|src)=)"([^"]*)"')
+_ELSEWHERE = re.compile(r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*:|//|#|$)")
+
+
+def with_relative_links(
+    page_html: str, source: str, pages: Mapping[str, str], shipped: set[str], project: Path
+) -> tuple[str, set[str]]:
+    """The HTML of the page made from `source` with its links set right, and the project files it links to.
+
+    Links may be written from the site's root (`/assets/x.js`) or from the source's folder, to sources (`index.qmd`),
+    pages, shipped files or any other file of the project, which then has to be copied. A link that leads nowhere
+    raises `PageError`.
+    """
+    folder = posixpath.dirname(source)
+    known = set(pages.values()) | shipped
+    wanted: set[str] = set()
+
+    def resolve(link: str) -> str:
+        if _ELSEWHERE.match(link):
+            return link
+        path, mark, rest = re.match(r"([^?#]*)([?#]?)(.*)", link, re.DOTALL).groups()
+        target = posixpath.normpath(path.lstrip("/") if path.startswith("/") else posixpath.join(folder, path))
+        if path.endswith("/") or target == ".":
+            target = posixpath.normpath(posixpath.join(target, "index.html"))
+        target = pages.get(unquote(target), target)
+        if unquote(target) not in known:
+            file = project / unquote(target)
+            if target.startswith("..") or not file.is_file():
+                raise PageError(f"{source}: the link to {link} leads nowhere.")
+            wanted.add(unquote(target))
+        return posixpath.relpath(target, folder or ".") + mark + rest
+
+    def in_tag(tag: re.Match) -> str:
+        return _TARGET.sub(lambda match: f'{match[1]}"{html.escape(resolve(html.unescape(match[2])))}"', tag[0])
+
+    return _TAG.sub(in_tag, page_html), wanted

@@ -1,0 +1,47 @@
+"""Calls of pandoc: Markdown to tree, tree to HTML."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from .errors import PageError
+
+
+def markdown_tree(text: str, what: str) -> dict:
+    """The document tree of Markdown `text`; `what` names it in messages."""
+    return json.loads(_pandoc(["--from", "markdown", "--to", "json"], text, what))
+
+
+def markdown_blocks(text: str, what: str) -> list[dict]:
+    return markdown_tree(text, what)["blocks"]
+
+
+def tree_html(tree: dict, arguments: list[str], what: str) -> str:
+    """A whole page: `tree` written through the template that `arguments` name."""
+    return _pandoc(["--from", "json", "--to", "html5", "--standalone", *arguments], json.dumps(tree), what)
+
+
+@cache
+def citation_keys(bibliography: Path) -> frozenset[str]:
+    """The keys that pages may cite, from a BibTeX file."""
+    text = bibliography.read_text(encoding="utf-8")
+    entries = json.loads(_pandoc(["--from", "bibtex", "--to", "csljson"], text, bibliography.name))
+    return frozenset(entry["id"] for entry in entries)
+
+
+def _pandoc(arguments: list[str], text: str, what: str) -> str:
+    done = subprocess.run([_program(), *arguments], input=text, capture_output=True, encoding="utf-8", check=False)
+    complaint = " ".join(done.stderr.split())
+    if done.returncode or "[WARNING]" in done.stderr:
+        raise PageError(f"{what}: pandoc says: {complaint}")
+    return done.stdout
+
+
+@cache
+def _program() -> str:
+    import pypandoc
+
+    return pypandoc.get_pandoc_path()

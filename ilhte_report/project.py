@@ -1,0 +1,68 @@
+"""Where things are: the project's folder, the run its pages read, and safe file names for tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from ilhte_lib.errors import InputError
+
+_LONGEST = 60
+_RESERVED = {"con", "prn", "aux", "nul", "index"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+
+
+def find_project(start: Path | str | None = None) -> Path:
+    """The nearest folder at or above `start` (default: the current one) that holds `_quarto.yml` and `index.qmd`.
+
+    Raises `InputError` if there is none.
+    """
+    start = Path(start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "_quarto.yml").is_file() and (folder / "index.qmd").is_file():
+            return folder
+    raise InputError(
+        f"No project at or above {start}: neither _quarto.yml nor index.qmd is there; change into a clone of the project."
+    )
+
+
+def latest_run(project: Path) -> Path:
+    """The run folder that pages read: `ILHTE_RUN` (absolute, or relative to the project) if set, else the one that
+    `results/latest.json` names.
+
+    Raises `InputError` if it is not there.
+    """
+    chosen = os.environ.get("ILHTE_RUN")
+    if chosen:
+        run = (project / chosen).resolve()
+        if not run.is_dir():
+            raise InputError(f"ILHTE_RUN names the folder {run}, which does not exist: correct or unset the variable.")
+        return run
+    pointer = project / "results" / "latest.json"
+    try:
+        name = json.loads(pointer.read_text(encoding="utf-8"))["run"]
+    except FileNotFoundError:
+        raise InputError("There is no run yet: `ilhte run` (or `make site`) computes one.") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{pointer} does not name a run: delete it and call `ilhte run`.") from None
+    run = pointer.parent / str(name)
+    if not run.is_dir():
+        raise InputError(f"{pointer} names the run {name!r}, which is gone: call `ilhte run`.")
+    return run
+
+
+def slug(name: str) -> str:
+    """A file name (without suffix) for a table called `name`, whatever that name contains.
+
+    Lower-case ASCII letters, digits, `_` and `-` only; at most 71 characters; never empty, hidden, reserved on Windows
+    or ignored by Quarto (which skips names that begin with `_`). A name that had to be changed gets a hash of the
+    original, and so does a name that merely looks as if it had one: different names never share a file, not even
+    where upper and lower case are the same.
+    """
+    safe = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:_LONGEST].rstrip("-_")
+    if safe == name and safe and safe not in _RESERVED and not re.search(r"-[0-9a-f]{10}$", safe):
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{safe or 'table'}-{digest}"
