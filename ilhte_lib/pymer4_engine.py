@@ -19,34 +19,47 @@ if TYPE_CHECKING:
 
 OPTIMIZER = "bobyqa"
 MAX_EVALUATIONS = 200_000
-# Everything is read in one call, by name: lme4 orders its terms by their number of levels, so neither the person nor
-# the item term has a fixed place. beta_slope is d(item effects)/d(beta): at the mode u^ the penalised score is zero, so
-# du^/dbeta = -H^-1 Lambda' Z' W X, and lme4 keeps the factors L and RZX of exactly that system (Bates et al. 2015, eq. 54).
+# Everything is read in one call and put in the order of psi (beta, sigma_theta, L) by name: lme4 orders its terms by
+# their number of levels. theta has the scale of psi because a binomial model has no residual SD, and gradient and
+# hessian are lme4's finite differences of the deviance. slopes is d(item effects)/d(psi): the mode u^ solves
+# Lambda' Z'(y - mu) = u, so by the implicit function theorem H du^ = -Lambda' Z' W X dbeta
+# + (dLambda' Z'(y - mu) - Lambda' Z' W Z dLambda u^) dtheta, with H the matrix whose Cholesky factor lme4 keeps as L
+# (Bates et al. 2015, Journal of Statistical Software 67(1), section 3).
 _READ_FIT = """
 function(m) {
+  get <- function(name) lme4::getME(m, name)
   effects <- lme4::ranef(m, condVar = TRUE)$item
-  slope <- lme4::getME(m, "RZX")
-  for (system in c("Lt", "Pt")) slope <- Matrix::solve(lme4::getME(m, "L"), slope, system = system)
-  slope <- as.matrix(-Matrix::crossprod(lme4::getME(m, "Lambdat"), slope))
-  term <- match("item", names(lme4::getME(m, "cnms")))
-  start <- lme4::getME(m, "Gp")[term]
+  u <- get("u"); Lt <- get("Lambdat"); Zt <- get("Zt"); W <- weights(m, type = "working")
+  residual <- Zt %*% (get("y") - get("mu"))
+  dLt <- lapply(seq_along(get("theta")), function(k) { Lt@x <- as.numeric(get("Lind") == k); Lt })
+  direct <- lapply(dLt, function(d) Matrix::crossprod(d, u))
+  pull <- c(
+    list(-(Lt %*% Zt %*% (W * get("X")))),
+    Map(function(d, v) d %*% residual - Lt %*% Zt %*% (W * as.numeric(Matrix::crossprod(Zt, v))), dLt, direct)
+  )
+  slopes <- as.matrix(Matrix::crossprod(Lt, Matrix::solve(get("L"), do.call(cbind, pull), system = "A")))
+  beta <- seq_len(ncol(get("X")))
+  slopes[, -beta] <- slopes[, -beta] + as.matrix(do.call(cbind, direct))
+  start <- get("Gp")[match("item", names(get("cnms")))]
+  theta <- get("theta")
+  psi <- c("id.(Intercept)", "item.(Intercept)", "item.treat.(Intercept)", "item.treat")
+  psi <- match(intersect(psi, names(theta)), names(theta))
+  place <- c(length(theta) + beta, psi)
   list(
     loglik = as.numeric(logLik(m)),
     beta = lme4::fixef(m), beta_names = names(lme4::fixef(m)), beta_vcov = as.matrix(vcov(m)),
-    person_factor = lme4::getME(m, "Tlist")[["id"]], item_factor = lme4::getME(m, "Tlist")[["item"]],
+    theta = unname(theta[psi]), lower = get("lower")[psi],
     items = rownames(effects), ranef = as.matrix(effects), ranef_vcov = attr(effects, "postVar"),
-    beta_slope = slope[start + seq_len(length(as.matrix(effects))), , drop = FALSE],
+    slopes = slopes[start + seq_len(length(as.matrix(effects))), c(beta, length(beta) + psi), drop = FALSE],
     persons = lme4::ngrps(m)[["id"]], responses = nobs(m),
     singular = lme4::isSingular(m),
-    theta = lme4::getME(m, "theta"), lower = lme4::getME(m, "lower"),
-    gradient = as.numeric(m@optinfo$derivs$gradient), hessian = m@optinfo$derivs$Hessian,
+    gradient = as.numeric(m@optinfo$derivs$gradient)[place], hessian = m@optinfo$derivs$Hessian[place, place],
     optimizer = as.character(m@optinfo$optimizer), evaluations = as.integer(m@optinfo$feval),
     code = as.integer(m@optinfo$conv$opt), exit = as.character(m@optinfo$message),
     messages = as.character(unlist(c(m@optinfo$conv$lme4$messages, m@optinfo$warnings)))
   )
 }
 """
-
 
 def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     """Fit one model with lme4 1.1's ``glmer``: binomial, bobyqa with 200,000 evaluations, Laplace (nAGQ = 1).
@@ -59,8 +72,8 @@ def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     Returns
     -------
     Fit with ``engine="pymer4"``, in logits. ``se`` and the beta block of ``vcov`` are lme4's ``vcov``, the rest of
-    ``vcov`` is NaN; ``ranef_vcov`` is lme4's postVar (given psi); ``ranef_jacobian`` has its beta columns, NaN elsewhere.
-    Standard deviations that lme4 leaves below its own singularity tolerance are set to 0, as the native engine does.
+    ``vcov`` is from the same finite-difference Hessian; ``ranef_vcov`` is lme4's postVar (given psi). Standard
+    deviations that lme4 leaves below its own singularity tolerance are set to 0, as the native engine does.
     ``seconds`` is wall time; R runs in this process, so ``time.process_time`` around this call is the CPU time.
 
     Raises
@@ -146,23 +159,24 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
             f"lme4 dropped {', '.join(dropped)} from {spec.name} because the columns are linearly dependent: "
             "check that there are persons in both arms and that the covariate varies in each."
         )
-    n_items, q, k, p = len(trial.item_names), spec.q, len(spec.psi_names), len(spec.beta_names)
-    sigma_theta = _zero_below(float(found["person_factor"].item()))
-    factor = found["item_factor"].reshape(q, q).copy()
-    factor[np.diag_indices(q)] = [_zero_below(entry) for entry in np.diag(factor)]
-
-    vcov = np.full((k, k), np.nan)
+    n_items, q, p = len(trial.item_names), spec.q, len(spec.beta_names)
+    interior = found["theta"] - found["lower"] >= SINGULAR_BELOW
+    if spec.item_effects and not interior[3] and abs(found["theta"][2]) < SINGULAR_BELOW:
+        interior[2] = False  # l21, unbounded itself, is on the boundary where sigma_zeta is
+    theta = np.where(interior, found["theta"], 0.0)
+    factor = np.zeros((q, q))
+    factor[np.tril_indices(q)] = theta[1:]
+    vcov, gradient_norm, curvature = _curvature(found, np.concatenate([np.ones(p, bool), interior]))
     vcov[:p, :p] = found["beta_vcov"]
+
     seen = np.array([int(code[1:]) for code in found["items"]])
     # an item nobody of this model answered keeps its prior: mean 0, covariance L L'
     ranef, ranef_vcov = np.zeros((n_items, q)), np.tile(factor @ factor.T, (n_items, 1, 1))
-    jacobian = np.full((n_items, q, k), np.nan)
-    jacobian[:, :, :p] = 0.0
+    jacobian = np.zeros((n_items, q, len(vcov)))
     ranef[seen] = found["ranef"].reshape(len(seen), q)
     ranef_vcov[seen] = np.moveaxis(found["ranef_vcov"].reshape(q, q, len(seen)), -1, 0)
-    jacobian[seen, :, :p] = found["beta_slope"].reshape(len(seen), q, p)
+    jacobian[seen] = found["slopes"].reshape(len(seen), q, len(vcov))
 
-    gradient_norm, curvature = _optimum(found)
     complaints = [m for m in map(str, found["messages"]) if "isSingular" not in m]
     if int(found["code"][0]) != 0:
         complaints.append(f"bobyqa: {found['exit'][0]}")
@@ -173,7 +187,7 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
         loglik=float(found["loglik"][0]),
         beta=found["beta"].astype(float),
         se=np.sqrt(np.diag(found["beta_vcov"])),
-        sigma_theta=sigma_theta,
+        sigma_theta=float(theta[0]),
         item_factor=factor,
         vcov=vcov,
         item_names=tuple(trial.item_names),
@@ -195,23 +209,21 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
     )
 
 
-def _zero_below(sd: float) -> float:
-    return 0.0 if abs(sd) < SINGULAR_BELOW else sd
+def _curvature(found: dict[str, np.ndarray], free: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """(k, k) covariance of psi, largest gradient entry and smallest eigenvalue, in the (k,) free parameters.
 
-
-def _optimum(found: dict[str, np.ndarray]) -> tuple[float, float]:
-    """Largest entry of lme4's finite-difference gradient and its Hessian's smallest eigenvalue, in the free parameters.
-
-    Both are of the deviance in (theta, beta), lme4's order; theta has the scale of psi because a binomial model has no
-    residual variance. NaN where lme4 did not compute them.
+    NaN elsewhere, where lme4 did not compute derivatives, and for a covariance that is none.
     """
-    gradient, n_beta = found["gradient"], len(found["beta"])
-    if gradient.size != len(found["theta"]) + n_beta or not np.isfinite(gradient).all():
-        return float("nan"), float("nan")
-    interior = found["theta"] - found["lower"] >= SINGULAR_BELOW
-    free = np.concatenate([interior, np.ones(n_beta, bool)])
+    vcov = np.full((free.size, free.size), np.nan)
+    if not np.isfinite(found["gradient"]).all():
+        return vcov, float("nan"), float("nan")
+    free = np.flatnonzero(free)
     hessian = found["hessian"][np.ix_(free, free)]
-    return float(np.abs(gradient[free]).max()), float(np.linalg.eigvalsh((hessian + hessian.T) / 2)[0])
+    smallest = float(np.linalg.eigvalsh((hessian + hessian.T) / 2)[0])
+    if smallest > 0:
+        inverse = np.linalg.inv(hessian)
+        vcov[np.ix_(free, free)] = inverse + inverse.T
+    return vcov, float(np.abs(found["gradient"][free]).max()), smallest
 
 
 def _one_line(failure: Exception) -> str:
