@@ -6,6 +6,7 @@ Each function returns something a notebook displays; every name in it is escaped
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ilhte_lib.effects import Effects
@@ -14,7 +15,7 @@ from ilhte_lib.prepare import Trial
 
 from .markdown import escape_markdown
 from .source import Source
-from .wording import interaction_sentence, item_spread_sentence, test_sentence, average_sentence
+from .wording import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -67,32 +68,35 @@ def audit_table(trial: Trial) -> HTML:
 
 
 def model_table(fits: dict[str, Fit]) -> HTML:
-    """Coefficients with standard errors, spreads, log-likelihood and certificate of each model, logits."""
-    rows = []
-    for name, fit in fits.items():
-        row = {"Model": name}
-        for label, coefficient in (
-            ("Treatment", "treat"),
-            ("Covariate", "cov"),
-            ("Treatment × covariate", "treat:cov"),
-        ):
-            has = coefficient in fit.spec.beta_names
-            row[label] = _with_se(fit.coefficient(coefficient), fit.standard_error(coefficient)) if has else "–"
-        row |= {
-            "σ_θ": number(fit.sigma_theta, 3),
-            "σ_b": number(fit.sigma_b, 3),
-            "σ_ζ": number(fit.sigma_zeta, 3) if fit.spec.item_effects else "–",
-            "ρ": number(fit.rho, 2) if fit.spec.item_effects else "–",
-            "Log-likelihood": number(fit.loglik, 2),
-            "Fit": _certificate(fit),
-        }
-        rows.append(row)
-    return _table(rows, left=("Model", "Fit"))
+    """One column a model: coefficients with standard errors, spreads, log-likelihood and certificate, logits."""
+
+    def row(label: str, value: Callable[[Fit], str]) -> dict:
+        return {"": label, **{name: value(fit) for name, fit in fits.items()}}
+
+    def coefficient(name: str) -> Callable[[Fit], str]:
+        return lambda fit: coefficient_with_se(fit, name) if name in fit.spec.beta_names else ""
+
+    def of_items(text: Callable[[Fit], str]) -> Callable[[Fit], str]:
+        return lambda fit: text(fit) if fit.spec.item_effects else ""
+
+    rows = [
+        row("Treatment", coefficient("treat")),
+        row("Covariate", coefficient("cov")),
+        row("Treatment × covariate", coefficient("treat:cov")),
+        row("σ_θ, persons", lambda fit: number(fit.sigma_theta, 3)),
+        row("σ_b, easiness", lambda fit: number(fit.sigma_b, 3)),
+        row("σ_ζ, item effects", of_items(lambda fit: number(fit.sigma_zeta, 3))),
+        row("ρ", of_items(lambda fit: number(fit.rho, 2))),
+        row("Log-likelihood", lambda fit: number(fit.loglik, 2)),
+        row("Optimum", lambda fit: "certified" if fit.converged else "not certified"),
+        row("Boundary", lambda fit: "singular" if fit.singular else ""),
+    ]
+    return _table([r for r in rows if any(text for name, text in r.items() if name)], left=("",))
 
 
-def _certificate(fit: Fit) -> str:
-    words = "certified optimum" if fit.converged else "not certified"
-    return f"{words}, singular" if fit.singular else words
+def coefficient_with_se(fit: Fit, name: str) -> str:
+    """A fixed effect with its standard error in parentheses, logits."""
+    return f"{number(fit.coefficient(name), 3)} ({number(fit.standard_error(name), 3)})"
 
 
 def verdict(trial: Trial, result: Effects, *, lower_is_better: bool = False) -> Markdown:
@@ -143,10 +147,6 @@ def number(value: float | None, digits: int) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
-
-
-def _with_se(value: float, se: float) -> str:
-    return f"{number(value, 3)} ({number(se, 3)})"
 
 
 def _table(rows: list[dict], left: tuple[str, ...]) -> HTML:

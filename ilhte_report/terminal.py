@@ -11,7 +11,7 @@ from ilhte_lib.effects import Effects
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
-from .table_page import number
+from .table_page import coefficient_with_se, number
 from .wording import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _models(fits: dict[str, Fit]) -> Table:
     for coefficient in ("treat", "cov", "treat:cov"):
         add(
             coefficient,
-            [_with_se(fit, coefficient) if coefficient in fit.spec.beta_names else "" for fit in fits.values()],
+            [coefficient_with_se(fit, coefficient) if coefficient in fit.spec.beta_names else "" for fit in fits.values()],
         )
     add("sigma_theta", [number(fit.sigma_theta, 3) for fit in fits.values()])
     add("sigma_b", [number(fit.sigma_b, 3) for fit in fits.values()])
@@ -81,10 +81,6 @@ def _models(fits: dict[str, Fit]) -> Table:
     add("optimum", ["certified" if fit.converged else "NOT certified" for fit in fits.values()])
     add("boundary", ["singular" if fit.singular else "" for fit in fits.values()])
     return table
-
-
-def _with_se(fit: Fit, coefficient: str) -> str:
-    return f"{number(fit.coefficient(coefficient), 3)} ({number(fit.standard_error(coefficient), 3)})"
 
 
 def _items(result: Effects, most: int) -> Table:

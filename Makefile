@@ -1,0 +1,43 @@
+# The two commands of the README, `make site` and `make test`, and what stands beside them.
+# Everything is set up inside the project (.venv); only `make lme4` touches the system.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.PHONY: site test lab lme4 benchmark compute soak clean
+
+site:
+	@began=$$(date +%s); \
+	$(MAKE) --no-print-directory .venv/.site-ready && installed=$$(date +%s) && \
+	{ $(BIN)/ilhte run || [ $$? -eq 3 ]; } && fitted=$$(date +%s) && \
+	$(BIN)/ilhte render && rendered=$$(date +%s) && \
+	echo "Set-up $$((installed - began)) s, fitting $$((fitted - installed)) s, rendering $$((rendered - fitted)) s: _site/index.html"
+
+test: .venv/.test-ready
+	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests notebooks
+
+lab: .venv/.site-ready
+	@$(PIP) -e '.[edit]'
+	@$(BIN)/jupyter lab notebooks
+
+lme4: .venv/.base-ready
+	@PYTHON=$(BIN)/python scripts/lme4_setup.sh
+
+.venv/.base-ready: pyproject.toml
+	@echo "Setting up .venv ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) -e '.[report]'
+	@touch $@
+
+# Real Quarto comes in a pip call of its own: its installer downloads a binary, which closed networks refuse.
+.venv/.site-ready: .venv/.base-ready
+	@command -v quarto >/dev/null 2>&1 || timeout 180 $(PIP) -e '.[quarto]' >/dev/null 2>&1 || \
+	echo "Quarto could not be installed here (its installer downloads a binary): the site will be a preview render."
+	@touch $@
+
+.venv/.test-ready: .venv/.base-ready
+	@$(PIP) -e '.[report,test]'
+	@touch $@
+
+clean:
+	@rm -rf _site results assets tables .quarto
