@@ -187,28 +187,46 @@ def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> 
     at = _spreads(spec)
     held: frozenset[int] = frozenset()
     best = found
-    for name in sorted(at, key=lambda n: abs(found.evaluation.psi[at[n]])):
-        if abs(best.evaluation.psi[at[name]]) >= NEAR_BOUNDARY:
-            continue
-        column = {at[name]}
-        if name == "l11" and spec.item_effects:
-            column.add(at["l11"] + 1)
-        trial_held = held | column
-        start = best.evaluation.psi.copy()
-        if name == "l11" and spec.item_effects and at["l22"] not in held:
-            # with no easiness variance the factor is free up to a rotation: all of zeta goes to l22
-            start[at["l22"]] = np.hypot(start[at["l11"] + 1], start[at["l22"]])
-        start[list(trial_held)] = 0.0
-        free = np.array([k for k in range(len(start)) if k not in trial_held])
+
+    def edge(zero: frozenset[int], start: np.ndarray, confirm: set[int], gain: float) -> Minimum | None:
+        """The minimum with ``zero`` at 0, if it is lower by ``gain`` and D rises on leaving 0 in ``confirm``."""
+        start[list(zero)] = 0.0
         try:
-            edge = _minimise(deviance, start, free)
+            there = _minimise(deviance, start, np.array([k for k in range(len(start)) if k not in zero]))
         except ModeNotFound:
+            return None
+        if there.evaluation.deviance > best.evaluation.deviance - gain or _falls_away(deviance, there.evaluation, confirm):
+            return None
+        return there
+
+    for name, position in at.items():
+        psi = best.evaluation.psi.copy()
+        if abs(psi[position]) >= NEAR_BOUNDARY:
             continue
-        if edge.evaluation.deviance > best.evaluation.deviance + SAME_DEVIANCE:
-            continue
-        if _falls_away(deviance, edge.evaluation, column):
-            continue
-        best, held = edge, trial_held
+        column = {position}
+        if name == "l11" and spec.item_effects:
+            # with no easiness variance the factor is free up to a rotation: all of zeta goes to l22
+            column.add(at["l11"] + 1)
+            psi[at["l22"]] = np.hypot(psi[at["l11"] + 1], psi[at["l22"]])
+        there = edge(held | column, psi, column, -SAME_DEVIANCE)
+        if there is not None:
+            best, held = there, held | column
+    if not spec.item_effects:
+        return best, held
+    l11, l21, l22 = at["l11"], at["l11"] + 1, at["l22"]
+    if abs(found.evaluation.psi[l11]) < NEAR_BOUNDARY and l22 not in held:
+        # sigma_b = 0 is a saddle unless D is flat in the covariance there: the minimum beside it has |rho| = 1
+        psi = best.evaluation.psi.copy()
+        psi[l11] = max(abs(psi[l11]), 10.0 * SINGULAR_BELOW)
+        psi[l21] = np.copysign(np.hypot(psi[l21], psi[l22]), psi[l21])
+        zero = (held - {l11, l21}) | {l22}
+        there = edge(zero, psi, {l22}, SAME_DEVIANCE if l11 in held else -SAME_DEVIANCE)
+        if there is not None:
+            best, held = there, zero
+    if l22 in held and l11 not in held and abs(best.evaluation.psi[l21]) < SINGULAR_BELOW:
+        there = edge(held | {l21}, best.evaluation.psi.copy(), set(), -SAME_DEVIANCE)
+        if there is not None:
+            best, held = there, held | {l21}
     return best, held
 
 
