@@ -257,7 +257,7 @@ def _result(
     smallest, certified = float("nan"), best.converged
     here = deviance(psi)
     if standard_errors:
-        steps = 0.02 / np.sqrt(np.maximum(np.diagonal(best.hessian), 1e-12) / 2.0)
+        steps = 1e-3 / np.sqrt(np.maximum(np.diagonal(best.hessian), 1e-12) / 2.0)
         hessian = deviance.hessian(here, steps, free)
         eigenvalues = np.linalg.eigvalsh(hessian)
         smallest = float(eigenvalues[0])
