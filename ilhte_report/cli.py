@@ -140,7 +140,7 @@ def fit(
     fits = fit_models(trial, engine=engine.value)
     result = effects(trial, fits)
     lower = lower_is_better or bool(where.info and where.info.lower_is_better)
-    print_results(Console(), trial, fits, result, lower_is_better=lower)
+    print_results(Console(), where, trial, fits, result, lower_is_better=lower)
     contents = document(trial, fits, result, input_sha256=where.sha256)
     if json:
         write_text(json, to_json(contents))

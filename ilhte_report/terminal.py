@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
@@ -11,8 +12,9 @@ from ilhte_lib.effects import Effects
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
+from .source import Source
 from .table_page import coefficient_with_se, number
-from .wording import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
+from .wording import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 def print_results(
     console: Console,
+    where: Source,
     trial: Trial,
     fits: dict[str, Fit],
     result: Effects,
@@ -50,7 +53,8 @@ def print_results(
         interaction_sentence(row),
     ):
         console.print(f"• {escape(sentence)}", highlight=False)
-    for flag in (*trial.flags, *(m for fit in fits.values() for m in fit.messages)):
+    warning = caveat(where.info)
+    for flag in (*([warning] if warning else []), *trial.flags, *(m for fit in fits.values() for m in fit.messages)):
         console.print(f"! {escape(flag)}", style="yellow", highlight=False)
     console.print()
     console.print(_models(fits))
@@ -59,7 +63,7 @@ def print_results(
 
 def _models(fits: dict[str, Fit]) -> Table:
     """One column a model, so that four fit on a narrow terminal."""
-    table = Table(title="Models (logits; standard errors in parentheses)", title_justify="left")
+    table = Table(title="Models (logits; standard errors in parentheses)", title_justify="left", box=SIMPLE)
     table.add_column("")
     for name in fits:
         table.add_column(name, justify="right")
@@ -71,7 +75,10 @@ def _models(fits: dict[str, Fit]) -> Table:
     for coefficient in ("treat", "cov", "treat:cov"):
         add(
             coefficient,
-            [coefficient_with_se(fit, coefficient) if coefficient in fit.spec.beta_names else "" for fit in fits.values()],
+            [
+                coefficient_with_se(fit, coefficient) if coefficient in fit.spec.beta_names else ""
+                for fit in fits.values()
+            ],
         )
     add("sigma_theta", [number(fit.sigma_theta, 3) for fit in fits.values()])
     add("sigma_b", [number(fit.sigma_b, 3) for fit in fits.values()])
@@ -84,7 +91,7 @@ def _models(fits: dict[str, Fit]) -> Table:
 
 
 def _items(result: Effects, most: int) -> Table:
-    table = Table(title="Items, largest effect first (SDs of the persons)", title_justify="left")
+    table = Table(title="Items, largest effect first (SDs of the persons)", title_justify="left", box=SIMPLE)
     for column in ("item", "control", "treated", "easiness", "effect", "SE"):
         table.add_column(column, justify="left" if column == "item" else "right")
     ordered = sorted(result.items, key=lambda item: -item["total_std"])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ilhte_lib.catalogue import TableInfo
 
 
 def defined(value: float | None) -> bool:
@@ -13,13 +17,13 @@ def defined(value: float | None) -> bool:
 def _with_interval(value: float, se: float | None, digits: int = 2) -> str:
     if not defined(se):
         return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} (95% interval {value - 1.96 * se:.{digits}f} to {value + 1.96 * se:.{digits}f})"
+    return f"{value:.{digits}f} [95% interval {value - 1.96 * se:.{digits}f} to {value + 1.96 * se:.{digits}f}]"
 
 
 def average_sentence(row: dict, *, lower_is_better: bool = False) -> str:
     """The average effect, and which way is good."""
     value, se = row["ate_std"], row["ate_std_se"]
-    text = f"Average effect: {_with_interval(value, se)} SD of the persons"
+    text = f"Average effect: {_with_interval(value, se)} SDs of the persons"
     if defined(se) and abs(value) < 1.96 * se:
         return f"{text}; it cannot be told from none."
     better = (value < 0) == lower_is_better
@@ -29,13 +33,17 @@ def average_sentence(row: dict, *, lower_is_better: bool = False) -> str:
 
 def item_spread_sentence(row: dict) -> str:
     """How far items differ in their effect, and how that goes with easiness."""
-    text = f"Items differ around it with a standard deviation of {_with_interval(row['sigma_zeta_std'], row['sigma_zeta_std_se'])} SD"
-    if not defined(row["rho"]):
+    spread = _with_interval(row["sigma_zeta_std"], row["sigma_zeta_std_se"])
+    text = f"Effects of items spread around it with a standard deviation of {spread} SDs"
+    rho = row["rho"]
+    if not defined(rho):
         return f"{text}; their correlation with easiness is not defined."
-    if abs(row["rho"]) > 0.9999:
-        return f"{text}; their correlation with easiness is at its boundary ({row['rho']:+.0f}): the data do not tell it from a perfect one."
-    harder = "easier" if row["rho"] > 0 else "harder"
-    return f"{text}; the effect is larger on {harder} items (rho = {_with_interval(row['rho'], row['rho_se'])})."
+    if abs(rho) > 0.9999:
+        return f"{text}; their correlation with easiness is estimated at its boundary, {rho:+.0f} (a singular fit)."
+    shown = f"rho = {_with_interval(rho, row['rho_se'])}"
+    if defined(row["rho_se"]) and abs(rho) < 1.96 * row["rho_se"]:
+        return f"{text}; they show no clear relation to easiness, {shown}."
+    return f"{text}; they are larger on {'easier' if rho > 0 else 'harder'} items, {shown}."
 
 
 def test_sentence(row: dict) -> str:
@@ -52,8 +60,20 @@ def interaction_sentence(row: dict) -> str:
     """The treatment by covariate interaction with and without item effects in the model."""
     if not defined(row["delta_beta3"]):
         return "There is no covariate, so nothing is said of who benefits most."
+    constant = _with_interval(row["beta3_b"], row["beta3_b_se"])
+    flexible = _with_interval(row["beta3_c"], row["beta3_c_se"])
     return (
-        f"Treatment by {row['covariate']}: {_with_interval(row['beta3_b'], row['beta3_b_se'])} logits per SD of the covariate without item "
-        f"effects in the model, {_with_interval(row['beta3_c'], row['beta3_c_se'])} with them; the difference is "
-        f"{row['delta_beta3']:+.3f}."
+        f"Treatment by {row['covariate']}, logits per SD of the covariate: {constant} without item effects in the model, "
+        f"{flexible} with them; the difference is {row['delta_beta3']:+.3f}."
     )
+
+
+def caveat(info: TableInfo | None) -> str | None:
+    """What must be said before the results of a bundled table, if anything."""
+    if info is None:
+        return None
+    if info.kind == "simulated":
+        return "Simulated: this table was drawn by the project's generator from known values; nobody was treated."
+    if not info.randomised:
+        return "Not randomised: the two groups were not assigned at random, so differences are not treatment effects."
+    return None
