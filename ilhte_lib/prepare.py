@@ -438,14 +438,13 @@ def _arrays(
     position = np.empty(len(names), int)
     position[order] = np.arange(len(names))
     item = position[labels]
-    n_persons = len(person_ids)
     first_row = np.unique(person, return_index=True)[1]
     treat = table["treat"].to_numpy()[first_row].astype(np.int8)
     resp = table["resp"].to_numpy().astype(np.int8)
 
     covariate = None
     if chosen:
-        covariate = _person_covariate(table[chosen].to_numpy(float), person, n_persons, chosen, profile, audit)
+        covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
     answered = np.zeros((2, len(names)), bool)
@@ -474,12 +473,15 @@ def _arrays(
 
 
 def _person_covariate(
-    values: np.ndarray, person: np.ndarray, n_persons: int, name: str, profile: str, audit: _Audit
+    values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: _Audit
 ) -> np.ndarray | None:
-    """Each person's first value, standardised over rows (vignette) or persons (full), sample SD; None if it is constant."""
+    """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.
+
+    None if an arm has fewer than two values: then its slope there, and so treat:cov, cannot be estimated.
+    """
     present = np.flatnonzero(~np.isnan(values))
     holders, where = np.unique(person[present], return_index=True)
-    covariate = np.full(n_persons, np.nan)
+    covariate = np.full(len(treat), np.nan)
     covariate[holders] = values[present[where]]
     varying = np.unique(person[present[values[present] != covariate[person[present]]]])
     if len(varying):
@@ -490,9 +492,14 @@ def _person_covariate(
         )
     over = covariate[person] if profile == "vignette" else covariate
     over = over[~np.isnan(over)]
-    if len(over) < 2 or np.ptp(over) == 0:
-        audit.note("covariate", f"{name} does not vary among the persons kept: M_B and M_C are not fitted.", flag=True)
-        return None
+    for value, arm in ((0, "control"), (1, "treated")):
+        if len(np.unique(covariate[(treat == value) & ~np.isnan(covariate)])) < 2:
+            audit.note(
+                "covariate",
+                f"{name} has fewer than two values in the {arm} arm, so treat:cov cannot be estimated: M_B and M_C are not fitted.",
+                flag=True,
+            )
+            return None
     missing = int(np.isnan(covariate).sum())
     if missing:
         audit.note("covariate", f"{missing} persons without {name} are used in M_0 and M_A, not in M_B and M_C.")
