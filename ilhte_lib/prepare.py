@@ -431,7 +431,7 @@ def _arrays(
     person, person_ids = pd.factorize(table["id"])
     labels, raw_items = pd.factorize(table["item"])
     # 0.1 + 0.2 style float labels and integers print alike in every reader once they are text
-    names = [f"{v:g}" if isinstance(v, float) else str(v) for v in raw_items]
+    names = [f"{v:.15g}" if isinstance(v, float) else str(v) for v in raw_items]
     if len(set(names)) < len(names):
         raise InputError(f"Items of table {tab} have labels that read alike: give each item its own name.")
     order = sorted(range(len(names)), key=lambda k: _natural_key(names[k]))
