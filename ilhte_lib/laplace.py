@@ -334,7 +334,7 @@ class LaplaceDeviance:
 
     def _gradient(self) -> np.ndarray:
         """dD/dpsi by one adjoint solve: the deviance's own terms, and what log det H adds through eta, Lambda and the mode."""
-        s, j, q, sigma, arms, a = self.statistics, self.n_items, self.q, self.sigma, self.arms, self.a
+        s, q, sigma, arms, a = self.statistics, self.q, self.sigma, self.arms, self.a
         count, weight, d, w, v = s.count, self.weight, self.d, self.w, self.v
         blocks = self._inverse_blocks()
 

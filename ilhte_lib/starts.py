@@ -93,7 +93,7 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     effects: twice the information of that model.
     """
     s = deviance.statistics
-    beta, sigma, factor = deviance.unpack(psi)
+    _, sigma, factor = deviance.unpack(psi)
     n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
     n_persons = s.count.sum()
     information = float(s.count @ deviance.row_weight) / n_persons
