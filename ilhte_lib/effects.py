@@ -154,10 +154,12 @@ def rho_se(fit: Fit) -> float:
 def total_effect_variance(fit: Fit) -> np.ndarray:
     """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
     uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and
-    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation)."""
+    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no vcov."""
     slopes = fit.ranef_jacobian[:, 1, :].copy()
     slopes[:, fit.spec.beta_names.index("treat")] += 1.0
     free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
+    if not len(free):
+        return np.full(fit.n_items, np.nan)
     slopes = slopes[:, free]
     return fit.ranef_vcov[:, 1, 1] + np.einsum("ik,kl,il->i", slopes, fit.vcov[np.ix_(free, free)], slopes)
 
