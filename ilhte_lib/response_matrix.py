@@ -1,0 +1,28 @@
+"""Sufficient statistics of a matrix of responses: what simulations and resampling draw, without a long table."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compress import SufficientStatistics, sufficient_statistics
+
+
+def matrix_statistics(
+    responses: np.ndarray,
+    treat: np.ndarray,
+    covariate: np.ndarray | None = None,
+    item_names: tuple[str, ...] | None = None,
+) -> SufficientStatistics:
+    """Compress a (P, J) matrix of responses.
+
+    Parameters
+    ----------
+    responses : (P, J) 0 or 1; a negative number where a response was not observed.
+    treat : (P,) 0 control, 1 treated.
+    covariate : (P,) covariate, or None.
+    item_names : J names; default "1" to "J".
+    """
+    n_items = responses.shape[1]
+    person, item = np.nonzero(responses >= 0)
+    names = item_names or tuple(str(k + 1) for k in range(n_items))
+    return sufficient_statistics(names, treat, person, item, responses[person, item], covariate)
