@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = -1
-"""Marks a response that was not observed in ``Trial.responses``."""
+"""Marks a response that was not observed in ``SimulatedTrial.responses``."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SimulatedTrial:
     """A drawn trial as arrays.
 
     Attributes
@@ -157,7 +157,7 @@ def _draw_items(design: Design, rng: np.random.Generator) -> tuple[np.ndarray, n
     return design.sigma_b * w1, design.sigma_zeta * (design.rho * w1 + np.sqrt(1.0 - design.rho**2) * w2)
 
 
-def draw_trial(design: Design, replication: int | None = None) -> Trial:
+def draw_trial(design: Design, replication: int | None = None) -> SimulatedTrial:
     """Draw one trial as arrays, without pandas; ``replication`` k is the k-th independent trial of the design."""
     rng = random_generator(design, replication)
     n, j = design.n_persons, design.n_items
@@ -181,7 +181,7 @@ def draw_trial(design: Design, replication: int | None = None) -> Trial:
         form = rng.permutation(n) % design.forms
         shown = form[:, None] != np.arange(j) % design.forms
         responses[~shown] = MISSING
-    return Trial(responses, treat, covariate, easiness, zeta, shown)
+    return SimulatedTrial(responses, treat, covariate, easiness, zeta, shown)
 
 
 def item_names(design: Design) -> list[str]:
