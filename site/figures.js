@@ -5,7 +5,13 @@
   function theme() {
     const text = getComputedStyle(document.body).color;
     const faint = text.replace(/^rgba?\(([^,]+),([^,]+),([^,)]+).*$/, "rgba($1,$2,$3,0.2)");
-    const axis = { gridcolor: faint, zerolinecolor: faint, linecolor: faint };
+    const axis = {
+      gridcolor: faint,
+      zerolinecolor: faint,
+      linecolor: faint,
+      automargin: true, // on a phone a title would lie on the tick labels
+      title: { standoff: 12 },
+    };
     return {
       layout: {
         font: { color: text, family: getComputedStyle(document.body).fontFamily },
