@@ -30,7 +30,7 @@ def read_file(path: Path, text_columns: Iterable[str] = ()) -> tuple[pd.DataFram
     Parameters
     ----------
     path : the file.
-    text_columns : columns of CSV and TSV files to keep as text; the types of all others are inferred.
+    text_columns : columns not to be read as numbers: text in CSV and TSV files, as the cells hold them in Excel sheets.
 
     Raises
     ------
@@ -169,8 +169,10 @@ def _first_undecodable_line(path: Path) -> str:
 def _read_parquet(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
     import pyarrow.parquet
 
-    # the file's own note about pandas types would bring back indices and extension types
-    return pyarrow.parquet.ParquetFile(path).read().to_pandas(ignore_metadata=True), {}
+    with pyarrow.parquet.ParquetFile(path) as file:
+        refuse_duplicates(file.schema_arrow.names, quoted(path.name))
+        # the file's own note about pandas types would bring back indices and extension types
+        return file.read().to_pandas(ignore_metadata=True), {}
 
 
 def _read_stata(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
@@ -187,7 +189,7 @@ def _read_spss(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabel
     return table, meta.variable_value_labels
 
 
-def _read_excel(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
+def _read_excel(path: Path, text_columns: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
     import pandas as pd
 
     where = quoted(path.name)
@@ -196,7 +198,8 @@ def _read_excel(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabe
         if header.empty:
             raise InputError(f"The first sheet of {where} is empty: put the table on the first sheet.")
         refuse_duplicates(header.iloc[0].dropna(), where)
-        return pd.read_excel(book), {}
+        # as the cells hold them: else the text "007" becomes the number 7
+        return pd.read_excel(book, dtype=dict.fromkeys(text_columns, object)).infer_objects(), {}
 
 
 def _read_rds(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:

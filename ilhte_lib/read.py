@@ -33,8 +33,9 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a file into a long table with columns id, item, resp, treat, then every other column under its own name.
 
-    Types are as read, except that ids and items of CSV and TSV files stay text (``01`` and ``1`` are two persons),
-    whole-numbered ids and items of other formats are integers, and categories are given as their values.
+    Types are as read, except that ids and items of CSV and TSV files stay text (``01`` and ``1`` are two persons), those
+    of Excel sheets are as the cells hold them, whole-numbered ones of other formats are integers, and categories are
+    given as their values.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.prepare import prepare
 from ilhte_lib.read import read_table, sha256_of, source_name
 
 ENDINGS = [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".dta", ".sav", ".xlsx", ".rds"]
@@ -155,6 +156,18 @@ def test_ids_kept_as_the_index_of_a_parquet_file_are_a_column(tmp_path):
     pytest.importorskip("pyarrow")
     trial().set_index("id").to_parquet(tmp_path / "t.parquet")
     assert list(read_table(tmp_path / "t.parquet")["id"]) == list(trial()["id"])
+
+
+def test_ids_of_two_types_in_a_sheet_stay_apart_for_the_preparation_to_refuse(tmp_path):
+    table = trial().astype({"id": object})
+    table.loc[:2, "id"] = "101"
+    table.loc[3:5, "id"] = 101
+    read = read_table(save(table, tmp_path / "t.xlsx"))
+    assert read["id"].iloc[0] == "101" and read["id"].iloc[3] == 101
+    with pytest.raises(InputError, match="mixes text and numbers"):
+        prepare(read, "t")
+    read = read_table(save(trial().assign(id=trial()["id"].map("{:04d}".format)), tmp_path / "u.xlsx"))
+    assert read["id"].iloc[0] == "0101"
 
 
 def test_r_object_that_is_no_data_frame(tmp_path):
