@@ -36,7 +36,7 @@ lme4: .venv/.base-ready
 	@touch $@
 
 .venv/.test-ready: .venv/.base-ready
-	@$(PIP) -e '.[report,test]'
+	@$(PIP) -e '.[report,test,formats,irw]'
 	@touch $@
 
 clean:

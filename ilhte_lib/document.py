@@ -21,7 +21,8 @@ def document(trial: Trial, fits: dict[str, Fit], result: Effects, *, input_sha25
 
     Returns
     -------
-    ``{"tab", "summary", "items", "audit", "flags", "models", "provenance"}``; models by name with loglik, beta and se by
+    ``{"tab", "summary", "items", "audit", "flags", "models", "provenance"}``; models
+    by name with loglik, beta and se by
     coefficient (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds.
     """
     return _plain(
@@ -72,7 +73,12 @@ def versions() -> dict[str, str]:
 
     from . import __version__
 
-    return {"ilhte": __version__, "python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__}
+    return {
+        "ilhte": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
 
 
 def _plain(value):

@@ -19,7 +19,7 @@ SUMMARY_COLUMNS = (
     "sd_ratio_se", "delta_beta3_se", "n_persons_cov", "singular", "converged", "engine", "covariate", "wave", "profile",
     "seconds", "sd_ratio_model",
 )  # fmt: skip
-"""One row a table. sigma_theta, sigma_b_*, beta3_*, delta_beta3 in logits (beta3 per SD of the covariate); *_std in SDs of theta."""
+"""One row a table; sigma_theta, sigma_b_*, beta3_*, delta_beta3 in logits (beta3 per SD of the covariate), *_std in SDs."""
 ITEM_COLUMNS = (
     "tab", "item", "b_std", "zeta_std", "total_std", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
 )  # fmt: skip
@@ -53,8 +53,8 @@ def effects(trial: Trial, fits: dict[str, Fit]) -> Effects:
     null, main = fits["M_0"], fits["M_A"]
     if not null.sigma_theta > 0:
         raise InputError(
-            f"Persons in table {trial.tab} do not differ beyond chance (sigma_theta = 0), so effects cannot be standardised: "
-            "the table is left out."
+            f"Persons in table {trial.tab} do not differ beyond chance (sigma_theta = 0), so effects cannot be "
+            "standardised: the table is left out."
         )
     return Effects(_summary(trial, fits, null, main), item_rows(trial, main, null.sigma_theta))
 
@@ -154,7 +154,8 @@ def rho_se(fit: Fit) -> float:
 def total_effect_variance(fit: Fit) -> np.ndarray:
     """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
     uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and
-    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no vcov."""
+    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no
+    vcov."""
     slopes = fit.ranef_jacobian[:, 1, :].copy()
     slopes[:, fit.spec.beta_names.index("treat")] += 1.0
     free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))

@@ -46,8 +46,12 @@ def likelihood_ratio(null: Fit, alternative: Fit) -> LikelihoodRatio:
     ValueError : the fits are of different data, or the larger model is clearly below the smaller one.
     """
     if null.n_responses != alternative.n_responses:
-        raise ValueError(f"M_0 saw {null.n_responses} responses and M_A {alternative.n_responses}: no ratio can be formed")
+        raise ValueError(
+            f"M_0 saw {null.n_responses} responses and M_A {alternative.n_responses}: no ratio can be formed"
+        )
     statistic = null.deviance - alternative.deviance
     if statistic < -max(NOISE, 1e-3 if alternative.engine != "native" else NOISE):
-        raise ValueError(f"M_A is below M_0 by {-statistic / 2:.2g} in log-likelihood: one of the fits did not converge")
+        raise ValueError(
+            f"M_A is below M_0 by {-statistic / 2:.2g} in log-likelihood: one of the fits did not converge"
+        )
     return p_values(statistic)

@@ -49,7 +49,7 @@ MODELS: dict[str, ModelSpec] = {
 }
 
 SINGULAR_BELOW = 1e-4
-"""A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary; lme4's isSingular default."""
+"""A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary, as in lme4."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ class Fit:
     @property
     def sigma_zeta(self) -> float:
         """SD of the item-specific treatment effects; NaN for a model without them."""
-        return float(np.hypot(self.item_factor[1, 0], self.item_factor[1, 1])) if self.spec.item_effects else float("nan")
+        return (
+            float(np.hypot(self.item_factor[1, 0], self.item_factor[1, 1])) if self.spec.item_effects else float("nan")
+        )
 
     @property
     def rho(self) -> float:

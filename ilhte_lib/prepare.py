@@ -141,10 +141,12 @@ def prepare(
     table : one row a response, columns id, item, resp, treat, and if present wave, cluster, std_baseline, cov_*.
     tab : its name, for messages and results.
     profile : "vignette" or "full".
-    covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp in the control arm.
+    covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
+        control rows.
     wave : the wave to keep (profile full); default the first after randomisation.
     max_persons : draw so many persons if there are more; 0 for all. Default 5,000 under vignette, all under full.
-    repeated : "error" or "trials": what to do with several rows of one person and item (profile full; vignette counts trials).
+    repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
+        trials).
     cluster : the column of clusters; default ``cluster`` if the table has it.
 
     Raises
@@ -354,10 +356,14 @@ def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: _
     return chosen, candidates[chosen]
 
 
-def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: _Audit) -> pd.DataFrame:
+def _draw_persons(
+    table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: _Audit
+) -> pd.DataFrame:
     limit = (VIGNETTE_MAX_PERSONS if vignette else 0) if max_persons is None else max_persons
     if limit < 0:
-        raise InputError(f"The largest number of persons is {limit}: give a positive number, or 0 for all (--max-persons).")
+        raise InputError(
+            f"The largest number of persons is {limit}: give a positive number, or 0 for all (--max-persons)."
+        )
     persons = table["id"].unique()
     if not limit or len(persons) <= limit:
         return table
@@ -387,7 +393,9 @@ def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Au
     odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
     if len(odd):
         remedy = (
-            "lme4 cannot fit such a table, so the vignette drops it" if vignette else "recode them so that 1 is the response modelled"
+            "lme4 cannot fit such a table, so the vignette drops it"
+            if vignette
+            else "recode them so that 1 is the response modelled"
         )
         raise InputError(f"{len(odd)} binary items of table {tab} are not coded 0/1 (items {_three(odd)}): {remedy}.")
     for names, what in ((constant, "a single value"), (polytomous, "more than two values")):
@@ -404,10 +412,13 @@ def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str,
     where = [f"id {p} item {i}" for p, i in table.loc[again, ["id", "item"]].head(4).itertuples(index=False)]
     if not vignette and repeated == "error":
         raise InputError(
-            f"Table {tab} has {int(again.sum())} repeated rows of one person and item ({_three(where)}): keep one row each, "
+            f"Table {tab} has {int(again.sum())} repeated rows of one person and item ({_three(where)}): keep "
+            "one row each, "
             "choose a wave (--wave), or count them as trials (--repeated trials)."
         )
-    audit.note("repeated rows", f"{int(again.sum())} repeated rows of one person and item count as further trials.", flag=True)
+    audit.note(
+        "repeated rows", f"{int(again.sum())} repeated rows of one person and item count as further trials.", flag=True
+    )
 
 
 def _natural_key(name: str) -> tuple:
@@ -451,7 +462,9 @@ def _arrays(
     answered[treat[person], item] = True
     one_arm = [names[order[k]] for k in np.flatnonzero(~answered.all(axis=0))]
     if one_arm:
-        audit.note("items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True)
+        audit.note(
+            "items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True
+        )
     cluster_name = cluster or ("cluster" if "cluster" in table.columns else None)
     return Trial(
         tab=tab,

@@ -94,7 +94,7 @@ class RunResults:
         return "the halved p-value of the published analysis" if vignette else "the mixture of chi-squares"
 
     def follows_prediction(self) -> tuple[int, int]:
-        """Of the tables with an interaction and a ratio away from 1: how many differ in the predicted direction, and of how many."""
+        """Tables that differ in the predicted direction, and tables with an interaction and a ratio away from 1."""
         rows = self.summary.dropna(subset=["delta_beta3", "sd_ratio"])
         rows = rows[(rows["sd_ratio"] - 1.0).abs() > 0.01]
         agree = ((rows["sd_ratio"] > 1.0) == (rows["delta_beta3"] < 0.0)).sum()
@@ -137,8 +137,8 @@ def effects_alt(run: RunResults) -> str:
     """Figure 1 in words."""
     ate, total = run.summary["ate_std"], run.items["total_std"]
     return (
-        f"{run.n_tables} rows, one a table, ordered by average effect from {number(ate.min(), 2)} to {number(ate.max(), 2)} SDs. "
-        f"Around each, the effects of its items, {run.n_items} in all, from {number(total.min(), 2)} to {number(total.max(), 2)} SDs. "
+        f"{run.n_tables} rows, one a table, ordered by average effect from {_range(ate, 2)} SDs. "
+        f"Around each, the effects of its items, {run.n_items} in all, from {_range(total, 2)} SDs. "
         f"In {run.n_significant} tables the spread of item effects is significant."
     )
 
@@ -148,11 +148,17 @@ def interaction_alt(run: RunResults) -> str:
     rows = run.summary.dropna(subset=["delta_beta3", "sd_ratio"])
     if rows.empty:
         return "No table has a covariate, so there is no point."
+    agree, of = run.follows_prediction()
     return (
-        f"{len(rows)} points, one a table: the ratio of the spreads of item easiness runs from {number(rows['sd_ratio'].min(), 2)} to "
-        f"{number(rows['sd_ratio'].max(), 2)}, the difference in interactions from {number(rows['delta_beta3'].min(), 3)} to "
-        f"{number(rows['delta_beta3'].max(), 3)} logits. Where the ratio is above 1 the difference tends to be negative."
+        f"{len(rows)} points, one a table: the ratio of the spreads of item easiness runs from "
+        f"{_range(rows['sd_ratio'], 2)}, "
+        f"the difference in interactions from {_range(rows['delta_beta3'], 3)} logits. "
+        f"In {agree} of the {of} tables with a ratio away from 1, a ratio above 1 goes with a negative difference."
     )
+
+
+def _range(values: pd.Series, digits: int) -> str:
+    return f"{number(values.min(), digits)} to {number(values.max(), digits)}"
 
 
 def table_list(run: RunResults) -> Markdown:
@@ -165,8 +171,8 @@ def table_list(run: RunResults) -> Markdown:
     ]
     for row in run.summary.sort_values("ate_std").to_dict("records"):
         lines.append(
-            f"| [{escape_markdown(row['tab'])}](tables/{slug(row['tab'])}.ipynb) | {kind_of(run, row['tab'])} | {row['n_persons']} "
-            f"| {row['n_items']} | {number(row['ate_std'], 2)} ({number(row['ate_std_se'], 2)}) "
+            f"| [{escape_markdown(row['tab'])}](tables/{slug(row['tab'])}.ipynb) | {kind_of(run, row['tab'])} "
+            f"| {row['n_persons']} | {row['n_items']} | {number(row['ate_std'], 2)} ({number(row['ate_std_se'], 2)}) "
             f"| {number(row['sigma_zeta_std'], 2)} ({number(row['sigma_zeta_std_se'], 2)}) | {number(row['rho'], 2)} "
             f"| {'significant' if row['sig_il_hte'] else 'not significant'} |"
         )

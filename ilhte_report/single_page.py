@@ -14,7 +14,8 @@ from .table_page import audit_table, figure_alt, item_table, model_table
 from .wording import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1b1b1b; background: #fff; }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; }
 """
@@ -51,7 +52,8 @@ def single_page(
 <title>{escape(trial.tab)}: item-level treatment effects</title><style>{_STYLE}</style>
 </head><body>
 <h1>{escape(trial.tab)}</h1>
-<p>{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses; profile {trial.profile}, engine {row["engine"]}.</p>
+<p>{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses;
+profile {trial.profile}, engine {row["engine"]}.</p>
 <ul>{"".join(f"<li>{escape(s)}</li>" for s in sentences if s)}</ul>
 <div role="img" aria-label="{escape(figure_alt(result))}">{drawing}</div>
 <h2>Items</h2>{item_table(result).data}

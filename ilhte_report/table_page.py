@@ -136,8 +136,8 @@ def figure_alt(result: Effects) -> str:
     """The item figure in words."""
     totals = [row["total_std"] for row in result.items]
     return (
-        f"Effects of {len(totals)} items with intervals, from {number(min(totals), 2)} to {number(max(totals), 2)} SDs, "
-        f"around an average of {number(result.summary['ate_std'], 2)} SDs."
+        f"Effects of {len(totals)} items with intervals, from {number(min(totals), 2)} to {number(max(totals), 2)} "
+        f"SDs, around an average of {number(result.summary['ate_std'], 2)} SDs."
     )
 
 

@@ -63,8 +63,8 @@ def interaction_sentence(row: dict) -> str:
     constant = _with_interval(row["beta3_b"], row["beta3_b_se"])
     flexible = _with_interval(row["beta3_c"], row["beta3_c_se"])
     return (
-        f"Treatment by {row['covariate']}, logits per SD of the covariate: {constant} without item effects in the model, "
-        f"{flexible} with them; the difference is {row['delta_beta3']:+.3f}."
+        f"Treatment by {row['covariate']}, logits per SD of the covariate: {constant} without item effects in "
+        f"the model, {flexible} with them; the difference is {row['delta_beta3']:+.3f}."
     )
 
 
