@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -150,45 +149,73 @@ def fit(
         write_text(html, single_page(where, trial, fits, result, lower_is_better=lower))
 
 
-@app.command(epilog="Example: ilhte run school_a.csv school_b.csv --out results/schools")
+@app.command(epilog="Example: ilhte run trials/ irw:gilbert_meta_20 verbagg_gender --out results/mine")
 def run(
-    files: Annotated[
-        list[str] | None, typer.Argument(help="Files or bundled tables; none means the bundled collection.")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, folders of files, irw:NAMES, bundled tables, or the word bundled; none means the bundled collection.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder. Default results/bundled, or a dated folder if tables are named."),
+        typer.Option(
+            help="The run's folder. Default: one in results/, the same for the same tables.", show_default=False
+        ),
     ] = None,
     profile: ProfileOption = Profile.full,
     engine: EngineOption = Engine.native,
     max_persons: MaxPersons = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks executed at once; default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Tables at once on this machine; default one a core.", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A Dask scheduler, tcp://host:8786: its workers, which see the same files, fit the tables."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds a table may take; default no limit.", show_default=False)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
 ) -> None:
-    """Fit many tables, each as an executed notebook; unchanged ones are kept. Exit code 3 if some failed."""
-    from .project import find_project
-    from .run import BUNDLED_RUN, Settings, TableOutcome, point_to, run_tables
-    from .source import bundled_sources, source
+    """Fit many tables, each as an executed notebook; what is unchanged is kept, so a run that was cut off goes on.
+
+    Exit code 3 if some tables failed.
+    """
+    from rich.console import Console
+
+    from .progress import printable, progress
+    from .run import Settings, default_folder, point_to, run_tables
+    from .source import bundled_sources, sources
 
     clock = time.perf_counter()
-    sources = [source(name) for name in files] if files else bundled_sources()
-    if out is None:
-        name = datetime.now().strftime("run-%Y%m%d-%H%M%S") if files else BUNDLED_RUN
-        out = find_project() / "results" / name
-
-    def told(outcome: TableOutcome, done: int, of: int) -> None:
-        what = f"failed: {outcome.reason}" if outcome.status == "failed" else outcome.status
-        typer.echo(f"[{done}/{of}] {outcome.tab}: {what} ({outcome.seconds:.1f} s)")
-
     settings = Settings(profile.value, engine.value, max_persons)
-    outcomes = run_tables(sources, out, settings, jobs=jobs, force=force, told=told)
+    out = out or default_folder(names or [], settings)
+    try:
+        with progress(Console(stderr=quiet), quiet=quiet) as told:
+            outcomes = run_tables(
+                sources(names) if names else bundled_sources(),
+                out,
+                settings,
+                jobs=jobs,
+                scheduler=scheduler,
+                timeout=timeout,
+                force=force,
+                told=told,
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. The same command goes on from what is done in {out}.", err=True)
+        raise typer.Exit(130) from None
     point_to(out)
     failed = [o for o in outcomes if o.status == "failed"]
     kept = sum(o.status == "kept" for o in outcomes)
-    typer.echo(
-        f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
-        + (f" {len(failed)} failed: {', '.join(o.tab for o in failed)}." if failed else "")
-    )
+    if not quiet:
+        typer.echo(
+            f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
+            + (f" {len(failed)} failed: {', '.join(printable(o.tab) for o in failed)}." if failed else "")
+        )
     if failed:
         raise typer.Exit(3)
 

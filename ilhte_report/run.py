@@ -6,56 +6,54 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import ilhte_lib
 from ilhte_lib.document import to_json, versions, write_text
 from ilhte_lib.errors import InputError
 
+from .execute import Executed, Task, execute
 from .project import find_project, slug
+from .run_folder import RunFolder, TableRow, open_run_folder
+from .run_key import Settings, code_sha256, fit_notebook, table_key
 from .source import Source, bundled_sources
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .workers import workers
 
 BUNDLED_RUN = "bundled"
 """Name of the folder under ``results/`` that holds the bundled collection's run."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How every table of a run is analysed."""
-
-    profile: str = "full"
-    engine: str = "native"
-    max_persons: int | None = None
-
-
-@dataclass(frozen=True)
 class TableOutcome:
-    """What became of one table of a run.
+    """What became of one table in this run.
 
     Attributes
     ----------
-    tab, slug : its name and its file name in ``fits/`` and ``tables/``.
+    tab : its name.
     status : "fitted", "kept" (unchanged since it was fitted) or "failed".
     reason : why it failed, one sentence; None otherwise.
-    seconds : wall time of this table in this run.
-    key : hash of everything the result depends on.
+    seconds : wall time spent on it in this run.
     """
 
     tab: str
-    slug: str
     status: str
     reason: str | None
     seconds: float
-    key: str
-    input_sha256: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a run is, in tables: finished of all, of these kept and failed, and running now."""
+
+    done: int
+    of: int
+    kept: int
+    failed: int
+    running: int
 
 
 def run_tables(
@@ -64,56 +62,70 @@ def run_tables(
     settings: Settings | None = None,
     *,
     jobs: int | None = None,
+    scheduler: str | None = None,
+    timeout: float | None = None,
     force: bool = False,
-    told: Callable[[TableOutcome, int, int], None] | None = None,
+    told: Callable[[TableOutcome | None, Standing], None] = lambda outcome, standing: None,
 ) -> list[TableOutcome]:
     """Execute ``notebooks/fit_table.ipynb`` for each source and collect the results in ``out``.
 
     Parameters
     ----------
     sources : the tables; their names must differ.
-    out : the run's folder; tables in it that are unchanged are not fitted again.
+    out : the run's folder; tables in it that are unchanged and whole are not fitted again.
     settings : profile, engine, size.
-    jobs : notebooks executed at once; default the number of cores.
+    jobs : notebooks executed at once on this machine; default the number of cores.
+    scheduler : address of a Dask scheduler whose workers execute the notebooks instead.
+    timeout : seconds of wall time a table may take; default no limit.
     force : fit even what is unchanged.
-    told : called after each table with its outcome, how many are done and how many there are.
+    told : called with each table's outcome, and first with None, and how far the run is.
 
     Raises
     ------
-    InputError : two tables of one name, or nothing to do.
+    InputError : two tables of one name, nothing to do, a folder that cannot be written or that another run writes.
     """
     settings = settings or Settings()
     _refuse_twins(sources)
-    notebook = fit_notebook()
-    for folder in ("fits", "tables"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    earlier = {} if force else _earlier_outcomes(out)
-    started = datetime.now(UTC)
-    code = code_sha256(notebook)
-    outcomes: dict[str, TableOutcome] = {}
-    waiting: list[tuple[Source, str]] = []
+    started, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
+    notebook = fit_notebook().read_text(encoding="utf-8")
+    code = code_sha256(settings.engine)
+    keys = {source.tab: table_key(source, settings, notebook, code) for source in sources}
+    tally = _Tally(len(sources), told)
+    with open_run_folder(out) as folder:
+        earlier = {} if force else {source.tab: folder.result(source.tab, keys[source.tab]) for source in sources}
+        kept = {tab: replace(row, status="fitted", reason=None) for tab, row in earlier.items() if row}
+        if len(kept) == len(sources) and folder.holds(list(kept.values())):
+            return [tally.add(TableOutcome(tab, "kept", None, 0.0)) for tab in kept]
+        folder.rows |= kept
+        for tab in kept:
+            tally.add(TableOutcome(tab, "kept", None, 0.0))
 
-    def done(outcome: TableOutcome) -> None:
-        outcomes[outcome.tab] = outcome
-        if told:
-            told(outcome, len(outcomes), len(sources))
+        def store(source: Source, done: Executed) -> None:
+            tally.add(_store(folder, source, keys[source.tab], done))
 
-    for source in sources:
-        key = _key(source, settings, code)
-        before = earlier.get(source.tab)
-        if before and before["key"] == key and before["status"] != "failed" and _intact(out, before["slug"]):
-            done(TableOutcome(source.tab, before["slug"], "kept", None, 0.0, key, source.sha256))
-        else:
-            waiting.append((source, key))
-    if waiting:
-        workers = min(jobs or os.cpu_count() or 1, len(waiting))
-        with ProcessPoolExecutor(max_workers=workers) as pool:
-            futures = [pool.submit(_execute, notebook, source, out, settings, key) for source, key in waiting]
-            for future in as_completed(futures):
-                done(future.result())
-    ordered = [outcomes[source.tab] for source in sources]
-    _collect(out, ordered, settings, started)
-    return ordered
+        readable = []
+        for source in sources:
+            if source.trouble:
+                store(source, Executed(0.0, reason=source.trouble))
+            elif source.tab not in kept:
+                readable.append((source, _task(source, out, settings, notebook, code, timeout)))
+        if readable:
+            with workers(min(jobs or os.cpu_count() or 1, len(readable)), scheduler) as (pool, at_once):
+                tally.begin(at_once)
+                _execute_all(pool, readable, store)
+        header = {
+            "run": out.name,
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - clock,
+            "cpu_seconds": None if scheduler else _cpu_seconds() - cpu,
+            "at_once": tally.at_once,
+            "scheduler": scheduler,
+            "settings": asdict(settings),
+            "versions": versions(),
+        }
+        folder.finish(list(keys), header)
+    return [tally.outcomes[source.tab] for source in sources]
 
 
 def run_collection(project: Path) -> Path:
@@ -124,152 +136,114 @@ def run_collection(project: Path) -> Path:
     return out
 
 
+def default_folder(names: Sequence[str], settings: Settings) -> Path:
+    """Where a run goes that names no folder: the same for the same tables and settings, so that it can be resumed."""
+    try:
+        results = find_project() / "results"
+    except InputError:
+        results = Path("results")
+    if not names and settings == Settings():
+        return results / BUNDLED_RUN
+    digest = hashlib.sha256(json.dumps([*names, asdict(settings)]).encode()).hexdigest()[:8]
+    first = slug(Path(names[0]).name)[:40] if names else BUNDLED_RUN
+    others = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
+    return results / f"{first}{others}-{digest}"
+
+
 def point_to(out: Path) -> None:
     """Make ``out`` the latest run, the one pages read, if it lies in a ``results`` folder."""
     if out.parent.name == "results":
         write_text(out.parent / "latest.json", to_json({"run": out.name}))
 
 
-def fit_notebook() -> Path:
-    """The notebook of one table: the project's own, or the copy that is installed with the package."""
+class _Tally:
+    """Counts outcomes and tells of each."""
+
+    def __init__(self, of: int, told: Callable[[TableOutcome | None, Standing], None]) -> None:
+        self.outcomes: dict[str, TableOutcome] = {}
+        self.at_once = 0
+        self._of, self._told = of, told
+        self._counts = Counter()
+
+    def begin(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._tell(None)
+
+    def add(self, outcome: TableOutcome) -> TableOutcome:
+        self.outcomes[outcome.tab] = outcome
+        self._counts[outcome.status] += 1
+        self._tell(outcome)
+        return outcome
+
+    def _tell(self, outcome: TableOutcome | None) -> None:
+        done = len(self.outcomes)
+        running = min(self.at_once, self._of - done)
+        self._told(outcome, Standing(done, self._of, self._counts["kept"], self._counts["failed"], running))
+
+
+def _task(source: Source, out: Path, settings: Settings, notebook: str, code: str, limit: float | None) -> Task:
+    return Task(
+        tab=source.tab,
+        title=source.info.title if source.info else source.tab,
+        input_sha256=source.sha256,
+        parameters={"table": source.name, **asdict(settings)},
+        notebook=notebook,
+        code=code,
+        folder=os.getcwd(),
+        output=str(out),
+        limit=limit,
+    )
+
+
+def _execute_all(
+    pool: Executor, tasks: Sequence[tuple[Source, Task]], store: Callable[[Source, Executed], None]
+) -> None:
+    """Hand every result to ``store`` as it comes; if that raises, or the user interrupts, nothing goes on behind it."""
+    futures = {pool.submit(execute, task): source for source, task in tasks}
     try:
-        return find_project() / "notebooks" / "fit_table.ipynb"
-    except InputError:
-        here = Path(__file__).parent
-        installed = here / "notebooks" / "fit_table.ipynb"
-        # an editable installation has no copy: the clone's own notebook is beside the package
-        return installed if installed.is_file() else here.parent / "notebooks" / "fit_table.ipynb"
+        for future in as_completed(list(futures)):
+            store(futures.pop(future), _result(future))
+    except BaseException:
+        from .kernel import stop_kernels
+
+        for future in futures:
+            future.cancel()
+        while not all(future.done() for future in futures):
+            stop_kernels()
+            time.sleep(0.1)
+        raise
 
 
-def code_sha256(notebook: Path) -> str:
-    """Hash of all code a result depends on: the library, the notebook and what the notebook imports."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    files = sorted(Path(ilhte_lib.__file__).parent.glob("*.py")) + [
-        package / "embed.py",
-        package / "source.py",
-        notebook,
-    ]
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    digest.update(json.dumps(versions(), sort_keys=True).encode())
-    return digest.hexdigest()
+def _result(future: Future[Executed]) -> Executed:
+    try:
+        return future.result()
+    except Exception as failure:  # noqa: BLE001 - of the cluster's making, execute() itself raises nothing
+        reason = f"No worker could finish it ({type(failure).__name__}): look at the cluster's logs."
+        return Executed(0.0, reason=reason)
 
 
-def _key(source: Source, settings: Settings, code: str) -> str:
-    parts = [source.tab, source.name, source.sha256, asdict(settings), code]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def _store(folder: RunFolder, source: Source, key: str, done: Executed) -> TableOutcome:
+    status = "failed" if done.reason else "fitted"
+    row = TableRow(source.tab, slug(source.tab), status, done.reason, done.seconds, key, source.sha256)
+    if done.reason:
+        row = folder.store_failure(row)
+    else:
+        folder.store(row, done.document, done.notebook)
+    return TableOutcome(row.tab, row.status, row.reason, row.seconds)
 
 
 def _refuse_twins(sources: Sequence[Source]) -> None:
     if not sources:
-        raise InputError("There is nothing to run: name files or bundled tables.")
+        raise InputError("There is nothing to run: name files, folders or bundled tables.")
     seen: dict[str, str] = {}
     for source in sources:
         if source.tab in seen:
             raise InputError(
-                f"{seen[source.tab]} and {source.name} are both called {source.tab}: rename one of the files."
+                f"{seen[source.tab]} and {source.name} are both called {source.tab}: name it once, or rename a file."
             )
         seen[source.tab] = source.name
 
 
-def _earlier_outcomes(out: Path) -> dict[str, dict]:
-    try:
-        return {row["tab"]: row for row in json.loads((out / "run.json").read_text(encoding="utf-8"))["tables"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _intact(out: Path, name: str) -> bool:
-    try:
-        json.loads((out / "fits" / f"{name}.json").read_text(encoding="utf-8"))["summary"]
-        json.loads((out / "tables" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return True
-
-
-def _execute(notebook: Path, source: Source, out: Path, settings: Settings, key: str) -> TableOutcome:
-    """One table: a titled copy of the notebook, executed by papermill, renamed into place when it is complete."""
-    import warnings
-
-    import nbformat
-    import papermill
-
-    clock = time.perf_counter()
-    name = slug(source.tab)
-    final = out / "tables" / f"{name}.ipynb"
-    titled = out / "tables" / f".{name}.source.ipynb"
-    executed = out / "tables" / f".{name}.executed.ipynb"
-    reason = None
-    try:
-        write_text(titled, nbformat.writes(_titled(nbformat.read(notebook, as_version=4), source)))
-        parameters = {"table": source.name, "output": str(out), **asdict(settings)}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            papermill.execute_notebook(
-                str(titled),
-                str(executed),
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                cwd=os.getcwd(),
-                extra_arguments=["--log-level=ERROR"],
-            )
-        os.replace(executed, final)
-    except papermill.PapermillExecutionError as failure:
-        told = failure.ename in ("InputError", "EngineError")
-        reason = failure.evalue if told else f"{failure.ename}: {failure.evalue}"
-    finally:
-        titled.unlink(missing_ok=True)
-        executed.unlink(missing_ok=True)
-    if reason is not None:
-        final.unlink(missing_ok=True)
-        (out / "fits" / f"{name}.json").unlink(missing_ok=True)
-    seconds = time.perf_counter() - clock
-    return TableOutcome(source.tab, name, "failed" if reason else "fitted", reason, seconds, key, source.sha256)
-
-
-def _titled(notebook, source: Source):
-    """The notebook with the table's title in its front matter (JSON is YAML: no name can break out of it)."""
-    title = source.info.title if source.info else source.tab
-    front = {"title": title, "subtitle": source.tab}
-    notebook.cells[0].source = "---\n" + "\n".join(f"{k}: {json.dumps(v)}" for k, v in front.items()) + "\n---"
-    return notebook
-
-
-def _collect(out: Path, outcomes: list[TableOutcome], settings: Settings, started: datetime) -> None:
-    """summary.parquet, items.parquet and run.json from the documents of this run; what is not of it is removed."""
-    import pandas as pd
-
-    kept = {outcome.slug for outcome in outcomes if outcome.status != "failed"}
-    for folder, suffix in (("fits", ".json"), ("tables", ".ipynb")):
-        for file in (out / folder).glob(f"*{suffix}"):
-            if file.name.removesuffix(suffix) not in kept:
-                file.unlink()
-    documents = [
-        json.loads((out / "fits" / f"{outcome.slug}.json").read_text(encoding="utf-8"))
-        for outcome in outcomes
-        if outcome.status != "failed"
-    ]
-    write_parquet(out / "summary.parquet", pd.DataFrame([d["summary"] for d in documents]))
-    write_parquet(out / "items.parquet", pd.DataFrame([row for d in documents for row in d["items"]]))
-    record = {
-        "run": out.name,
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": asdict(settings),
-        "versions": versions(),
-        "tables": [asdict(outcome) for outcome in outcomes],
-    }
-    write_text(out / "run.json", to_json(record))
-
-
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """A Parquet file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        frame.to_parquet(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _cpu_seconds() -> float:
+    """CPU time of this process and of the kernels it has waited for."""
+    return sum(os.times()[:4])

@@ -1,0 +1,54 @@
+"""Who executes the tables of a run: threads of this process, or a Dask cluster, behind the same interface.
+
+A table's notebook computes in a kernel process of its own, so threads are enough to keep every core busy, and papermill
+is imported once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+
+from ilhte_lib.errors import EngineError, InputError
+
+PATIENCE = 30
+"""Seconds to wait for the scheduler of a cluster, and for its first worker."""
+
+
+@contextmanager
+def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor, int]]:
+    """An executor and how many tables it takes at once.
+
+    Parameters
+    ----------
+    jobs : tables at once on this machine; default the number of its cores.
+    scheduler : address of a Dask scheduler; its workers' threads each take a table.
+
+    Raises
+    ------
+    InputError : no scheduler answers there, or it has no worker.
+    EngineError : Dask is not installed.
+    """
+    if scheduler is None:
+        jobs = jobs or os.cpu_count() or 1
+        with ThreadPoolExecutor(jobs) as pool:
+            yield pool, jobs
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise EngineError('Running on a cluster needs one more package: pip install "ilhte[cluster]".') from error
+    try:
+        client = Client(scheduler, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise InputError(f"No Dask scheduler answers at {scheduler}: check the address and that it runs.") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError as error:
+            raise InputError(f"The Dask scheduler at {scheduler} has no worker: start some and try again.") from error
+        # not pure: a table that is asked for again is to be fitted again
+        with client.get_executor(pure=False) as pool:
+            yield pool, sum(client.nthreads().values())
