@@ -36,8 +36,7 @@ def start_r() -> None:
                 f"The lme4 engine needs the Python package {package}: run `make lme4`, or `pip install .[lme4]` where R "
                 "is installed, or use the native engine."
             )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _loading():
         home = _r_home()
         if home is None:
             raise EngineError(
@@ -52,7 +51,13 @@ def start_r() -> None:
                 f"The lme4 engine needs the R package{'s' * (len(missing) > 1)} {', '.join(missing)}, which R at {home} "
                 "does not have: run `make lme4`, or use the native engine."
             )
-        import pymer4  # noqa: F401  (what it prints while loading belongs to this silent block)
+        try:
+            import pymer4  # noqa: F401
+        except ImportError as failure:
+            raise EngineError(
+                f"pymer4 could not be loaded ({failure}): run `make lme4`, or `pip install .[lme4]`, which installs what "
+                "it needs, or use the native engine."
+            ) from None
 
 
 @contextmanager
@@ -81,10 +86,29 @@ def r_errors() -> type[Exception]:
     return RRuntimeError
 
 
+@contextmanager
+def _loading() -> Iterator[None]:
+    """rpy2 says nothing of its own while it loads, and R's BLAS, which reads these variables then, gets one thread."""
+    logger = logging.getLogger("rpy2")
+    level, before = logger.level, dict(os.environ)
+    logger.setLevel(logging.CRITICAL)
+    os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
 def _r_home() -> str | None:
     from rpy2 import situation
 
-    logging.getLogger("rpy2").setLevel(logging.CRITICAL)
     try:
         home = situation.get_r_home()
     except OSError:
@@ -93,10 +117,6 @@ def _r_home() -> str | None:
 
 
 def _import_rpy2(home: str) -> None:
-    """Load R's shared library, its BLAS on one thread (it reads these variables when it is loaded)."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
     try:
         import rpy2.robjects  # noqa: F401
     except Exception as failure:  # noqa: BLE001  (cffi, the loader and rpy2 each raise their own)
@@ -105,12 +125,6 @@ def _import_rpy2(home: str) -> None:
             f"R at {home} could not be started from Python ({reason}): run `make lme4`, which installs an rpy2 that "
             "suits it, or use the native engine."
         ) from None
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _missing_packages() -> list[str]:

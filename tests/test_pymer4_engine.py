@@ -232,7 +232,7 @@ def in_fresh_python(code: str, *flags: str, **environment: str | None) -> subpro
         text=True,
         env={name: value for name, value in variables.items() if value is not None},
         cwd=project,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 
@@ -270,6 +270,13 @@ def test_missing_pymer4_is_one_sentence(tmp_path):
     run = in_fresh_python(FIT_AND_TELL, "-S", PYTHONPATH=str(tmp_path))
     assert run.returncode == 0, run.stderr
     assert one_sentence(run.stdout.strip(), "Python package pymer4", "pip install .[lme4]")
+
+
+@pytest.mark.r
+def test_missing_requirement_of_pymer4_is_one_sentence(lme4):
+    run = in_fresh_python("import sys; sys.modules['great_tables'] = None" + FIT_AND_TELL)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert one_sentence(run.stdout.strip(), "pymer4 could not be loaded", "great_tables", "pip install .[lme4]")
 
 
 @pytest.mark.r
