@@ -220,6 +220,19 @@ def run(
         raise typer.Exit(3)
 
 
+@app.command(epilog="Example: ilhte diff results/before results/after")
+def diff(
+    run_a: Annotated[str, typer.Argument(help="A run's folder, or its name in results/.", show_default=False)],
+    run_b: Annotated[str, typer.Argument(help="The run to compare it with.", show_default=False)],
+) -> None:
+    """Show what changed from one run to another: versions, decisions, estimates of each table."""
+    from rich.console import Console
+
+    from .run_diff import compare_runs, print_diff, run_folder_named
+
+    print_diff(Console(), compare_runs(run_folder_named(run_a), run_folder_named(run_b)))
+
+
 @app.command(epilog="Example: ilhte render --to public")
 def render(
     run: Annotated[Path | None, typer.Argument(help="A run's folder; default the latest run.")] = None,

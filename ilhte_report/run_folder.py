@@ -54,12 +54,33 @@ class TableRow:
 
 
 class RunFolder:
-    """The results of a run on disk; made by ``open_run_folder``."""
+    """The results of a run on disk, for reading; who writes has it from ``open_run_folder``.
+
+    Attributes
+    ----------
+    path : the folder.
+    record : what ``run.json`` holds beside the rows; empty if there is none or it is not whole.
+    rows : the tables by name.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._record = _read_record(path)
-        self.rows = _rows_of(self._record)
+        self.record = _read_record(path)
+        self.rows = _rows_of(self.record)
+
+    def document(self, tab: str) -> dict[str, Any] | None:
+        """The document of a table, or None if it has none.
+
+        Raises
+        ------
+        InputError : the file is not the one that was written.
+        """
+        row = self.rows[tab]
+        if row.fit_sha256 is None:
+            return None
+        if _sha256(self._fit(row)) != row.fit_sha256:
+            raise InputError(f"{self._fit(row)} was changed after it was written: repeat the `ilhte run` that made it.")
+        return json.loads(self._fit(row).read_text(encoding="utf-8"))
 
     def result(self, tab: str, key: str) -> TableRow | None:
         """The row of a table whose result is there, complete and untouched, under this key."""
@@ -101,14 +122,14 @@ class RunFolder:
             summary, items = self.path / "summary.parquet", self.path / "items.parquet"
             _write_parquet(summary, [document["summary"] for document in documents], SUMMARY_COLUMNS)
             _write_parquet(items, [item for document in documents for item in document["items"]], ITEM_COLUMNS)
-            self._record = {**header, "sha256": {path.name: sha256_of(path) for path in (summary, items)}}
+            self.record = {**header, "sha256": {path.name: sha256_of(path) for path in (summary, items)}}
             self._save()
 
     def holds(self, rows: Sequence[TableRow]) -> bool:
         """Whether the folder is finished with just these rows, its frames untouched."""
-        frames = self._record.get("sha256")
+        frames = self.record.get("sha256")
         return (
-            list(_rows_of(self._record).values()) == list(rows)
+            list(_rows_of(self.record).values()) == list(rows)
             and isinstance(frames, dict)
             and all(_sha256(self.path / name) == frames.get(name) for name in ("summary.parquet", "items.parquet"))
         )
@@ -121,12 +142,12 @@ class RunFolder:
 
     def _note(self, row: TableRow) -> None:
         self.rows[row.tab] = row
-        self._record.pop("sha256", None)  # from here on the frames are those of an earlier state
+        self.record.pop("sha256", None)  # from here on the frames are those of an earlier state
         self._save()
 
     def _save(self) -> None:
-        self._record["tables"] = [asdict(row) for row in self.rows.values()]
-        write_text(self.path / "run.json", to_json(self._record))
+        self.record["tables"] = [asdict(row) for row in self.rows.values()]
+        write_text(self.path / "run.json", to_json(self.record))
 
 
 @contextmanager
