@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OPTIMIZER = "bobyqa"
 MAX_EVALUATIONS = 200_000
+
 # Everything is read in one call and put in the order of psi (beta, sigma_theta, L) by name: lme4 orders its terms by
 # their number of levels. theta has the scale of psi because a binomial model has no residual SD, and gradient and
 # hessian are lme4's finite differences of the deviance. slopes is d(item effects)/d(psi): the mode u^ solves
@@ -60,6 +61,7 @@ function(m) {
   )
 }
 """
+
 
 def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     """Fit one model with lme4 1.1's ``glmer``: binomial, bobyqa with 200,000 evaluations, Laplace (nAGQ = 1).
