@@ -63,7 +63,8 @@ class PredictedBias:
 def predicted_bias_of(fit: Fit) -> PredictedBias:
     """The closed form at the estimates of a fit of M_C, with the slope of ``cov`` as gamma.
 
-    A parameter on its boundary counts as known; at l22 = 0 nothing is lost by that, for the slope in l22 is 0 there.
+    At |rho| = 1 (l22 = 0) nothing is lost by holding l22, for the slope in l22 is 0 there. At sigma_zeta = 0 the closed
+    form is 0 and has no standard error (NaN).
 
     Raises
     ------
@@ -87,10 +88,9 @@ def predicted_bias_of(fit: Fit) -> PredictedBias:
     }
     at = [fit.spec.psi_names.index(name) for name in slopes]
     slope = np.array(list(slopes.values()))
-    known = np.isnan(np.diagonal(fit.vcov))
-    if known[at[0]]:
+    free = ~np.isnan(np.diagonal(fit.vcov)[at])
+    if fit.sigma_zeta == 0.0 or not free[0]:
         return PredictedBias(float(gamma * ratio), float("nan"))
-    free = ~known[at]
     at, slope = np.array(at)[free], slope[free]
     return PredictedBias(float(gamma * ratio), float(np.sqrt(slope @ fit.vcov[np.ix_(at, at)] @ slope)))
 

@@ -92,7 +92,9 @@ def simulate_grid(
     One row a replication: its number k, the columns of ``CELL`` and ``ESTIMATES`` (NaN where a model could not be
     fitted), rounded to 5 decimals, a thousandth of the smallest standard error.
     """
-    rows = run_replicates(_GridTask(), replications * len(GRID), SEED, workers=workers, progress=progress, resume=resume)
+    rows = run_replicates(
+        _GridTask(), replications * len(GRID), SEED, workers=workers, progress=progress, resume=resume
+    )
     return _frame(np.arange(len(rows)), rows)
 
 
