@@ -94,8 +94,8 @@ def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     clock = time.perf_counter()
     with quiet():
         try:
-            # The class pymer4.models.glmer drops control= silently (its _initialize passes family, weights and contrasts
-            # only), so the optimiser would stay lme4's default; the function below it hands every argument to lme4.
+            # The class pymer4.models.glmer drops control= silently (its _initialize passes family, weights and
+            # contrasts only), so the optimiser would stay lme4's default; pymer4's function hands everything to lme4.
             found = dict(read(glmer(spec.formula, data=frame, **arguments)).items())
         except r_errors() as failure:
             raise EngineError(

@@ -33,8 +33,8 @@ def start_r() -> None:
     for package in PYTHON_PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise EngineError(
-                f"The lme4 engine needs the Python package {package}: run `make lme4`, or `pip install .[lme4]` where R "
-                "is installed, or use the native engine."
+                f"The lme4 engine needs the Python package {package}: run `make lme4`, or `pip install .[lme4]` where "
+                "R is installed, or use the native engine."
             )
     with _loading():
         home = _r_home()
@@ -48,15 +48,15 @@ def start_r() -> None:
         missing = _missing_packages()
         if missing:
             raise EngineError(
-                f"The lme4 engine needs the R package{'s' * (len(missing) > 1)} {', '.join(missing)}, which R at {home} "
-                "does not have: run `make lme4`, or use the native engine."
+                f"The lme4 engine needs the R package{'s' * (len(missing) > 1)} {', '.join(missing)}, which R at "
+                f"{home} does not have: run `make lme4`, or use the native engine."
             )
         try:
             import pymer4  # noqa: F401
         except ImportError as failure:
             raise EngineError(
-                f"pymer4 could not be loaded ({failure}): run `make lme4`, or `pip install .[lme4]`, which installs what "
-                "it needs, or use the native engine."
+                f"pymer4 could not be loaded ({failure}): run `make lme4`, or `pip install .[lme4]`, which installs "
+                "what it needs, or use the native engine."
             ) from None
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up the second engine, lme4 through pymer4: what `make lme4` calls. Made for Debian 12, whose own packages it uses.
+# Sets up the second engine, lme4 through pymer4: what `make lme4` calls. For Debian 12, from its own packages.
 #
 #   scripts/lme4_setup.sh [--glmmtmb]      --glmmtmb adds the R package that only the benchmark compares with
 #
@@ -36,14 +36,18 @@ if command -v apt-get >/dev/null; then
         rm -f "$log"
     fi
 else
-    say "no apt-get here: R with lme4, lmerTest, emmeans, broom, broom.mixed, tibble, parameters, performance, insight and boot must be there already"
+    say "no apt-get here: R must be there already, with these packages (without r-cran-): ${wanted[*]}"
 fi
 command -v Rscript >/dev/null || stop "there is no R on the PATH: install R, then run 'make lme4' again"
 say "$(Rscript --vanilla -e 'cat(R.version.string, "with lme4", format(packageVersion("lme4")))')"
 
 # -- pymer4 and what it does not declare --------------------------------------------------------------------------
 python=${PYTHON:-.venv/bin/python}
-[ -x "$python" ] || command -v "$python" >/dev/null || { say "creating .venv"; python3 -m venv .venv; python=.venv/bin/python; }
+if ! command -v "$python" >/dev/null; then
+    say "creating .venv"
+    python3 -m venv .venv
+    python=.venv/bin/python
+fi
 # The extra's requirements rather than the project itself, so that an editable install stays one.
 mapfile -t requirements < <("$python" -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["lme4"], sep="\n")')
@@ -56,7 +60,8 @@ rm -f "$log"
 # -- the R package report, which pymer4 imports and Debian does not have -------------------------------------------
 # It goes into ./rlib, never into anybody's own library. Where CRAN answers it is the real package; elsewhere a stand-in
 # whose functions stop with a message: this project calls none of them.
-if Rscript -e '.libPaths(c("rlib", .libPaths())); quit(status = !requireNamespace("report", quietly = TRUE))' 2>/dev/null; then
+have_report='.libPaths(c("rlib", .libPaths())); quit(status = !requireNamespace("report", quietly = TRUE))'
+if Rscript -e "$have_report" 2>/dev/null; then
     say "the R package report is there"
 else
     work=$(mktemp -d "$PWD/.rlib.XXXXXX")
@@ -84,7 +89,7 @@ EOF
         echo 'export(report)' >"$work/report/NAMESPACE"
         cat >"$work/report/R/report.R" <<'EOF'
 report <- function(...) {
-  stop("this is a stand-in for the R package 'report': install the real one with install.packages(\"report\")", call. = FALSE)
+  stop("a stand-in for the R package 'report': install.packages(\"report\") brings the real one", call. = FALSE)
 }
 EOF
         R CMD INSTALL --no-docs --library="$work/lib" "$work/report" >"$work/log" 2>&1 ||
