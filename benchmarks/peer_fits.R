@@ -1,7 +1,7 @@
 # What lme4_fits.R and glmmTMB_fits.R share: the table, the models it allows, the clock, and the JSON document.
 #
 # The table (a CSV file) has the columns id, item, resp (0/1), treat (0/1) and, for M_B and M_C, cov (standardised,
-# empty where missing). Set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 before R starts: a BLAS reads them when it is loaded.
+# empty where missing). Set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 before R starts: a BLAS reads them then.
 
 formulas <- list(
   M_0 = resp ~ treat + (1 | id) + (1 | item),
