@@ -34,7 +34,8 @@ class _ThisPython(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         return KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            env=dict(ONE_THREAD),
+            # no start-up files of the user's; by the environment, for `--ipython-dir` takes the current folder from sys.path
+            env={**ONE_THREAD, "IPYTHONDIR": str(Path(self.parent.connection_file).parent)},
             display_name="Python 3 (ipykernel)",
             language="python",
         )
@@ -56,8 +57,6 @@ class TableKernel(AsyncKernelManager):
 
 def kernel_options(scratch: str) -> dict[str, object]:
     """Keyword arguments for ``papermill.execute_notebook``: a kernel whose files are all in the folder ``scratch``."""
-    ipython = os.path.join(scratch, "ipython")
-    os.mkdir(ipython)
     config = Config()
     config.TableKernel.connection_file = os.path.join(scratch, "kernel.json")
     if os.name == "posix" and len(scratch) <= LONGEST_SOCKET_PATH:
@@ -71,8 +70,7 @@ def kernel_options(scratch: str) -> dict[str, object]:
         "shutdown_kernel": "immediate",
         "extra_arguments": [
             "--log-level=ERROR",
-            # no start-up files of the user's, no history, no modules that happen to lie beside the data
-            f"--ipython-dir={ipython}",
+            # no history, no modules that happen to lie beside the data
             "--HistoryManager.enabled=False",
             "--IPKernelApp.ignore_cwd=True",
         ],

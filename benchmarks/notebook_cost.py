@@ -1,0 +1,96 @@
+"""CPU seconds of one table in a run, fitting apart, beside a bare kernel that imports NumPy and pandas.
+
+    python benchmarks/notebook_cost.py [TABLE] [ROUNDS]
+
+The two alternate; each is this process (papermill) and its kernel together, after a first round that is not counted:
+in a run papermill is imported once for all tables. The smallest of the rounds is the one least disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilhte_report.execute import Task, execute
+from ilhte_report.run_key import code_sha256, fit_notebook
+from ilhte_report.source import source
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds: a bare kernel, a table without its fits, its fits; and the executed notebook's bytes."""
+
+    bare: float
+    table: float
+    fits: float
+    notebook_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """How many bare kernels a table costs, its fits apart."""
+        return self.table / self.bare
+
+
+def measure(table: str, rounds: int) -> Cost:
+    """The cost of a bundled table."""
+    bare, tables, fits, size = [], [], [], 0
+    for k in range(rounds + 1):
+        before = _cpu_seconds()
+        _bare_kernel()
+        between = _cpu_seconds()
+        done = execute(_task(table))
+        after = _cpu_seconds()
+        if done.reason:
+            raise RuntimeError(done.reason)
+        if k:
+            fit = sum(model["seconds"] for model in json.loads(done.document)["models"].values())
+            bare.append(between - before)
+            tables.append(after - between - fit)
+            fits.append(fit)
+            size = len(done.notebook.encode())
+    return Cost(min(bare), min(tables), min(fits), size)
+
+
+def _task(table: str) -> Task:
+    where = source(table)
+    return Task(
+        tab=where.tab,
+        title=where.info.title,
+        input_sha256=where.sha256,
+        parameters={"table": table, "profile": "full", "engine": "native", "max_persons": None},
+        notebook=fit_notebook().read_text(encoding="utf-8"),
+        code=code_sha256("native"),
+        folder=os.getcwd(),
+        output="out",
+        limit=None,
+    )
+
+
+def _bare_kernel() -> None:
+    import nbformat
+    import papermill
+
+    from ilhte_report.kernel import kernel_options
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import numpy, pandas")])
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "bare.ipynb"
+        path.write_text(nbformat.writes(notebook), encoding="utf-8")
+        papermill.execute_notebook(str(path), None, progress_bar=False, **kernel_options(scratch))
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
+
+
+if __name__ == "__main__":
+    table = sys.argv[1] if len(sys.argv) > 1 else "sim_n2000_j40_sz40_rhom30"
+    cost = measure(table, int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+    print(
+        f"{table}: {cost.table:.2f} CPU seconds a table and {cost.fits:.2f} for its fits; a bare kernel {cost.bare:.2f}; "
+        f"ratio {cost.ratio:.2f}; notebook {cost.notebook_bytes / 1000:.0f} kB"
+    )
