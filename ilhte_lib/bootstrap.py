@@ -107,14 +107,16 @@ def estimands(fits: dict[str, Fit]) -> np.ndarray:
 def _refit(
     plain: SufficientStatistics, with_covariate: SufficientStatistics | None, before: dict[str, Fit]
 ) -> dict[str, Fit]:
-    """The models on new data; each starts from the fit to the original data where there is one."""
+    """The models on new data by the method of the original fits, each started from its original where there is one."""
     fits: dict[str, Fit] = {}
+    method = next(iter(before.values())).method
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, statistics in pairs:
-        null = fit_statistics(statistics, MODELS[small], smaller=before.get(small), standard_errors=False)
-        main = fit_statistics(statistics, MODELS[large], smaller=before.get(large, null), standard_errors=False)
+        null = fit_statistics(statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method)
+        start = before.get(large, null)
+        main = fit_statistics(statistics, MODELS[large], smaller=start, standard_errors=False, method=method)
         if main.deviance > null.deviance + TIE:
-            main = fit_statistics(statistics, MODELS[large], smaller=null, standard_errors=False)
+            main = fit_statistics(statistics, MODELS[large], smaller=null, standard_errors=False, method=method)
         fits |= {small: null, large: main}
     return fits
 

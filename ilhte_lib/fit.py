@@ -13,9 +13,11 @@ from .laplace import Evaluation, LaplaceDeviance, ModeNotFound
 from .mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
 from .optimise import Minimum, minimise
 from .prepare import Trial
+from .quadrature import NODES, QuadratureDeviance, quadrature_error
 from .starts import further_starts, moment_start, rough_curvature, start_from
 
 ENGINES = ("native", "pymer4")
+METHODS = ("laplace", "aghq")
 SCALED_GRADIENT_TOLERANCE = 1e-3
 """Certified: no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
 NEAR_BOUNDARY = 0.05
@@ -40,7 +42,9 @@ def statistics_of(trial: Trial, spec: ModelSpec) -> SufficientStatistics:
     )
 
 
-def fit_models(trial: Trial, models: Iterable[str] | None = None, *, engine: str = "native") -> dict[str, Fit]:
+def fit_models(
+    trial: Trial, models: Iterable[str] | None = None, *, engine: str = "native", method: str = "laplace", nodes: int = NODES
+) -> dict[str, Fit]:
     """Fit the models a trial allows: all four, or M_0 and M_A where there is no covariate.
 
     Parameters
@@ -48,6 +52,7 @@ def fit_models(trial: Trial, models: Iterable[str] | None = None, *, engine: str
     trial : prepared data.
     models : names among M_0, M_A, M_B, M_C; default all the trial allows.
     engine : "native" or "pymer4" (lme4 in R).
+    method, nodes : see ``fit_statistics``; lme4 has Laplace alone.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def fit_models(trial: Trial, models: Iterable[str] | None = None, *, engine: str
 
     Raises
     ------
-    InputError : a name is unknown, or a model needs a covariate the trial has not.
+    InputError : a name is unknown, a model needs a covariate the trial has not, or the engine has not this method.
     EngineError : the engine is missing or could not fit.
     """
     if engine not in ENGINES:
@@ -66,6 +71,8 @@ def fit_models(trial: Trial, models: Iterable[str] | None = None, *, engine: str
         raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
     names = [n for n in MODELS if n in wanted]
     if engine == "pymer4":
+        if method != "laplace":
+            raise InputError(f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native.")
         from .pymer4_engine import fit_pymer4
 
         return {name: fit_pymer4(trial, name) for name in names}
@@ -75,17 +82,24 @@ def fit_models(trial: Trial, models: Iterable[str] | None = None, *, engine: str
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
-        fits[name] = fit_statistics(compressed[spec.covariate], spec, smaller=fits.get({"M_A": "M_0", "M_C": "M_B"}.get(name, "")))
+        smaller = fits.get({"M_A": "M_0", "M_C": "M_B"}.get(name, ""))
+        fits[name] = fit_statistics(compressed[spec.covariate], spec, smaller=smaller, method=method, nodes=nodes)
     return fits
 
 
-def fit_model(trial: Trial, model: str, *, engine: str = "native") -> Fit:
+def fit_model(trial: Trial, model: str, *, engine: str = "native", method: str = "laplace", nodes: int = NODES) -> Fit:
     """Fit one model; see ``fit_models``."""
-    return fit_models(trial, [model], engine=engine)[model]
+    return fit_models(trial, [model], engine=engine, method=method, nodes=nodes)[model]
 
 
 def fit_statistics(
-    statistics: SufficientStatistics, spec: ModelSpec, *, smaller: Fit | None = None, standard_errors: bool = True
+    statistics: SufficientStatistics,
+    spec: ModelSpec,
+    *,
+    smaller: Fit | None = None,
+    standard_errors: bool = True,
+    method: str = "laplace",
+    nodes: int = NODES,
 ) -> Fit:
     """Fit one model to sufficient statistics with the native engine.
 
@@ -95,19 +109,26 @@ def fit_statistics(
     spec : the model.
     smaller : a fit of a nested model on the same data, to start from; the result is never below it in log-likelihood.
     standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
+    method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
+    nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
 
     Raises
     ------
+    InputError : the method is unknown, or the nodes are too few.
     EngineError : no optimum could be found, which no data seen so far have caused.
     """
     clock = time.perf_counter()
-    deviance = LaplaceDeviance(statistics, spec)
+    if method not in METHODS:
+        raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
+    deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
     own, easiness = moment_start(statistics, spec)
     start = own if smaller is None else start_from(_psi_of(smaller), smaller.spec, own, spec)
     deviance.start_modes(easiness)
     messages: list[str] = []
     try:
         best, held = _search(deviance, spec, start, messages)
+        if method == "aghq":
+            messages += quadrature_error(deviance, best.evaluation)
         fit = _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out.") from None
@@ -288,7 +309,7 @@ def _result(
     return Fit(
         spec=spec,
         engine="native",
-        method="laplace",
+        method=deviance.method,
         loglik=-here.deviance / 2.0,
         beta=psi[:n_beta].copy(),
         se=np.sqrt(variance),

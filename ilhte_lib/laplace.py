@@ -53,6 +53,8 @@ class LaplaceDeviance:
     stationary point in these, never a wall.
     """
 
+    method = "laplace"
+
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
         self.statistics, self.spec = statistics, spec
         self.q, self.n_items = spec.q, statistics.n_items

@@ -24,6 +24,7 @@ from .laplace import Evaluation, LaplaceDeviance, ModeNotFound
 from .lrt import likelihood_ratio
 from .mixed_model import Fit
 from .optimise import Minimum, minimise
+from .quadrature import QuadratureDeviance
 from .starts import rough_curvature
 
 LEVEL = 0.95
@@ -88,7 +89,7 @@ def profile_intervals(
     *,
     level: float = LEVEL,
 ) -> dict[str, ProfileInterval]:
-    """Profile-likelihood intervals of a native Laplace fit.
+    """Profile-likelihood intervals of a fit, under the approximation of the likelihood it used.
 
     Parameters
     ----------
@@ -105,8 +106,13 @@ def profile_intervals(
     """
     if parameters is None:
         parameters = ("treat", "sigma_theta", *(("sigma_zeta", "rho") if fit.spec.item_effects else ()))
-    profiler = Profiler(LaplaceDeviance(statistics, fit.spec), fit, null)
+    profiler = Profiler(objective(statistics, fit), fit, null)
     return {name: profiler.interval(name, level=level) for name in parameters}
+
+
+def objective(statistics: SufficientStatistics, fit: Fit) -> LaplaceDeviance | QuadratureDeviance:
+    """The deviance that a fit minimises: Laplace (lme4's too), or quadrature with the default number of nodes."""
+    return QuadratureDeviance(statistics, fit.spec) if fit.method == "aghq" else LaplaceDeviance(statistics, fit.spec)
 
 
 class _Better(Exception):
