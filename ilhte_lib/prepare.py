@@ -7,12 +7,17 @@ data) keeps what those rules throw away and refuses what they pass over.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .covariate import Candidate, candidates, judged
 from .errors import InputError
+from .file_formats import listed, quoted
+from .identifiers import check_identifiers
+from .numeric_column import as_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,38 +158,34 @@ def prepare(
     ------
     InputError : the table cannot be used; one sentence names the column, rows or items and the remedy.
     """
-    import pandas as pd
-
     if profile not in PROFILES:
         raise InputError(f"Profile '{profile}' is not known: use one of {', '.join(PROFILES)}.")
     vignette = profile == "vignette"
     audit = _Audit()
     _check_columns(table, tab, covariate, cluster)
     table = table.reset_index(drop=True)
-    table = audit.keep(
-        table, table["id"].notna() & table["item"].notna(), "identifiers", "The row names no person or no item."
-    )
-    _check_identifiers(table, tab)
+    table = _drop_unnamed(table, audit)
+    table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
 
     table, kept_wave = _keep_wave(table, tab, vignette, wave, audit)
     table = table.assign(
-        resp=_numeric(table["resp"], "resp", tab), treat=_numeric(table["treat"], "treat", tab, allowed=(0.0, 1.0))
+        resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0))
     )
     _check_arms(table, tab)
 
     chosen, correlation = _choose_covariate(table, tab, covariate, audit)
     if vignette:
         table["resp"] = np.trunc(table["resp"])
-    table = audit.keep(table, table["resp"].notna(), "missing response", "The response is missing.")
+    table = _drop_unanswered(table, audit)
     table = audit.keep(table, table["treat"].notna(), "missing arm", "The treatment indicator is missing.")
     if chosen:
-        table = table.assign(**{chosen: pd.to_numeric(table[chosen])})
+        table = table.assign(**{chosen: as_numbers(table[chosen])})
         if vignette:
             table = audit.keep(
                 table,
                 table[chosen].notna(),
                 "missing covariate",
-                f"The covariate {chosen} is missing; the vignette drops such rows from every model.",
+                f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
             )
     table = _draw_persons(table, tab, vignette, max_persons, audit)
     table = _keep_binary_items(table, tab, vignette, audit)
@@ -194,60 +195,77 @@ def prepare(
 
 
 def _three(values) -> str:
-    """The first three values, for a message."""
-    shown = [str(v) for v in list(values)[:3]]
-    return ", ".join(shown) + (", ..." if len(list(values)) > 3 else "")
+    """The first three values, for a message; they may be anything a stranger wrote."""
+    return listed((str(v) for v in values), 3)
 
 
 def _check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster: str | None) -> None:
     names = [str(c) for c in table.columns]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
-        raise InputError(f"Table {tab} has more than one column named {_three(twice)}: rename or remove the copies.")
+        raise InputError(
+            f"Table {quoted(tab)} has more than one column named {_three(twice)}: rename or remove the others."
+        )
     wanted = [*REQUIRED_COLUMNS, *([covariate] if covariate else []), *([cluster] if cluster else [])]
     missing = [c for c in wanted if c not in names]
     if missing:
         raise InputError(
-            f"Table {tab} has no column {', '.join(missing)} (it has {', '.join(names[:12])}): rename your columns to "
-            "id, item, resp and treat, or name them with the options of the command."
+            f"Table {quoted(tab)} has no column {listed(missing, 6)} (found: {listed(names, 12)}): rename your columns "
+            "to id, item, resp and treat, or name them with the options of the command."
         )
     if table.empty:
-        raise InputError(f"Table {tab} has a header but no rows: check that the file was written completely.")
+        raise InputError(f"Table {quoted(tab)} has a header but no rows: check that the file was written completely.")
 
 
-def _check_identifiers(table: pd.DataFrame, tab: str) -> None:
-    """One person must not hide under two types of id (text "1" and number 1.0)."""
-    for column in ("id", "item"):
-        values = table[column]
-        if values.dtype != object:
-            continue
-        text = values.map(lambda v: isinstance(v, str))
-        if text.all() or not text.any():
-            continue
-        mixed = values[~text].drop_duplicates()
-        raise InputError(
-            f"Column {column} of table {tab} mixes text and numbers (numbers such as {_three(mixed)}): "
-            "write every identifier in one type, so that no person is counted twice."
-        )
+def _drop_unnamed(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
+    """Rows without person or item, said aloud: a file's NA, null or None may have been somebody's name."""
+    lost = {column: int(table[column].isna().sum()) for column in ("id", "item")}
+    reason = (
+        f"{lost['id']} rows name no person and {lost['item']} no item (empty, or a word for missing such as NA, null, "
+        "None or nan): they are left out."
+    )
+    if any(lost.values()):
+        audit.flags.append(reason)
+    return audit.keep(table, table["id"].notna() & table["item"].notna(), "identifiers", reason)
 
 
-def _numeric(column: pd.Series, name: str, tab: str, allowed: tuple[float, ...] = ()) -> pd.Series:
+def _drop_unanswered(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
+    answered = table["resp"].notna()
+    reason = "The response is missing."
+    heard = set(table.loc[answered, "id"].drop_duplicates())
+    silent = [person for person in table.loc[~answered, "id"].drop_duplicates() if person not in heard]
+    if silent:
+        reason += f" {len(silent)} persons have no response at all (id {_three(silent)})."
+    return audit.keep(table, answered, "missing response", reason)
+
+
+def _numeric(table: pd.DataFrame, name: str, tab: str, allowed: tuple[float, ...] = ()) -> pd.Series:
     """The column as float; text that is no number, infinities and values that are not allowed are an error."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    column = table[name]
+    numbers = as_numbers(column)
     bad = numbers.isna() & column.notna()
     if allowed:
         bad |= numbers.notna() & ~numbers.isin(allowed)
     bad |= np.isinf(numbers)
     if bad.any():
         values = column[bad].astype(str).drop_duplicates()
-        rule = "must be 0 (control) or 1 (treated)" if name == "treat" else "must be a number"
+        if name == "treat":
+            rule, who = "must be 0 (control) or 1 (treated)", "id " + _three(table.loc[bad, "id"].drop_duplicates())
+            remedy = "recode it, or name the value that means control with --control"
+        else:
+            rule, who = "must hold numbers (0 and 1)", "; ".join(_cells(table[bad]))
+            remedy = "recode them to 0 and 1, or leave them empty where they mean a missing response"
         raise InputError(
-            f"Column {name} of table {tab} {rule}, but {int(bad.sum())} rows hold {_three(values)} "
-            f"(first in row {int(column.index[bad][0]) + 1}): recode them, or leave them empty if they are missing."
+            f"Column {name} of table {quoted(tab)} {rule}, but {int(bad.sum())} rows hold {_three(values)} ({who}): "
+            f"{remedy}."
         )
     return numbers
+
+
+def _cells(rows: pd.DataFrame) -> list[str]:
+    """Where the first three rows are, by person and item: row numbers of a table made long mean nothing in its file."""
+    where = rows[["id", "item"]].head(3).itertuples(index=False)
+    return [f"id {quoted(str(person))} item {quoted(str(item))}" for person, item in where]
 
 
 def _check_arms(table: pd.DataFrame, tab: str) -> None:
@@ -255,37 +273,35 @@ def _check_arms(table: pd.DataFrame, tab: str) -> None:
     changing = arms.index[arms["min"] != arms["max"]]
     if len(changing):
         raise InputError(
-            f"Column treat of table {tab} is not constant within a person for {len(changing)} persons "
+            f"Column treat of table {quoted(tab)} is not constant within a person for {len(changing)} persons "
             f"(id {_three(changing)}): give each person one arm."
         )
     for value, arm in ((0.0, "control (treat = 0)"), (1.0, "treated (treat = 1)")):
         if not (arms["min"] == value).any():
-            raise InputError(f"Table {tab} has nobody in the {arm} arm with usable responses: two arms are needed.")
+            raise InputError(
+                f"Table {quoted(tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
+            )
 
 
 def _keep_wave(
     table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: _Audit
 ) -> tuple[pd.DataFrame, str | None]:
-    import pandas as pd
-
     if "wave" not in table.columns:
         if wave is not None:
-            raise InputError(f"Table {tab} has no column wave: leave the wave out.")
+            raise InputError(f"Table {quoted(tab)} has no column wave: leave the wave out.")
         return table, None
     values = table["wave"]
-    numbers = pd.to_numeric(values, errors="coerce")
+    numbers = as_numbers(values)
     levels = sorted(numbers.dropna().unique())
     if vignette:
         wanted, kept, rule = "1", numbers == 1, "The vignette keeps wave 1 alone."
     elif wave is not None:
         wanted = wave
-        kept = values.astype(str) == wave
-        if pd.to_numeric(pd.Series([wave]), errors="coerce").notna().all():
-            kept |= numbers == float(wave)
-        rule = f"Wave {wave} was asked for."
+        kept = in_wave(values, wave)
+        rule = f"Wave {quoted(wave)} was asked for."
     elif numbers.notna().sum() < values.notna().sum():
         raise InputError(
-            f"Column wave of table {tab} holds names ({_three(values.dropna().unique())}), so the first wave after "
+            f"Column wave of table {quoted(tab)} holds names ({_three(values.dropna().unique())}), so the first wave after "
             "randomisation cannot be told: choose one (option --wave)."
         )
     elif not levels:
@@ -293,67 +309,58 @@ def _keep_wave(
         return table, None
     else:
         after = [level for level in levels if level >= 1] or levels
-        wanted = f"{after[0]:g}"
+        wanted = f"{after[0]:.15g}"
         kept, rule = numbers == after[0], f"The first wave after randomisation is kept ({wanted})."
     if not kept.any():
-        raise InputError(f"Table {tab} has no rows of wave {wanted} (it has {_three(values.dropna().unique())}).")
+        raise InputError(
+            f"Table {quoted(tab)} has no rows of wave {quoted(wanted)} (it has {_three(values.dropna().unique())}): "
+            "choose one of these (option --wave)."
+        )
     return audit.keep(table, kept, "wave", rule), wanted
+
+
+def in_wave(waves: pd.Series, wave: str) -> pd.Series:
+    """Which rows are of a wave, by its name or, where that is a number, by its value."""
+    kept = waves.astype(str) == wave
+    try:
+        kept |= as_numbers(waves) == float(wave)
+    except ValueError:
+        pass  # a wave with a name
+    return kept & waves.notna()
 
 
 def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: _Audit) -> tuple[str | None, float]:
     """The covariate's column and its correlation with resp among control rows."""
-    import pandas as pd
-
-    control = table["treat"] == 0
-
-    def usable(name: str) -> pd.Series | None:
-        numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
-        text = numbers.isna() & table[name].notna()
-        finite = numbers[np.isfinite(numbers)]
-        if text.any() or np.isinf(numbers).any() or finite.nunique() < 2:
-            return None
-        return numbers
-
-    def correlation(numbers: pd.Series) -> float:
-        rows = control & numbers.notna() & table["resp"].notna()
-        x, y = numbers[rows].to_numpy(), table.loc[rows, "resp"].to_numpy()
-        if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-            return float("nan")
-        return float(np.corrcoef(x, y)[0, 1])
-
     if asked is not None:
-        numbers = usable(asked)
-        if numbers is None:
+        candidate = judged(table, asked)
+        if candidate.fault:
             raise InputError(
-                f"Column {asked} of table {tab} cannot serve as covariate, it is text or has one value: "
-                "choose a numeric column (option --covariate)."
+                f"Column {quoted(asked)} of table {quoted(tab)} cannot serve as covariate, {candidate.fault}: "
+                "choose a column of numbers (option --covariate)."
             )
-        audit.note("covariate", f"{asked} was asked for.")
-        return asked, correlation(numbers)
-    candidates = {}
-    names = [c for c in map(str, table.columns) if c == "std_baseline"] or [
-        c for c in map(str, table.columns) if c.startswith("cov_")
-    ]
-    for name in names:
-        numbers = usable(name)
-        if numbers is None:
-            audit.note("covariate", f"{name} is no candidate: it is text or has one value.")
-        else:
-            candidates[name] = correlation(numbers)
-    if not candidates:
-        audit.note("covariate", "There is no usable pretest or covariate: M_B and M_C are not fitted.")
-        return None, float("nan")
-    if len(candidates) == 1:
-        chosen = next(iter(candidates))
-        audit.note("covariate", f"{chosen} is the only candidate.")
-        return chosen, candidates[chosen]
-    defined = {n: abs(r) for n, r in candidates.items() if np.isfinite(r)}
+        audit.note("covariate", f"{quoted(asked)} was asked for.")
+        return asked, candidate.correlation
+    found = candidates(table)
+    for candidate in found:
+        if candidate.fault:
+            audit.note("covariate", f"{quoted(candidate.name)} is no candidate: {candidate.fault}.")
+    usable = [c for c in found if not c.fault]
+    chosen, reason = chosen_among(usable)
+    audit.note("covariate", reason)
+    return (chosen.name, chosen.correlation) if chosen else (None, float("nan"))
+
+
+def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
+    """The covariate that is used when none is asked for, and why."""
+    if not usable:
+        return None, "There is no usable pretest or covariate: M_B and M_C are not fitted."
+    if len(usable) == 1:
+        return usable[0], f"{quoted(usable[0].name)} is the only candidate."
+    defined = [c for c in usable if np.isfinite(c.correlation)]
     if not defined:
-        audit.note("covariate", "No candidate covariate varies with the responses: M_B and M_C are not fitted.")
-        return None, float("nan")
-    chosen = max(defined, key=defined.__getitem__)
-    audit.note("covariate", f"{chosen} has the largest correlation with the responses in the control arm.")
-    return chosen, candidates[chosen]
+        return None, "No candidate covariate varies with the responses: M_B and M_C are not fitted."
+    best = max(defined, key=lambda c: abs(c.correlation))
+    return best, f"{quoted(best.name)} has the largest correlation with the responses in the control arm."
 
 
 def _draw_persons(
@@ -385,9 +392,9 @@ def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Au
     binary = values.index[values["nunique"] == 2]
     if len(binary) < FEWEST_ITEMS:
         raise InputError(
-            f"Table {tab} has {len(binary)} binary items and at least {FEWEST_ITEMS} are needed "
-            f"({len(constant)} items hold a single value, {len(polytomous)} more than two): "
-            "recode polytomous items to 0/1 or add items."
+            f"Table {quoted(tab)} has {len(binary)} binary items and at least {FEWEST_ITEMS} are needed "
+            f"({len(constant)} items hold a single value{_named(constant)}, {len(polytomous)} more than two"
+            f"{_named(polytomous)}): recode polytomous items to 0/1 or add items."
         )
     odd = values.loc[binary]
     odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
@@ -397,10 +404,31 @@ def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Au
             if vignette
             else "recode them so that 1 is the response modelled"
         )
-        raise InputError(f"{len(odd)} binary items of table {tab} are not coded 0/1 (items {_three(odd)}): {remedy}.")
-    for names, what in ((constant, "a single value"), (polytomous, "more than two values")):
-        table = audit.keep(table, ~table["item"].isin(names), "items", f"Items with {what}: {_three(names)}.")
+        shown = "; ".join(_values_of(table, item) for item in odd[:3]) + ("; ..." if len(odd) > 3 else "")
+        raise InputError(f"{len(odd)} binary items of table {quoted(tab)} are not coded 0/1 ({shown}): {remedy}.")
+    table = audit.keep(
+        table, ~table["item"].isin(constant), "items", f"Items with a single value: {_three(constant)}."
+    )
+    if len(polytomous):
+        shown = "; ".join(_values_of(table, item) for item in polytomous[:3]) + ("; ..." if len(polytomous) > 3 else "")
+        reason = (
+            f"{len(polytomous)} items with more than two values are left out ({shown}): recode their responses to 0/1, "
+            "or empty the cells that hold a code for missing, to have them."
+        )
+        audit.flags.append(reason)
+        table = audit.keep(table, ~table["item"].isin(polytomous), "items", reason)
     return table
+
+
+def _named(items) -> str:
+    return f": {_three(items)}" if len(items) else ""
+
+
+def _values_of(table: pd.DataFrame, item) -> str:
+    """An item and what it holds, for a message."""
+    values = sorted(table.loc[table["item"] == item, "resp"].unique())
+    shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
+    return f"item {quoted(str(item))} holds {shown}"
 
 
 def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, audit: _Audit) -> None:
@@ -409,12 +437,11 @@ def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str,
     again = table.duplicated(["id", "item"])
     if not again.any():
         return
-    where = [f"id {p} item {i}" for p, i in table.loc[again, ["id", "item"]].head(4).itertuples(index=False)]
     if not vignette and repeated == "error":
         raise InputError(
-            f"Table {tab} has {int(again.sum())} repeated rows of one person and item ({_three(where)}): keep "
-            "one row each, "
-            "choose a wave (--wave), or count them as trials (--repeated trials)."
+            f"Table {quoted(tab)} has {int(again.sum())} repeated rows of one person and item "
+            f"({'; '.join(_cells(table[again]))}): keep one row each, choose a wave (--wave), or count them as trials "
+            "(--repeated trials)."
         )
     audit.note(
         "repeated rows", f"{int(again.sum())} repeated rows of one person and item count as further trials.", flag=True
@@ -424,7 +451,9 @@ def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str,
 def _natural_key(name: str) -> tuple:
     """Sorts q2 before q10; the name itself breaks ties."""
     parts = re.split(r"(\d+)", name)
-    return tuple((0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in parts), name
+    # digits by their number first and as text then: int() refuses thousands of them
+    digits = {p: p.lstrip("0") for p in parts if p.isdigit() and p.isascii()}
+    return tuple((0, len(digits[p]), digits[p]) if p in digits else (1, 0, p) for p in parts), name
 
 
 def _arrays(
@@ -444,7 +473,10 @@ def _arrays(
     # 0.1 + 0.2 style float labels and integers print alike in every reader once they are text
     names = [f"{v:.15g}" if isinstance(v, float) else str(v) for v in raw_items]
     if len(set(names)) < len(names):
-        raise InputError(f"Items of table {tab} have labels that read alike: give each item its own name.")
+        alike = [name for name, count in Counter(names).items() if count > 1]
+        raise InputError(
+            f"Items of table {quoted(tab)} have labels that read alike ({_three(alike)}): give each item its own name."
+        )
     order = sorted(range(len(names)), key=lambda k: _natural_key(names[k]))
     position = np.empty(len(names), int)
     position[order] = np.arange(len(names))
@@ -458,13 +490,7 @@ def _arrays(
         covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
-    answered = np.zeros((2, len(names)), bool)
-    answered[treat[person], item] = True
-    one_arm = [names[order[k]] for k in np.flatnonzero(~answered.all(axis=0))]
-    if one_arm:
-        audit.note(
-            "items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True
-        )
+    _note_arms_of_items([names[k] for k in order], treat[person], item, resp, audit)
     cluster_name = cluster or ("cluster" if "cluster" in table.columns else None)
     return Trial(
         tab=tab,
@@ -485,6 +511,29 @@ def _arrays(
     )
 
 
+def _note_arms_of_items(
+    names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: _Audit
+) -> None:
+    """Items whose own effect the data say nothing finite about: what is reported of it comes from the other items."""
+    cell, size = arm.astype(int) * len(names) + item, 2 * len(names)
+    answers = np.bincount(cell, minlength=size).reshape(2, -1)
+    ones = np.bincount(cell, weights=resp, minlength=size).reshape(2, -1)
+    one_arm = [names[k] for k in np.flatnonzero((answers == 0).any(axis=0))]
+    if one_arm:
+        audit.note(
+            "items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True
+        )
+    opposite = ((ones[0] == 0) & (ones[1] == answers[1])) | ((ones[1] == 0) & (ones[0] == answers[0]))
+    separated = [names[k] for k in np.flatnonzero(opposite & (answers > 0).all(axis=0))]
+    if separated:
+        audit.note(
+            "items",
+            "Items with every response 0 in one arm and 1 in the other: their own effects have no finite estimate, "
+            f"those shown are drawn in by the other items: {_three(separated)}.",
+            flag=True,
+        )
+
+
 def _person_covariate(
     values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: _Audit
 ) -> np.ndarray | None:
@@ -500,7 +549,7 @@ def _person_covariate(
     if len(varying):
         audit.note(
             "covariate",
-            f"{name} varies within {len(varying)} persons; the first value of each is used.",
+            f"{quoted(name)} varies within {len(varying)} persons; the first value of each is used.",
             flag=True,
         )
     over = covariate[person] if profile == "vignette" else covariate
@@ -509,11 +558,12 @@ def _person_covariate(
         if len(np.unique(covariate[(treat == value) & ~np.isnan(covariate)])) < 2:
             audit.note(
                 "covariate",
-                f"{name} has fewer than two values in the {arm} arm, so treat:cov cannot be estimated: M_B and M_C are not fitted.",
+                f"{quoted(name)} has fewer than two values in the {arm} arm, so treat:cov cannot be estimated: "
+                "M_B and M_C are not fitted.",
                 flag=True,
             )
             return None
     missing = int(np.isnan(covariate).sum())
     if missing:
-        audit.note("covariate", f"{missing} persons without {name} are used in M_0 and M_A, not in M_B and M_C.")
+        audit.note("covariate", f"{missing} persons without {quoted(name)} are used in M_0 and M_A, not in M_B and M_C.")
     return (covariate - over.mean()) / over.std(ddof=1)
