@@ -62,6 +62,7 @@ class WhoBenefits:
     Attributes
     ----------
     covariate : its column; every interaction is per SD of it.
+    n_persons : persons who have it.
     sum_score : interaction in a regression of the share of responses of 1, in SDs of that share.
     constant, flexible : beta_3 of M_B and of M_C, logits.
     difference : beta_3(M_B) - beta_3(M_C), logits; an interval only from a bootstrap, never from two fits' variances.
@@ -72,6 +73,7 @@ class WhoBenefits:
     """
 
     covariate: str
+    n_persons: int
     sum_score: Estimate
     constant: Estimate
     flexible: Estimate
@@ -96,10 +98,7 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
     ------
     InputError : the trial has no covariate.
     """
-    if trial.covariate is None or "M_C" not in fits:
-        raise InputError(
-            f"Table {trial.tab} has no pretest or other covariate, so nobody can be told from anybody: name one (--covariate)."
-        )
+    needs_covariate(trial)
     constant, flexible = fits["M_B"], fits["M_C"]
     value_b, value_c = constant.coefficient("treat:cov"), flexible.coefficient("treat:cov")
     bias = predicted_bias_of(flexible)
@@ -115,6 +114,7 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
     uncertain = [name for name in ("M_B", "M_C") if not fits[name].converged]
     return WhoBenefits(
         covariate=str(trial.covariate_name),
+        n_persons=flexible.n_persons,
         sum_score=sum_score_interaction(trial),
         constant=beta3_b,
         flexible=beta3_c,
@@ -124,6 +124,20 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
         reason=f"the fit of {' and '.join(uncertain)} is not certified" if uncertain else "",
         clustered=trial.cluster is not None and (bootstrap is None or "clusters" not in bootstrap.scheme),
     )
+
+
+def needs_covariate(trial: Trial) -> Trial:
+    """The trial itself.
+
+    Raises
+    ------
+    InputError : it has no covariate.
+    """
+    if trial.covariate is None:
+        raise InputError(
+            f"Table {trial.tab} has no usable pretest or other covariate to compare persons by: name one (--covariate)."
+        )
+    return trial
 
 
 def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verdict:

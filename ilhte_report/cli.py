@@ -220,6 +220,57 @@ def run(
         raise typer.Exit(3)
 
 
+@app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
+def who_benefits(
+    file: Annotated[
+        str, typer.Argument(help="A table: CSV, TSV, Parquet ... or the name of a bundled one.", show_default=False)
+    ],
+    profile: ProfileOption = Profile.full,
+    engine: EngineOption = Engine.native,
+    max_persons: MaxPersons = None,
+    covariate: Annotated[
+        str | None, typer.Option(help="The covariate's column; default std_baseline, else the best cov_* column.")
+    ] = None,
+    wave: Annotated[str | None, typer.Option(help="The wave to keep; default the first after randomisation.")] = None,
+    repeated: Annotated[
+        Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
+    ] = Repeated.error,
+    id: Annotated[str, typer.Option(help="Column of persons.", rich_help_panel="Columns of the file")] = "id",
+    item: Annotated[str, typer.Option(help="Column of items.", rich_help_panel="Columns of the file")] = "item",
+    resp: Annotated[str, typer.Option(help="Column of 0/1 responses.", rich_help_panel="Columns of the file")] = "resp",
+    treat: Annotated[str, typer.Option(help="Column of arms.", rich_help_panel="Columns of the file")] = "treat",
+    control: Annotated[
+        str | None,
+        typer.Option(help="The value of the arms' column that means control.", rich_help_panel="Columns of the file"),
+    ] = None,
+    wide: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The file has one row a person: its item columns, by name or pattern.",
+            rich_help_panel="Columns of the file",
+        ),
+    ] = None,
+) -> None:
+    """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
+    from rich.console import Console
+
+    from ilhte_lib.fit import fit_models
+    from ilhte_lib.prepare import prepare
+    from ilhte_lib.who_benefits import needs_covariate
+    from ilhte_lib.who_benefits import who_benefits as compare
+
+    from .source import load, source
+    from .who_benefits_page import print_who_benefits
+
+    where = source(file)
+    columns = {"id": id, "item": item, "resp": resp, "treat": treat, "control": control, "wide": wide}
+    table = load(where, **(columns | {"pretest": covariate} if where.path else {}))
+    chosen = {"covariate": covariate, "wave": wave, "max_persons": max_persons, "repeated": repeated.value}
+    trial = needs_covariate(prepare(table, where.tab, profile=profile.value, **chosen))
+    fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
+    print_who_benefits(Console(), where, trial, compare(trial, fits))
+
+
 @app.command(epilog="Example: ilhte diff results/before results/after")
 def diff(
     run_a: Annotated[str, typer.Argument(help="A run's folder, or its name in results/.", show_default=False)],

@@ -1,0 +1,144 @@
+"""Who benefits? The answer for one table: in words, as rows of numbers, and as a section of its page."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ilhte_lib.who_benefits import Estimate, WhoBenefits, who_benefits
+
+from .markdown import escape_markdown
+from .table_page import number
+from .wording import caveat
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ilhte_lib.mixed_model import Fit
+    from ilhte_lib.prepare import Trial
+
+    from .source import Source
+
+_RULE = (
+    "The verdict is *person-level* if the 95% interval under $M_C$ excludes 0; *item-level* if it does not, the interval "
+    "of the predicted bias excludes 0, and that bias and the difference between $M_B$ and $M_C$ each make up at least half "
+    "of what $M_B$ finds; else *cannot tell*."
+)
+
+
+def who_benefits_section(trial: Trial, fits: dict[str, Fit]) -> None:
+    """Display the section of a table's page; nothing for a table without covariate."""
+    if "M_C" not in fits:
+        return
+    from IPython.display import Markdown, display
+
+    from ilhte_lib.identification_figures import who_benefits_figure
+
+    from .embed import show
+
+    result = who_benefits(trial, fits)
+    lines = ["## Who benefits?", "", f"**{escape_markdown(verdict_sentence(result))}**", ""]
+    lines += ["| Interaction | Estimate | 95% interval | Unit |", "|:--|--:|:--|:--|"]
+    lines += [
+        f"| {escape_markdown(name)} | {value} | {interval} | {escape_markdown(unit)} |"
+        for name, value, interval, unit in comparison_rows(result)
+    ]
+    lines += ["", "Brackets hold 95% intervals. " + _RULE + " " + escape_markdown(clustering_sentence(result))]
+    display(Markdown("\n".join(lines)))
+    show(who_benefits_figure(result), alt=figure_words(result))
+
+
+def comparison_rows(result: WhoBenefits) -> list[tuple[str, str, str, str]]:
+    """The four interactions side by side: name, estimate, interval, unit."""
+    logits = f"logits per SD of {result.covariate}"
+    rows = [
+        ("Sum score", result.sum_score, f"SDs of the score per SD of {result.covariate}"),
+        ("M_B, all items alike", result.constant, logits),
+        ("M_C, items differ", result.flexible, logits),
+        ("M_B − M_C", result.difference, logits),
+        ("Bias of M_B predicted from the items", result.predicted, logits),
+    ]
+    return [(name, number(estimate.value, 3), interval_of(estimate), unit) for name, estimate, unit in rows]
+
+
+def interval_of(estimate: Estimate) -> str:
+    """An interval for reading; a dash where there is none."""
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return "–"
+    return f"{number(estimate.low, 3)} to {number(estimate.high, 3)}"
+
+
+def verdict_sentence(result: WhoBenefits) -> str:
+    """The verdict in one sentence, plain text; brackets hold 95% intervals."""
+    name, word = result.covariate, result.verdict.capitalize()
+    kept, shown, bias = (_words(e) for e in (result.flexible, result.constant, result.predicted))
+    if result.reason:
+        return f"{word}: {result.reason}."
+    if result.verdict == "person-level":
+        return (
+            f"{word}: the effect {_direction(result.flexible.value)} with {name} also when items may differ in their "
+            f"effects, {kept} logits per SD."
+        )
+    if result.verdict == "item-level":
+        return (
+            f"{word}: with all items alike the effect seems to {_direction(result.constant.value)[:-1]} with {name} "
+            f"({shown}{'' if result.constant.excludes_zero else ', itself not distinguishable from 0'}), which the items' own "
+            f"effects would produce by themselves ({bias}); when items may differ, {kept} logits per SD is left."
+        )
+    if result.constant.excludes_zero:
+        return (
+            f"{word}: with all items alike the effect {_direction(result.constant.value)} with {name} ({shown}); when items "
+            f"may differ its interval includes 0 ({kept}), but how much of it the items make is not clear ({bias} predicted)."
+        )
+    return (
+        f"{word}: the effect may rise or fall with {name}, {kept} logits per SD when items may differ in their effects."
+    )
+
+
+def _direction(slope: float) -> str:
+    return "rises" if slope > 0 else "falls"
+
+
+def _words(estimate: Estimate) -> str:
+    interval = interval_of(estimate)
+    return (
+        number(estimate.value, 2)
+        if interval == "–"
+        else (f"{number(estimate.value, 2)} [{number(estimate.low, 2)} to {number(estimate.high, 2)}]")
+    )
+
+
+def clustering_sentence(result: WhoBenefits) -> str:
+    """A warning where the intervals take clustered persons as independent, else nothing."""
+    if not result.clustered:
+        return ""
+    return "Persons come in clusters here; these intervals take them as independent and are too narrow."
+
+
+def figure_words(result: WhoBenefits) -> str:
+    """The figure of the section in words."""
+    return (
+        f"Interaction of treatment and {result.covariate} with 95% intervals, logits per SD: {_words(result.constant)} under M_B, "
+        f"{_words(result.flexible)} under M_C; predicted bias of M_B {_words(result.predicted)}."
+    )
+
+
+def print_who_benefits(console: Console, where: Source, trial: Trial, result: WhoBenefits) -> None:
+    """Print the verdict and the interactions side by side."""
+    from rich.box import SIMPLE
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(
+        f"[bold]{escape(trial.tab)}[/bold]  {trial.n_persons} persons, {trial.n_items} items", highlight=False
+    )
+    console.print(escape(verdict_sentence(result)), highlight=False)
+    for warning in (caveat(where.info), clustering_sentence(result), *trial.flags):
+        if warning:
+            console.print(f"! {escape(warning)}", style="yellow", highlight=False)
+    table = Table(title="Interaction of treatment and covariate", title_justify="left", box=SIMPLE)
+    for column, side in (("", "left"), ("estimate", "right"), ("95% interval", "left"), ("unit", "left")):
+        table.add_column(column, justify=side)
+    for row in comparison_rows(result):
+        table.add_row(*map(escape, row))
+    console.print(table)
