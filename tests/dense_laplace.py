@@ -1,0 +1,78 @@
+"""The Laplace deviance once more, the plain way: one row a response, dense matrices, no compression and no elimination.
+
+Shares no code with the package; it is what the package's fast evaluation is compared with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A small trial as rows, P persons and J items; ``covariate`` (P,) or None. Repeated (person, item) rows are allowed."""
+
+    treat: np.ndarray
+    person: np.ndarray
+    item: np.ndarray
+    resp: np.ndarray
+    covariate: np.ndarray | None
+    n_items: int
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Deviance, item effects (J, q) and their conditional covariance (J, q, q) at one psi."""
+
+    deviance: float
+    item_effects: np.ndarray
+    item_covariances: np.ndarray
+
+
+def dense_laplace(rows: Rows, beta: np.ndarray, sigma: float, factor: np.ndarray) -> Dense:
+    """D = -2 loglik(u^) + |u^|^2 + log det(Lambda' Z' W Z Lambda + I), with the mode u^ to rounding error."""
+    n_persons, n_items, q = len(rows.treat), rows.n_items, len(factor)
+    treat = rows.treat[rows.person].astype(float)
+    columns = [np.ones(len(treat)), treat]
+    if len(beta) == 4:
+        covariate = rows.covariate[rows.person]
+        columns += [covariate, treat * covariate]
+    fixed = np.column_stack(columns) @ beta
+    z = np.zeros((len(treat), n_persons + q * n_items))
+    where = np.arange(len(treat))
+    z[where, rows.person] = 1.0
+    z[where, n_persons + q * rows.item] = 1.0
+    if q == 2:
+        z[where, n_persons + q * rows.item + 1] = treat
+    scale = np.zeros((z.shape[1], z.shape[1]))
+    scale[:n_persons, :n_persons] = sigma * np.eye(n_persons)
+    scale[n_persons:, n_persons:] = np.kron(np.eye(n_items), factor)
+    a = z @ scale
+
+    def penalised(u: np.ndarray) -> float:
+        eta = fixed + a @ u
+        return float(-2.0 * (rows.resp @ eta - np.logaddexp(0.0, eta).sum()) + u @ u)
+
+    u = np.zeros(z.shape[1])
+    for _ in range(200):
+        p = 1.0 / (1.0 + np.exp(-(fixed + a @ u)))
+        h = a.T @ ((p * (1 - p))[:, None] * a) + np.eye(len(u))
+        step = np.linalg.solve(h, a.T @ (rows.resp - p) - u)
+        length = 1.0
+        while penalised(u + length * step) > penalised(u) + 1e-9 and length > 1e-6:
+            length /= 2
+        u = u + length * step
+        if np.abs(step).max() < 1e-13:
+            break
+    p = 1.0 / (1.0 + np.exp(-(fixed + a @ u)))
+    h = a.T @ ((p * (1 - p))[:, None] * a) + np.eye(len(u))
+    sign, logdet = np.linalg.slogdet(h)
+    assert sign == 1.0
+    conditional = (scale @ np.linalg.inv(h) @ scale.T)[n_persons:, n_persons:].reshape(n_items, q, n_items, q)
+    return Dense(
+        penalised(u) + float(logdet),
+        (scale @ u)[n_persons:].reshape(n_items, q),
+        np.array([conditional[i, :, i, :] for i in range(n_items)]),
+    )
