@@ -129,10 +129,10 @@ def print_who_benefits(console: Console, where: Source, trial: Trial, result: Wh
     from rich.markup import escape
     from rich.table import Table
 
-    console.print(
-        f"[bold]{escape(trial.tab)}[/bold]  {trial.n_persons} persons, {trial.n_items} items", highlight=False
-    )
+    size = f"{result.n_persons} persons with {escape(result.covariate)}, {trial.n_items} items"
+    console.print(f"[bold]{escape(trial.tab)}[/bold]  {size}", highlight=False)
     console.print(escape(verdict_sentence(result)), highlight=False)
+    console.print("Brackets hold 95% intervals.", style="dim")
     for warning in (caveat(where.info), clustering_sentence(result), *trial.flags):
         if warning:
             console.print(f"! {escape(warning)}", style="yellow", highlight=False)
