@@ -56,14 +56,14 @@ def measure(table: str, rounds: int) -> Cost:
 
 
 def _task(table: str) -> Task:
-    where = source(table)
+    where, notebook = source(table), fit_notebook().read_text(encoding="utf-8")
     return Task(
         tab=where.tab,
         title=where.info.title,
         input_sha256=where.sha256,
         parameters={"table": table, "profile": "full", "engine": "native", "max_persons": None},
-        notebook=fit_notebook().read_text(encoding="utf-8"),
-        code=code_sha256("native"),
+        notebook=notebook,
+        code=code_sha256(notebook, "native"),
         folder=os.getcwd(),
         output="out",
         limit=None,

@@ -69,7 +69,7 @@ class Executed:
 def execute(task: Task) -> Executed:
     """Execute the notebook of one table in a kernel of its own; whatever goes wrong is the ``reason``."""
     clock = time.perf_counter()
-    if code_sha256(task.parameters["engine"]) != task.code:
+    if code_sha256(task.notebook, task.parameters["engine"]) != task.code:
         return Executed(0.0, reason="The worker has another version of ilhte or of its packages: install the same one.")
     try:
         with tempfile.TemporaryDirectory(prefix="ilhte-", ignore_cleanup_errors=True) as scratch:

@@ -88,8 +88,8 @@ def run_tables(
     _refuse_twins(sources)
     started, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
     notebook = fit_notebook().read_text(encoding="utf-8")
-    code = code_sha256(settings.engine)
-    keys = {source.tab: table_key(source, settings, notebook, code) for source in sources}
+    code = code_sha256(notebook, settings.engine)
+    keys = {source.tab: table_key(source, settings, code) for source in sources}
     tally = _Tally(len(sources), told)
     with open_run_folder(out) as folder:
         earlier = {} if force else {source.tab: folder.result(source.tab, keys[source.tab]) for source in sources}

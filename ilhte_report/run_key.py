@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import resolve_name
 from pathlib import Path
 
 import ilhte_lib
@@ -15,18 +19,7 @@ from ilhte_lib.errors import InputError
 from .project import find_project
 from .source import Source
 
-PAGE_MODULES = (
-    "embed",
-    "irw_client",
-    "irw_tables",
-    "irw_trouble",
-    "markdown",
-    "project",
-    "source",
-    "table_page",
-    "wording",
-)
-"""The modules of this package that the notebook of one table imports."""
+PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parent}
 
 
 @dataclass(frozen=True)
@@ -49,20 +42,54 @@ def fit_notebook() -> Path:
         return installed if installed.is_file() else here.parent / "notebooks" / "fit_table.ipynb"
 
 
-def code_sha256(engine: str) -> str:
-    """Hash of the code that computes and describes a result, and of the versions of the packages it stands on."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for file in (*sorted(Path(ilhte_lib.__file__).parent.glob("*.py")), *(package / f"{m}.py" for m in PAGE_MODULES)):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+def code_sha256(notebook: str, engine: str) -> str:
+    """Hash of the code a result depends on: the notebook's text, our modules it imports, versions of the packages below."""
+    digest = hashlib.sha256(notebook.encode())
+    for module, file in sorted(imported_modules(notebook).items()):
+        digest.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
     others = ("pandas", "plotly") if engine == "native" else ("pandas", "plotly", "pymer4", "rpy2")
     digest.update(json.dumps([versions(), [_version(name) for name in others]], sort_keys=True).encode())
     return digest.hexdigest()
 
 
-def table_key(source: Source, settings: Settings, notebook: str, code: str) -> str:
-    """Hash of everything the result of ``source`` depends on; ``notebook`` is its text, ``code`` a ``code_sha256``."""
-    parts = [source.tab, source.name, source.sha256, asdict(settings), notebook, code]
+@cache
+def imported_modules(notebook: str) -> dict[str, Path]:
+    """Our own modules that a notebook imports, directly or through one another, with their files."""
+    cells = json.loads(notebook)["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found: dict[str, Path] = {}
+    waiting = list(_imports(code, package=""))
+    while waiting:
+        name = waiting.pop()
+        file = _file_of(name)
+        if file and name not in found:
+            found[name] = file
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            waiting += _imports(file.read_text(encoding="utf-8"), package)
+    return found
+
+
+def _imports(code: str, package: str) -> Iterator[str]:
+    """Whatever a module imports anywhere, and what may be a module: each name it takes from a package."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _file_of(module: str) -> Path | None:
+    package, *rest = module.split(".")
+    if package not in PACKAGES:
+        return None
+    place = PACKAGES[package].joinpath(*rest)
+    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
+
+
+def table_key(source: Source, settings: Settings, code: str) -> str:
+    """Hash of everything the result of ``source`` depends on; ``code`` is a ``code_sha256``."""
+    parts = [source.tab, source.name, source.sha256, asdict(settings), code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
