@@ -1,0 +1,51 @@
+"""What importing costs, told by which modules are loaded, never by seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("scipy", "pandas", "plotly", "typer", "rich", "papermill", "nbformat", "nbclient", "pyarrow", "rpy2", "matplotlib")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after running ``code``."""
+    show = "import sys; print('\\n'.join(sorted({name.split('.')[0] for name in sys.modules})))"
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_the_library_loads_numpy_and_nothing_heavier():
+    loaded = loaded_by("import ilhte_lib")
+    assert "numpy" in loaded and "ilhte_report" not in loaded
+    assert not loaded & set(HEAVY)
+    third_party = loaded - loaded_by("import numpy") - sys.stdlib_module_names
+    assert third_party == {"ilhte_lib"}
+
+
+@pytest.mark.parametrize("module", ["prepare", "compress", "effects", "lrt", "document", "mixed_model"])
+def test_these_parts_too(module):
+    loaded = loaded_by(f"import ilhte_lib.{module}")
+    assert not loaded & set(HEAVY) and "ilhte_report" not in loaded
+
+
+def test_fitting_loads_scipy_and_no_more():
+    code = """
+import numpy as np
+from ilhte_lib.compress import sufficient_statistics
+from ilhte_lib.fit import fit_statistics
+from ilhte_lib.mixed_model import MODELS
+from ilhte_lib.simulate import Design, draw_trial
+trial = draw_trial(Design(100, 6, 1))
+person, item = np.indices(trial.responses.shape).reshape(2, -1)
+names = tuple("abcdef")
+statistics = sufficient_statistics(names, trial.treat.astype(int), person, item, trial.responses.ravel())
+assert fit_statistics(statistics, MODELS["M_A"]).converged
+"""
+    loaded = loaded_by(code)
+    assert "scipy" in loaded
+    assert not loaded & (set(HEAVY) - {"scipy"})
+    third_party = loaded - loaded_by("import numpy, scipy.linalg, scipy.special") - sys.stdlib_module_names
+    assert third_party == {"ilhte_lib"}
