@@ -1,0 +1,105 @@
+"""What the effect means for other items: formulas, limits, and a prediction that comes true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from ilhte_lib.errors import InputError
+from ilhte_lib.fit import fit_statistics
+from ilhte_lib.generalise import generalise, items_needed, persons_floor, se_with_items
+from ilhte_lib.item_inference import free_item_effects
+from ilhte_lib.mixed_model import MODELS
+from ilhte_lib.response_matrix import matrix_statistics
+from ilhte_lib.simulate import Design, draw_trial
+
+
+def fitted(**design):
+    trial = draw_trial(Design(**{"n_persons": 500, "n_items": 16, "seed": 14, "sigma_zeta": 0.4, "rho": 0.3} | design))
+    statistics = matrix_statistics(trial.responses, trial.treat)
+    return statistics, fit_statistics(statistics, MODELS["M_A"])
+
+
+@pytest.fixture(scope="module")
+def data():
+    return fitted()
+
+
+def test_intervals_and_probabilities_are_their_formulas(data):
+    statistics, fit = data
+    result = generalise(statistics, fit, form_items=25, level=0.9)
+    z, ate, se, spread = norm.ppf(0.95), fit.beta[1], fit.se[1], fit.sigma_zeta
+    assert result.new_item == pytest.approx((ate - z * np.hypot(spread, se), ate + z * np.hypot(spread, se)), rel=1e-9)
+    half = z * np.sqrt(spread**2 / 25 + se**2)
+    assert result.new_form == pytest.approx((ate - half, ate + half), rel=1e-9)
+    assert result.same_sign == pytest.approx(norm.cdf(abs(ate) / spread))
+    assert result.same_sign_predictive == pytest.approx(norm.cdf(abs(ate) / np.hypot(spread, se)))
+    assert result.share_negative == pytest.approx(norm.cdf(0, loc=ate, scale=spread))
+    assert result.n_negative_here == (fit.ranef[:, 1] + ate < 0).sum()
+    assert result.n_negative_here / 16 == pytest.approx(result.share_negative_here, abs=0.25)
+
+
+def test_item_sampling_is_the_difference_of_the_two_standard_errors(data):
+    """SE^2 with items sampled = SE^2 on these items + sigma_zeta^2 / J, and the second agrees with free item effects."""
+    statistics, fit = data
+    result = generalise(statistics, fit)
+    parts = np.hypot(result.se_without_item_sampling, fit.sigma_zeta / np.sqrt(16))
+    assert result.se_with_item_sampling == pytest.approx(parts, rel=0.005)
+    assert result.se_without_item_sampling < result.se_with_item_sampling
+    # free effects borrow nothing for the few imprecise (very hard) items, so their mean is a little less certain
+    fit = fit_statistics(statistics, MODELS["M_A"], method="aghq")
+    free = free_item_effects(statistics, fit.sigma_theta)
+    direct = np.sqrt(free.covariance.sum()) / 16
+    assert 0.97 * direct < generalise(statistics, fit).se_without_item_sampling < direct
+
+
+def test_without_spread_every_item_has_the_average_effect():
+    statistics, fit = fitted(n_items=20, sigma_zeta=0.0)
+    without = replace(fit, item_factor=np.diag([fit.item_factor[0, 0], 0.0]))
+    result = generalise(statistics, without)
+    assert result.sigma_zeta == 0.0
+    assert result.same_sign == 1.0 and result.share_negative == 0.0
+    assert result.new_item == result.new_form
+
+
+def test_standard_error_curve_passes_through_today_and_ends_at_the_persons_floor(data):
+    statistics, fit = data
+    curve = se_with_items(statistics, fit, np.array([4, 16, 64, 10**9]))
+    assert curve[1] == pytest.approx(fit.se[1], rel=1e-12)
+    assert (np.diff(curve) < 0).all()
+    assert curve[-1] == pytest.approx(persons_floor(statistics, fit), rel=1e-6)
+    assert persons_floor(statistics, fit) == pytest.approx(fit.sigma_theta * np.sqrt(2 / 250), rel=1e-12)
+
+
+def test_items_needed_inverts_the_curve(data):
+    statistics, fit = data
+    assert items_needed(statistics, fit, fit.se[1]) == 16
+    target = float(se_with_items(statistics, fit, 30))
+    assert items_needed(statistics, fit, target) == 30
+    assert items_needed(statistics, fit, target * 0.999) > 30
+    assert items_needed(statistics, fit, persons_floor(statistics, fit)) == np.inf
+    assert items_needed(statistics, fit, 100.0) == 1
+
+
+def test_the_curve_predicts_a_longer_test_of_the_same_persons():
+    """A quarter of a 60-item test predicts the SE of the whole, averaged over the four quarters."""
+    trial = draw_trial(Design(600, 60, 77, sigma_zeta=0.4))
+    whole = fit_statistics(matrix_statistics(trial.responses, trial.treat), MODELS["M_A"])
+    predicted = []
+    for quarter in range(4):
+        statistics = matrix_statistics(trial.responses[:, quarter::4], trial.treat)
+        predicted.append(float(se_with_items(statistics, fit_statistics(statistics, MODELS["M_A"]), 60)))
+    assert np.mean(predicted) == pytest.approx(whole.se[1], rel=0.05)
+
+
+def test_mistakes_are_told_in_one_sentence(data):
+    statistics, fit = data
+    with pytest.raises(InputError, match="no item effects"):
+        generalise(statistics, fit_statistics(statistics, MODELS["M_0"]))
+    with pytest.raises(InputError, match="at least 1"):
+        generalise(statistics, fit, form_items=0)
+    with pytest.raises(InputError, match="positive"):
+        items_needed(statistics, fit, 0.0)

@@ -1,0 +1,247 @@
+"""Inference for single items, against dense algebra, an independent optimiser and known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from ilhte_lib.effects import total_effect_variance
+from ilhte_lib.fit import fit_models, fit_statistics
+from ilhte_lib.item_inference import (
+    _bisquare_centres,
+    effect_covariance,
+    free_item_effects,
+    item_inference,
+    leave_one_item_out,
+    robust_comparison,
+)
+from ilhte_lib.mixed_model import MODELS
+from ilhte_lib.prepare import prepare
+from ilhte_lib.response_matrix import matrix_statistics
+from ilhte_lib.simulate import Design, draw_trial, simulate_trial
+
+
+def drawn(**design):
+    return draw_trial(Design(**{"n_persons": 400, "n_items": 10, "seed": 31, "sigma_zeta": 0.4, "rho": 0.3} | design))
+
+
+def with_effects(effects, n_persons: int = 500, seed: int = 1):
+    """Responses of a trial whose items have exactly these effects (logits)."""
+    rng = np.random.default_rng(seed)
+    effects = np.asarray(effects, float)
+    treat = np.arange(n_persons) % 2
+    eta = rng.standard_normal(n_persons)[:, None] + np.linspace(-1, 1, len(effects)) + treat[:, None] * effects
+    return (rng.random(eta.shape) < 1 / (1 + np.exp(-eta))).astype(int), treat
+
+
+@pytest.fixture(scope="module")
+def data():
+    trial = drawn()
+    statistics = matrix_statistics(trial.responses, trial.treat)
+    return trial, statistics, fit_statistics(statistics, MODELS["M_A"])
+
+
+@pytest.mark.parametrize("method", ["laplace", "aghq"])
+def test_covariance_of_effects_has_the_known_diagonal_and_blocks(method):
+    trial = drawn(n_items=6)
+    statistics = matrix_statistics(trial.responses, trial.treat)
+    fit = fit_statistics(statistics, MODELS["M_A"], method=method)
+    covariance = effect_covariance(statistics, fit)
+    np.testing.assert_allclose(np.diagonal(covariance), total_effect_variance(fit), rtol=1e-6)
+    np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
+    assert (np.linalg.eigvalsh(covariance) > 0).all()
+
+
+def test_conditional_covariance_agrees_with_the_dense_inverse():
+    """Every person and item effect written out, no classes, no elimination: Lambda H^-1 Lambda' by brute force."""
+    trial = drawn(n_persons=40, n_items=4)
+    statistics = matrix_statistics(trial.responses, trial.treat)
+    fit = fit_statistics(statistics, MODELS["M_A"])
+    from ilhte_lib.laplace import LaplaceDeviance
+
+    deviance = LaplaceDeviance(statistics, fit.spec)
+    deviance(np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(2)]]))
+    p, j = 40, 4
+    score = trial.responses.sum(axis=1)
+    rows = []
+    for person in range(p):
+        g = np.flatnonzero((statistics.arm == trial.treat[person]) & (statistics.score == score[person]))[0]
+        for item in range(j):
+            row = np.zeros(p + 2 * j)
+            row[person] = fit.sigma_theta
+            row[[p + item, p + j + item]] = np.array([1, trial.treat[person]]) @ fit.item_factor
+            rows.append((row, deviance.weight[g, item]))
+    z, w = np.array([r for r, _ in rows]), np.array([w for _, w in rows])
+    inverse = np.linalg.inv(z.T @ (w[:, None] * z) + np.eye(p + 2 * j))
+    to_zeta = np.zeros((j, p + 2 * j))
+    for item in range(j):
+        to_zeta[item, [p + item, p + j + item]] = fit.item_factor[1]
+    dense = to_zeta @ inverse @ to_zeta.T
+    slopes = fit.ranef_jacobian[:, 1, :].copy()
+    slopes[:, 1] += 1
+    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
+    expected = dense + slopes[:, free] @ fit.vcov[np.ix_(free, free)] @ slopes[:, free].T
+    np.testing.assert_allclose(effect_covariance(statistics, fit), expected, rtol=1e-6)
+
+
+def test_free_effects_agree_with_an_independent_optimiser():
+    """Marginal likelihood over patterns on a grid of person effects, maximised by SciPy."""
+    responses, treat = with_effects([0.5, -0.5, 0.2], n_persons=120)
+    statistics = matrix_statistics(responses, treat)
+    free = free_item_effects(statistics, 1.1)
+    v = np.linspace(-8, 8, 401)
+    prior = np.exp(-v * v / 2) / np.sqrt(2 * np.pi) * (v[1] - v[0])
+
+    def minus_loglik(x: np.ndarray) -> float:
+        total = 0.0
+        for arm in (0, 1):
+            eta = x.reshape(2, 3)[arm][:, None] + 1.1 * v
+            one, zero = -np.logaddexp(0, -eta), -np.logaddexp(0, eta)
+            y = responses[treat == arm]
+            total += np.log(np.exp(y @ one + (1 - y) @ zero) @ prior).sum()
+        return -total
+
+    best = minimize(minus_loglik, np.zeros(6), method="BFGS", options={"gtol": 1e-7}).x
+    np.testing.assert_allclose(free.effect, best[3:] - best[:3], atol=1e-4)
+    h = 1e-3
+    steps = h * np.eye(6)
+    hessian = np.array(
+        [
+            [
+                (minus_loglik(best + a + b) - minus_loglik(best + a - b) - minus_loglik(best - a + b) + minus_loglik(best - a - b))
+                / (4 * h * h)
+                for b in steps
+            ]
+            for a in steps
+        ]
+    )
+    contrast = np.hstack([-np.eye(3), np.eye(3)])
+    np.testing.assert_allclose(free.covariance, contrast @ np.linalg.inv(hessian) @ contrast.T, rtol=1e-3)
+
+
+def test_free_effects_cover_the_truth():
+    standardised = []
+    for replication in range(12):
+        other = draw_trial(Design(400, 10, 31, sigma_zeta=0.4, rho=0.3), replication)
+        free = free_item_effects(matrix_statistics(other.responses, other.treat), 1.0)
+        standardised.append((free.effect - 0.2 - other.zeta) / np.sqrt(np.diagonal(free.covariance)))
+    assert np.std(standardised) == pytest.approx(1.0, abs=0.15)
+    assert np.mean(standardised) == pytest.approx(0.0, abs=0.3)
+
+
+def test_an_item_that_an_arm_answered_all_alike_has_no_effect_of_its_own():
+    responses, treat = with_effects([0.5, -0.5, 0.2, 0.1], n_persons=200)
+    responses[treat == 1, 2] = 1
+    free = free_item_effects(matrix_statistics(responses, treat), 1.0)
+    assert np.isnan(free.effect[2]) and np.isnan(free.covariance[2]).all()
+    np.testing.assert_array_equal(free.estimable, [0, 1, 3])
+    unseen = responses.astype(float)
+    unseen[treat == 1, 2] = -1
+    without = free_item_effects(matrix_statistics(unseen, treat), 1.0)
+    np.testing.assert_allclose(free.effect, without.effect, atol=1e-8)
+    np.testing.assert_allclose(free.covariance, without.covariance, atol=1e-8)
+    responses[treat == 0, 1] = 0
+    assert np.isnan(free_item_effects(matrix_statistics(responses, treat), 1.0).effect[[1, 2]]).all()
+
+
+def test_intervals_contain_the_uncertainty_of_the_average(data):
+    trial, statistics, fit = data
+    result = item_inference(statistics, fit)
+    np.testing.assert_allclose(result.effect, fit.beta[1] + fit.ranef[:, 1])
+    np.testing.assert_allclose(result.upper - result.lower, 2 * 1.959963984540054 * result.se)
+    assert (result.se > np.sqrt(fit.ranef_vcov[:, 1, 1])).all()
+    assert (result.p_holm >= result.p_bh - 1e-15).all() and (result.p_bh >= result.p - 1e-15).all()
+    assert abs(result.departure.sum()) < 1e-9
+    inside = (result.lower < 0.2 + trial.zeta) & (0.2 + trial.zeta < result.upper)
+    assert inside.sum() >= 8
+
+
+def test_the_odd_item_is_flagged_and_no_other():
+    responses, treat = with_effects([0.1] * 11 + [1.5], n_persons=800)
+    statistics = matrix_statistics(responses, treat)
+    fit = fit_statistics(statistics, MODELS["M_A"])
+    assert item_inference(statistics, fit).flagged() == ("12",)
+    result = robust_comparison(statistics, fit)
+    assert result.weight[11] == 0.0 and (result.weight[:11] > 0).sum() >= 8
+    assert result.difference == result.mean - result.robust > 0
+
+
+def test_an_average_that_hangs_on_a_few_items_is_found():
+    responses, treat = with_effects([0.1] * 9 + [1.5] * 3, n_persons=4000)
+    statistics = matrix_statistics(responses, treat)
+    result = robust_comparison(statistics, fit_statistics(statistics, MODELS["M_A"]))
+    assert (result.weight[9:] == 0).all()
+    # three standard errors of what all items share: 2 sigma_theta / sqrt(N)
+    assert result.mean == pytest.approx(0.45, abs=0.1)
+    assert result.robust == pytest.approx(0.1, abs=0.1)
+    assert result.p < 0.01
+
+
+def test_nothing_is_flagged_where_items_do_not_differ():
+    responses, treat = with_effects([0.3] * 12, n_persons=800, seed=3)
+    statistics = matrix_statistics(responses, treat)
+    fit = fit_statistics(statistics, MODELS["M_A"])
+    assert item_inference(statistics, fit).flagged() == ()
+    result = robust_comparison(statistics, fit)
+    assert result.p > 0.05
+    assert abs(result.difference) < 2.5 * result.se
+
+
+def test_robust_comparison_does_not_depend_on_shift_or_order():
+    responses, treat = with_effects([0.1, 0.2, -0.3, 0.5, 1.0, 0.0, 0.4], n_persons=300)
+    statistics = matrix_statistics(responses, treat)
+    fit = fit_statistics(statistics, MODELS["M_A"])
+    result = robust_comparison(statistics, fit)
+    turned = matrix_statistics(responses[:, ::-1], treat)
+    other = robust_comparison(turned, fit_statistics(turned, MODELS["M_A"]))
+    assert other.difference == pytest.approx(result.difference, abs=1e-6)
+    assert (other.p, other.p_normal) == pytest.approx((result.p, result.p_normal), abs=2e-3)
+    np.testing.assert_allclose(other.weight[::-1], result.weight, atol=1e-5)
+    effects, cut = np.array([[0.1, 0.2, 0.9, 0.3]]), np.full(4, 0.4)
+    assert _bisquare_centres(effects + 5, cut)[0] == pytest.approx(_bisquare_centres(effects, cut)[0] + 5)
+
+
+def test_bisquare_centre_is_the_deepest_minimum():
+    rng = np.random.default_rng(5)
+    effects, cut = rng.normal(0, 1, (40, 9)), rng.uniform(0.3, 1.5, 9)
+    found = _bisquare_centres(effects, cut)
+    grid = np.linspace(-4, 4, 8001)
+    for row, centre in zip(effects, found, strict=True):
+        loss = (1 - np.maximum(1 - ((row - grid[:, None]) / cut) ** 2, 0) ** 3).sum(axis=1)
+        own = (1 - np.maximum(1 - ((row - centre) / cut) ** 2, 0) ** 3).sum()
+        assert own <= loss.min() + 1e-5
+
+
+def test_two_items_are_too_few_for_a_robust_mean():
+    responses, treat = with_effects([0.1, 0.2, 0.4], n_persons=100)
+    responses[treat == 1, 0] = 1
+    statistics = matrix_statistics(responses, treat)
+    result = robust_comparison(statistics, fit_statistics(statistics, MODELS["M_A"]))
+    assert result.n_items == 2 and np.isnan([result.mean, result.p]).all()
+
+
+def test_leaving_an_item_out_is_fitting_without_it():
+    table, _ = simulate_trial(Design(200, 6, 3, sigma_zeta=0.5))
+    trial = prepare(table, "drawn")
+    fit = fit_models(trial, ["M_0", "M_A"])["M_A"]
+    influence = leave_one_item_out(trial, fit)
+    assert influence.item_names == trial.item_names
+    for left_out in (0, 4):
+        rest = prepare(table[table["item"] != trial.item_names[left_out]], "drawn")
+        direct = fit_models(rest, ["M_0", "M_A"])["M_A"]
+        assert influence.ate[left_out] == pytest.approx(direct.beta[1], abs=1e-4)
+        assert influence.sigma_zeta[left_out] == pytest.approx(direct.sigma_zeta, abs=1e-3)
+        assert influence.ate_change[left_out] == pytest.approx(direct.beta[1] - fit.beta[1], abs=1e-4)
+
+
+def test_the_most_influential_item_is_the_odd_one():
+    responses, treat = with_effects([0.1] * 7 + [1.8], n_persons=400)
+    import pandas as pd
+
+    rows = [(p, f"i{k}", responses[p, k], treat[p]) for p in range(400) for k in range(8)]
+    trial = prepare(pd.DataFrame(rows, columns=["id", "item", "resp", "treat"]), "drawn")
+    fit = fit_models(trial, ["M_0", "M_A"])["M_A"]
+    influence = leave_one_item_out(trial, fit)
+    assert np.argmin(influence.ate_change) == 7 == np.argmin(influence.sigma_zeta_change)
+    assert influence.ate_change[7] < -0.1
