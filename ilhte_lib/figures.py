@@ -1,7 +1,8 @@
 """The figures: item effects over tables (Figure 1), the identification problem (Figure 2), one table's items.
 
 Each function takes summary and item rows (the columns of a run's ``summary.parquet`` and ``items.parquet``) and returns
-a Plotly figure with a transparent background. Names are escaped, for Plotly reads a small HTML in its texts.
+a Plotly figure with a transparent background. Names are escaped, for Plotly reads a small HTML in its texts. In the two
+figures over tables ``customdata`` is, point by point, the name of the table as it is, for who links or highlights it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             legendgroup=label,
             showlegend=False,
             hoverinfo="skip",
+            customdata=list(drawn["tab"]),
         )
     for flag, label, colour, symbol in _GROUPS:
         rows = ordered[significant == flag]
@@ -73,6 +75,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             name=label,
             legendgroup=label,
             hoverinfo="text",
+            customdata=list(rows["tab"]),
         )
     figure.update_layout(
         _layout(),
@@ -92,7 +95,8 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
 
     Returns
     -------
-    The first trace holds the tables whose rho is defined, coloured by it; a second one, grey, those whose rho is not.
+    The first trace holds the tables whose rho is defined, coloured by it, squares where it is negative; a second one,
+    grey, those whose rho is not.
     ``figure.layout.meta`` counts ``drawn`` tables and those left out: ``without_interaction`` (no delta_beta3, usually
     for want of a pretest) and ``without_ratio`` (delta_beta3 but no sd_ratio).
     """
@@ -111,7 +115,8 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
             mode="markers",
             marker={
                 "size": _compact(2 * np.sqrt(_numbers(rows["n_items"]))),
-                "line": {"width": 0.5, "color": "white"},
+                # the middle of the scale is close to a white page: the outline is what shows there
+                "line": {"width": 1, "color": UNDEFINED},
                 **marker,
             },
             text=[
@@ -121,11 +126,14 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
             ],
             name=name,
             hoverinfo="text",
+            customdata=list(rows["tab"]),
         )
 
     defined = drawn & np.isfinite(rho)
     scale = {"colorscale": [[0, SIGNIFICANT], [0.5, MIDDLE], [1, NOT_SIGNIFICANT]], "cmin": -1, "cmax": 1}
-    add(defined, "ρ defined", {**scale, "color": _compact(rho[defined]), "colorbar": {"title": {"text": "ρ"}}})
+    signs = ["square" if value < 0 else "circle" for value in rho[defined]]
+    colours = {"color": _compact(rho[defined]), "symbol": signs, "colorbar": {"title": {"text": "ρ"}}}
+    add(defined, "ρ defined", {**scale, **colours})
     if (drawn & ~defined).any():
         add(drawn & ~defined, "ρ not defined (grey)", {"color": UNDEFINED, "symbol": "diamond"})
         figure.update_traces(showlegend=False, selector={"name": "ρ defined"})

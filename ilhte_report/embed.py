@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
 _DEFAULT_HEIGHT = 450
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, pages: Mapping[str, str] | None = None) -> None:
     """Displays `figure`; `alt` says in words what it shows, for readers who cannot see it.
+
+    `pages` maps the names in the `customdata` of the figure's points to addresses on the site, relative to the page:
+    there a click opens the page, and a search box above the figure finds, highlights and links points by name.
 
     One display with two forms: Plotly's own type, which JupyterLab draws, and Markdown holding a raw HTML block, which
     Quarto and the preview renderer pass on. (Quarto prefers `text/html` to both, and loads scripts from a network
@@ -26,7 +30,7 @@ def show(figure: Figure, alt: str) -> None:
     figure_json = _without_template(figure)
     bundle = {
         "application/vnd.plotly.v1+json": figure_json,
-        "text/markdown": _markdown(figure_json, " ".join(alt.split())),
+        "text/markdown": _markdown(figure_json, " ".join(alt.split()), pages),
         "text/plain": alt,
     }
     display(bundle, raw=True)
@@ -39,8 +43,9 @@ def _without_template(figure: Figure) -> dict:
     return {"data": content["data"], "layout": content["layout"], "config": {"responsive": True, "displaylogo": False}}
 
 
-def _markdown(figure_json: dict, alt: str) -> str:
-    text = script_safe(json.dumps(figure_json, separators=(",", ":"), sort_keys=True))
+def _markdown(figure_json: dict, alt: str, pages: Mapping[str, str] | None) -> str:
+    content = {**figure_json, "pages": dict(pages)} if pages else figure_json
+    text = script_safe(json.dumps(content, separators=(",", ":"), sort_keys=True))
     name = "figure-" + hashlib.sha256(text.encode()).hexdigest()[:10]
     height = figure_json["layout"].get("height") or _DEFAULT_HEIGHT
     words = html.escape(alt)

@@ -161,32 +161,9 @@ def _range(values: pd.Series, digits: int) -> str:
     return f"{number(values.min(), digits)} to {number(values.max(), digits)}"
 
 
-def table_list(run: RunResults) -> Markdown:
-    """Every table with its numbers, linking to its page; SDs, standard errors in parentheses."""
-    from IPython.display import Markdown
-
-    lines = [
-        "| Table | Kind | Persons | Items | Average effect | σ_ζ | ρ | Item effects |",
-        "|:--|:--|--:|--:|--:|--:|--:|:--|",
-    ]
-    for row in run.summary.sort_values("ate_std").to_dict("records"):
-        lines.append(
-            f"| [{escape_markdown(row['tab'])}](tables/{slug(row['tab'])}.ipynb) | {kind_of(run, row['tab'])} "
-            f"| {row['n_persons']} | {row['n_items']} | {number(row['ate_std'], 2)} ({number(row['ate_std_se'], 2)}) "
-            f"| {number(row['sigma_zeta_std'], 2)} ({number(row['sigma_zeta_std_se'], 2)}) | {number(row['rho'], 2)} "
-            f"| {'significant' if row['sig_il_hte'] else 'not significant'} |"
-        )
-    return Markdown("\n".join(lines))
-
-
-def kind_of(run: RunResults, tab: str) -> str:
-    """What kind of table this is, in two words."""
-    info = run.info.get(tab)
-    if info is None:
-        return "own file"
-    if info.kind == "simulated":
-        return "simulated"
-    return "trial" if info.randomised else "not randomised"
+def page_addresses(run: RunResults) -> dict[str, str]:
+    """Where each table's page is, as seen from the pages in the site's root."""
+    return {tab: f"tables/{slug(tab)}.html" for tab in run.summary["tab"]}
 
 
 def failed_list(run: RunResults) -> Markdown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .downloads import downloads_section, write_downloads
 from .markdown import escape_markdown
 from .write import write_if_changed
 
@@ -14,20 +15,22 @@ def copy_run_pages(run: Path, folder: Path) -> None:
     """Copies each notebook of `run` into `folder` as a page, and removes those of other runs.
 
     Title and subtitle, plain text in the notebook, become Markdown that shows just that. What a reader of the site has
-    no use for is taken out: the parameter cells, and the machine's paths in the metadata. An unchanged page is not
-    written again, so that nothing that watches the folder starts anew.
+    no use for is taken out: the parameter cells, and the machine's paths in the metadata. A section with the files of
+    `downloads` is added. An unchanged page is not written again, so that nothing that watches the folder starts anew.
     """
     folder.mkdir(exist_ok=True)
+    write_downloads(run, folder)
     notebooks = sorted((run / "tables").glob("[!.]*.ipynb"))
     names = {path.name for path in notebooks}
     for page in folder.glob("*.ipynb"):
         if page.name not in names:
             page.unlink()
     for path in notebooks:
-        write_if_changed(folder / path.name, _page(path))
+        offered = downloads_section(path.stem) if (folder / f"{path.stem}.json").is_file() else ""
+        write_if_changed(folder / path.name, _page(path, offered))
 
 
-def _page(path: Path) -> str:
+def _page(path: Path, last_section: str) -> str:
     import nbformat
     import yaml
 
@@ -45,7 +48,8 @@ def _page(path: Path) -> str:
             cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
     kept = [cell for cell in notebook.cells if cell.source.strip()]
     top = nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front_matter, allow_unicode=True)}---", id="front-matter")
-    notebook.cells = [top, *kept]
+    last = [nbformat.v4.new_markdown_cell(last_section, id="last-section")] if last_section else []
+    notebook.cells = [top, *kept, *last]
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},

@@ -2,6 +2,17 @@
 (function () {
   "use strict";
 
+  // As an address beside this file, whatever folder the site lies in; loaded by pages that have a figure only.
+  const PLOTLY = new URL("../assets/plotly.min.js", document.currentScript.src).href;
+  // What is dark enough for a white page is too dark for a dark one.
+  const ON_DARK = { "#2166ac": "#6db1f2", "#d73027": "#ff8a75" };
+  const FAINTEST_ON_DARK = 0.6;
+
+  function isDark() {
+    const [r, g, b] = getComputedStyle(document.body).color.match(/[\d.]+/g).map(Number);
+    return r + g + b > 3 * 128;
+  }
+
   function theme() {
     const text = getComputedStyle(document.body).color;
     const faint = text.replace(/^rgba?\(([^,]+),([^,]+),([^,)]+).*$/, "rgba($1,$2,$3,0.2)");
@@ -25,23 +36,109 @@
     };
   }
 
+  // A copy of a marker, a line or a layout with its colours set for a dark page; never of names and other data.
+  function forDark(style, key) {
+    if (Array.isArray(style)) return style.map((part) => forDark(part, key));
+    if (style && typeof style === "object") {
+      return Object.fromEntries(Object.entries(style).map(([name, part]) => [name, forDark(part, name)]));
+    }
+    if (key === "opacity") return Math.max(style, FAINTEST_ON_DARK);
+    return (key === "color" || key === "colorscale") && Object.hasOwn(ON_DARK, style) ? ON_DARK[style] : style;
+  }
+
+  function paint(place) {
+    const figure = place.figure;
+    const dark = isDark();
+    const data = figure.data.map(function (trace) {
+      const styles = ["marker", "line", "error_x", "error_y"].filter((name) => dark && trace[name]);
+      const selected = place.found ? trace.customdata?.flatMap((name, n) => (place.found.has(name) ? n : [])) : undefined;
+      return {
+        ...trace,
+        ...Object.fromEntries(styles.map((name) => [name, forDark(trace[name], name)])),
+        ...(selected ? { selectedpoints: selected, unselected: { marker: { opacity: 0.1 } } } : {}),
+      };
+    });
+    const layout = { ...figure.layout, template: theme() };
+    if (dark && layout.shapes) layout.shapes = forDark(layout.shapes);
+    if (place.found) layout.annotations = [...(layout.annotations || []), ...names(figure, place.found)];
+    return window.Plotly.react(place, data, layout, figure.config);
+  }
+
+  // The names of the highlighted points beside them; a table's small points are not named again.
+  function names(figure, found) {
+    const MOST = 6;
+    const points = figure.data
+      .filter((trace) => trace.customdata && trace.hoverinfo !== "skip")
+      .flatMap((trace) => trace.customdata.map((name, n) => ({ name, x: trace.x[n], y: trace.y[n] })))
+      .filter((point) => found.has(point.name));
+    if (points.length > MOST) return [];
+    return points.map(({ name, x, y }) => ({
+      text: (name.length > 40 ? name.slice(0, 39) + "…" : name)
+        .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;"),
+      x, y, showarrow: false, yshift: 14,
+    }));
+  }
+
   function draw(figureElement) {
     const place = figureElement.querySelector(".drawing");
     if (!window.Plotly) {
       place.textContent = place.getAttribute("aria-label") + " (The figure could not be drawn.)";
       return;
     }
-    const figure = JSON.parse(figureElement.querySelector("script").textContent);
-    window.Plotly.newPlot(place, figure.data, { ...figure.layout, template: theme() }, figure.config);
+    place.figure = JSON.parse(figureElement.querySelector("script").textContent);
+    paint(place);
+    if (place.figure.pages) {
+      const pages = new Map(Object.entries(place.figure.pages));
+      place.before(finder(place, pages));
+      openOnClick(place, pages);
+    }
   }
 
-  function recolour() {
-    document.querySelectorAll(".ilhte-figure .js-plotly-plot").forEach(function (place) {
-      window.Plotly.relayout(place, { template: theme() });
+  // Where there is a pointer that hovers, a click opens the page; a finger's first tap shows what hovering would.
+  function openOnClick(place, pages) {
+    let tapped = null;
+    place.on("plotly_click", function ({ points, event }) {
+      const name = points[0].customdata;
+      if (!pages.has(name)) return;
+      const finger = event.pointerType === "touch" || window.matchMedia("(hover: none)").matches;
+      if (finger && tapped !== name) tapped = name;
+      else window.location.href = pages.get(name);
     });
   }
 
-  function start() {
+  // A search box: what matches is highlighted in the figure and linked below the box, which a keyboard reaches too.
+  function finder(place, pages) {
+    const drawn = new Set(place.figure.data.flatMap((trace) => trace.customdata || []));
+    const known = [...pages.keys()].filter((name) => drawn.has(name)).sort();
+    const box = document.createElement("div");
+    box.className = "finder";
+    const id = place.id + "-find";
+    box.innerHTML =
+      `<label for="${id}">Highlight tables by name</label>` +
+      `<input type="search" id="${id}" list="${id}-names" autocomplete="off" spellcheck="false">` +
+      `<datalist id="${id}-names"></datalist><p role="status"></p>`;
+    const [input, list, status] = ["input", "datalist", "p"].map((tag) => box.querySelector(tag));
+    list.append(...known.map((name) => Object.assign(document.createElement("option"), { value: name })));
+
+    input.addEventListener("input", function () {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const found = words.length ? known.filter((name) => words.every((word) => name.toLowerCase().includes(word))) : [];
+      place.found = words.length ? new Set(found) : null;
+      paint(place);
+      status.replaceChildren();
+      if (!words.length) return;
+      const MOST = 8;
+      status.append(found.length === 1 ? "1 table: " : `${found.length} tables${found.length ? ": " : "."}`);
+      found.slice(0, MOST).forEach(function (name, n) {
+        if (n) status.append(", ");
+        status.append(Object.assign(document.createElement("a"), { href: pages.get(name), textContent: name }));
+      });
+      if (found.length > MOST) status.append(" …");
+    });
+    return box;
+  }
+
+  function drawAll() {
     document.querySelectorAll(".ilhte-figure").forEach(draw);
     // Quarto's toggle changes the class of the body once the other style sheet is in place; the preview's changes an
     // attribute of the root.
@@ -51,7 +148,7 @@
         const now = getComputedStyle(document.body).color;
         if (now !== painted) {
           painted = now;
-          recolour();
+          document.querySelectorAll(".ilhte-figure .js-plotly-plot").forEach(paint);
         }
       });
     };
@@ -60,6 +157,11 @@
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", check);
   }
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  // The script is deferred, so the page is there.
+  if (document.querySelector(".ilhte-figure")) {
+    const plotly = document.createElement("script");
+    plotly.src = PLOTLY;
+    plotly.onload = plotly.onerror = drawAll;
+    document.head.append(plotly);
+  }
 })();

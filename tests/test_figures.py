@@ -84,6 +84,15 @@ def test_figure_1_hovers_on_the_large_points_alone():
     )
 
 
+def test_every_point_knows_its_table():
+    small_yes, small_no, large_yes, large_no = item_effects_figure(SUMMARY, ITEMS).data
+    assert list(large_yes.customdata) == ["mid", "high"]
+    assert list(large_no.customdata) == ["<b>low</b>", "no pretest", "no ratio"]
+    assert list(small_yes.customdata) == ["high", "mid", "high"] and list(small_no.customdata) == ["<b>low</b>"]
+    coloured, grey = interaction_figure(SUMMARY).data
+    assert list(coloured.customdata) == ["high", "mid"] and list(grey.customdata) == ["<b>low</b>"]
+
+
 def test_figure_1_layout():
     layout = item_effects_figure(SUMMARY, ITEMS).layout
     assert layout.height == 400 and layout.xaxis.title.text == "Item-specific treatment effect (SDs)"
@@ -97,6 +106,7 @@ def test_figure_2_draws_the_tables_with_an_interaction_and_counts_the_others():
     coloured, grey = figure.data
     assert points(coloured) == [(1.2, -0.0316), (0.8, 0.0449)]
     assert points(grey) == [(1.0, 0.02)]
+    assert list(coloured.marker.symbol) == ["circle", "square"]
     assert list(coloured.marker.color) == [0.456, -1.0] and grey.marker.color == UNDEFINED
     assert list(coloured.marker.size) == [4.0, 8.0] and list(grey.marker.size) == [6.0]
     assert grey.marker.symbol not in (None, "circle") and grey.showlegend is not False and "not defined" in grey.name

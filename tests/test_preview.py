@@ -35,7 +35,7 @@ QUARTO = """
 project:
   type: website
   render: ["*.qmd", "tables/*.ipynb", "!draft.qmd"]
-  resources: [assets/, site/figures.js]
+  resources: [assets/, site/*.js]
 website:
   title: "Items & effects"
   navbar:
@@ -184,9 +184,9 @@ def write_project(folder: Path, **pages: str) -> Path:
     for name, text in {**given, **small, **pages}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    for name in ("head.html", "figures.js"):
-        (folder / "site").mkdir(exist_ok=True)
-        shutil.copy(PROJECT / "site" / name, folder / "site" / name)
+    (folder / "site").mkdir(exist_ok=True)
+    for path in [PROJECT / "site" / "head.html", *(PROJECT / "site").glob("*.js")]:
+        shutil.copy(path, folder / "site")
     (folder / "site" / "dot.png").write_bytes(b"png")
     (folder / "assets").mkdir(exist_ok=True)
     (folder / "assets" / "plotly.min.js").touch()
@@ -330,9 +330,10 @@ def test_a_notebook_shows_its_saved_outputs_without_running(table_page: str):
 def test_links_lead_to_pages_from_every_depth(index: str, table_page: str, whole_site: Path):
     for target in ("tables/one.html#x", "tables/one.html", "plain.html", "data/notes.txt", "#sec-model"):
         assert f'href="{target}"' in index
-    assert 'src="assets/plotly.min.js"' in index and 'src="../assets/plotly.min.js"' in table_page
+    assert 'src="site/figures.js"' in index and 'src="../site/figures.js"' in table_page
     assert 'href="../index.html">Vignette</a>' in table_page
     assert '<summary>More</summary><ul><li><a href="../plain.html">Plain</a>' in table_page
+    assert '<a href="index.html" aria-current="page">Vignette</a>' in index and "aria-current" not in table_page
     assert (whole_site / "data" / "notes.txt").read_text() == "notes"
     assert (whole_site / "site" / "dot.png").is_file() and (
         whole_site / "assets" / "plotly.min.js"

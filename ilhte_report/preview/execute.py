@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..markdown import escape_markdown
 from .document import Cell, Document, Prose
@@ -27,22 +29,26 @@ def execute(document: Document, folder: Path, environment: Mapping[str, str], op
 
     The kernel is the running interpreter. A failing cell or value raises `PageError`.
     """
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
     from nbformat.v4 import new_code_cell, new_notebook
 
+    from ..kernel import TableKernel, kernel_options
+
     default = options.get("execute") or {}
     cells = [part for part in document.parts if isinstance(part, Cell)]
     notebook = new_notebook(cells=[new_code_cell(cell.source) for cell in cells])
-    client = NotebookClient(
-        notebook,
-        km=AsyncKernelManager(kernel_spec_manager=_running_interpreter()),
-        allow_errors=True,
-        timeout=None,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-    )
-    with client.setup_kernel(cleanup_kc=True, cwd=str(folder), env=dict(environment)):
+    with ExitStack() as opened:
+        kernel = kernel_options(opened.enter_context(TemporaryDirectory(prefix="ilhte-", ignore_cleanup_errors=True)))
+        client = NotebookClient(
+            notebook,
+            km=TableKernel(config=kernel["config"]),
+            allow_errors=True,
+            timeout=None,
+            shutdown_kernel=kernel["shutdown_kernel"],
+            extra_arguments=kernel["extra_arguments"],
+        )
+        opened.enter_context(client.setup_kernel(cleanup_kc=True, cwd=str(folder), env=dict(environment)))
         for part in document.parts:
             if isinstance(part, Prose):
                 part.text = _with_values(part.text, client, document.name)
@@ -53,18 +59,6 @@ def execute(document: Document, folder: Path, environment: Mapping[str, str], op
                 except DeadKernelError:
                     raise PageError(f"{part.where} failed: the Python process ended.") from None
                 _check(part)
-
-
-def _running_interpreter():
-    """Kernel specs of which there is one: the interpreter that runs this code, whatever kernels are registered."""
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-
-    class RunningInterpreter(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return KernelSpec(**get_kernel_dict())
-
-    return RunningInterpreter()
 
 
 def _check(cell: Cell) -> None:

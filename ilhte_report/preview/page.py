@@ -24,7 +24,7 @@ from .pandoc import citation_keys, markdown_tree, tree_html
 from .qmd import read_qmd
 from .tree import Node, attributes, div, top_level, walk, words
 
-ASSETS = ("preview.css", "preview.js")
+ASSETS = ("preview.css", "preview.js", "search.js")
 _SLOT = "cell-slot"
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -63,7 +63,7 @@ def render_page(
     citable = {key for path in config.files(options.get("bibliography")) for key in citation_keys(path)}
     blocks = with_references(with_callouts(blocks), citable, bool(options.get("number-sections")), name)
     tree["blocks"] = walk(_with_list_of_references(blocks), _scrolling)
-    page = tree_html(tree, _arguments(tree, config, options), name)
+    page = tree_html(tree, _arguments(tree, config, options, name), name)
     return with_relative_links(page, name, config.pages, shipped, config.project)
 
 
@@ -89,19 +89,20 @@ def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:
     return f"---\n{yaml.safe_dump(head, allow_unicode=True)}---\n\n" + "\n".join(text)
 
 
-def _arguments(tree: dict, config: SiteConfig, options: Mapping) -> list[str]:
+def _arguments(tree: dict, config: SiteConfig, options: Mapping, name: str) -> list[str]:
     package = files("ilhte_report.preview")
     arguments = ["--template", str(package / "page.html"), "--mathml", "--wrap", "none", "--section-divs"]
     variables = {
         "site-title": html.escape(config.title),
-        "navigation": _navigation(config.navigation),
+        "navigation": _navigation(config.navigation, name),
+        "full": "true" if options.get("page-layout") == "full" else "",
         "header-includes": "\n".join(_header_includes(config, options)),
         "stylesheets": "\n".join(
             f'<link rel="stylesheet" href="/{html.escape(path.relative_to(config.project).as_posix())}">'
             for path in config.files(options.get("css"))
         ),
     }
-    arguments += [f"--variable={key}={value}" for key, value in variables.items()]
+    arguments += [f"--variable={key}={value}" for key, value in variables.items() if value]
     if options.get("toc", True):
         arguments += ["--toc", f"--toc-depth={int(options.get('toc-depth', 3))}"]
     if _has(tree["blocks"], lambda node: node["t"] == "Cite"):
@@ -117,16 +118,17 @@ def _header_includes(config: SiteConfig, options: Mapping) -> list[str]:
     return [path.read_text(encoding="utf-8") for path in config.files(named)] + written
 
 
-def _navigation(entries) -> str:
+def _navigation(entries, current: str) -> str:
     items = []
     for entry in entries:
         text = html.escape(str(entry["text"]))
         if entry["menu"]:
-            items.append(f"<li><details><summary>{text}</summary><ul>{_navigation(entry['menu'])}</ul></details></li>")
+            items.append(f"<li><details><summary>{text}</summary><ul>{_navigation(entry['menu'], current)}</ul></details></li>")
         else:
             href = str(entry["href"])
             href = href if re.match(r"[a-z]+:|/|#", href) else f"/{href}"
-            items.append(f'<li><a href="{html.escape(href)}">{text}</a></li>')
+            here = ' aria-current="page"' if href == f"/{current}" else ""
+            items.append(f'<li><a href="{html.escape(href)}"{here}>{text}</a></li>')
     return "".join(items)
 
 

@@ -13,6 +13,7 @@ from .config import SiteConfig, read_config
 from .errors import PageError
 from .execute import needs_kernel
 from .page import ASSETS, read_page, render_page
+from .search_index import search_index
 
 _MANIFEST = ".preview.json"
 
@@ -55,6 +56,7 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
                 _copy(project / name, new / name)
         for name in ASSETS:
             _copy(files(__package__) / name, new / "site_libs" / name)
+        (new / "site_libs" / "search-index.js").write_text(search_index(new, made), encoding="utf-8")
         (new / _MANIFEST).write_text(json.dumps(made, indent=1), encoding="utf-8")
         _replace(config.output, new)
     finally:
