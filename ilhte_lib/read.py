@@ -28,6 +28,7 @@ def read_table(
     treat: str = "treat",
     wave: str = "wave",
     pretest: str | None = None,
+    cluster: str | None = None,
     control: str | None = None,
     wide: Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -42,7 +43,8 @@ def read_table(
     path : CSV or TSV (also gzipped), Parquet, Stata ``.dta``, SPSS ``.sav``, Excel ``.xlsx`` (first sheet), R ``.rds``.
     id, item, resp, treat, wave : the names these columns have in the file. Another column that bears the standard name
         is left out. Only ``wave`` may be absent.
-    pretest : a column that must be there; it keeps its name (give that name to ``prepare`` as ``covariate``).
+    pretest, cluster : columns that must be there; they keep their names (give these to ``prepare`` as ``covariate`` and
+        ``cluster``).
     control : the value, or value label, of ``treat`` that means control and becomes 0; all other values must be one and
         the same, which becomes 1. Without it ``treat`` stays as it is.
     wide : for a file with one row a person, the item columns by name or by pattern such as ``q*``; ``item`` and ``resp``
@@ -66,13 +68,14 @@ def read_table(
         del roles["item"], roles["resp"]
         if id == "id" and id not in table.columns:
             table.insert(0, "id", range(1, len(table) + 1))
-    named = roles | ({"pretest": pretest} if pretest else {})
+    kept = {role: name for role, name in (("pretest", pretest), ("cluster", cluster)) if name}
+    named = roles | kept
     _require(named, list(table.columns), where, is_wide=wide is not None)
     items = _item_columns(wide, list(table.columns), set(named.values()), where) if wide is not None else []
 
     if control is not None:
         table[treat] = _two_arms(table[treat], labels.get(treat, {}), control, where)
-    table = _rename(table, roles, {*items, *([pretest] if pretest else [])}, where)
+    table = _rename(table, roles, {*items, *kept.values()}, where)
     if wide is not None:
         table = _lengthen(table, items)
     for column in ("id", "item"):
@@ -94,9 +97,14 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def option_of(role: str) -> str:
+    """The option that names a role's column; ``--wave`` itself chooses a wave."""
+    return "--wave-column" if role == "wave" else f"--{role}"
+
+
 def _require(named: dict[str, str], columns: list[str], where: str, is_wide: bool) -> None:
     for name in named.values():
-        rivals = [f"--{role}" for role, same in named.items() if same == name]
+        rivals = [option_of(role) for role, same in named.items() if same == name]
         if len(rivals) > 1:
             raise InputError(f"Column {quoted(name)} of {where} is named for {' and '.join(rivals)}: name one for each.")
     missing = {role: name for role, name in named.items() if name not in columns}
@@ -104,11 +112,11 @@ def _require(named: dict[str, str], columns: list[str], where: str, is_wide: boo
         return
     known = {column.strip().lower(): column for column in reversed(columns)}
     matches = {role: difflib.get_close_matches(name.strip().lower(), known, n=1) for role, name in missing.items()}
-    guesses = [f"--{role} {quoted(known[match[0]])}" for role, match in matches.items() if match]
+    guesses = [f"{option_of(role)} {quoted(known[match[0]])}" for role, match in matches.items() if match]
     if guesses:
         remedy = f"did you mean {' '.join(guesses)}?"
     else:
-        remedy = f"name {'them' if len(missing) > 1 else 'it'} with {' '.join(f'--{role}' for role in missing)}"
+        remedy = f"name {'them' if len(missing) > 1 else 'it'} with {' '.join(map(option_of, missing))}"
         if not is_wide and {"item", "resp"} <= set(missing):
             remedy += " or, if each row is a person, name the item columns with --wide"
         remedy += "."
@@ -119,7 +127,7 @@ def _rename(table: pd.DataFrame, roles: dict[str, str], kept: set[str], where: s
     displaced = [role for role in roles if role in table.columns and role not in roles.values()]
     for role in displaced:
         if role in kept:
-            raise InputError(f"Column {role!r} of {where} is in the way of --{role} {quoted(roles[role])}: rename it.")
+            raise InputError(f"Column {role!r} of {where} is in the way of {option_of(role)} {quoted(roles[role])}: rename it.")
     return table.drop(columns=displaced).rename(columns={name: role for role, name in roles.items()})
 
 

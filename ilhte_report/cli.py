@@ -1,4 +1,4 @@
-"""The command line: ``ilhte fit``, ``run``, ``render``, ``simulate``."""
+"""The command line: ``ilhte fit``, ``check``, ``fetch``, ``run``, ``render``, ``diff``, ``simulate``."""
 
 from __future__ import annotations
 
@@ -53,6 +53,45 @@ MaxPersons = Annotated[
     ),
 ]
 
+TableArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A table: CSV, TSV, Parquet ..., irw:NAME, or the name of a bundled one.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+CovariateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--covariate", "--pretest", help="The covariate's column; default std_baseline, else the best cov_* column."
+    ),
+]
+WaveOption = Annotated[str | None, typer.Option(help="The wave to keep; default the first after randomisation.")]
+RepeatedOption = Annotated[
+    Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
+]
+_PANEL = "Columns of the file"
+IdColumn = Annotated[str, typer.Option(help="Column of persons.", rich_help_panel=_PANEL)]
+ItemColumn = Annotated[str, typer.Option(help="Column of items.", rich_help_panel=_PANEL)]
+RespColumn = Annotated[str, typer.Option(help="Column of 0/1 responses.", rich_help_panel=_PANEL)]
+TreatColumn = Annotated[str, typer.Option(help="Column of arms.", rich_help_panel=_PANEL)]
+WaveColumn = Annotated[str, typer.Option(help="Column of waves.", rich_help_panel=_PANEL)]
+ControlOption = Annotated[
+    str | None, typer.Option(help="The value of the arms' column that means control.", rich_help_panel=_PANEL)
+]
+WideOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The file has one row a person: its item columns, by name or pattern; can be given several times.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(help="Column of clusters (schools, villages); default cluster, if there.", rich_help_panel=_PANEL),
+]
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -71,39 +110,26 @@ def _options(
 
 @app.command(epilog="Example: ilhte fit trial.csv --covariate pretest --json trial.json")
 def fit(
-    file: Annotated[
-        str, typer.Argument(help="A table: CSV, TSV, Parquet ... or the name of a bundled one.", show_default=False)
-    ],
+    file: TableArgument,
     profile: ProfileOption = Profile.full,
     engine: EngineOption = Engine.native,
     max_persons: MaxPersons = None,
-    covariate: Annotated[
-        str | None, typer.Option(help="The covariate's column; default std_baseline, else the best cov_* column.")
-    ] = None,
-    wave: Annotated[str | None, typer.Option(help="The wave to keep; default the first after randomisation.")] = None,
-    repeated: Annotated[
-        Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
-    ] = Repeated.error,
+    covariate: CovariateOption = None,
+    wave: WaveOption = None,
+    repeated: RepeatedOption = Repeated.error,
     lower_is_better: Annotated[
         bool, typer.Option("--lower-is-better", help="A response of 1 is bad (symptoms); changes the wording only.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write everything as a JSON document.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report as one HTML file that works offline.")] = None,
-    id: Annotated[str, typer.Option(help="Column of persons.", rich_help_panel="Columns of the file")] = "id",
-    item: Annotated[str, typer.Option(help="Column of items.", rich_help_panel="Columns of the file")] = "item",
-    resp: Annotated[str, typer.Option(help="Column of 0/1 responses.", rich_help_panel="Columns of the file")] = "resp",
-    treat: Annotated[str, typer.Option(help="Column of arms.", rich_help_panel="Columns of the file")] = "treat",
-    control: Annotated[
-        str | None,
-        typer.Option(help="The value of the arms' column that means control.", rich_help_panel="Columns of the file"),
-    ] = None,
-    wide: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The file has one row a person: its item columns, by name or pattern.",
-            rich_help_panel="Columns of the file",
-        ),
-    ] = None,
+    id: IdColumn = "id",
+    item: ItemColumn = "item",
+    resp: RespColumn = "resp",
+    treat: TreatColumn = "treat",
+    wave_column: WaveColumn = "wave",
+    control: ControlOption = None,
+    wide: WideOption = None,
+    cluster: ClusterOption = None,
 ) -> None:
     """Fit one table: print a summary, and write it as JSON or HTML."""
     from rich.console import Console
@@ -122,19 +148,21 @@ def fit(
         "item": item,
         "resp": resp,
         "treat": treat,
+        "wave": wave_column,
         "control": control,
         "wide": wide,
         "pretest": covariate,
+        "cluster": cluster,
     }
-    table = load(where, **(columns if where.path else {}))
     trial = prepare(
-        table,
+        load(where, **columns),
         where.tab,
         profile=profile.value,
         covariate=covariate,
         wave=wave,
         max_persons=max_persons,
         repeated=repeated.value,
+        cluster=cluster,
     )
     fits = fit_models(trial, engine=engine.value)
     result = effects(trial, fits)
@@ -147,6 +175,89 @@ def fit(
         from .single_page import single_page
 
         write_text(html, single_page(where, trial, fits, result, lower_is_better=lower))
+
+
+@app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
+def check(
+    file: TableArgument,
+    profile: ProfileOption = Profile.full,
+    max_persons: MaxPersons = None,
+    covariate: CovariateOption = None,
+    wave: WaveOption = None,
+    repeated: RepeatedOption = Repeated.error,
+    id: IdColumn = "id",
+    item: ItemColumn = "item",
+    resp: RespColumn = "resp",
+    treat: TreatColumn = "treat",
+    wave_column: WaveColumn = "wave",
+    control: ControlOption = None,
+    wide: WideOption = None,
+    cluster: ClusterOption = None,
+) -> None:
+    """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
+    from rich.console import Console
+
+    from ilhte_lib.errors import InputError
+
+    from .check import check_table
+    from .check_terminal import print_check
+    from .source import load, source
+
+    where = source(file)
+    columns = {
+        "id": id,
+        "item": item,
+        "resp": resp,
+        "treat": treat,
+        "wave": wave_column,
+        "control": control,
+        "wide": wide,
+        "pretest": covariate,
+        "cluster": cluster,
+    }
+    found = check_table(
+        load(where, **columns),
+        where.tab,
+        profile=profile.value,
+        covariate=covariate,
+        wave=wave,
+        max_persons=max_persons,
+        repeated=repeated.value,
+        cluster=cluster,
+    )
+    print_check(Console(), found)
+    if found.refusal:
+        raise InputError(found.refusal)
+
+
+@app.command(epilog="Example: ilhte fetch gilbert_meta_2 gilbert_meta_20")
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tables of the Item Response Warehouse.", show_default=False)
+    ] = None,
+    rct: Annotated[
+        bool, typer.Option("--rct", help="Every table with a treat column and at least 100 participants.")
+    ] = False,
+    irw_version: Annotated[
+        int | None, typer.Option(min=1, help="The warehouse's version to read; default any copy here, else the newest.")
+    ] = None,
+) -> None:
+    """Fetch tables of the Item Response Warehouse (IRW) into the local cache, with their citations.
+
+    Exit code 3 if some could not be had.
+    """
+    from .fetch import fetch_and_tell
+
+    out, err = sys.stdout, sys.stderr
+    failed = fetch_and_tell(
+        names or [],
+        rct=rct,
+        irw_version=irw_version,
+        say=lambda line: typer.echo(line, file=out),
+        complain=lambda line: typer.echo(f"ilhte: {line}", file=err),
+    )
+    if failed:
+        raise typer.Exit(3)
 
 
 @app.command(epilog="Example: ilhte run trials/ irw:gilbert_meta_20 verbagg_gender --out results/mine")
@@ -222,34 +333,20 @@ def run(
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
 def who_benefits(
-    file: Annotated[
-        str, typer.Argument(help="A table: CSV, TSV, Parquet ... or the name of a bundled one.", show_default=False)
-    ],
+    file: TableArgument,
     profile: ProfileOption = Profile.full,
     engine: EngineOption = Engine.native,
     max_persons: MaxPersons = None,
-    covariate: Annotated[
-        str | None, typer.Option(help="The covariate's column; default std_baseline, else the best cov_* column.")
-    ] = None,
-    wave: Annotated[str | None, typer.Option(help="The wave to keep; default the first after randomisation.")] = None,
-    repeated: Annotated[
-        Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
-    ] = Repeated.error,
-    id: Annotated[str, typer.Option(help="Column of persons.", rich_help_panel="Columns of the file")] = "id",
-    item: Annotated[str, typer.Option(help="Column of items.", rich_help_panel="Columns of the file")] = "item",
-    resp: Annotated[str, typer.Option(help="Column of 0/1 responses.", rich_help_panel="Columns of the file")] = "resp",
-    treat: Annotated[str, typer.Option(help="Column of arms.", rich_help_panel="Columns of the file")] = "treat",
-    control: Annotated[
-        str | None,
-        typer.Option(help="The value of the arms' column that means control.", rich_help_panel="Columns of the file"),
-    ] = None,
-    wide: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The file has one row a person: its item columns, by name or pattern.",
-            rich_help_panel="Columns of the file",
-        ),
-    ] = None,
+    covariate: CovariateOption = None,
+    wave: WaveOption = None,
+    repeated: RepeatedOption = Repeated.error,
+    id: IdColumn = "id",
+    item: ItemColumn = "item",
+    resp: RespColumn = "resp",
+    treat: TreatColumn = "treat",
+    wave_column: WaveColumn = "wave",
+    control: ControlOption = None,
+    wide: WideOption = None,
 ) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
@@ -263,8 +360,8 @@ def who_benefits(
     from .who_benefits_page import print_who_benefits
 
     where = source(file)
-    columns = {"id": id, "item": item, "resp": resp, "treat": treat, "control": control, "wide": wide}
-    table = load(where, **(columns | {"pretest": covariate} if where.path else {}))
+    columns = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
+    table = load(where, **columns, control=control, wide=wide, pretest=covariate)
     chosen = {"covariate": covariate, "wave": wave, "max_persons": max_persons, "repeated": repeated.value}
     trial = needs_covariate(prepare(table, where.tab, profile=profile.value, **chosen))
     fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)

@@ -69,7 +69,8 @@ def open_warehouse(irw_version: int | None, pauses: Sequence[float]) -> Iterator
             warehouse.open(irw_version)
             yield warehouse
         finally:
-            irw.reset_version()
+            with _unheard():
+                irw.reset_version()
 
 
 class Warehouse:
@@ -106,7 +107,8 @@ class Warehouse:
     def open(self, irw_version: int | None) -> None:
         """Choose the version and open its data sets."""
         try:
-            self.version = self._irw.version(version=irw_version).attrs["irw_version"]
+            with _unheard():
+                self.version = self._irw.version(version=irw_version).attrs["irw_version"]
         except ValueError as error:
             raise InputError(f"IRW version {irw_version} cannot be read: {one_line(error)}") from error
         except RuntimeError as error:
@@ -134,9 +136,11 @@ class Warehouse:
     def _pin(self) -> None:
         """Fix every data set at its release in this version; the client also forgets which it could open."""
         if self.version is None:
-            self._irw.reset_version()
+            with _unheard():
+                self._irw.reset_version()
         else:
-            pins = self._irw.use_version(self.version, quiet=True)
+            with _unheard():
+                pins = self._irw.use_version(self.version, quiet=True)
             self._tags = {d: t for d, t in zip(pins["dataset"], pins["version"], strict=True) if isinstance(t, str)}
 
     def _open_datasets(self) -> None:
@@ -191,6 +195,11 @@ class Warehouse:
             where += f" (without {len(self._closed)} of its data sets: {one_line(self._closed[0])})"
         hint = f"did you mean {listed(near, 3)}?" if near else "itemresponsewarehouse.org lists its tables."
         return InputError(f"There is no table {quoted(name)} in {where}: {hint}")
+
+
+def _unheard() -> contextlib.AbstractContextManager:
+    """For what the client prints of versions and pins, which nobody asked for."""
+    return contextlib.redirect_stdout(None)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.catalogue import TableInfo, bundled_tables, load_bundled, table_info
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.file_formats import FORMATS, format_of
-from ilhte_lib.read import read_table, sha256_of, source_name
+from ilhte_lib.read import option_of, read_table, sha256_of, source_name
 
 from .project import find_project
 
@@ -118,11 +118,17 @@ def load(where: Source, **columns: Any) -> pd.DataFrame:
 
     Raises
     ------
-    InputError : the file cannot be read as a table.
+    InputError : the file cannot be read as a table, or a bundled table's columns are to be named or made long.
     """
-    if where.path is None:
-        return load_bundled(where.tab, data_folder())
-    return read_table(where.path, **columns)
+    if where.path is not None:
+        return read_table(where.path, **columns)
+    own = {"pretest", "cluster"}  # what the table calls these is for the preparation to find
+    renamed = [role for role, name in columns.items() if role not in own and name not in (None, role)]
+    if renamed:
+        raise InputError(
+            f"{where.tab} is a bundled table, its columns need no names: leave out {' '.join(map(option_of, renamed))}."
+        )
+    return load_bundled(where.tab, data_folder())
 
 
 def _file_source(name: str) -> Source:

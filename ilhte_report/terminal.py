@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from ilhte_lib.effects import Effects
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
+from .printable import printable
 from .source import Source
 from .table_page import coefficient_with_se, number
 from .wording import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
@@ -32,7 +32,7 @@ def print_results(
 ) -> None:
     """A summary a researcher can read, then the audit, the models and the items."""
     row = result.summary
-    console.print(f"[bold]{escape(trial.tab)}[/bold]  profile {trial.profile}, engine {row['engine']}")
+    console.print(f"[bold]{printable(trial.tab)}[/bold]  profile {trial.profile}, engine {row['engine']}")
     console.print(
         f"{row['n_persons']} persons, {row['n_items']} items, {row['n_responses']} responses", highlight=False
     )
@@ -41,7 +41,7 @@ def print_results(
             f"{n} {what}" for n, what in ((entry.rows, "rows"), (entry.persons, "persons"), (entry.items, "items")) if n
         )
         console.print(
-            f"  {escape(entry.step)}: {escape(entry.reason)}{f' ({lost} left out)' if lost else ''}",
+            f"  {entry.step}: {printable(entry.reason, 2000)}{f' ({lost} left out)' if lost else ''}",
             style="dim",
             highlight=False,
         )
@@ -52,10 +52,10 @@ def print_results(
         test_sentence(row),
         interaction_sentence(row),
     ):
-        console.print(f"• {escape(sentence)}", highlight=False)
+        console.print(f"• {printable(sentence, 2000)}", highlight=False)
     warning = caveat(where.info)
     for flag in (*([warning] if warning else []), *trial.flags, *(m for fit in fits.values() for m in fit.messages)):
-        console.print(f"! {escape(flag)}", style="yellow", highlight=False)
+        console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
     console.print(_models(fits))
     console.print(_items(result, most_items))
@@ -97,7 +97,7 @@ def _items(result: Effects, most: int) -> Table:
     ordered = sorted(result.items, key=lambda item: -item["total_std"])
     for item in ordered[:most]:
         table.add_row(
-            escape(item["item"]),
+            printable(item["item"]),
             number(item["p_ctrl"], 2),
             number(item["p_treat"], 2),
             number(item["b_std"], 2),

@@ -319,7 +319,7 @@ def test_two_names_can_be_swapped(tmp_path):
 def test_wave_is_mapped(tmp_path):
     path = save(trial().assign(time=1), tmp_path / "t.csv")
     assert "wave" in read_table(path, wave="time")
-    assert "--wave 'time'" in sentence(path, wave="times")
+    assert "--wave-column 'time'" in sentence(path, wave="times")
 
 
 def test_missing_columns_are_named_with_what_is_there(tmp_path):

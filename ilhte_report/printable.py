@@ -1,0 +1,11 @@
+"""Text from strangers on a terminal, where an escape sequence in a name could move the cursor or recolour the screen."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+
+def printable(text: str, most: int = 60) -> str:
+    """`text` for a rich console: control characters as backslash sequences, no markup, cut where it is long."""
+    cut = text if len(text) <= most else text[: most - 3] + "..."
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in cut))
