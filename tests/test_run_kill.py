@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is a matter 
 def test_killed_at_ten_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 at moments spread over an undisturbed run's duration: no kernel survives, the next run completes it."""
     expected, duration = results(undisturbed() / "run"), _seconds(undisturbed() / "run")
-    spread = random.Random(20250601)
+    spread, cut_off = random.Random(20250601), 0
     for k in range(10):
         folder = tmp_path / str(k)
         shutil.copytree(undisturbed() / "data", folder / "data")
@@ -33,12 +33,14 @@ def test_killed_at_ten_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         wait_until(lambda place=folder / "run" / "fits": place.is_dir())
         time.sleep(spread.uniform(0.0, duration))
         kernels = kernels_of(process)
+        cut_off += process.poll() is None
         process.kill()
         process.communicate()
         monkeypatch.chdir(folder)
         assert {o.status for o in run_tables(sources(["data"]), Path("run"))} <= {"fitted", "kept"}
         assert same(results(folder / "run"), expected), f"killed at moment {k}"
         wait_until(lambda left=kernels: not any(map(is_kernel, left)))
+    assert cut_off >= 5, "most runs were over when they should have been killed"
 
 
 def _seconds(run: Path) -> float:
