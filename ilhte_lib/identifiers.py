@@ -29,7 +29,7 @@ def check_identifiers(column: pd.Series, name: str, tab: str) -> pd.Series:
     if hasattr(column.dtype, "categories"):
         column = column.astype(column.cat.categories.dtype)
     try:
-        names = column.drop_duplicates()
+        names = column.unique()
     except TypeError as error:
         raise InputError(
             f"Column {name} of table {quoted(tab)} holds lists or the like: give each {_WHO[name]} one number or text."
