@@ -170,17 +170,25 @@ class _ParametricTask:
         eta = persons[self.person] + by_arm[self.cell]
         return (rng.random(len(eta)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
 
+    def compressed(self, resp: np.ndarray, covariate: bool) -> SufficientStatistics:
+        """The statistics of drawn responses, with or without the covariate."""
+        values = self.covariate if covariate else None
+        return sufficient_statistics(self.statistics.item_names, self.treat, self.person, self.item, resp, values)
+
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         resp = self.draw(rng)
-        names = self.statistics.item_names
-        plain = sufficient_statistics(names, self.treat, self.person, self.item, resp)
-        with_covariate = None
-        if self.fit.spec.covariate:
-            with_covariate = sufficient_statistics(names, self.treat, self.person, self.item, resp, self.covariate)
+        plain = self.compressed(resp, False)
+        with_covariate = self.compressed(resp, True) if self.fit.spec.covariate else None
         return estimands(_refit(plain, with_covariate, {self.fit.spec.name: self.fit}))
 
     def __getstate__(self) -> dict:
         return {"statistics": self.statistics, "fit": self.fit}
+
+
+def parametric_draw(statistics: SufficientStatistics, fit: Fit, rng: np.random.Generator) -> SufficientStatistics:
+    """One trial drawn from a fitted model in the design of its data: what a replicate of the bootstrap is fitted to."""
+    task = _ParametricTask(statistics, fit)
+    return task.compressed(task.draw(rng), fit.spec.covariate)
 
 
 def parametric_bootstrap(

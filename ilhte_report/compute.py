@@ -17,8 +17,29 @@ def _engines() -> None:
     compute_engines()
 
 
+def _size() -> None:
+    from .studies_compute import compute_size
+
+    compute_size()
+
+
+def _coverage() -> None:
+    from .studies_compute import compute_coverage
+
+    compute_coverage()
+
+
+def _bias() -> None:
+    from .studies_compute import compute_bias
+
+    compute_bias()
+
+
 COMPUTATIONS: dict[str, Callable[[], None]] = {
     "engines": _engines,
+    "size": _size,
+    "coverage": _coverage,
+    "bias": _bias,
 }
 
 

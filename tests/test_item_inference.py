@@ -16,6 +16,7 @@ from ilhte_lib.item_inference import (
     leave_one_item_out,
     robust_comparison,
 )
+from ilhte_lib.laplace import LaplaceDeviance
 from ilhte_lib.mixed_model import MODELS
 from ilhte_lib.prepare import prepare
 from ilhte_lib.response_matrix import matrix_statistics
@@ -58,20 +59,20 @@ def test_conditional_covariance_agrees_with_the_dense_inverse():
     trial = drawn(n_persons=40, n_items=4)
     statistics = matrix_statistics(trial.responses, trial.treat)
     fit = fit_statistics(statistics, MODELS["M_A"])
-    from ilhte_lib.laplace import LaplaceDeviance
-
     deviance = LaplaceDeviance(statistics, fit.spec)
     deviance(np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(2)]]))
     p, j = 40, 4
     score = trial.responses.sum(axis=1)
     rows = []
     for person in range(p):
-        g = np.flatnonzero((statistics.arm == trial.treat[person]) & (statistics.score == score[person]))[0]
+        arm = trial.treat[person]
+        g = np.flatnonzero((statistics.arm == arm) & (statistics.score == score[person]))[0]
         for item in range(j):
             row = np.zeros(p + 2 * j)
             row[person] = fit.sigma_theta
-            row[[p + item, p + j + item]] = np.array([1, trial.treat[person]]) @ fit.item_factor
-            rows.append((row, deviance.weight[g, item]))
+            row[[p + item, p + j + item]] = np.array([1, arm]) @ fit.item_factor
+            eta = fit.beta @ [1, arm] + fit.sigma_theta * deviance.v[g] + fit.ranef[item] @ [1, arm]
+            rows.append((row, 1 / (2 + np.exp(eta) + np.exp(-eta))))
     z, w = np.array([r for r, _ in rows]), np.array([w for _, w in rows])
     inverse = np.linalg.inv(z.T @ (w[:, None] * z) + np.eye(p + 2 * j))
     to_zeta = np.zeros((j, p + 2 * j))
