@@ -1,15 +1,15 @@
 """Both engines on one table: how far apart they end, what each costs, and where lme4 stopped on the native objective.
 
-The native engine's deviance, evaluated at lme4's estimates, parts the difference of the two log-likelihoods in what lme4
-lost by where it stopped and in the error of the number it reports there: lme4 ends its inner search for the modes of the
-random effects (PIRLS) at a relative change of 1e-7, the native engine when the linear predictors move no more.
+The native engine's deviance, evaluated at lme4's estimates, parts the difference of the two log-likelihoods in what
+lme4 lost by where it stopped and in the error of the number it reports there. lme4 ends its inner search for the modes
+of the random effects (PIRLS) at a relative change of 1e-7 (``tolPwrss``), the native engine when the linear predictors
+move no more; ``tight_logliks`` lets lme4 itself say what it finds at its estimates with a search that goes on to 1e-12.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,11 @@ from .prepare import Trial
 
 SAME_LOGLIK = 0.01
 """Log-likelihoods no further apart than this agree."""
+TIGHT = 1e-12
+"""The tolerance of an inner search that leaves no error to speak of."""
 STANDARDISED = ("sigma_theta", "ate_std", "sigma_b_std", "sigma_zeta_std", "rho", "beta3")
-"""Estimates that are compared: ``*_std`` in SDs of theta of M_0 (each engine's own), sigma_theta in logits and beta3, the
-treatment-by-covariate interaction, in logits per SD of the covariate, as the summary reports them."""
+"""Estimates that are compared: ``*_std`` in SDs of theta of M_0 (each engine's own), sigma_theta in logits and beta3,
+the treatment-by-covariate interaction, in logits per SD of the covariate, as the summary reports them."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +53,22 @@ class Estimates:
     cpu_seconds: float
 
 
-def estimate(trial: Trial, engine: str, models: Iterable[str] | None = None) -> dict[str, Estimates]:
+def estimate(trial: Trial, engine: str) -> dict[str, Estimates]:
     """Fit the models a trial allows with one engine, each timed by itself once the engine is warm.
 
-    The native engine's estimates are those of ``fit_models`` on the whole table, its times those of one model alone, rows
-    compressed anew; lme4's time includes handing the rows to R.
+    The native engine's estimates are those of ``fit_models`` on the whole table, its times those of one model alone,
+    rows compressed anew; lme4's time includes handing the rows to R.
 
     Parameters
     ----------
     trial : prepared data.
     engine : "native" or "pymer4".
-    models : names; default all the trial allows. M_0 must be among them for standardised estimates.
 
     Raises
     ------
     InputError, EngineError : see ``fit_models``.
     """
-    names = list(models) if models is not None else [n for n, m in MODELS.items() if trial.covariate is not None or not m.covariate]
+    names = [n for n, m in MODELS.items() if trial.covariate is not None or not m.covariate]
     if engine == "native":
         fits = fit_models(trial, names)
         return {name: _estimates(fits[name], _timed(trial, name, engine)[1]) for name in names}
@@ -90,6 +91,44 @@ def _warm_up() -> None:
     fit_model(prepare(load_bundled(small, None), small), "M_0", engine="pymer4")
 
 
+# glFormula orders the random terms by their number of levels, and theta with them
+_LOGLIK = """
+function(formula, data, id, item, beta, tolerance) {
+  parts <- lme4::glFormula(formula, data = data, family = binomial())
+  control <- lme4::glmerControl(tolPwrss = tolerance)
+  deviance <- do.call(lme4::mkGlmerDevfun, c(parts, list(control = control)))
+  deviance <- lme4::updateGlmerDevfun(deviance, parts$reTrms)
+  theta <- list(id = id, item = item)[names(parts$reTrms$cnms)]
+  -deviance(c(unlist(theta, use.names = FALSE), beta)) / 2
+}
+"""
+
+
+def tight_logliks(trial: Trial, found: dict[str, Estimates]) -> dict[str, float]:
+    """lme4's own log-likelihood at given estimates of each model, its inner search run to ``TIGHT``.
+
+    Raises
+    ------
+    EngineError : R or something of it is missing.
+    """
+    from .pymer4_engine import _frame
+    from .r_session import quiet, start_r
+
+    start_r()
+    with quiet():
+        from pymer4.tidystats.bridge import polars2R
+        from rpy2.robjects import FloatVector, Formula, r
+
+        loglik, values = r(_LOGLIK), {}
+        for name, estimates in found.items():
+            spec = MODELS[name]
+            beta, sigma, factor = np.split(estimates.psi, [len(spec.beta_names), len(spec.beta_names) + 1])
+            rows = polars2R(_frame(trial, spec))
+            parameters = (FloatVector(part) for part in (sigma, factor, beta))
+            values[name] = float(loglik(Formula(spec.formula), rows, *parameters, TIGHT)[0])
+    return values
+
+
 def lme4_versions() -> dict[str, str]:
     """Versions of R, lme4, pymer4 and rpy2.
 
@@ -105,7 +144,8 @@ def lme4_versions() -> dict[str, str]:
     with quiet():
         from rpy2.robjects import r
 
-        in_r = {"R": str(r("as.character(getRversion())")[0]), "lme4": str(r('as.character(packageVersion("lme4"))')[0])}
+        found = {"R": "getRversion()", "lme4": 'packageVersion("lme4")'}
+        in_r = {name: str(r(f"as.character({call})")[0]) for name, call in found.items()}
     return in_r | {name: version(name) for name in ("pymer4", "rpy2")}
 
 
@@ -123,18 +163,22 @@ def _estimates(fit: Fit, cpu_seconds: float) -> Estimates:
     )
 
 
-def compare(trial: Trial, native: dict[str, Estimates], lme4: dict[str, Estimates]) -> tuple[list[dict], list[dict]]:
-    """Both engines' estimates of one table side by side.
+def compare(
+    trial: Trial, native: dict[str, Estimates], lme4: dict[str, Estimates], tight: dict[str, float]
+) -> tuple[list[dict], list[dict]]:
+    """Both engines' estimates of one table side by side; ``tight`` is from ``tight_logliks``.
 
     Returns
     -------
-    One row a model: tab, model, sizes; ``loglik_native``, ``loglik_lme4`` and ``loglik_at_lme4``, the native objective at
-    lme4's estimates; the estimates of ``STANDARDISED`` by engine (``ate_std_native``, ``ate_std_lme4``, ...), NaN where a
-    model has none; ``largest_difference`` among them (rho only where neither engine is on a boundary);
-    ``largest_item_difference`` of any item's easiness or effect, SDs; ``distance_se``, the largest distance of a parameter
-    from lme4's, in its native standard errors; ``cpu_native``, ``cpu_lme4`` in seconds; ``evaluations_*``,
-    ``singular_*``, ``converged_*``; ``lme4_says``, its messages.
-    Then one row an item of M_A: tab, item, ``b_std_*``, ``zeta_std_*`` and ``total_std_*`` (beta_1 + zeta_i) by engine, SDs.
+    One row a model: tab, model, sizes; ``loglik_native``, ``loglik_lme4`` and, both at lme4's estimates,
+    ``loglik_at_lme4``, the native objective, and ``loglik_lme4_tight``, lme4's with a long inner search; the estimates
+    of ``STANDARDISED`` by engine (``ate_std_native``, ``ate_std_lme4``, ...), NaN where a model has none;
+    ``largest_difference`` among them (rho only where neither engine is on a boundary); ``largest_item_difference`` of
+    any item's easiness or effect beta_1 + zeta_i, SDs; ``distance_se``, the largest distance of a parameter from
+    lme4's, in its native standard errors; ``cpu_native``, ``cpu_lme4`` in seconds; ``evaluations_*``, ``singular_*``,
+    ``converged_*``; ``lme4_says``, its messages.
+    Then one row an item of M_A: tab, item, and by engine ``b_std_*``, ``zeta_std_*``, ``total_std_*`` (beta_1 + zeta_i),
+    SDs.
     """
     specs = {name: MODELS[name] for name in lme4}
     scale = {"native": _sigma_theta(native["M_0"]), "lme4": _sigma_theta(lme4["M_0"])}
@@ -146,7 +190,7 @@ def compare(trial: Trial, native: dict[str, Estimates], lme4: dict[str, Estimate
             engine: _standardised(found, spec, scale[engine]) for engine, found in (("native", ours), ("lme4", theirs))
         }
         gaps = [abs(values["native"][key] - values["lme4"][key]) for key in STANDARDISED]
-        effects = [np.array(found.ranef) / s for found, s in ((ours, scale["native"]), (theirs, scale["lme4"]))]
+        effects = [_item_effects(ours) / scale["native"], _item_effects(theirs) / scale["lme4"]]
         psi_distance = np.abs(np.array(ours.psi) - theirs.psi) / ours.psi_se
         models.append(
             {
@@ -158,6 +202,7 @@ def compare(trial: Trial, native: dict[str, Estimates], lme4: dict[str, Estimate
                 "loglik_native": ours.loglik,
                 "loglik_lme4": theirs.loglik,
                 "loglik_at_lme4": -LaplaceDeviance(statistics, spec)(np.array(theirs.psi)).deviance / 2.0,
+                "loglik_lme4_tight": tight[name],
                 **{f"{key}_{engine}": values[engine][key] for key in STANDARDISED for engine in values},
                 "largest_difference": np.nanmax(gaps),
                 "largest_item_difference": np.abs(effects[0] - effects[1]).max(),
@@ -176,12 +221,19 @@ def compare(trial: Trial, native: dict[str, Estimates], lme4: dict[str, Estimate
     return models, _items(trial, native["M_A"], lme4["M_A"], scale)
 
 
+def _item_effects(found: Estimates) -> np.ndarray:
+    """(J, q) easiness and, where items differ in it, effect beta_1 + zeta_i, logits."""
+    effects = np.array(found.ranef)
+    effects[:, 1:] += found.psi[1]
+    return effects
+
+
 def _items(trial: Trial, native: Estimates, lme4: Estimates, scale: dict[str, float]) -> list[dict]:
     columns = {}
     for engine, found in (("native", native), ("lme4", lme4)):
-        easiness, zeta = np.array(found.ranef).T / scale[engine]
-        columns |= {f"b_std_{engine}": easiness, f"zeta_std_{engine}": zeta}
-        columns[f"total_std_{engine}"] = found.psi[1] / scale[engine] + zeta
+        easiness, total = _item_effects(found).T / scale[engine]
+        zeta = np.array(found.ranef)[:, 1] / scale[engine]
+        columns |= {f"b_std_{engine}": easiness, f"zeta_std_{engine}": zeta, f"total_std_{engine}": total}
     return [
         {"tab": trial.tab, "item": item, **{name: float(values[k]) for name, values in columns.items()}}
         for k, item in enumerate(trial.item_names)

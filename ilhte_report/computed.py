@@ -28,8 +28,8 @@ def computed_folder() -> Path:
 def write_computed(name: str, frame: pd.DataFrame, command: str, **facts: object) -> Path:
     """Write ``data/computed/<name>.parquet`` whole or not at all.
 
-    The file's metadata hold ``facts`` (a seed, say; anything JSON can hold), the command, the commit with "-dirty" after
-    it where files differed from it, the day and the versions.
+    The file's metadata hold ``facts`` (a seed, say; anything JSON can hold), the command, the commit, with "-dirty"
+    after it where files differed from it, the day and the versions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -69,5 +69,5 @@ def _commit(folder: Path) -> str:
     try:
         run = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "not a clone"
+        return "unknown"
     return run.stdout.strip()

@@ -1,7 +1,7 @@
 """Every bundled table with both engines, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
 
-lme4's estimates, which take hours for the whole collection, are kept a table in ``data/cache/engines`` and computed again
-when the table or the versions of R and its packages change; the native engine's are computed anew every time.
+lme4's estimates, which take long for the whole collection, are kept a table in ``data/cache/engines`` and computed
+again when the table or the versions of R and its packages change; the native engine's are computed anew every time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ilhte_lib.document import write_text
-from ilhte_lib.engine_comparison import Estimates, compare, estimate, lme4_versions
+from ilhte_lib.engine_comparison import Estimates, compare, estimate, lme4_versions, tight_logliks
 from ilhte_lib.prepare import Trial, prepare
 
 from .computed import write_computed
@@ -38,7 +38,7 @@ def compute_engines() -> None:
     models: list[dict] = []
     items: list[dict] = []
     for where, trial in sorted(tables, key=lambda pair: pair[1].n_responses):
-        of_models, of_items = compare(trial, estimate(trial, "native"), _lme4(where, trial, versions))
+        of_models, of_items = compare(trial, estimate(trial, "native"), *_lme4(where, trial, versions))
         models += of_models
         items += of_items
         for name, rows in (("engines_models", models), ("engines_items", items)):
@@ -48,15 +48,18 @@ def compute_engines() -> None:
         print(f"{where.tab}: lme4 {sum(r['cpu_lme4'] for r in of_models):.1f} s of CPU", flush=True)
 
 
-def _lme4(where: Source, trial: Trial, versions: dict[str, str]) -> dict[str, Estimates]:
-    """lme4's estimates of a table, from the cache if they are of this table and these versions."""
+def _lme4(where: Source, trial: Trial, versions: dict[str, str]) -> tuple[dict[str, Estimates], dict[str, float]]:
+    """lme4's estimates of a table and its log-likelihoods there with a long inner search, from the cache if they are of
+    this table and these versions."""
     key = hashlib.sha256(json.dumps([where.sha256, PROFILE, versions], sort_keys=True).encode()).hexdigest()
     path = find_project() / "data" / "cache" / "engines" / f"{slug(where.tab)}.json"
     kept = _read(path)
-    if kept.get("key") != key:
-        kept = {"key": key, "models": {name: asdict(e) for name, e in estimate(trial, "pymer4").items()}}
-        write_text(path, json.dumps(kept))
-    return {name: Estimates(**values) for name, values in kept["models"].items()}
+    if kept.get("key") == key:
+        return {name: Estimates(**values) for name, values in kept["models"].items()}, kept["tight"]
+    found = estimate(trial, "pymer4")
+    tight = tight_logliks(trial, found)
+    write_text(path, json.dumps({"key": key, "models": {n: asdict(e) for n, e in found.items()}, "tight": tight}))
+    return found, tight
 
 
 def _read(path: Path) -> dict:
