@@ -21,7 +21,7 @@ LOGISTIC_NORMAL = 16.0 * np.sqrt(3.0) / (15.0 * np.pi)
 
 
 def attenuation(spread):
-    """k = (1 + c^2 spread^2)^(-1/2): the slope left after averaging over items whose easiness has SD ``spread`` (logits)."""
+    """k = (1 + c^2 spread^2)^(-1/2): the slope left after averaging over items whose easiness has this SD (logits)."""
     return 1.0 / np.sqrt(1.0 + (LOGISTIC_NORMAL * np.asarray(spread)) ** 2)
 
 
