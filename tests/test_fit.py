@@ -14,11 +14,12 @@ from scipy.optimize import minimize
 
 from ilhte_lib import EngineError, InputError
 from ilhte_lib.compress import SufficientStatistics, sufficient_statistics
-from ilhte_lib.fit import _minimise, _search, fit_model, fit_models, fit_statistics, statistics_of
+from ilhte_lib.fit import _at_boundary, _minimise, _search, fit_model, fit_models, fit_statistics, statistics_of
 from ilhte_lib.laplace import LaplaceDeviance, ModeNotFound
 from ilhte_lib.mixed_model import MODELS, SINGULAR_BELOW, Fit
 from ilhte_lib.prepare import Trial, prepare
 from ilhte_lib.simulate import Design, draw_trial, simulate_trial
+from ilhte_lib.starts import SMALLEST_SPREAD, start_from
 
 
 def trial_of(design: Design, **options) -> Trial:
@@ -250,11 +251,14 @@ def test_a_search_that_starts_at_zero_does_not_stay(trapped):
         assert gradient[spec.psi_names.index(name)] == pytest.approx(0.0, abs=1e-10)
         assert stuck.evaluation.psi[spec.psi_names.index(name)] == pytest.approx(0.0, abs=1e-8)
     assert -stuck.evaluation.deviance / 2 < fit.loglik - 0.01
+    assert _at_boundary(deviance, spec, stuck)[1] == frozenset()
     best, held = _search(deviance, spec, start, [])
     assert not held
     assert -best.evaluation.deviance / 2 == pytest.approx(fit.loglik, abs=1e-6)
     # and the public way: a smaller fit that sits on the boundary
     smaller = replace(fit, sigma_theta=0.0, item_factor=np.zeros((2, 2)))
+    from_zero = start_from(psi_of(smaller), spec, psi_of(fit), spec)
+    assert from_zero[[2, 3, 5]].min() >= SMALLEST_SPREAD
     assert fit_statistics(statistics, spec, smaller=smaller).loglik == pytest.approx(fit.loglik, abs=1e-6)
 
 
