@@ -19,7 +19,7 @@ PLAIN = {
     "resp_na": "Some responses are missing.",
     "resp_numeric": "Some responses are text, and the IRW takes numbers alone.",
     "resp_dtype": "The responses are numbers stored as text.",
-    "resp_variation*": "All responses are the same.",
+    "resp_variation*": "All responses are the same, or none is a number.",
     "resp_ordinal*": "The responses have more than 50 values: is this the right column?",
     "dup_id_item": "Some persons answer an item several times, and no column tells the occasions apart.",
     "treat_binary*": "The arms are not coded 0 and 1.",
