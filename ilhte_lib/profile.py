@@ -13,7 +13,9 @@ rho = sin(a) are coordinates that can be held; the gradient follows by the chain
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from .optimise import Minimum, minimise
 from .quadrature import QuadratureDeviance
 from .starts import rough_curvature
 
+Result = TypeVar("Result")
 LEVEL = 0.95
 CROSSING_TOLERANCE = 1e-6
 """An end is found when the profile deviance there is this close to the quantile."""
@@ -346,13 +349,17 @@ class Profiler:
         self._check(parameter)
         if not 0 < level < 1:
             raise InputError(f"The level of an interval is {level}: give a number between 0 and 1, such as 0.95.")
+        return self._settled(lambda: self._interval(parameter, level))
+
+    def _settled(self, compute: Callable[[], Result]) -> Result:
+        """The result, computed anew from every better optimum that is met on the way."""
         for _ in range(5):
             try:
-                return self._interval(parameter, level)
+                return compute()
             except _Better as better:
                 self._centre(better.psi)
                 self._points.clear()
-        raise EngineError(f"The optimum of {self.fit.spec.name} could not be settled while profiling {parameter}.")
+        raise EngineError(f"The optimum of {self.fit.spec.name} could not be settled while profiling.")
 
     def _interval(self, parameter: str, level: float) -> ProfileInterval:
         from scipy.special import chdtri, ndtri
@@ -445,18 +452,23 @@ class Profiler:
 
         Parameters
         ----------
-        interval : what ``interval`` gave for the parameter.
+        interval : what ``interval`` gave for the parameter. Where an end is undefined the curve goes as far as on the
+            other side and half as far again.
         points : number of values, evenly spaced (in arcsin(rho) for rho).
         """
-        name = interval.parameter
-        self._check(name)
+        self._check(interval.parameter)
+        return self._settled(lambda: self._curve(interval, points))
+
+    def _curve(self, interval: ProfileInterval, points: int) -> ProfileCurve:
+        name, limits = interval.parameter, self._limits(interval.parameter)
         to_held = np.arcsin if name == "rho" else float
+        centre = self._estimate(name)[0]
         low, high = float(to_held(interval.lower)), float(to_held(interval.upper))
+        low = low if np.isfinite(low) else centre - 1.5 * (high - centre)
+        high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
         margin = 0.25 * (high - low)
-        limits = self._limits(name)
         values = np.linspace(max(low - margin, limits[0]), min(high + margin, limits[1]), points)
         # outwards from the estimate, so that every constrained fit has a close neighbour to start from
-        centre = self._estimate(name)[0]
         rises = {}
         for at in sorted(values, key=lambda v: abs(v - centre)):
             rises[at] = self._solve(name, float(at)).deviance - self.minimum

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -206,14 +205,13 @@ class _Store:
         if self.beyond is not None:
             index, results = np.concatenate([index, self.beyond[0]]), np.concatenate([results, self.beyond[1]])
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".writing-", suffix=".npz")
+        temporary = self.path.with_name(f".writing-{os.getpid()}-{self.path.name}")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with temporary.open("wb") as stream:
                 np.savez_compressed(stream, key=np.array(self.key), index=index, rows=results)
             os.replace(temporary, self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _key(task: Task, seed: int) -> str:

@@ -187,7 +187,11 @@ def test_an_end_that_laplace_cannot_give_is_undefined(shared):
     name = "washb_bgd_symptoms_wsh_wave1"
     trial = prepare(pd.read_csv(shared / "data" / "tables" / f"{name}.csv.gz"), name)
     fits = fit_models(trial, ["M_0", "M_A"])
-    intervals = profile_intervals(statistics_of(trial, MODELS["M_A"]), fits["M_A"], fits["M_0"])
-    assert np.isnan(intervals["sigma_theta"].upper)
-    assert 1.5 < intervals["sigma_theta"].lower < intervals["sigma_theta"].estimate < 2.0
-    assert np.isfinite([intervals["treat"].lower, intervals["treat"].upper]).all()
+    profiler = Profiler(LaplaceDeviance(statistics_of(trial, MODELS["M_A"]), MODELS["M_A"]), fits["M_A"], fits["M_0"])
+    interval = profiler.interval("sigma_theta")
+    assert np.isnan(interval.upper)
+    assert 1.5 < interval.lower < interval.estimate < 2.0
+    curve = profiler.curve(interval, 15)
+    assert np.isfinite(curve.difference).all() and curve.value[-1] > 2.4
+    average = profiler.interval("treat")
+    assert np.isfinite([average.lower, average.upper]).all()
