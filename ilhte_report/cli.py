@@ -411,7 +411,9 @@ def main() -> None:
     try:
         app()
     except IlhteError as mistake:
-        typer.echo(f"ilhte: {mistake}", err=True)
+        from .printable import visible
+
+        typer.echo(f"ilhte: {visible(str(mistake))}", err=True)
         sys.exit(2)
     except PermissionError as refusal:
         typer.echo(f"ilhte: {refusal.filename or 'a file'} cannot be written or read: check its permissions.", err=True)

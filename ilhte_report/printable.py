@@ -7,5 +7,9 @@ from rich.markup import escape
 
 def printable(text: str, most: int = 60) -> str:
     """`text` for a rich console: control characters as backslash sequences, no markup, cut where it is long."""
-    cut = text if len(text) <= most else text[: most - 3] + "..."
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in cut))
+    return escape(visible(text if len(text) <= most else text[: most - 3] + "..."))
+
+
+def visible(text: str) -> str:
+    """`text` on one line with control characters as backslash sequences."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
