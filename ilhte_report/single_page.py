@@ -10,7 +10,7 @@ from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
 from .source import Source
-from .table_page import audit_table, figure_alt, item_table, model_table
+from .table_page import audit_table, estimate_table, figure_alt, item_table, model_table
 from .wording import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
 
 _STYLE = """
@@ -56,6 +56,7 @@ def single_page(
 profile {trial.profile}, engine {row["engine"]}.</p>
 <ul>{"".join(f"<li>{escape(s)}</li>" for s in sentences if s)}</ul>
 <div role="img" aria-label="{escape(figure_alt(result))}">{drawing}</div>
+<h2>Estimates</h2>{estimate_table(result).data}
 <h2>Items</h2>{item_table(result).data}
 <h2>Models</h2><p>Logits, standard errors in parentheses.</p>{model_table(fits).data}
 <h2>What was left out</h2>{audit_table(trial).data}

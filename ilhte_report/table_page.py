@@ -13,12 +13,14 @@ from ilhte_lib.effects import Effects
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
-from .markdown import escape_markdown
-from .source import Source
-from .wording import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
+from .markdown import code_block, escape_markdown
+from .source import Source, data_folder
+from .wording import average_sentence, defined, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
+
+    from .irw_tables import IrwTable
 
 
 def about(where: Source) -> Markdown:
@@ -26,6 +28,8 @@ def about(where: Source) -> Markdown:
     from IPython.display import Markdown
 
     info = where.info
+    if where.irw:
+        return Markdown(_about_irw(where.irw))
     if info is None:
         return Markdown(f"Read from the file {escape_markdown(where.name)}.")
     lines = []
@@ -38,16 +42,39 @@ def about(where: Source) -> Markdown:
             "**Not randomised.** The two groups were not assigned at random: differences are not treatment effects."
         )
     facts = (("Groups", info.group), ("Items", info.items), ("Responses", info.response), ("Pretest", info.pretest))
-    lines += [f"**{label}.** {_sentence(text)}" for label, text in facts if text]
+    lines += [f"**{label}.** {sentence(text)}" for label, text in facts if text]
     if info.note:
-        lines.append(f"**Note.** {_sentence(info.note)}")
+        lines.append(f"**Note.** {sentence(info.note)}")
     if info.citation:
-        lines.append(f"**Source.** {_sentence(info.citation)}")
-    lines.append(f"**Origin and licence.** {_sentence(info.origin)} {_sentence(info.licence)}")
+        lines.append(f"**Source.** {sentence(info.citation)}")
+    lines.append(f"**Origin and licence.** {sentence(info.origin)} {sentence(info.licence)}")
+    lines.append(_bibtex_block(_bundled_bibtex(info.citation_key)))
     return Markdown("\n\n".join(lines))
 
 
-def _sentence(text: str) -> str:
+def _about_irw(table: IrwTable) -> str:
+    version = f", version {table.irw_version}" if table.irw_version is not None else ""
+    text = f"**Origin.** Table {escape_markdown(table.name)} of the Item Response Warehouse{version}, fetched on {table.fetched_at[:10]}."
+    return f"{text}\n\n{_bibtex_block(list(table.bibtex))}"
+
+
+def _bundled_bibtex(keys: str) -> list[str]:
+    """The entries of ``data/citations.bib`` with these ";"-separated keys."""
+    folder = data_folder()
+    if not keys or folder is None:
+        return []
+    entries = (folder / "citations.bib").read_text(encoding="utf-8").strip().split("\n\n")
+    return [entry for key in keys.split(";") for entry in entries if f"{{{key.strip()}," in entry.splitlines()[0]]
+
+
+def _bibtex_block(entries: list[str]) -> str:
+    if not entries:
+        return ""
+    return f"<details><summary>BibTeX</summary>\n\n{code_block(chr(10).join(entries), 'bibtex')}\n\n</details>"
+
+
+def sentence(text: str) -> str:
+    """Plain text as a sentence of a Markdown page."""
     text = text.strip()
     return escape_markdown(text if text.endswith((".", "!", "?")) else f"{text}.")
 
@@ -64,7 +91,7 @@ def audit_table(trial: Trial) -> HTML:
         "Items": trial.n_items,
         "Why": "What the models see.",
     }
-    return _table([*rows, kept], left=("Step", "Why"))
+    return html_table([*rows, kept], left=("Step", "Why"))
 
 
 def model_table(fits: dict[str, Fit]) -> HTML:
@@ -91,7 +118,7 @@ def model_table(fits: dict[str, Fit]) -> HTML:
         row("Optimum", lambda fit: "certified" if fit.converged else "not certified"),
         row("Boundary", lambda fit: "singular" if fit.singular else ""),
     ]
-    return _table([r for r in rows if any(text for name, text in r.items() if name)], left=("",))
+    return html_table([r for r in rows if any(text for name, text in r.items() if name)], left=("",))
 
 
 def coefficient_with_se(fit: Fit, name: str) -> str:
@@ -114,6 +141,31 @@ def verdict(trial: Trial, result: Effects, *, lower_is_better: bool = False) -> 
     return Markdown("\n".join(f"- {escape_markdown(s)}" for s in sentences if s))
 
 
+def estimate_table(result: Effects) -> HTML:
+    """Estimates with standard errors and 95% Wald intervals, cut at the bounds of the parameter."""
+    row = result.summary
+
+    def line(name: str, unit: str, column: str, low: float = -math.inf, high: float = math.inf) -> dict:
+        value, se = row[column], row.get(f"{column}_se")
+        interval = "–"
+        if defined(value) and defined(se):
+            ends = max(low, value - 1.96 * se), min(high, value + 1.96 * se)
+            interval = f"{number(ends[0], 2)} to {number(ends[1], 2)}"
+        return {"": name, "Unit": unit, "Estimate": number(value, 3), "SE": number(se, 3), "95% interval": interval}
+
+    rows = [
+        line("Average effect", "SDs", "ate_std"),
+        line("Spread of item effects, σ_ζ", "SDs", "sigma_zeta_std", low=0.0),
+        line("Correlation with easiness, ρ", "", "rho", low=-1.0, high=1.0),
+        line("Spread of persons, σ_θ", "logits", "sigma_theta", low=0.0),
+        line("Spread of easiness, treated to control", "ratio", "sd_ratio", low=0.0),
+        line("Treatment × covariate, one effect for all items (M_B)", "logits per SD", "beta3_b"),
+        line("Treatment × covariate, item effects (M_C)", "logits per SD", "beta3_c"),
+        line("Difference of the two", "logits per SD", "delta_beta3"),
+    ]
+    return html_table([r for r in rows if r["Estimate"] != "–" or r["Unit"] != "logits per SD"], left=("", "Unit"))
+
+
 def item_table(result: Effects) -> HTML:
     """Items ordered by their effect: share of 1 by arm, easiness and effect in SDs."""
     rows = [
@@ -129,7 +181,7 @@ def item_table(result: Effects) -> HTML:
         }
         for row in sorted(result.items, key=lambda r: -r["total_std"])
     ]
-    return _table(rows, left=("Item",))
+    return html_table(rows, left=("Item",))
 
 
 def figure_alt(result: Effects) -> str:
@@ -149,7 +201,7 @@ def number(value: float | None, digits: int) -> str:
     return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
 
 
-def _table(rows: list[dict], left: tuple[str, ...]) -> HTML:
+def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
     """Rows as an HTML table, escaped, numbers to the right."""
     from html import escape
 
@@ -157,8 +209,11 @@ def _table(rows: list[dict], left: tuple[str, ...]) -> HTML:
 
     def cell(tag: str, column: str, value: object) -> str:
         side = "left" if column in left else "right"
-        return f'<{tag} style="text-align:{side}">{escape(str(value))}</{tag}>'
+        return f'<{tag} style="text-align:{side}">{escape(str(value))}</{tag.partition(" ")[0]}>'
 
-    head = "".join(cell("th", c, c) for c in rows[0])
+    head = "".join(cell('th scope="col"', c, c) for c in rows[0])
     body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
     return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+_table = html_table  # its name before it was public
