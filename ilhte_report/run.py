@@ -21,7 +21,7 @@ from .project import find_project, slug
 from .run_folder import RunFolder, TableRow, open_run_folder
 from .run_key import Settings, code_sha256, fit_notebook, table_key
 from .source import Source, bundled_sources
-from .workers import workers
+from .workers import cores, workers
 
 BUNDLED_RUN = "bundled"
 """Name of the folder under ``results/`` that holds the bundled collection's run."""
@@ -110,7 +110,7 @@ def run_tables(
             elif source.tab not in kept:
                 readable.append((source, _task(source, out, settings, notebook, code, timeout)))
         if readable:
-            with workers(min(jobs or os.cpu_count() or 1, len(readable)), scheduler) as (pool, at_once):
+            with workers(min(jobs or cores(), len(readable)), scheduler) as (pool, at_once):
                 tally.begin(at_once)
                 _execute_all(pool, readable, store)
         header = {

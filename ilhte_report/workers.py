@@ -32,7 +32,7 @@ def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor,
     EngineError : Dask is not installed.
     """
     if scheduler is None:
-        jobs = jobs or os.cpu_count() or 1
+        jobs = jobs or cores()
         with ThreadPoolExecutor(jobs) as pool:
             yield pool, jobs
         return
@@ -52,3 +52,8 @@ def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor,
         # not pure: a table that is asked for again is to be fitted again
         with client.get_executor(pure=False) as pool:
             yield pool, sum(client.nthreads().values())
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

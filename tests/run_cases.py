@@ -82,13 +82,13 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """Everything a run leaves, but for times, cell ids and the folder's own name."""
+    """Everything a run leaves, but for times and cell ids."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return {
         "documents": {
             path.name: _untimed(json.loads(path.read_text())) for path in sorted((folder / "fits").iterdir())
         },
-        "notebooks": {path.name: _cells(path, folder) for path in sorted((folder / "tables").iterdir())},
+        "notebooks": {path.name: _cells(path) for path in sorted((folder / "tables").iterdir())},
         "summary": pd.read_parquet(folder / "summary.parquet").drop(columns="seconds").to_dict("list"),
         "items": pd.read_parquet(folder / "items.parquet").to_dict("list"),
         "tables": [
@@ -110,12 +110,9 @@ def _untimed(value: Any) -> Any:
     return [_untimed(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _cells(path: Path, folder: Path) -> list[dict[str, Any]]:
+def _cells(path: Path) -> list[dict[str, Any]]:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [
-        {"source": "".join(cell["source"]).replace(str(folder), "RUN"), "outputs": cell.get("outputs")}
-        for cell in cells
-    ]
+    return [{"source": "".join(cell["source"]), "outputs": cell.get("outputs")} for cell in cells]
 
 
 @functools.cache
