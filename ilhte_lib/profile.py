@@ -249,7 +249,8 @@ class Profiler:
             raise EngineError(f"The profile of {parameter} could not be computed at {at:.4g} ({failure}).") from None
         here = found.evaluation
         point = _Point(at, here.deviance, float(here.gradient[section.held]), here.psi, found.hessian)
-        if parameter == "rho" and self._crossed(here.psi):
+        if parameter == "rho" and (self._crossed(here.psi) or here.deviance > self._edge_deviance()):
+            # every rho is compatible with no item effects, so the profile never rises above their deviance
             point.deviance, point.slope = self._edge_deviance(), 0.0
         if point.deviance < self.minimum - 10 * CROSSING_TOLERANCE:
             if self._near(section.psi(here.psi)):

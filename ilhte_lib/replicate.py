@@ -84,6 +84,7 @@ def run_replicates(
     Raises
     ------
     InputError : no replicates, a negative seed, or ``resume`` is of another task.
+    EngineError : a worker process died.
     """
     if replicates < 1:
         raise InputError(f"{replicates} replicates were asked for: at least 1 is needed.")
@@ -133,6 +134,7 @@ def _run(task: Task, seed: int, indices: np.ndarray) -> np.ndarray:
 
 def _in_processes(task: Task, seed: int, chunks: list, workers: int, take: Callable) -> None:
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     # a fresh interpreter for each worker, so that its BLAS reads the number of threads: one, the workers are the parallelism
@@ -142,6 +144,11 @@ def _in_processes(task: Task, seed: int, chunks: list, workers: int, take: Calla
             waiting = {pool.submit(_run_in_worker, indices): indices for indices in chunks}
         for done in as_completed(waiting):
             take(waiting[done], done.result())
+    except BrokenProcessPool:
+        raise EngineError(
+            "A worker process ended before its work was done (memory, or a script that does not guard its start with "
+            "`if __name__ == '__main__'`): try again with workers=1."
+        ) from None
     except BaseException:
         pool.shutdown(wait=True, cancel_futures=True)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -258,6 +259,21 @@ def test_an_interrupted_run_goes_on(tmp_path):
     with pytest.raises(InputError, match="does not hold finished replicates"):
         run_replicates(_Counting(log), 40, 1, workers=1, resume=kept)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".writing")]
+
+
+class _Dying:
+    """A task whose process ends without a word."""
+
+    names = ("nothing",)
+    identity = ()
+
+    def __call__(self, rng):
+        os._exit(3)
+
+
+def test_a_dead_worker_is_told_in_one_sentence():
+    with pytest.raises(EngineError, match="try again with workers=1"):
+        run_replicates(_Dying(), 20, 1, workers=2)
 
 
 def test_finished_replicates_of_other_data_are_refused(tmp_path, trial, fits):

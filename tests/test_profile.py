@@ -141,6 +141,15 @@ def test_curve_of_sigma_zeta_starts_at_the_likelihood_ratio():
     assert section.deviance == pytest.approx(null.deviance, abs=1e-3)
 
 
+def test_profile_of_rho_never_rises_above_the_model_without_item_effects():
+    statistics, null, fit = fitted(n_persons=200, n_items=8, sigma_zeta=0.35)
+    ratio = null.deviance - fit.deviance
+    profiler = Profiler(LaplaceDeviance(statistics, fit.spec), fit, null)
+    rises = [profiler._solve("rho", at).deviance - fit.deviance for at in np.linspace(-1.5, 1.5, 13)]
+    assert max(rises) <= ratio + 1e-6
+    assert max(rises) > 0.5 * ratio
+
+
 def test_models_with_a_covariate():
     trial = draw_trial(Design(300, 10, 9, sigma_zeta=0.5, gamma=0.7, baseline_levels=11))
     statistics = matrix_statistics(trial.responses, trial.treat, trial.covariate)
