@@ -21,7 +21,7 @@ from ilhte_lib.mixed_model import MODELS, Fit
 from ilhte_lib.prepare import Trial, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TABLES = sorted(p.name.removesuffix(".csv.gz") for p in (SHARED / "data" / "tables").glob("*.csv.gz"))
+TABLES = sorted(p.name.removesuffix(".csv.gz") for p in (SHARED / "data" / "tables").glob("*.csv.gz")) or ["none here"]
 CLOSE = 0.005
 SAME_LOGLIK = 0.01
 
@@ -161,7 +161,7 @@ def test_estimates_where_the_logliks_agree(case, tab):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("tab", [tab for tab in TABLES if tab in STOPPED_EARLY])
+@pytest.mark.parametrize("tab", STOPPED_EARLY)
 def test_lme4_stopped_early_where_it_differs(case, tab):
     for model in ("M_0", "M_A"):
         fit, at_lme4 = case.fits[model], case.loglik_at_lme4(model)
