@@ -358,7 +358,7 @@ def _reweighted(effects: np.ndarray, centres: np.ndarray, cut: np.ndarray) -> np
 
 @dataclass(frozen=True)
 class ItemInfluence:
-    """What M_A says without each item, (J,) arrays in the order of the items.
+    """What M_A says without each item, (J,) arrays in the order of the items; NaN where M_A cannot be fitted without it.
 
     Attributes
     ----------
@@ -385,13 +385,16 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
     trial : prepared data of at least 3 items.
     fit : its fit of M_A, from any engine; the refits are native, by the same approximation of the likelihood.
     """
-    values = np.empty((trial.n_items, 3))
+    values = np.full((trial.n_items, 3), np.nan)
     for left_out in range(trial.n_items):
         rows = trial.item != left_out
         names = trial.item_names[:left_out] + trial.item_names[left_out + 1 :]
         item = trial.item[rows] - (trial.item[rows] > left_out)
         statistics = sufficient_statistics(names, trial.treat, trial.person[rows], item, trial.resp[rows])
-        without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
+        try:
+            without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
+        except EngineError:
+            continue
         values[left_out] = without.coefficient("treat"), without.sigma_zeta, without.rho
     change = values - np.array([fit.coefficient("treat"), fit.sigma_zeta, fit.rho])
     return ItemInfluence(trial.item_names, *values.T, *change.T)

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from ilhte_lib.effects import total_effect_variance
+from ilhte_lib.errors import EngineError
 from ilhte_lib.fit import fit_models, fit_statistics
 from ilhte_lib.item_inference import (
     _bisquare_centres,
@@ -246,3 +247,18 @@ def test_the_most_influential_item_is_the_odd_one():
     influence = leave_one_item_out(trial, fit)
     assert np.argmin(influence.ate_change) == 7 == np.argmin(influence.sigma_zeta_change)
     assert influence.ate_change[7] < -0.1
+
+
+def test_an_item_without_which_nothing_can_be_fitted_is_left_undefined(monkeypatch):
+    table, _ = simulate_trial(Design(100, 4, 3, sigma_zeta=0.5))
+    trial = prepare(table, "drawn")
+    fit = fit_models(trial, ["M_0", "M_A"])["M_A"]
+
+    def refusing(statistics, *arguments, **named):
+        if trial.item_names[2] not in statistics.item_names:
+            raise EngineError("M_A could not be fitted.")
+        return fit_statistics(statistics, *arguments, **named)
+
+    monkeypatch.setattr("ilhte_lib.item_inference.fit_statistics", refusing)
+    influence = leave_one_item_out(trial, fit)
+    np.testing.assert_array_equal(np.isnan(influence.ate_change), [False, False, True, False])
