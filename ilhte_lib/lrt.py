@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .errors import EngineError
 from .mixed_model import Fit
 
 NOISE = 1e-6
@@ -43,7 +44,8 @@ def likelihood_ratio(null: Fit, alternative: Fit) -> LikelihoodRatio:
 
     Raises
     ------
-    ValueError : the fits are of different data, or the larger model is clearly below the smaller one.
+    ValueError : the fits are of different data.
+    EngineError : the larger model is clearly below the smaller one.
     """
     if null.n_responses != alternative.n_responses:
         raise ValueError(
@@ -51,7 +53,8 @@ def likelihood_ratio(null: Fit, alternative: Fit) -> LikelihoodRatio:
         )
     statistic = null.deviance - alternative.deviance
     if statistic < -max(NOISE, 1e-3 if alternative.engine != "native" else NOISE):
-        raise ValueError(
-            f"M_A is below M_0 by {-statistic / 2:.2g} in log-likelihood: one of the fits did not converge"
+        raise EngineError(
+            f"M_A is below M_0 by {-statistic / 2:.2g} in log-likelihood, so one of the two did not converge with engine "
+            f"{alternative.engine}: fit the table with the native engine."
         )
     return p_values(statistic)

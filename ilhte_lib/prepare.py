@@ -294,6 +294,8 @@ def _keep_wave(
     numbers = as_numbers(values)
     levels = sorted(numbers.dropna().unique())
     if vignette:
+        if wave is not None and wave != "1":
+            raise InputError(f"The vignette keeps wave 1 alone: choose wave {quoted(wave)} under profile full.")
         wanted, kept, rule = "1", numbers == 1, "The vignette keeps wave 1 alone."
     elif wave is not None:
         wanted = wave
@@ -308,13 +310,18 @@ def _keep_wave(
         audit.note("wave", "Column wave is empty and was ignored.")
         return table, None
     else:
-        after = [level for level in levels if level >= 1] or levels
-        wanted = f"{after[0]:.15g}"
-        kept, rule = numbers == after[0], f"The first wave after randomisation is kept ({wanted})."
+        after = [level for level in levels if level >= 1]
+        first = after[0] if after else levels[0]
+        wanted, kept = f"{first:.15g}", numbers == first
+        rule = f"The first wave after randomisation is kept ({wanted})."
+        if not after:
+            rule = f"No wave is numbered 1 or later, as waves after randomisation are; the first is kept ({wanted})."
+            audit.flags.append(rule)
     if not kept.any():
+        remedy = "choose one under profile full" if vignette else "choose one of these (option --wave)"
         raise InputError(
             f"Table {quoted(tab)} has no rows of wave {quoted(wanted)} (it has {_three(values.dropna().unique())}): "
-            "choose one of these (option --wave)."
+            f"{remedy}."
         )
     return audit.keep(table, kept, "wave", rule), wanted
 

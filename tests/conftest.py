@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import pytest
+# more threads than one only slow small matrices down; NumPy reads this when it is first imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 from ilhte_lib.fit import fit_models
+from ilhte_lib.errors import EngineError
 from ilhte_lib.lrt import likelihood_ratio, p_values
 from ilhte_lib.prepare import prepare
 from ilhte_lib.simulate import Design, simulate_trial
@@ -58,7 +59,7 @@ def test_ratio_of_two_fits():
     fits = fit_models(trial)
     test = likelihood_ratio(fits["M_0"], fits["M_A"])
     assert test == p_values(2 * (fits["M_A"].loglik - fits["M_0"].loglik)) and test.statistic > 0
-    with pytest.raises(ValueError, match="M_A is below M_0"):
+    with pytest.raises(EngineError, match="M_A is below M_0"):
         likelihood_ratio(fits["M_A"], fits["M_0"])
     fewer = fit_models(prepare(table[table["id"] != 1]), ["M_0"])["M_0"]
     with pytest.raises(ValueError, match="no ratio can be formed"):

@@ -104,7 +104,9 @@ def test_vignette_without_a_wave_1_is_refused():
     assert "no rows of wave '1'" in refusal(in_waves([0, 2]), profile="vignette")
 
 
-@pytest.mark.parametrize(("waves", "kept"), [([0, 1, 2], "1"), ([-1, 0, 2, 3], "2"), ([3, 5], "3"), ([0.0, 1.5], "1.5")])
+@pytest.mark.parametrize(
+    ("waves", "kept"), [([0, 1, 2], "1"), ([-1, 0, 2, 3], "2"), ([3, 5], "3"), ([0.0, 1.5], "1.5")]
+)
 def test_full_keeps_the_first_wave_after_randomisation(waves, kept):
     trial = prepare(in_waves(waves))
     assert trial.wave == kept and trial.n_responses == 18
@@ -112,7 +114,9 @@ def test_full_keeps_the_first_wave_after_randomisation(waves, kept):
     assert f"({kept})" in entries(trial, "wave")[0].reason
 
 
-@pytest.mark.parametrize(("waves", "asked"), [([0, 1, 2], "2"), ([0.0, 1.0, 2.0], "2"), (["pre", "post", "late"], "late")])
+@pytest.mark.parametrize(
+    ("waves", "asked"), [([0, 1, 2], "2"), ([0.0, 1.0, 2.0], "2"), (["pre", "post", "late"], "late")]
+)
 def test_full_keeps_the_wave_that_was_asked_for(waves, asked):
     trial = prepare(in_waves(waves), wave=asked)
     assert trial.wave == asked and removed(trial, "wave") == [(36, 0, 0)]
@@ -250,7 +254,9 @@ def test_scaled_after_rows_and_items_are_dropped():
         trial = prepare(table, profile=profile)
         assert removed(trial, "items") == [(7, 1, 1)]
         assert trial.covariate.mean() == pytest.approx(0.0, abs=1e-12)
-        assert trial.covariate.std(ddof=1) == pytest.approx(1.0 if profile == "full" else np.sqrt(17 / 18 * 6 / 5), abs=1e-12)
+        assert trial.covariate.std(ddof=1) == pytest.approx(
+            1.0 if profile == "full" else np.sqrt(17 / 18 * 6 / 5), abs=1e-12
+        )
 
 
 def test_persons_without_covariate():
@@ -474,7 +480,14 @@ def test_one_person_under_two_types_of_id_is_refused():
 def test_clusters():
     schools = ["s1", "s1", "s2", "s2", "s3", "s3"]
     assert prepare(table_of(cluster=schools)).cluster.tolist() == schools
-    assert prepare(table_of(cluster=schools, school=[1, 1, 2, 2, 3, 3]), cluster="school").cluster.tolist() == [1, 1, 2, 2, 3, 3]
+    assert prepare(table_of(cluster=schools, school=[1, 1, 2, 2, 3, 3]), cluster="school").cluster.tolist() == [
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
     assert "no column 'school'" in refusal(table_of(), cluster="school")
 
 
@@ -513,7 +526,9 @@ def test_a_table_name_with_markup_is_shown_as_it_is():
 def test_the_audit_accounts_for_every_row_person_and_item(profile):
     rng = np.random.default_rng(3)
     n = 60
-    table = table_of(n, items=tuple(f"q{k}" for k in range(8)), cov_x=np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)))
+    table = table_of(
+        n, items=tuple(f"q{k}" for k in range(8)), cov_x=np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n))
+    )
     table = table.astype({"resp": float, "treat": float}).sample(frac=0.8, random_state=1)
     table["wave"] = np.where(rng.random(len(table)) < 0.1, 0, 1)
     table.loc[rng.random(len(table)) < 0.2, "resp"] = np.nan
@@ -525,3 +540,19 @@ def test_the_audit_accounts_for_every_row_person_and_item(profile):
     before = (len(table), table["id"].nunique(), table["item"].nunique())
     np.testing.assert_array_equal(np.array(before) - lost, (trial.n_responses, trial.n_persons, trial.n_items))
     assert {"wave", "missing response", "missing arm", "size", "items"} <= {e.step for e in trial.audit if e.rows}
+
+
+def test_the_vignette_refuses_another_wave_than_1():
+    """A wave asked for under the vignette is not silently another one."""
+    table = table_of().assign(wave=2)
+    with pytest.raises(InputError, match="keeps wave 1 alone: choose wave '2' under profile full"):
+        prepare(table, "t", profile="vignette", wave="2")
+    with pytest.raises(InputError, match="no rows of wave '1'.*choose one under profile full"):
+        prepare(table, "t", profile="vignette")
+
+
+def test_without_a_wave_after_randomisation_the_first_is_kept_and_flagged():
+    """Waves below 1 are before treatment: the page must say what was analysed."""
+    prepared = prepare(table_of().assign(wave=-2), "t")
+    assert prepared.wave == "-2"
+    assert any("No wave is numbered 1 or later" in flag for flag in prepared.flags)
