@@ -31,6 +31,9 @@ from .mixed_model import ModelSpec
 NODES = 15
 FEWEST_NODES = 5
 """Below this the sum is too rough for its derivative to be that of the integral, and Laplace is the better choice."""
+MOST_CELLS = 40_000_000
+ARRAYS = 7
+"""So many arrays of (classes, nodes, items) are alive at a time, so that more cells than this do not fit a common machine."""
 NOTICEABLE = 1e-3
 """An error of the quadrature below this, in log-likelihood, is not worth a message."""
 CENTRE_TOLERANCE = 1e-7
@@ -53,6 +56,12 @@ class PersonIntegrals:
     def __init__(self, statistics: SufficientStatistics, nodes: int):
         if nodes < FEWEST_NODES:
             raise InputError(f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or the method laplace.")
+        cells = statistics.n_classes * nodes * statistics.n_items
+        if cells > MOST_CELLS:
+            raise InputError(
+                f"Quadrature over {statistics.n_classes:,} classes of persons and {statistics.n_items} items needs about "
+                f"{8 * ARRAYS * cells / 2**30:.0f} GB: use the method laplace, which is accurate with this many items, or fewer nodes."
+            )
         self.statistics = statistics
         position, weight = np.polynomial.hermite.hermgauss(nodes)
         self.position = np.sqrt(2.0) * position

@@ -258,6 +258,12 @@ def test_mistakes_are_told_in_one_sentence():
         fit_models(prepare(table, "drawn"), engine="pymer4", method="aghq")
 
 
+def test_data_that_would_not_fit_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("ilhte_lib.quadrature.MOST_CELLS", 500)
+    with pytest.raises(InputError, match="use the method laplace"):
+        fit_statistics(drawn("M_0", 8), MODELS["M_0"], method="aghq")
+
+
 def test_too_few_nodes_for_the_data_are_reported():
     trial = draw_trial(Design(2000, 3, 4, sigma_theta=3.0))
     statistics = matrix_statistics(trial.responses, trial.treat)
