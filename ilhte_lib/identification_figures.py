@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .identification import attenuation, expected_scores, predicted_bias, treated_spread
-from .identification_grid import GAMMA, RHO, SIGMA_ZETA
+from .identification import attenuation, expected_scores, treated_spread
+from .identification_grid import RHO, SIGMA_ZETA
 from .simulate import Design, draw_trial
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BLUE, RED, GREY = "#3182bd", "#d6604d", "#808080"
 SYMBOL_OF_RHO = {-0.8: "triangle-down", -0.4: "square", 0.0: "circle", 0.4: "diamond", 0.8: "triangle-up"}
-SHOWN_ITEMS = 11
+SHOWN_ITEMS = 9
 LARGEST = (2000, 40)
 """The size of trial whose simulations the sliders show: persons, items."""
 
@@ -93,14 +93,11 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
                 error_y={"type": "data", "array": _short(1.96 * rows[f"bias_{model}_se"]), "thickness": 1, "width": 0},
                 mode="markers",
                 marker={"color": colour, "symbol": symbol + ("" if model == "b" else "-open"), "size": 9},
-                name=f"{name}, ρ = {_signed(rho, 1)}",
-                legendgroup=name,
-                text=[
-                    f"{name}: {_signed(getattr(row, f'bias_{model}'), 3)}<br>closed form {_signed(row.closed_form, 3)}<br>"
-                    f"σζ {row.sigma_zeta:g}, ρ {_signed(row.rho, 1)}<br>{row.n_persons} persons, {row.n_items} items"
-                    for row in rows.itertuples()
-                ],
-                hoverinfo="text",
+                name=f"{name}, ρ = {_signed(rho, 1)}" if model == "b" else f"{name}, same symbols, open",
+                showlegend=model == "b" or rho == 0,
+                text=[f"σζ {r.sigma_zeta:g}, {r.n_persons} persons, {r.n_items} items" for r in rows.itertuples()],
+                hovertemplate=f"{name}: %{{y:.3f}}<br>closed form %{{x:.3f}}<br>"
+                f"ρ {_signed(rho, 1)}, %{{text}}<extra></extra>",
             )
     figure.update_layout(_layout(520))
     figure.update_xaxes(title={"text": "Closed form (logits)"})
@@ -111,14 +108,14 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
 def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figure:
     """Share of trials without an interaction in which a test at ``level`` finds one, by sigma_zeta; a panel a size.
 
-    M_B by value of rho (red, a symbol each), M_C all values of rho together (blue, its least and its largest share);
-    dashed line: ``level``.
+    Titles give N persons and J items. M_B by value of rho (red, a symbol each), M_C all values of rho together (blue,
+    its least and its largest share); dashed line: ``level``.
     """
     from plotly.subplots import make_subplots
 
     none = summary[summary["beta_3"] == 0]
     sizes = list(none.groupby(["n_persons", "n_items"]))
-    titles = [f"{n} persons, {j} items" for (n, j), _ in sizes]
+    titles = [f"N {n}, J {j}" for (n, j), _ in sizes]
     figure = make_subplots(
         rows=2, cols=2, shared_xaxes=True, shared_yaxes=True, subplot_titles=titles, vertical_spacing=0.12,
         horizontal_spacing=0.05,
@@ -159,41 +156,41 @@ def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figu
 def slider_figure(summary: pd.DataFrame) -> go.Figure:
     """What item effects do, by sigma_zeta and rho, each with a slider.
 
-    Above, typical items under control and treatment: stretched or drawn together. Below, beta_3 by the closed form and as
-    M_B and M_C estimate it on average over the simulated trials of the largest size. The truth is 0.
+    Above, typical items under control and treatment: stretched or drawn together. Below, beta_3 by the closed form and
+    as M_B and M_C estimate it on average over the simulated trials of the largest size. The truth is 0.
 
     Both sliders work together without any script: that of sigma_zeta sets which traces are visible, that of rho which
-    are opaque, and only the traces of the chosen pair are both.
+    are opaque, and only the traces of the chosen pair are both. Without item effects rho means nothing, and its slider
+    leaves those traces alone.
     """
     from plotly.subplots import make_subplots
 
     n, j = LARGEST
     rows = summary[(summary["beta_3"] == 0) & (summary["n_persons"] == n) & (summary["n_items"] == j)]
-    cells = {(row.sigma_zeta, row.rho): row for row in rows.itertuples()}
     figure = make_subplots(rows=2, row_heights=[0.5, 0.5], vertical_spacing=0.2)
-    spreads = (0.0, *SIGMA_ZETA)
-    traces = [(s, r) for s in spreads for r in RHO]
-    first = (SIGMA_ZETA[-1], RHO[-1])
-    for s, r in traces:
-        shown = {"visible": s == first[0], "opacity": float(r == first[1]), "showlegend": False, "hoverinfo": "skip"}
-        figure.add_scatter(**_item_lines(s, r), **shown, row=1, col=1)
-        # without item effects rho means nothing: one cell was simulated
-        figure.add_scatter(**_estimates(s, r, cells[(s, r if s else 0.0)]), **shown, row=2, col=1)
-    of_trace = [pair for pair in traces for _ in range(2)]
-    visible = [[s == value for s, _ in of_trace] for value in spreads]
-    opaque = [[float(r == value) for _, r in of_trace] for value in RHO]
+    spreads, first = (0.0, *SIGMA_ZETA), (SIGMA_ZETA[-1], RHO[-1])
+    pairs: list[tuple[float, float]] = []
+    for cell in rows.itertuples():
+        s, r = cell.sigma_zeta, cell.rho
+        shown = {"visible": s == first[0], "opacity": float(s == 0 or r == first[1])}
+        for row, trace in ((1, _item_lines(s, r)), (1, _stretch_words(s, r)), (2, _estimates(cell))):
+            figure.add_scatter(**trace, **shown, showlegend=False, hoverinfo="skip", row=row, col=1)
+            pairs.append((s, r))
+    moved = [k for k, (s, _) in enumerate(pairs) if s > 0]
+    visible = [[{"visible": [s == value for s, _ in pairs]}] for value in spreads]
+    opaque = [[{"opacity": [float(pairs[k][1] == value) for k in moved]}, moved] for value in RHO]
     figure.update_layout(_layout(760), showlegend=False)
     figure.update_layout(
         sliders=[
-            _slider("σζ = ", [f"{v:g}" for v in spreads], "visible", visible, spreads.index(first[0]), 0),
-            _slider("ρ = ", [_signed(v, 1) for v in RHO], "opacity", opaque, RHO.index(first[1]), 90),
+            _slider("σζ = ", [f"{v:g}" for v in spreads], visible, spreads.index(first[0]), 0),
+            _slider("ρ = ", [_signed(v, 1) for v in RHO], opaque, RHO.index(first[1]), 90),
         ],
         margin={"l": 90, "b": 230},
     )
     figure.update_xaxes(title={"text": "Easiness (logits)"}, range=[-3.4, 3.4], row=1, col=1)
-    figure.update_yaxes(tickvals=[0, 1], ticktext=["treated", "control"], range=[-0.45, 1.35], row=1, col=1)
-    figure.update_xaxes(title={"text": "β₃ (logits), truth 0"}, range=[-0.26, 0.26], row=2, col=1)
-    figure.update_yaxes(tickvals=[0, 1, 2], ticktext=["M_C", "M_B", "closed form"], range=[-0.6, 2.6], row=2, col=1)
+    figure.update_yaxes(tickvals=[0, 1], ticktext=["treated", "control"], range=[-0.7, 1.25], row=1, col=1)
+    figure.update_xaxes(title={"text": "β₃ (logits), truth 0"}, range=[-0.2, 0.2], row=2, col=1)
+    figure.update_yaxes(tickvals=[0, 1, 2], ticktext=["M_C", "M_B", "closed form"], range=[-0.5, 2.7], row=2, col=1)
     figure.update_yaxes(showgrid=False, zeroline=False)
     return figure
 
@@ -213,46 +210,44 @@ def typical_effects(sigma_zeta: float, rho: float) -> tuple[np.ndarray, np.ndarr
 
 def _item_lines(sigma_zeta: float, rho: float) -> dict[str, Any]:
     b, zeta = typical_effects(sigma_zeta, rho)
-    x = np.column_stack([b, b + zeta, np.full_like(b, np.nan)]).ravel()
-    spread = float(treated_spread(1.0, sigma_zeta, rho))
-    lost = 1.0 - float(attenuation(spread) / attenuation(1.0))
-    words = f"SD 1.00 → {spread:.2f}: slope of the score {'−' if lost > 0 else '+'}{abs(lost):.0%}"
-    if sigma_zeta == 0.0:
-        words = "SD 1.00 → 1.00: nothing changes"
     return {
-        "x": [*_short(x), 0.0],
-        "y": [1, 0, None] * len(b) + [-0.3],
-        "mode": "lines+markers+text",
+        "x": _short(np.column_stack([b, b + zeta, np.full_like(b, np.nan)]).ravel()[:-1]),
+        "y": ([1, 0, None] * len(b))[:-1],
+        "mode": "lines+markers",
         "line": {"color": GREY, "width": 1},
-        "marker": {"color": [RED] * (3 * len(b)) + ["rgba(0,0,0,0)"], "size": 8},
-        "text": [""] * (3 * len(b)) + [words],
+        "marker": {"color": RED, "size": 8},
     }
 
 
-def _estimates(sigma_zeta: float, rho: float, cell) -> dict[str, Any]:
-    values = [cell.bias_c, cell.bias_b, float(predicted_bias(GAMMA, 1.0, sigma_zeta, rho))]
+def _stretch_words(sigma_zeta: float, rho: float) -> dict[str, Any]:
+    spread = float(treated_spread(1.0, sigma_zeta, rho))
+    change = float(attenuation(spread) / attenuation(1.0)) - 1.0
+    words = f"SD 1.00 → {spread:.2f}<br>slope of the score: {_signed(100 * change, 0)}%"
+    return {"x": [0.0], "y": [-0.4], "mode": "text", "text": [words]}
+
+
+def _estimates(cell) -> dict[str, Any]:
+    values = [cell.bias_c, cell.bias_b, cell.closed_form]
     bars = [1.96 * cell.bias_c_se, 1.96 * cell.bias_b_se, 0.0]
     return {
         "x": _short(values),
         "y": [0, 1, 2],
-        "error_x": {"type": "data", "array": _short(bars), "thickness": 2},
+        "error_x": {"type": "data", "array": _short(bars), "thickness": 2, "color": GREY},
         "mode": "markers+text",
-        "marker": {"color": [BLUE, RED, GREY], "symbol": ["diamond", "circle", "line-ns-open"], "size": [11, 11, 18]},
+        "marker": {"color": [BLUE, RED, GREY], "symbol": ["diamond", "circle", "square"], "size": 11},
         "text": [_signed(value, 3) for value in values],
         "textposition": "top center",
     }
 
 
-def _slider(prefix: str, labels: list[str], attribute: str, states: list[list], active: int, below: int) -> dict:
-    steps = [
-        {"label": label, "method": "restyle", "args": [{attribute: state}]}
-        for label, state in zip(labels, states, strict=True)
-    ]
+def _slider(prefix: str, labels: list[str], arguments: list[list], active: int, below: int) -> dict:
     return {
         "active": active,
         "currentvalue": {"prefix": prefix, "xanchor": "left"},
         "pad": {"t": 60 + below, "b": 10},
-        "steps": steps,
+        "steps": [
+            {"label": label, "method": "restyle", "args": args} for label, args in zip(labels, arguments, strict=True)
+        ],
         "bgcolor": "rgba(128,128,128,0.4)",
         "tickcolor": GREY,
         "bordercolor": GREY,

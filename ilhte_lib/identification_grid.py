@@ -103,7 +103,7 @@ def simulate_grid(
     Returns
     -------
     One row a replication: its number k, the columns of ``CELL`` and ``ESTIMATES`` (NaN where a model could not be
-    fitted), rounded to 5 decimals, a thousandth of the smallest standard error.
+    fitted), rounded to 4 decimals.
     """
     total = replications * len(designs)
     rows = run_replicates(_GridTask(designs), total, SEED, workers=workers, progress=progress, resume=resume)
@@ -122,7 +122,7 @@ def _frame(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
     cells = [designs[k % len(designs)] for k in numbers]
     columns = {"replication": numbers.astype(np.int32)}
     columns |= {name: [getattr(cell, name) for cell in cells] for name in CELL}
-    columns |= {name: np.round(rows[:, i], 5).astype(np.float32) for i, name in enumerate(ESTIMATES)}
+    columns |= {name: np.round(rows[:, i], 4).astype(np.float32) for i, name in enumerate(ESTIMATES)}
     return pd.DataFrame(columns)
 
 

@@ -27,6 +27,7 @@ from .errors import InputError
 from .identification import predicted_bias_of
 from .mixed_model import Fit
 from .prepare import Trial
+from .sum_score import sum_score_interaction
 
 if TYPE_CHECKING:
     from .bootstrap import Bootstrap
@@ -63,7 +64,8 @@ class WhoBenefits:
     ----------
     covariate : its column; every interaction is per SD of it.
     n_persons : persons who have it.
-    sum_score : interaction in a regression of the share of responses of 1, in SDs of that share.
+    sum_score : interaction in a least-squares regression of the sum score (``sum_score.sum_score_interaction``), in SDs
+        of the score within arm; NaN for a trial too small for one.
     constant, flexible : beta_3 of M_B and of M_C, logits.
     difference : beta_3(M_B) - beta_3(M_C), logits; an interval only from a bootstrap, never from two fits' variances.
     predicted : the closed form of that difference at the estimates of M_C, logits.
@@ -115,7 +117,7 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
     return WhoBenefits(
         covariate=str(trial.covariate_name),
         n_persons=flexible.n_persons,
-        sum_score=sum_score_interaction(trial),
+        sum_score=_sum_score(trial),
         constant=beta3_b,
         flexible=beta3_c,
         difference=difference,
@@ -149,22 +151,9 @@ def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verd
     return "item-level" if predicted.excludes_zero and explained and side != 0 else "cannot tell"
 
 
-def sum_score_interaction(trial: Trial) -> Estimate:
-    """Treatment-by-covariate interaction of the sum score, by least squares on arm, covariate and their product.
-
-    The score is the share of a person's answered items with response 1, standardised over the persons with a covariate
-    (sample SD), so that persons with missing responses can be compared. Robust standard errors (HC2; MacKinnon and
-    White 1985, Journal of Econometrics 29(3)). SDs of the score per SD of the covariate.
-    """
-    answered = np.bincount(trial.person, minlength=trial.n_persons)
-    ones = np.bincount(trial.person, weights=trial.resp, minlength=trial.n_persons)
-    used = (answered > 0) & ~np.isnan(trial.covariate)
-    score, treat, covariate = ones[used] / answered[used], trial.treat[used].astype(float), trial.covariate[used]
-    design = np.column_stack([np.ones(used.sum()), treat, covariate, treat * covariate])
-    scale = score.std(ddof=1)
-    inverse = np.linalg.pinv(design.T @ design)
-    beta = inverse @ (design.T @ score)
-    leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
-    residual = (score - design @ beta) / np.sqrt(np.maximum(1.0 - leverage, 1e-12))
-    variance = inverse @ (design.T * residual**2) @ design @ inverse
-    return with_wald_interval(beta[3] / scale, np.sqrt(variance[3, 3]) / scale)
+def _sum_score(trial: Trial) -> Estimate:
+    try:
+        found = sum_score_interaction(trial)
+    except InputError:
+        return Estimate(np.nan, np.nan, np.nan)
+    return with_wald_interval(found.interaction, found.interaction_se)

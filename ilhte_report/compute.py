@@ -35,11 +35,18 @@ def _bias() -> None:
     compute_bias()
 
 
+def _identification() -> None:
+    from .identification_compute import compute_identification
+
+    compute_identification()
+
+
 COMPUTATIONS: dict[str, Callable[[], None]] = {
     "engines": _engines,
     "size": _size,
     "coverage": _coverage,
     "bias": _bias,
+    "identification": _identification,
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.who_benefits import Estimate, WhoBenefits, who_benefits
 
 from .markdown import escape_markdown
+from .printable import printable
 from .table_page import number
 from .wording import caveat
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from .source import Source
 
 _RULE = (
-    "The verdict is *person-level* if the 95% interval under $M_C$ excludes 0; *item-level* if it does not, the interval "
-    "of the predicted bias excludes 0, and that bias and the difference between $M_B$ and $M_C$ each make up at least half "
-    "of what $M_B$ finds; else *cannot tell*."
+    "The verdict is *person-level* if the 95% interval under $M_C$ excludes 0; *item-level* if it does not, the "
+    "interval of the predicted bias excludes 0, and that bias and the difference between $M_B$ and $M_C$ each make up "
+    "at least half of what $M_B$ finds; else *cannot tell*."
 )
 
 
@@ -52,7 +53,7 @@ def comparison_rows(result: WhoBenefits) -> list[tuple[str, str, str, str]]:
     """The four interactions side by side: name, estimate, interval, unit."""
     logits = f"logits per SD of {result.covariate}"
     rows = [
-        ("Sum score", result.sum_score, f"SDs of the score per SD of {result.covariate}"),
+        ("Sum score", result.sum_score, f"SDs of the score within arm per SD of {result.covariate}"),
         ("M_B, all items alike", result.constant, logits),
         ("M_C, items differ", result.flexible, logits),
         ("M_B − M_C", result.difference, logits),
@@ -72,40 +73,33 @@ def verdict_sentence(result: WhoBenefits) -> str:
     """The verdict in one sentence, plain text; brackets hold 95% intervals."""
     name, word = result.covariate, result.verdict.capitalize()
     kept, shown, bias = (_words(e) for e in (result.flexible, result.constant, result.predicted))
+    alike = f"{word}: with all items alike the effect"
     if result.reason:
         return f"{word}: {result.reason}."
     if result.verdict == "person-level":
-        return (
-            f"{word}: the effect {_direction(result.flexible.value)} with {name} also when items may differ in their "
-            f"effects, {kept} logits per SD."
-        )
+        way = "rises" if result.flexible.value > 0 else "falls"
+        return f"{word}: the effect {way} with {name} also when items may differ, {kept} logits per SD."
     if result.verdict == "item-level":
+        way = "rise" if result.constant.value > 0 else "fall"
+        unsure = "" if result.constant.excludes_zero else ", itself not distinguishable from 0"
         return (
-            f"{word}: with all items alike the effect seems to {_direction(result.constant.value)[:-1]} with {name} "
-            f"({shown}{'' if result.constant.excludes_zero else ', itself not distinguishable from 0'}), which the items' own "
-            f"effects would produce by themselves ({bias}); when items may differ, {kept} logits per SD is left."
+            f"{alike} seems to {way} with {name} ({shown}{unsure}), which the items' own effects would produce by "
+            f"themselves ({bias}); when items may differ, {kept} logits per SD is left."
         )
     if result.constant.excludes_zero:
+        way = "rises" if result.constant.value > 0 else "falls"
         return (
-            f"{word}: with all items alike the effect {_direction(result.constant.value)} with {name} ({shown}); when items "
-            f"may differ its interval includes 0 ({kept}), but how much of it the items make is not clear ({bias} predicted)."
+            f"{alike} {way} with {name} ({shown}); when items may differ its interval includes 0 ({kept}), but how "
+            f"much of it the items make is not clear ({bias} predicted)."
         )
-    return (
-        f"{word}: the effect may rise or fall with {name}, {kept} logits per SD when items may differ in their effects."
-    )
-
-
-def _direction(slope: float) -> str:
-    return "rises" if slope > 0 else "falls"
+    return f"{word}: the effect may rise or fall with {name}, {kept} logits per SD when items may differ."
 
 
 def _words(estimate: Estimate) -> str:
-    interval = interval_of(estimate)
-    return (
-        number(estimate.value, 2)
-        if interval == "–"
-        else (f"{number(estimate.value, 2)} [{number(estimate.low, 2)} to {number(estimate.high, 2)}]")
-    )
+    value = number(estimate.value, 2)
+    if interval_of(estimate) == "–":
+        return value
+    return f"{value} [{number(estimate.low, 2)} to {number(estimate.high, 2)}]"
 
 
 def clustering_sentence(result: WhoBenefits) -> str:
@@ -118,27 +112,26 @@ def clustering_sentence(result: WhoBenefits) -> str:
 def figure_words(result: WhoBenefits) -> str:
     """The figure of the section in words."""
     return (
-        f"Interaction of treatment and {result.covariate} with 95% intervals, logits per SD: {_words(result.constant)} under M_B, "
-        f"{_words(result.flexible)} under M_C; predicted bias of M_B {_words(result.predicted)}."
+        f"Interaction of treatment and {result.covariate} with 95% intervals, logits per SD: {_words(result.constant)} "
+        f"under M_B, {_words(result.flexible)} under M_C; predicted bias of M_B {_words(result.predicted)}."
     )
 
 
 def print_who_benefits(console: Console, where: Source, trial: Trial, result: WhoBenefits) -> None:
     """Print the verdict and the interactions side by side."""
     from rich.box import SIMPLE
-    from rich.markup import escape
     from rich.table import Table
 
-    size = f"{result.n_persons} persons with {escape(result.covariate)}, {trial.n_items} items"
-    console.print(f"[bold]{escape(trial.tab)}[/bold]  {size}", highlight=False)
-    console.print(escape(verdict_sentence(result)), highlight=False)
+    size = f"{result.n_persons} persons with {printable(result.covariate)}, {trial.n_items} items"
+    console.print(f"[bold]{printable(trial.tab)}[/bold]  {size}", highlight=False)
+    console.print(printable(verdict_sentence(result), most=1000), highlight=False)
     console.print("Brackets hold 95% intervals.", style="dim")
     for warning in (caveat(where.info), clustering_sentence(result), *trial.flags):
         if warning:
-            console.print(f"! {escape(warning)}", style="yellow", highlight=False)
+            console.print(f"! {printable(warning, most=1000)}", style="yellow", highlight=False)
     table = Table(title="Interaction of treatment and covariate", title_justify="left", box=SIMPLE)
     for column, side in (("", "left"), ("estimate", "right"), ("95% interval", "left"), ("unit", "left")):
         table.add_column(column, justify=side)
     for row in comparison_rows(result):
-        table.add_row(*map(escape, row))
+        table.add_row(*map(printable, row))
     console.print(table)

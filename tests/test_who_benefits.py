@@ -1,0 +1,201 @@
+"""Who benefits? The rule of the verdict, the numbers beside it, the command and the section of a page."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ilhte_lib.bootstrap import ESTIMANDS, Bootstrap
+from ilhte_lib.errors import InputError
+from ilhte_lib.fit import fit_models
+from ilhte_lib.identification import look_alike
+from ilhte_lib.prepare import Trial, prepare
+from ilhte_lib.read import read_table
+from ilhte_lib.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
+from ilhte_lib.sum_score import sum_score_interaction
+from ilhte_lib.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
+from ilhte_report.who_benefits_page import comparison_rows, verdict_sentence, who_benefits_section
+
+
+def drawn(design: Design) -> Trial:
+    return prepare(simulate_trial(design)[0], design.name)
+
+
+@pytest.fixture(scope="module")
+def small() -> Trial:
+    return drawn(Design(150, 6, 21, sigma_zeta=0.5, rho=0.5, gamma=0.7, missing=0.1))
+
+
+@pytest.fixture(scope="module")
+def small_fits(small):
+    return fit_models(small, ["M_B", "M_C"])
+
+
+# -- the rule ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("constant", "flexible", "predicted", "expected"),
+    [
+        # an interval of M_C that excludes 0 decides, whatever the items do
+        ((0.30, 0.05), (0.20, 0.05), (0.10, 0.02), "person-level"),
+        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.02), "person-level"),
+        # all of M_B is the items'
+        ((0.16, 0.05), (0.00, 0.05), (0.15, 0.03), "item-level"),
+        ((-0.16, 0.05), (0.02, 0.05), (-0.15, 0.03), "item-level"),
+        # also where M_B itself cannot be told from 0
+        ((0.16, 0.24), (-0.04, 0.24), (0.24, 0.07), "item-level"),
+        # less than half disappears, or less than half is predicted
+        ((0.16, 0.05), (0.09, 0.05), (0.15, 0.03), "cannot tell"),
+        ((0.16, 0.05), (0.01, 0.05), (0.07, 0.03), "cannot tell"),
+        # predicted on the other side, or not told from 0
+        ((0.16, 0.05), (0.01, 0.05), (-0.15, 0.03), "cannot tell"),
+        ((0.16, 0.05), (0.01, 0.05), (0.15, 0.10), "cannot tell"),
+        # nothing anywhere, or nothing known
+        ((0.01, 0.05), (0.01, 0.05), (0.00, 0.01), "cannot tell"),
+        ((0.16, math.nan), (0.01, math.nan), (0.15, math.nan), "cannot tell"),
+    ],
+)
+def test_rule(constant, flexible, predicted, expected):
+    assert verdict(*(with_wald_interval(*pair) for pair in (constant, flexible, predicted))) == expected
+
+
+def test_interval_excludes_zero_only_if_it_is_there():
+    assert with_wald_interval(1.96, 0.99).excludes_zero and with_wald_interval(-1.96, 0.99).excludes_zero
+    assert not with_wald_interval(1.96, 1.01).excludes_zero
+    assert not Estimate(5.0, math.nan, math.nan).excludes_zero
+
+
+# -- trials --------------------------------------------------------------------------------------------------------
+
+
+def test_spurious_interaction_is_found_to_be_the_items():
+    design = COLLECTION[SPURIOUS_INTERACTION]
+    assert design.beta_3 == 0
+    trial = drawn(design)
+    result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
+    assert result.verdict == "item-level"
+    assert result.constant.low > 0 and result.sum_score.low > 0
+    assert result.flexible.low < 0 < result.flexible.high
+    assert result.predicted.low < result.difference.value < result.predicted.high
+    assert math.isnan(result.difference.low)
+    assert verdict_sentence(result).startswith("Item-level: with all items alike the effect seems to rise")
+
+
+def test_true_interaction_with_the_same_scores_is_found_to_be_the_persons():
+    design = look_alike(COLLECTION[SPURIOUS_INTERACTION])
+    trial = drawn(design)
+    result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
+    assert result.verdict == "person-level"
+    assert result.flexible.low < design.beta_3 < result.flexible.high
+    assert abs(result.difference.value) < 0.03
+    assert verdict_sentence(result).startswith("Person-level: the effect rises")
+
+
+@pytest.mark.shared
+def test_mental_abacus_is_the_telling_case(shared):
+    tab = "mentalabacus_arith2013"
+    table = read_table(shared / "data" / "tables" / f"{tab}.csv.gz")
+    trial = prepare(table, tab, profile="vignette")
+    result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
+    models = json.loads((shared / "reference" / "lme4" / f"{tab}.json").read_text())["models"]
+    for model, estimate, value in (("M_B", result.constant, 0.16), ("M_C", result.flexible, -0.04)):
+        assert estimate.value == pytest.approx(models[model]["beta"]["treat:cov"], abs=0.005)
+        assert estimate.value == pytest.approx(value, abs=0.005)
+    assert result.predicted.low < result.difference.value < result.predicted.high
+    assert result.verdict == "item-level"
+    assert "itself not distinguishable from 0" in verdict_sentence(result)
+
+
+# -- what surrounds it ---------------------------------------------------------------------------------------------
+
+
+def test_sum_score_stands_beside_the_models_with_its_interval(small, small_fits):
+    found = sum_score_interaction(small)
+    ours = who_benefits(small, small_fits).sum_score
+    assert ours.value == found.interaction
+    assert (ours.low + ours.high) / 2 == pytest.approx(ours.value)
+    assert (ours.high - ours.low) / found.interaction_se == pytest.approx(2 * 1.96, abs=1e-3)
+
+
+def test_trial_too_small_for_a_sum_score_regression_still_gets_an_answer(small_fits):
+    rows = [(p, i, (p + i) % 2, p % 2) for p in range(4) for i in range(4)]
+    person, item, resp, treat = (np.array(column) for column in zip(*rows, strict=True))
+    tiny = Trial(
+        "tiny", "full", ("a", "b", "c", "d"), np.arange(4), treat[item == 0], person, item, resp,
+        np.array([-1.0, -0.5, 0.5, 1.0]), "cov_x", 0.5, None, None, (), (),
+    )  # fmt: skip
+    assert math.isnan(who_benefits(tiny, small_fits).sum_score.value)
+
+
+def test_uncertified_fit_gives_no_verdict(small, small_fits):
+    result = who_benefits(small, small_fits | {"M_C": replace(small_fits["M_C"], converged=False)})
+    assert result.verdict == "cannot tell"
+    assert verdict_sentence(result) == "Cannot tell: the fit of M_C is not certified."
+
+
+def test_bootstrap_replaces_the_intervals_and_knows_clusters(small, small_fits):
+    clustered = replace(small, cluster=np.arange(small.n_persons) % 10)
+    assert who_benefits(clustered, small_fits).clustered
+    estimates = np.zeros((199, len(ESTIMANDS)))
+    estimates[:, ESTIMANDS.index("beta3_c")] = np.linspace(1.0, 2.0, 199)
+    estimates[:, ESTIMANDS.index("delta_beta3")] = np.linspace(-1.0, 1.0, 199)
+    result = who_benefits(clustered, small_fits, Bootstrap("clusters within arm", 1, estimates, (5, 5)))
+    assert not result.clustered
+    assert result.verdict == "person-level"
+    assert (result.flexible.low, result.flexible.high) == pytest.approx((1.02, 1.98), abs=0.01)
+    assert (result.difference.low, result.difference.high) == pytest.approx((-0.96, 0.96), abs=0.01)
+
+
+def test_trial_without_covariate_is_refused():
+    trial = drawn(Design(60, 4, 2))
+    with pytest.raises(InputError, match="--covariate"):
+        who_benefits(trial, fit_models(trial))
+
+
+def test_section_of_a_page_escapes_names_and_is_left_out_without_covariate(small, small_fits, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda thing, **_: shown.append(thing))
+    who_benefits_section(small, {})
+    assert shown == []
+    hostile = replace(small, covariate_name="<script>alert(1)</script>|x")
+    who_benefits_section(hostile, small_fits)
+    text, figure = shown[0].data, shown[1]
+    assert text.startswith("## Who benefits?") and "<script>" not in text and "alert(1)</script>|x" not in text
+    assert "application/vnd.plotly.v1+json" in figure and "<script>alert" not in figure["text/markdown"]
+    assert len(comparison_rows(who_benefits(hostile, small_fits))) == 5
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+def ilhte(*arguments: str, cwd) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "ilhte_report.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200"},
+        check=False,
+    )
+
+
+def test_command_prints_the_verdict_and_the_numbers(project):
+    done = ilhte("who-benefits", SPURIOUS_INTERACTION, cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "Item-level: " in done.stdout and "nobody was treated" in done.stdout
+    for row in ("Sum score", "M_B, all items alike", "M_C, items differ", "Bias of M_B predicted from the items"):
+        assert row in done.stdout
+
+
+def test_command_needs_a_covariate(project):
+    done = ilhte("who-benefits", "sim_n0200_j04_sz00_rho00", cwd=project)
+    assert done.returncode == 2
+    assert "no usable pretest or other covariate" in done.stderr and "Traceback" not in done.stderr
