@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ START_LIMIT = 120
 
 LONGEST_REASON = 500
 LOG = "kernel.log"
+
+# modules that import one another must not be imported by several threads at a time
+_IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,11 @@ class _Changed(Exception):
 
 
 def _executed(task: Task, scratch: Path, clock: float) -> tuple[str, str]:
-    import nbformat
-    import papermill
+    with _IMPORTING:
+        import nbformat
+        import papermill
 
-    from .kernel import kernel_options
+        from .kernel import kernel_options
 
     # papermill's client logs every failure that is reported here anyway
     logging.getLogger("papermill").addHandler(logging.NullHandler())
