@@ -51,7 +51,9 @@ def same_scores_figure(persons: Design, items: Design) -> go.Figure:
         figure.add_scatter(x=_short(grid), y=_short(treated), mode="lines", line=line, name=f"treated, {name}")
         trial = draw_trial(design)
         marker = {"color": colour, "symbol": symbol, "size": 8}
-        _add_means(figure, trial, 1, level, marker, f"treated, {name}, simulated")
+        # the circles lie under the diamonds: larger ones show around them
+        around = marker | ({"size": 14} if symbol == "circle-open" else {})
+        _add_means(figure, trial, 1, level, around, f"treated, {name}, simulated")
         shares = [trial.responses[trial.treat == arm].mean(axis=0) for arm in (0, 1)]
         ctrl, treat = (np.log(share / (1.0 - share)) for share in shares)
         figure.add_scatter(
