@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from ilhte_lib.catalogue import bundled_tables, table_info
-from ilhte_lib.engine_comparison import SAME_LOGLIK, TIGHT, Estimates, compare, estimate, tight_logliks
+from ilhte_lib.engine_comparison import SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
 from ilhte_lib.errors import EngineError
 from ilhte_lib.prepare import Trial
 
@@ -117,12 +118,11 @@ def comparison_table(stored: Comparison) -> HTML:
             {
                 "Table": tab,
                 "Responses": f"{of_table['n_responses'].iloc[0]:,}",
-                "Models": len(of_table),
-                "Δ log-likelihood": number(of_table["gap"].max(), 5),
-                "Δ estimates": number(of_table["largest_difference"].max(), 5),
-                "Δ item effects (SD)": number(of_table["largest_item_difference"].max(), 5),
-                "CPU native (s)": number(native, 2),
-                "CPU lme4 (s)": number(lme4, 1),
+                "Δ log-lik.": number(of_table["gap"].max(), 5),
+                "Δ estim.": number(of_table["largest_difference"].max(), 5),
+                "Δ items": number(of_table["largest_item_difference"].max(), 5),
+                "native (s)": number(native, 2),
+                "lme4 (s)": number(lme4, 1),
                 "Ratio": f"{lme4 / native:,.0f}",
             }
         )
@@ -163,8 +163,8 @@ lme4 stopped up to {number(rows["distance_se"].max(), 3)} standard errors away f
 what separates the reported numbers, all models together. The other {number(100 - share, 1)}% is error in the numbers:
 lme4 ends the search for the modes of the random effects as soon as the penalised sum of squares changes by less than
 one part in ten million. Told to go on (`tolPwrss = {TIGHT:g}`), lme4 itself reports at the same estimates what the native
-engine computes there, to {_small(tight.max())} in every model. An error of that size hides what is left to gain, so the
-optimiser stops where it does."""
+engine computes there, to {_small(tight.max())} in every model (median {_small(tight.median())}). The error of its
+own search hides what is left to gain, so the optimiser stops where it does."""
     )
 
 
@@ -191,34 +191,31 @@ with standard errors; each of the native engine's models was timed by itself, co
 
 
 def live_comparison(trial: Trial) -> HTML:
-    """Both engines on one table, now; without lme4 the native engine's side, and why."""
+    """Both engines on one table, now, a column a model; without lme4 the native engine's side, and why."""
     from IPython.display import HTML
 
     native = estimate(trial, "native")
     try:
         lme4 = estimate(trial, "pymer4")
-        rows, _ = compare(trial, native, lme4, tight_logliks(trial, lme4))
+        models, _ = compare(trial, native, lme4, tight_logliks(trial, lme4))
     except EngineError as error:
-        from html import escape
-
-        alone = html_table([_native_row(name, found) for name, found in native.items()], left=("Model",))
-        return HTML(f"<p>lme4's side is left out. {escape(str(error))}</p>{alone.data}")
-    return html_table(
-        [
-            {
-                **_native_row(row["model"], native[row["model"]]),
-                "lme4": number(row["loglik_lme4"], 4),
-                "lme4, longer search": number(row["loglik_lme4_tight"], 4),
-                "native, at lme4's estimates": number(row["loglik_at_lme4"], 4),
-                "Δ estimates": number(row["largest_difference"], 4),
-                "Δ item effects (SD)": number(row["largest_item_difference"], 4),
-                "CPU lme4 (s)": number(row["cpu_lme4"], 2),
-            }
-            for row in rows
-        ],
-        left=("Model",),
-    )
-
-
-def _native_row(name: str, found: Estimates) -> dict:
-    return {"Model": name, "native": number(found.loglik, 4), "CPU native (s)": number(found.cpu_seconds, 3)}
+        alone = [
+            {"": "Log-likelihood, native", **{name: number(found.loglik, 5) for name, found in native.items()}},
+            {"": "CPU seconds, native", **{name: number(found.cpu_seconds, 3) for name, found in native.items()}},
+        ]
+        return HTML(f"<p>lme4's side is left out. {escape(str(error))}</p>{html_table(alone, left=('',)).data}")
+    lines = {
+        "Log-likelihood, native": ("loglik_native", 5),
+        "Log-likelihood, lme4": ("loglik_lme4", 5),
+        "Native objective at lme4's estimates": ("loglik_at_lme4", 5),
+        "lme4 there, with a longer inner search": ("loglik_lme4_tight", 5),
+        "Largest difference of estimates": ("largest_difference", 5),
+        "Largest difference of items (SD)": ("largest_item_difference", 5),
+        "CPU seconds, native": ("cpu_native", 3),
+        "CPU seconds, lme4": ("cpu_lme4", 3),
+    }
+    rows = [
+        {"": label, **{row["model"]: number(row[column], digits) for row in models}}
+        for label, (column, digits) in lines.items()
+    ]
+    return html_table(rows, left=("",))
