@@ -28,8 +28,13 @@ START_LIMIT = 120
 """Seconds a kernel may take to start, and a cell's output to arrive, on a busy machine."""
 
 LONGEST_REASON = 500
+OTHER_CODE = (
+    "The worker's ilhte or its packages are not those the run began with: install the same version there, or run again."
+)
 LOG = "kernel.log"
 
+# papermill's client logs every failure that is a reason here anyway
+logging.getLogger("papermill").addHandler(logging.NullHandler())
 # modules that import one another must not be imported by several threads at a time
 _IMPORTING = threading.Lock()
 
@@ -74,7 +79,7 @@ def execute(task: Task) -> Executed:
     """Execute the notebook of one table in a kernel of its own; whatever goes wrong is the ``reason``."""
     clock = time.perf_counter()
     if code_sha256(task.notebook, task.parameters["engine"]) != task.code:
-        return Executed(0.0, reason="The worker has another version of ilhte or of its packages: install the same one.")
+        return Executed(0.0, reason=OTHER_CODE)
     try:
         with tempfile.TemporaryDirectory(prefix="ilhte-", ignore_cleanup_errors=True) as scratch:
             try:
@@ -97,9 +102,6 @@ def _executed(task: Task, scratch: Path, clock: float) -> tuple[str, str]:
         import papermill
 
         from .kernel import kernel_options
-
-    # papermill's client logs every failure that is reported here anyway
-    logging.getLogger("papermill").addHandler(logging.NullHandler())
 
     def seconds_left(_cell: object = None) -> float | None:
         return None if task.limit is None else max(task.limit - (time.perf_counter() - clock), 0.001)

@@ -248,7 +248,7 @@ def test_executed_notebook() -> None:
 def test_worker_of_another_version_refuses() -> None:
     """A cluster's worker whose code is not that of the run gives a reason instead of other numbers."""
     task = Task("t", "t", "0", {"engine": "native"}, fit_notebook().read_text(), "another", ".", "run", None)
-    assert "another version" in execute(task).reason
+    assert "install the same version" in execute(task).reason
 
 
 def test_data_that_change_while_they_are_read(tmp_path: Path) -> None:
