@@ -51,7 +51,7 @@ def _markdown(figure_json: dict, alt: str, pages: Mapping[str, str] | None) -> s
     words = html.escape(alt)
     return (
         '```{=html}\n<div class="ilhte-figure">\n'
-        f'<div class="drawing" id="{name}" role="img" aria-label="{words}" style="min-height:{height:g}px"></div>\n'
+        f'<div class="drawing" id="{name}" role="figure" aria-label="{words}" style="min-height:{height:g}px"></div>\n'
         f'<script type="application/json">{text}</script>\n'
         f"<noscript><p>{words} (The figure itself needs JavaScript.)</p></noscript>\n"
         "</div>\n```\n"

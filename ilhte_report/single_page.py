@@ -55,7 +55,7 @@ def single_page(
 <p>{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses;
 profile {trial.profile}, engine {row["engine"]}.</p>
 <ul>{"".join(f"<li>{escape(s)}</li>" for s in sentences if s)}</ul>
-<div role="img" aria-label="{escape(figure_alt(result))}">{drawing}</div>
+<div role="figure" aria-label="{escape(figure_alt(result))}">{drawing}</div>
 <h2>Estimates</h2>{estimate_table(result).data}
 <h2>Items</h2>{item_table(result).data}
 <h2>Models</h2><p>Logits, standard errors in parentheses.</p>{model_table(fits).data}

@@ -211,7 +211,7 @@ def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
         side = "left" if column in left else "right"
         return f'<{tag} style="text-align:{side}">{escape(str(value))}</{tag.partition(" ")[0]}>'
 
-    head = "".join(cell('th scope="col"', c, c) for c in rows[0])
+    head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
     body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
     return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 

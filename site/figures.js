@@ -100,7 +100,7 @@
     place.on("plotly_click", function ({ points, event }) {
       const name = points[0].customdata;
       if (!pages.has(name)) return;
-      const finger = event.pointerType === "touch" || window.matchMedia("(hover: none)").matches;
+      const finger = event.type.startsWith("touch") || window.matchMedia("(hover: none)").matches;
       if (finger && tapped !== name) tapped = name;
       else window.location.href = pages.get(name);
     });

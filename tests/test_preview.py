@@ -350,6 +350,26 @@ def test_every_page_says_that_it_is_a_preview(index: str, table_page: str):
         assert "Preview render" in page and "quarto render" in page
 
 
+def test_the_search_index_has_the_words_of_every_section_and_no_code(whole_site: Path):
+    script = (whole_site / "site_libs" / "search-index.js").read_text(encoding="utf-8")
+    entries = json.loads(script.removeprefix("window.siteSearchIndex = ").rstrip(";\n"))
+    pages = {page: (title, sections) for page, title, sections in entries}
+    assert set(pages) == {"index.html", "plain.html", "tables/one.html"}
+    title, sections = pages["index.html"]
+    assert title == "Some items"
+    by_id = {anchor: (heading, text) for anchor, heading, text in sections}
+    assert by_id["sec-end"][0] == "End" and "a file" in by_id["sec-end"][1]
+    assert "A caption with" in by_id["sec-model"][1]
+    assert "import pandas" in by_id["sec-model"][1] and "graph_objects" not in script
+    assert pages["tables/one.html"][0].startswith("<script>alert(1)</script> *b*")
+
+
+def test_a_full_page_says_so(tmp_path: Path):
+    build(write_project(tmp_path, **{"plain.qmd": "---\npage-layout: full\ntoc: false\n---\n\nWide.\n"}))
+    assert '<body class="full">' in (tmp_path / "_site" / "plain.html").read_text()
+    assert "<body>" in (tmp_path / "_site" / "index.html").read_text()
+
+
 def test_nothing_is_loaded_from_elsewhere(whole_site: Path):
     for page in whole_site.rglob("*.html"):
         loaded = re.findall(
@@ -619,7 +639,7 @@ def test_the_figure_draws_with_the_network_cut(browse):
     page = browse("index.html", viewport={"width": 1280, "height": 900})
     page.wait_for_selector(".ilhte-figure .js-plotly-plot .point")
     assert page.locator(".ilhte-figure .point").count() == 3
-    drawing = page.locator(".ilhte-figure [role=img]")
+    drawing = page.locator(".ilhte-figure [role=figure]")
     assert drawing.get_attribute("aria-label") == "Three <points>"
     assert page.evaluate("typeof Plotly") == "object"
     browse("tables/one.html")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
 from .config import SiteConfig, read_config
+from .document import Document
 from .errors import PageError
 from .execute import needs_kernel
 from .page import ASSETS, read_page, render_page
@@ -38,6 +41,7 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
         new.mkdir(parents=True)
         made: dict[str, dict] = {}
         common, results = _common_stamp(config), _results_stamp(project, run)
+        changed: dict[str, tuple[Document, str]] = {}
         for source, output in config.pages.items():
             document = read_page(project, source)
             stamp = _hash(common, (project / source).read_bytes(), *(results if needs_kernel(document) else ()))
@@ -45,9 +49,15 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
             if before.get("stamp") == stamp and (config.output / output).is_file():
                 made[output] = before
                 _copy(config.output / output, new / output)
-                continue
-            echo(source)
-            page, linked = render_page(document, config, environment, shipped)
+            else:
+                changed[output] = document, stamp
+
+        def make(document: Document) -> tuple[str, set[str]]:
+            return render_page(document, config, environment, shipped)
+
+        for output, (page, linked) in _side_by_side(make, {o: document for o, (document, _) in changed.items()}):
+            document, stamp = changed[output]
+            echo(document.name)
             (new / output).parent.mkdir(parents=True, exist_ok=True)
             (new / output).write_text(page, encoding="utf-8")
             made[output] = {"stamp": stamp, "files": sorted(linked)}
@@ -62,6 +72,22 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return config.output
+
+
+def _side_by_side(make: Callable, documents: Mapping[str, Document]) -> Iterator[tuple[str, tuple]]:
+    """What `make` returns for each document, in their order, one page a core; when one fails, or the user interrupts,
+    the others are stopped."""
+    from ..kernel import stop_kernels
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = {output: pool.submit(make, document) for output, document in documents.items()}
+        try:
+            for output, future in futures.items():
+                yield output, future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_kernels()
+            raise
 
 
 def _common_stamp(config: SiteConfig) -> bytes:
