@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: site test lab lme4 benchmark compute soak clean
+.PHONY: site test lab lme4 compute soak clean
 
 site:
 	@began=$$(date +%s); \
@@ -22,6 +22,13 @@ lab: .venv/.site-ready
 
 lme4: .venv/.base-ready
 	@PYTHON=$(BIN)/python scripts/lme4_setup.sh
+
+# Recreates the long computations in data/computed (hours); without names, all of them: make compute NAMES="engines size"
+compute: .venv/.test-ready
+	@$(BIN)/python -m ilhte_report.compute $(NAMES)
+
+soak: .venv/.test-ready
+	@$(BIN)/python -m pytest -m soak tests
 
 .venv/.base-ready: pyproject.toml
 	@echo "Setting up .venv ..."
