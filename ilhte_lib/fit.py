@@ -20,6 +20,8 @@ ENGINES = ("native", "pymer4")
 METHODS = ("laplace", "aghq")
 SCALED_GRADIENT_TOLERANCE = 1e-3
 """Certified: no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
+LEAST_CURVATURE = 2e-4
+"""Certified: no eigenvalue of the deviance's Hessian is below this, so no standard error above 100 logits."""
 NEAR_BOUNDARY = 0.05
 """A standard deviation below this (logits) is also tried at exactly 0."""
 SAME_DEVIANCE = 1e-7
@@ -278,11 +280,12 @@ def _result(
     smallest, certified = float("nan"), best.converged
     here = deviance(psi)
     if standard_errors:
-        steps = 1e-3 / np.sqrt(np.maximum(np.diagonal(best.hessian), 1e-12) / 2.0)
+        # no longer on a plateau, where they would measure the slopes around it
+        steps = 1e-3 / np.sqrt(np.maximum(np.diagonal(best.hessian), LEAST_CURVATURE) / 2.0)
         hessian = deviance.hessian(here, steps, free)
         eigenvalues = np.linalg.eigvalsh(hessian)
         smallest = float(eigenvalues[0])
-        if smallest > 0:
+        if smallest > LEAST_CURVATURE:
             step = -np.linalg.solve(hessian, here.gradient[free])
             polished = psi.copy()
             polished[free] += step
@@ -295,9 +298,16 @@ def _result(
             vcov[np.ix_(free, free)] = 2.0 * np.linalg.inv(hessian)
             scaled = np.abs(here.gradient[free]) * np.sqrt(np.diagonal(vcov)[free])
             certified = bool(scaled.max() < SCALED_GRADIENT_TOLERANCE)
+            if not certified:
+                messages.append(
+                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero."
+                )
         else:
             certified = False
-            messages.append(f"{spec.name}: the curvature at the optimum is not positive, standard errors are undefined.")
+            messages.append(
+                f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
+                "predicted perfectly): estimates mean nothing, standard errors are undefined."
+            )
         if deviance.at is None or not np.array_equal(deviance.at, here.psi):
             here = deviance(here.psi)
     psi = here.psi
