@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from .mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
 from .optimise import Minimum, minimise
 from .prepare import Trial
 from .quadrature import NODES, QuadratureDeviance, quadrature_error
-from .starts import further_starts, moment_start, rough_curvature, start_from
+from .starts import further_starts, rough_curvature, start, start_from
 
 ENGINES = ("native", "pymer4")
 METHODS = ("laplace", "aghq")
@@ -26,6 +27,10 @@ NEAR_BOUNDARY = 0.05
 """A standard deviation below this (logits) is also tried at exactly 0."""
 SAME_DEVIANCE = 1e-7
 """Two deviances closer than this are the same optimum."""
+SAME_BASIN = 0.3
+"""How far, relatively, value and gradient may be from a known optimum's quadratic for a search to be heading there."""
+HESSIAN_STEP = 1e-3
+"""Step of the differences for the Hessian, in rough standard errors."""
 FEW_ITEMS = 10
 """With no more items than this the deviance has local optima often enough to always search from several starts."""
 
@@ -84,8 +89,7 @@ def fit_models(
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
-        smaller = fits.get({"M_A": "M_0", "M_C": "M_B"}.get(name, ""))
-        fits[name] = fit_statistics(compressed[spec.covariate], spec, smaller=smaller, method=method, nodes=nodes)
+        fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
     return fits
 
 
@@ -99,6 +103,7 @@ def fit_statistics(
     spec: ModelSpec,
     *,
     smaller: Fit | None = None,
+    fitted: Mapping[str, Fit] = MappingProxyType({}),
     standard_errors: bool = True,
     method: str = "laplace",
     nodes: int = NODES,
@@ -110,6 +115,7 @@ def fit_statistics(
     statistics : what ``sufficient_statistics`` gave, with the covariate if the model has one.
     spec : the model.
     smaller : a fit of a nested model on the same data, to start from; the result is never below it in log-likelihood.
+    fitted : fits of any models to the same or almost the same data, by name, to start from.
     standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
@@ -120,15 +126,21 @@ def fit_statistics(
     EngineError : no optimum could be found, which no data seen so far have caused.
     """
     clock = time.perf_counter()
+    if smaller is not None:
+        fitted = {**fitted, smaller.spec.name: smaller}
     if method not in METHODS:
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
     deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
-    own, easiness = moment_start(statistics, spec)
-    start = own if smaller is None else start_from(_psi_of(smaller), smaller.spec, own, spec)
+    first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
     messages: list[str] = []
     try:
-        best, held = _search(deviance, spec, start, messages)
+        best, held = _search(deviance, spec, first, messages)
+        for nested in fitted.values():
+            if _is_nested(nested, statistics, spec, method) and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE:
+                rival, rival_held = _search(deviance, spec, start_from(_psi_of(nested), nested.spec, first, spec), messages)
+                if rival.evaluation.deviance < best.evaluation.deviance:
+                    best, held = rival, rival_held
         if method == "aghq":
             messages += quadrature_error(deviance, best.evaluation)
         fit = _result(deviance, spec, best, held, standard_errors, messages)
@@ -139,6 +151,12 @@ def fit_statistics(
 
 def _psi_of(fit: Fit) -> np.ndarray:
     return np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
+
+
+def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, method: str) -> bool:
+    """Whether a model, fitted so to data of this size, cannot have a higher maximum than ``spec``."""
+    same_data = (fit.n_persons, fit.n_responses) == (statistics.n_persons, statistics.n_responses)
+    return same_data and fit.method == method and set(fit.spec.psi_names) <= set(spec.psi_names)
 
 
 def _timed(fit: Fit, seconds: float) -> Fit:
@@ -152,23 +170,28 @@ def _spreads(spec: ModelSpec) -> dict[str, int]:
     return {n: k for k, n in enumerate(spec.psi_names) if n in ("sigma_theta", "l11", "l22")}
 
 
+def _signs(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """(k,) 1 or -1: the signs that make sigma, l11 and l22 not negative; D is even in sigma and in each column of L."""
+    signs, at = np.ones(len(psi)), _spreads(spec)
+    for name, columns in (("sigma_theta", 1), ("l11", spec.q), ("l22", 1)):
+        if name in at and psi[at[name]] < 0:
+            signs[at[name] : at[name] + columns] = -1.0
+    return signs
+
+
 def _canonical(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """The same model with sigma, l11 and l22 not negative: D is even in each column of L and in sigma."""
-    psi, at = psi.copy(), _spreads(spec)
-    psi[at["sigma_theta"]] = abs(psi[at["sigma_theta"]])
-    if psi[at["l11"]] < 0:
-        psi[at["l11"] : at["l11"] + spec.q] *= -1.0
-    if spec.item_effects:
-        psi[at["l22"]] = abs(psi[at["l22"]])
-    return psi
+    """The same model with sigma, l11 and l22 not negative."""
+    return psi * _signs(psi, spec)
 
 
-def _minimise(deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray) -> Minimum:
+def _minimise(
+    deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, stop: Callable[[Evaluation], bool] | None = None
+) -> Minimum:
     deviance(start)
     n_beta = deviance.n_beta
     longest = np.full(len(start), 2.0)
     longest[n_beta:] = np.maximum(0.7 * np.abs(start[n_beta:]), 0.3)
-    return minimise(deviance, start, rough_curvature(deviance, start), free, longest)
+    return minimise(deviance, start, rough_curvature(deviance, start), free, longest, stop)
 
 
 def _search(
@@ -183,17 +206,54 @@ def _search(
         l21, l22 = psi[-2:]
         near_edge = abs(l21) > 0.95 * np.hypot(l21, l22)
     if statistics_are_few(deviance.statistics) or near_edge or not best.converged:
+        best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
+            known = _Basin(best, spec)
             try:
-                rival, rival_held = _at_boundary(deviance, spec, _minimise(deviance, other, everything))
-            except ModeNotFound:
+                rival = _minimise(deviance, other, everything, known.holds)
+                if known.holds(rival.evaluation):
+                    continue
+                rival, rival_held = _at_boundary(deviance, spec, rival)
+            except (ModeNotFound, np.linalg.LinAlgError):
                 continue
             gain = best.evaluation.deviance - rival.evaluation.deviance
             if gain > SAME_DEVIANCE:
                 if gain > 1e-4:
                     messages.append(f"{spec.name}: another start was better by {gain / 2:.4f} in log-likelihood and was taken.")
-                best, held = rival, rival_held
+                best, held = _with_exact_hessian(deviance, spec, rival), rival_held
     return best, held
+
+
+def _with_exact_hessian(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> Minimum:
+    """The same minimum, signs made canonical, with the Hessian from differences of the exact gradient."""
+    if found.exact:
+        return found
+    here = deviance(_canonical(found.evaluation.psi, spec))
+    # no longer on a plateau, where they would measure the slopes around it
+    steps = HESSIAN_STEP / np.sqrt(np.maximum(np.diagonal(found.hessian), LEAST_CURVATURE) / 2.0)
+    return Minimum(here, deviance.hessian(here, steps, np.arange(len(steps))), found.converged, exact=True)
+
+
+class _Basin:
+    """Where the deviance is the quadratic around a known minimum, so that a search that gets there would end in it.
+
+    With d the distance from the minimum and H the exact Hessian there: the deviance above the minimum is d'Hd/2 and the
+    gradient Hd, each to within ``SAME_BASIN`` of its size.
+    """
+
+    def __init__(self, minimum: Minimum, spec: ModelSpec):
+        self.spec, self.bottom, self.hessian = spec, minimum.evaluation, minimum.hessian
+        self.inverse = np.linalg.inv(minimum.hessian) if np.linalg.eigvalsh(minimum.hessian)[0] > 0 else None
+
+    def holds(self, here: Evaluation) -> bool:
+        above = here.deviance - self.bottom.deviance
+        if self.inverse is None or above <= 0.0:
+            return False
+        distance = _canonical(here.psi, self.spec) - self.bottom.psi
+        slope = self.hessian @ distance
+        rest = here.gradient * _signs(here.psi, self.spec) - slope
+        size = float(distance @ slope)
+        return abs(2.0 * above - size) < SAME_BASIN * size and float(rest @ self.inverse @ rest) < SAME_BASIN**2 * size
 
 
 def statistics_are_few(statistics: SufficientStatistics) -> bool:
@@ -274,28 +334,16 @@ def _result(
     """Certify the optimum and collect what is reported there."""
     n_psi, n_beta = len(spec.psi_names), len(spec.beta_names)
     free = np.array([k for k in range(n_psi) if k not in held])
-    psi = _canonical(best.evaluation.psi, spec)
     spread_positions = _spreads(spec).values()
     vcov = np.full((n_psi, n_psi), np.nan)
     smallest, certified = float("nan"), best.converged
-    here = deviance(psi)
     if standard_errors:
-        # no longer on a plateau, where they would measure the slopes around it
-        steps = 1e-3 / np.sqrt(np.maximum(np.diagonal(best.hessian), LEAST_CURVATURE) / 2.0)
-        hessian = deviance.hessian(here, steps, free)
-        eigenvalues = np.linalg.eigvalsh(hessian)
-        smallest = float(eigenvalues[0])
+        best = _with_exact_hessian(deviance, spec, best)
+        here, hessian = best.evaluation, best.hessian[np.ix_(free, free)]
+        smallest = float(np.linalg.eigvalsh(hessian)[0])
         if smallest > LEAST_CURVATURE:
-            step = -np.linalg.solve(hessian, here.gradient[free])
-            polished = psi.copy()
-            polished[free] += step
-            if np.abs(step * np.sqrt(np.diagonal(hessian))).max() > 1e-6:
-                after = deviance(_canonical(polished, spec))
-                if after.deviance <= here.deviance + 1e-9 * (1.0 + abs(here.deviance)):
-                    here = after
-                else:
-                    here = deviance(psi)
             vcov[np.ix_(free, free)] = 2.0 * np.linalg.inv(hessian)
+            here = _polished(deviance, spec, here, hessian, free)
             scaled = np.abs(here.gradient[free]) * np.sqrt(np.diagonal(vcov)[free])
             certified = bool(scaled.max() < SCALED_GRADIENT_TOLERANCE)
             if not certified:
@@ -308,8 +356,8 @@ def _result(
                 f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
                 "predicted perfectly): estimates mean nothing, standard errors are undefined."
             )
-        if deviance.at is None or not np.array_equal(deviance.at, here.psi):
-            here = deviance(here.psi)
+    # the workspace must stand at what is reported
+    here = deviance(here.psi if standard_errors else _canonical(best.evaluation.psi, spec))
     psi = here.psi
     factor = np.zeros((spec.q, spec.q))
     factor[np.tril_indices(spec.q)] = psi[n_beta + 1 :]
@@ -343,3 +391,16 @@ def _result(
         seconds=float("nan"),
         messages=tuple(messages),
     )
+
+
+def _polished(
+    deviance: LaplaceDeviance, spec: ModelSpec, here: Evaluation, hessian: np.ndarray, free: np.ndarray
+) -> Evaluation:
+    """One Newton step with the exact Hessian of the free parameters, if it is worth one and does not raise D."""
+    step = -np.linalg.solve(hessian, here.gradient[free])
+    if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= 1e-6:
+        return here
+    psi = here.psi.copy()
+    psi[free] += step
+    after = deviance(_canonical(psi, spec))
+    return after if after.deviance <= here.deviance + 1e-9 * (1.0 + abs(here.deviance)) else here

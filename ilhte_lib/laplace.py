@@ -57,6 +57,8 @@ class LaplaceDeviance:
         self.passes = 0
         self.at: np.ndarray | None = None
         """The psi whose mode and factors are in the workspace, or None."""
+        self._last: Evaluation | None = None
+        self._cold = False
 
     @property
     def v(self) -> np.ndarray:
@@ -86,9 +88,9 @@ class LaplaceDeviance:
         return beta, sigma, factor
 
     def start_modes(self, easiness: np.ndarray) -> None:
-        """Start the next mode search from these standardised item easinesses (J,)."""
+        """Start the next mode search from these standardised item easinesses (J,), and persons from their scores."""
         self.modes.w[0, 0] = easiness
-        self.at = None
+        self.at, self._cold = None, True
 
     def __call__(self, psi: np.ndarray) -> Evaluation:
         """Deviance and exact gradient at psi.
@@ -99,6 +101,8 @@ class LaplaceDeviance:
         """
         psi = np.array(psi, float)
         modes = self.modes
+        if self.at is not None and np.array_equal(psi, self.at):
+            return self._last
         self.evaluations += 1
         kept = (modes.v.copy(), modes.w.copy())
         with np.errstate(all="ignore"):
@@ -110,6 +114,9 @@ class LaplaceDeviance:
                         modes.w += dw
                 self.at = None
                 modes.set_parameters(psi[None])
+                if self._cold:
+                    modes.start_persons()
+                    self._cold = False
                 self.passes += modes.find()
                 gradient, adjoint = _gradient(modes)
                 deviance = modes.penalised() + _logdet(modes) + _to_the_mode(modes, adjoint)
@@ -118,8 +125,8 @@ class LaplaceDeviance:
             except ModeNotFound:
                 modes.v[:], modes.w[:] = kept
                 raise
-        self.at = psi
-        return Evaluation(psi, deviance, gradient[0])
+        self.at, self._last = psi, Evaluation(psi, deviance, gradient[0])
+        return self._last
 
     def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
         """Hessian of D in the free parameters, by central differences of the exact gradient.
@@ -144,12 +151,13 @@ class LaplaceDeviance:
         dv, dw = self.modes.derivative(shifts)
         cells = self.model.n_classes * self.n_items
         lanes = max(1, min(len(shifts), HESSIAN_CELLS // cells))
-        gradients = []
+        self.passes += len(shifts)
+        gradients, beside = [], None
         with np.errstate(all="ignore"):
             for first in range(0, len(shifts), lanes):
                 some = slice(first, min(first + lanes, len(shifts)))
-                if first == 0 or some.stop - some.start != beside.lanes:
-                    beside = Modes(self.model, some.stop - some.start)
+                if beside is None or beside.lanes != some.stop - first:
+                    beside = Modes(self.model, some.stop - first)
                 beside.v[:] = self.modes.v + dv[some]
                 beside.w[:] = self.modes.w + dw[some]
                 beside.set_parameters(at.psi + shifts[some])

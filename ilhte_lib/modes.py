@@ -284,6 +284,20 @@ class Modes:
         by_class = person_part * (s.score - model.length) - log_terms - 0.5 * self.v[0] ** 2
         return float(np.vdot(self.w, self.w) - 2.0 * (s.count @ by_class + np.vdot(offsets, s.item_total - model.answers)))
 
+    def start_persons(self) -> None:
+        """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
+        model, s = self.model, self.model.statistics
+        offsets = np.matmul(self.a, self.w)
+        spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
+        if s.trials is None:
+            mean = offsets.mean(axis=2) @ model.membership.T
+        else:
+            mean = self.by_arm(s.trials[None], offsets) / np.maximum(model.length, 1.0)
+        rate = (s.score + 0.5) / (model.length + 1.0)
+        distance = spread * np.log(rate / (1.0 - rate)) - mean - self.fixed
+        information = model.length * rate * (1.0 - rate)
+        self.v[:] = self.sigma * information * distance / (self.sigma**2 * information + 1.0)
+
     def find(self) -> int:
         """Newton on u (one lane) until the mode is found; returns the number of sweeps.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,15 +23,22 @@ class Minimum:
     evaluation : deviance and gradient there.
     hessian : (k, k) quasi-Newton approximation of the Hessian there, positive definite in the free parameters.
     converged : whether the predicted decrease fell below the tolerance.
+    exact : whether ``hessian`` is the Hessian itself.
     """
 
     evaluation: Evaluation
     hessian: np.ndarray
     converged: bool
+    exact: bool = False
 
 
 def minimise(
-    deviance: LaplaceDeviance, start: np.ndarray, curvature: np.ndarray, free: np.ndarray, longest: np.ndarray
+    deviance: LaplaceDeviance,
+    start: np.ndarray,
+    curvature: np.ndarray,
+    free: np.ndarray,
+    longest: np.ndarray,
+    stop: Callable[[Evaluation], bool] | None = None,
 ) -> Minimum:
     """BFGS with a step limit and a safeguarded line search (Nocedal and Wright 2006, chapters 3 and 6).
 
@@ -41,6 +49,7 @@ def minimise(
     curvature : (k, k) positive definite guess of the Hessian.
     free : indices of the parameters that may move; the others stay at ``start``.
     longest : (k,) largest change of each parameter in one step, so that no step overshoots into a trap.
+    stop : a reason to give up at a point, not converged.
 
     Raises
     ------
@@ -56,6 +65,8 @@ def minimise(
         promised = -0.5 * float(gradient @ step)
         if promised < DECREASE_TOLERANCE:
             converged = True
+            break
+        if stop is not None and stop(here):
             break
         step *= min(1.0, float(np.min(longest[free] / np.maximum(np.abs(step), 1e-300))))
         slope = float(gradient @ step)
