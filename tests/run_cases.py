@@ -28,7 +28,9 @@ TIMES = {"seconds", "cpu_seconds", "started", "finished"}
 def write_table(path: Path, seed: int, n_persons: int = 80, n_items: int = 4) -> Path:
     """A small simulated trial as a CSV file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table, _ = simulate_trial(Design(n_persons=n_persons, n_items=n_items, seed=seed, sigma_b=0.8, sigma_zeta=0.4))
+    table, _ = simulate_trial(
+        Design(n_persons=n_persons, n_items=n_items, seed=seed, sigma_theta=1.5, sigma_b=0.8, sigma_zeta=0.4)
+    )
     table.to_csv(path, index=False)
     return path
 

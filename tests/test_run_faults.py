@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -220,6 +221,8 @@ def _results_in(run: Path) -> dict[str, bytes]:
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """A file system of that size on a folder; skips the test where it may not be mounted."""
+    if sys.platform != "linux":
+        pytest.skip("mounts a file system as Linux does")
     folder.mkdir(exist_ok=True)
     libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
     if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode()) != 0:
