@@ -1,0 +1,192 @@
+"""Damaged tables: every outcome is a result that stands up to an independent check, or a clear error.
+
+A result must hold the counts that plain loops over the rows give, the log-likelihood that a dense evaluation on these rows
+gives at its estimates, an optimum no step leads away from, a certificate, and null for nothing but what is undefined. A model
+whose responses are predicted perfectly has no optimum: it must say that it is not certified, and claim no standard errors.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damaged_tables import Case, cases
+from dense_laplace import Rows, dense_laplace
+from hypothesis import HealthCheck, Phase, given, settings
+from recount import MISSING_WORDS, Recount, recount
+
+from ilhte_lib.document import document, to_json
+from ilhte_lib.effects import effects
+from ilhte_lib.errors import IlhteError
+from ilhte_lib.fit import fit_models
+from ilhte_lib.mixed_model import Fit
+from ilhte_lib.prepare import Trial, prepare
+from ilhte_lib.read import read_table
+
+MAY_BE_NULL = {
+    "rho", "rho_se", "sd_ratio", "sd_ratio_se", "sd_ratio_model", "sigma_zeta_std_se", "delta_beta3_se", "ate_std_se", "sigma_theta_se",
+    "beta3_b", "beta3_c", "delta_beta3", "beta3_b_se", "beta3_c_se", "n_persons_cov", "covariate", "wave",
+}  # fmt: skip
+COVARIATE_COLUMNS = ("beta3_b", "beta3_c", "delta_beta3", "n_persons_cov", "covariate")
+
+_EXAMPLES = {"derandomize": True, "deadline": None, "phases": (Phase.generate, Phase.shrink), "database": None}
+_CHECKS = {"suppress_health_check": list(HealthCheck), "print_blob": False}
+
+
+@settings(max_examples=200, **_EXAMPLES, **_CHECKS)
+@given(cases())
+def test_damaged_tables(case: Case) -> None:
+    judge(case)
+
+
+@pytest.mark.soak
+@settings(max_examples=int(os.environ.get("ILHTE_FUZZ", "2000")), **_EXAMPLES, **_CHECKS)
+@given(cases())
+def test_many_damaged_tables(case: Case) -> None:
+    judge(case)
+
+
+def judge(case: Case) -> str:
+    """"error" or "result"; fails if the outcome is neither a clear error nor a result that holds."""
+    try:
+        trial, fits, records = _outcome(case)
+        contents = json.loads(
+            to_json(document(trial, fits, effects(trial, fits))), parse_constant=lambda name: pytest.fail(f"{name} in the JSON")
+        )
+    except IlhteError as error:
+        message = str(error)
+        assert message.isprintable() and message.endswith((".", "?")) and 20 < len(message) < 1000, message
+        return "error"
+    counted = recount(
+        records, profile=trial.profile, wave=trial.wave, covariate=trial.covariate_name
+    )
+    _counts_agree(contents, counted)
+    _nothing_is_null_without_reason(contents)
+    _standardised(contents)
+    for fit in fits.values():
+        _certified(fit, contents["flags"])
+        _likelihood_agrees(fit, _of_model(fit, counted.rows))
+    assert contents["summary"]["converged"] == all(fit.converged for fit in fits.values())
+    assert fits["M_A"].loglik >= fits["M_0"].loglik - 1e-7
+    if "M_C" in fits:
+        assert fits["M_C"].loglik >= fits["M_B"].loglik - 1e-7
+    return "result"
+
+
+def _outcome(case: Case) -> tuple[Trial, dict[str, Fit], list[dict]]:
+    """The fits, and the rows as a reader that shares nothing with the package has them where that is possible."""
+    table = case.table
+    records = None
+    if case.as_text is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "t.csv"
+            path.write_bytes(case.as_text)
+            table = read_table(path)
+        if case.whole:
+            text = case.as_text.decode("utf-8")
+            records = [
+                {name: None if value in MISSING_WORDS else _plain(value) for name, value in row.items()}
+                for row in csv.DictReader(io.StringIO(text, newline=""))
+            ]
+    trial = prepare(table, "t", **case.options)
+    if records is None:
+        records = table.astype(object).to_dict("records")
+    return trial, fit_models(trial), records
+
+
+def _plain(text: str) -> object:
+    """A cell's text; words for truth as numbers, as the reader has a column of them."""
+    return {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0}.get(text, text)
+
+
+def _counts_agree(contents: dict, counted: Recount) -> None:
+    summary, items = contents["summary"], {row["item"]: row for row in contents["items"]}
+    assert sorted(items) == counted.items
+    assert summary["n_items"] == len(counted.items) >= 3
+    assert summary["n_persons"] == len(counted.persons)
+    assert summary["n_responses"] == len(counted.rows.resp) == sum(counted.answers.values())
+    for name, row in items.items():
+        for arm, word in ((0, "ctrl"), (1, "treat")):
+            answers = counted.answers.get((arm, name), 0)
+            assert row[f"n_{word}"] == answers
+            share = row[f"p_{word}"]
+            assert share is None if answers == 0 else math.isclose(share, counted.ones[arm, name] / answers)
+    if counted.rows.covariate is not None:
+        assert summary["n_persons_cov"] == int((~np.isnan(counted.rows.covariate)).sum())
+
+
+def _nothing_is_null_without_reason(contents: dict) -> None:
+    summary, models = contents["summary"], contents["models"]
+    assert {name for name, value in summary.items() if value is None} <= MAY_BE_NULL
+    (easiness, _), (_, effect) = models["M_A"]["item_cov"]
+    assert (summary["sd_ratio"] is None) == (summary["sigma_b_ctrl"] == 0)
+    assert (summary["rho"] is None) == (easiness == 0 or effect == 0)
+    assert summary["rho"] is None or abs(summary["rho"]) <= 1
+    for name in COVARIATE_COLUMNS:
+        assert (summary[name] is None) == ("M_C" not in models), name
+    for row in contents["items"]:
+        for name in ("b_std", "zeta_std", "total_std", "zeta_se"):
+            assert row[name] is not None, (row["item"], name)
+        assert row["zeta_se"] >= 0
+        assert (row["total_se"] is None) == (not models["M_A"]["converged"]), row["item"]
+    for name, model in models.items():
+        errors = [value is not None and 0 < value < 100 for value in model["se"].values()]
+        assert all(errors) if model["converged"] else not any(errors), (name, model["se"])
+
+
+def _standardised(contents: dict) -> None:
+    summary, main = contents["summary"], contents["models"]["M_A"]
+    scale = contents["models"]["M_0"]["sigma_theta"]
+    assert summary["sigma_theta"] == scale > 0
+    assert math.isclose(summary["ate_std"], main["beta"]["treat"] / scale)
+    assert math.isclose(summary["sigma_zeta_std"], math.sqrt(main["item_cov"][1][1]) / scale, rel_tol=1e-9, abs_tol=1e-12)
+    statistic = 2 * (main["loglik"] - contents["models"]["M_0"]["loglik"])
+    assert math.isclose(summary["lrt_stat"], max(statistic, 0.0), abs_tol=1e-6)
+    assert 0 <= summary["lrt_pval"] <= 1 and 0 <= summary["lrt_pval_mixture"] <= 1
+    p = summary["lrt_pval"] if summary["profile"] == "vignette" else summary["lrt_pval_mixture"]
+    assert summary["sig_il_hte"] == (p < 0.05)
+
+
+def _certified(fit: Fit, flags: list[str]) -> None:
+    assert math.isfinite(fit.loglik) and fit.loglik <= 0
+    assert np.isfinite(fit.beta).all() and np.isfinite(fit.item_factor).all() and fit.sigma_theta >= 0
+    if fit.converged:
+        assert fit.hessian_min_eigenvalue > 0
+    else:
+        assert any(flag.startswith(f"{fit.spec.name}: the optimum is not certified") for flag in flags), flags
+
+
+def _of_model(fit: Fit, rows: Rows) -> Rows:
+    """The rows the model sees: without persons who lack its covariate."""
+    if not fit.spec.covariate:
+        return rows
+    known = ~np.isnan(rows.covariate)
+    place = np.cumsum(known) - 1
+    seen = known[rows.person]
+    return Rows(rows.treat[known], place[rows.person[seen]], rows.item[seen], rows.resp[seen], rows.covariate[known], rows.n_items)
+
+
+def _likelihood_agrees(fit: Fit, rows: Rows) -> None:
+    """The dense deviance of the recounted rows is the fit's, and no small step from the estimates lowers it."""
+    here = dense_laplace(rows, fit.beta, fit.sigma_theta, fit.item_factor).deviance
+    assert math.isclose(here, -2 * fit.loglik, rel_tol=1e-7, abs_tol=1e-6), (fit.spec.name, here, -2 * fit.loglik)
+    if not fit.converged:
+        return
+    rng = np.random.default_rng(1)
+    n_beta, q = len(fit.beta), fit.spec.q
+    psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(q)]])
+    spread = np.sqrt(np.diagonal(fit.vcov))
+    spread = np.where(np.isfinite(spread), spread, 0.1)
+    for _ in range(6):
+        moved = psi + 0.05 * spread * rng.normal(size=len(psi))
+        factor = np.zeros((q, q))
+        factor[np.tril_indices(q)] = moved[n_beta + 1 :]
+        there = dense_laplace(rows, moved[:n_beta], abs(moved[n_beta]), factor).deviance
+        assert there >= here - 1e-6, (fit.spec.name, there - here)
