@@ -49,11 +49,12 @@
   function paint(place) {
     const figure = place.figure;
     const dark = isDark();
-    const data = figure.data.map(function (trace) {
+    const data = figure.data.map(function (trace, n) {
       const styles = ["marker", "line", "error_x", "error_y"].filter((name) => dark && trace[name]);
       const selected = place.found ? trace.customdata?.flatMap((name, n) => (place.found.has(name) ? n : [])) : undefined;
       return {
         ...trace,
+        ...asSetByReader(place.data?.[n]),
         ...Object.fromEntries(styles.map((name) => [name, forDark(trace[name], name)])),
         ...(selected ? { selectedpoints: selected, unselected: { marker: { opacity: 0.1 } } } : {}),
       };
@@ -62,6 +63,11 @@
     if (dark && layout.shapes) layout.shapes = forDark(layout.shapes);
     if (place.found) layout.annotations = [...(layout.annotations || []), ...names(figure, place.found)];
     return window.Plotly.react(place, data, layout, figure.config);
+  }
+
+  // What sliders and the legend have set since the figure was drawn.
+  function asSetByReader(trace = {}) {
+    return Object.fromEntries(["visible", "opacity"].filter((name) => name in trace).map((name) => [name, trace[name]]));
   }
 
   // The names of the highlighted points beside them; a table's small points are not named again.
@@ -86,12 +92,51 @@
       return;
     }
     place.figure = JSON.parse(figureElement.querySelector("script").textContent);
+    const sliders = takeSliders(place.figure.layout);
     paint(place);
+    if (sliders.length) {
+      place.style.minHeight = `${place.figure.layout.height || 0}px`;
+      place.after(sliderBox(place, sliders));
+    }
     if (place.figure.pages) {
       const pages = new Map(Object.entries(place.figure.pages));
       place.before(finder(place, pages));
       openOnClick(place, pages);
     }
+  }
+
+  // Plotly's sliders take no keyboard; the browser's do, so those stand below the figure instead.
+  function takeSliders(layout) {
+    const sliders = layout.sliders || [];
+    if (sliders.length && layout.margin?.b && layout.height) {
+      const ROOM_FOR_THE_AXIS = 70;
+      layout.height -= layout.margin.b - ROOM_FOR_THE_AXIS;
+      layout.margin.b = ROOM_FOR_THE_AXIS;
+    }
+    delete layout.sliders;
+    return sliders;
+  }
+
+  function sliderBox(place, sliders) {
+    const box = document.createElement("div");
+    box.className = "sliders";
+    for (const { steps, active = 0, currentvalue } of sliders) {
+      const input = Object.assign(document.createElement("input"), { type: "range", min: 0, max: steps.length - 1, value: active });
+      const shown = document.createElement("output");
+      const tell = function () {
+        shown.textContent = (currentvalue?.prefix || "") + steps[input.value].label;
+        input.setAttribute("aria-valuetext", shown.textContent);
+      };
+      input.setAttribute("aria-label", (currentvalue?.prefix || "Value").replace(/[\s=:]+$/, ""));
+      input.addEventListener("input", function () {
+        const { method, args } = steps[input.value];
+        if (["restyle", "relayout", "update"].includes(method)) window.Plotly[method](place, ...args);
+        tell();
+      });
+      tell();
+      box.append(shown, input);
+    }
+    return box;
   }
 
   // Where there is a pointer that hovers, a click opens the page; a finger's first tap shows what hovering would.

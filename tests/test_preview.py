@@ -404,6 +404,19 @@ def test_a_wrong_page_is_one_sentence_that_names_it(tmp_path: Path, source: str,
     assert not (project / "_site").exists() and not (project / "_site.new").exists()
 
 
+def test_a_saved_page_may_speak_of_a_table_that_this_run_has_not(tmp_path: Path):
+    project = write_project(tmp_path)
+    (project / "tables").mkdir()
+    text = "[gone](gone.ipynb#x), [there](../index.qmd)"
+    nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), project / "tables" / "one.ipynb")
+    build(project)
+    page = (project / "_site" / "tables" / "one.html").read_text()
+    assert "<a>gone</a>" in page and '<a href="../index.html">there</a>' in page
+    nbformat.write(new_notebook(cells=[new_markdown_cell("[gone](gone.txt)")]), project / "tables" / "one.ipynb")
+    with pytest.raises(PageError, match="leads nowhere"):
+        build(project)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -656,6 +669,44 @@ def test_the_figure_follows_the_theme(browse):
     page.wait_for_function(f"{colour} !== '{light}'")
     body = page.evaluate("getComputedStyle(document.body).color")
     assert page.evaluate(colour) == body != light
+
+
+SLIDER = """
+```{python}
+#| echo: false
+import plotly.graph_objects as go
+from ilhte_report.embed import show
+figure = go.Figure([go.Scatter(x=[1], y=[k], mode="markers", visible=k == 1) for k in (1, 2)])
+steps = [{"label": f"{k}", "method": "restyle", "args": [{"visible": [k == 1, k == 2]}]} for k in (1, 2)]
+figure.update_layout(height=500, margin={"b": 200}, sliders=[{"active": 0, "steps": steps, "currentvalue": {"prefix": "k = "}}])
+show(figure, alt="One point of two")
+```
+"""
+
+
+@pytest.mark.browser
+def test_a_figure_s_slider_takes_the_keyboard_and_keeps_its_place_when_the_theme_changes(tmp_path: Path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    project = write_project(tmp_path, **{"index.qmd": SLIDER})
+    rendering.prepare_site(project, write_run(project / "results" / "r"))
+    build(project)
+    drawn = "[...document.querySelector('.drawing').data].map((trace) => trace.visible)"
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(color_scheme="light")
+        page.goto((tmp_path / "_site" / "index.html").as_uri())
+        slider = page.get_by_role("slider", name="k")
+        slider.focus()
+        assert page.evaluate(drawn) == [True, False] and page.locator(".slider-container").count() == 0
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(drawn) == [False, True]
+        assert slider.get_attribute("aria-valuetext") == page.locator("output").text_content() == "k = 2"
+        tick = "getComputedStyle(document.querySelector('.xtick text')).fill"
+        light = page.evaluate(tick)
+        page.click("#theme")
+        page.wait_for_function(f"{tick} !== '{light}'")
+        assert page.evaluate(drawn) == [False, True]
+        browser.close()
 
 
 @pytest.mark.browser

@@ -17,19 +17,20 @@ _ELSEWHERE = re.compile(r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*:|//|#|$)")
 
 
 def with_relative_links(
-    page_html: str, source: str, pages: Mapping[str, str], shipped: set[str], project: Path
+    page_html: str, source: str, pages: Mapping[str, str], shipped: set[str], project: Path, *, saved: bool = False
 ) -> tuple[str, set[str]]:
     """The HTML of the page made from `source` with its links set right, and the project files it links to.
 
     Links may be written from the site's root (`/assets/x.js`) or from the source's folder, to sources (`index.qmd`),
     pages, shipped files or any other file of the project, which then has to be copied. A link that leads nowhere
-    raises `PageError`.
+    raises `PageError`; but in a page with `saved` outputs one to a notebook is no link any more: it was written when
+    another run had that table.
     """
     folder = posixpath.dirname(source)
     known = set(pages.values()) | shipped
     wanted: set[str] = set()
 
-    def resolve(link: str) -> str:
+    def resolve(link: str) -> str | None:
         if _ELSEWHERE.match(link):
             return link
         path, mark, rest = re.match(r"([^?#]*)([?#]?)(.*)", link, re.DOTALL).groups()
@@ -40,11 +41,17 @@ def with_relative_links(
         if unquote(target) not in known:
             file = project / unquote(target)
             if target.startswith("..") or not file.is_file():
+                if saved and target.endswith(".ipynb"):
+                    return None
                 raise PageError(f"{source}: the link to {link} leads nowhere.")
             wanted.add(unquote(target))
         return posixpath.relpath(target, folder or ".") + mark + rest
 
+    def resolved(match: re.Match) -> str:
+        link = resolve(html.unescape(match[2]))
+        return "" if link is None else f'{match[1]}"{html.escape(link)}"'
+
     def in_tag(tag: re.Match) -> str:
-        return _TARGET.sub(lambda match: f'{match[1]}"{html.escape(resolve(html.unescape(match[2])))}"', tag[0])
+        return _TARGET.sub(resolved, tag[0])
 
     return _TAG.sub(in_tag, page_html), wanted

@@ -64,7 +64,7 @@ def render_page(
     blocks = with_references(with_callouts(blocks), citable, bool(options.get("number-sections")), name)
     tree["blocks"] = walk(_with_list_of_references(blocks), _scrolling)
     page = tree_html(tree, _arguments(tree, config, options, name), name)
-    return with_relative_links(page, name, config.pages, shipped, config.project)
+    return with_relative_links(page, name, config.pages, shipped, config.project, saved=document.executed)
 
 
 def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:
