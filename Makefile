@@ -43,7 +43,7 @@ soak: .venv/.test-ready
 	@touch $@
 
 .venv/.test-ready: .venv/.base-ready
-	@$(PIP) -e '.[report,test,formats,irw]'
+	@$(PIP) -e '.[report,test,formats,irw,cluster]'
 	@touch $@
 
 clean:
