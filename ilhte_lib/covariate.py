@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+SMALLEST_SPAN, LARGEST_SPAN = 1e-100, 1e100
+"""Squares of what lies outside are 0 or infinite in float64."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A column that may be the covariate.
@@ -54,7 +58,10 @@ def _fault(table: pd.DataFrame, name: str, numbers: pd.Series) -> str | None:
     values = numbers.dropna().unique()
     if len(values) == 0:
         return "it is empty"
-    return f"it has one value ({quoted(f'{values[0]:g}')})" if len(values) == 1 else None
+    if len(values) == 1:
+        return f"it has one value ({quoted(f'{values[0]:g}')})"
+    span = values.max() / 2 - values.min() / 2
+    return None if SMALLEST_SPAN < span < LARGEST_SPAN else f"its values lie {2 * span:g} apart, give it another unit"
 
 
 def _correlation(table: pd.DataFrame, numbers: pd.Series) -> float:

@@ -120,7 +120,8 @@ def model_sd_ratio(main: Fit) -> float:
     """SD of b + zeta over SD of b as the model has it, not as shrunken estimates show it; NaN where sigma_b is 0."""
     if main.sigma_b == 0.0:
         return float("nan")
-    return float(np.sqrt(main.item_cov.sum()) / main.sigma_b)
+    # |L'(1,1)'|, as the sum of L L' can be a rounding error below 0 where rho is -1
+    return float(np.linalg.norm(main.item_factor.sum(axis=0)) / main.sigma_b)
 
 
 def _variance(fit: Fit, slopes: dict[str, float]) -> float:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,11 @@ def test_many_damaged_tables(case: Case) -> None:
 def judge(case: Case) -> str:
     """"error" or "result"; fails if the outcome is neither a clear error nor a result that holds."""
     try:
-        trial, fits, records = _outcome(case)
-        contents = json.loads(
-            to_json(document(trial, fits, effects(trial, fits))), parse_constant=lambda name: pytest.fail(f"{name} in the JSON")
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # NumPy's of overflow and of 0/0
+            trial, fits, records = _outcome(case)
+            text = to_json(document(trial, fits, effects(trial, fits)))
+        contents = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
     except IlhteError as error:
         message = str(error)
         assert message.isprintable() and message.endswith((".", "?")) and 20 < len(message) < 1000, message
