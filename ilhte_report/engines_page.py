@@ -117,13 +117,11 @@ def comparison_table(stored: Comparison) -> HTML:
         rows.append(
             {
                 "Table": tab,
-                "Responses": f"{of_table['n_responses'].iloc[0]:,}",
                 "Δ log-lik.": number(of_table["gap"].max(), 5),
                 "Δ estim.": number(of_table["largest_difference"].max(), 5),
                 "Δ items": number(of_table["largest_item_difference"].max(), 5),
                 "native (s)": number(native, 2),
                 "lme4 (s)": number(lme4, 1),
-                "Ratio": f"{lme4 / native:,.0f}",
             }
         )
     return html_table(rows, left=("Table",))
