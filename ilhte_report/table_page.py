@@ -214,6 +214,3 @@ def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
     head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
     body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
     return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
-
-
-_table = html_table  # its name before it was public

@@ -120,7 +120,7 @@ def visit(site: Site, browser) -> Iterator[Callable]:
         page = context.new_page()
         page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or trouble.append(r.url))
         page.on("requestfailed", lambda r: trouble.append(f"{r.url}: {r.failure}"))
-        page.on("console", lambda m: m.type in ("error", "warning") and trouble.append(m.text))
+        page.on("console", lambda m: m.type == "error" and trouble.append(m.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
         page.goto((site.folder / name).as_uri())
@@ -404,6 +404,8 @@ FAINT_TEXT = """() => {
         let below = [255, 255, 255];
         for (const ancestor of up) below = over(rgba(getComputedStyle(ancestor).backgroundColor), below);
         const opacity = up.reduce((product, ancestor) => product * getComputedStyle(ancestor).opacity, 1);
+        // what a slider has not chosen is there, but not to be seen
+        if (opacity === 0) continue;
         const [r, g, b, a] = rgba(element instanceof SVGElement ? style.fill : style.color);
         const shown = over([r, g, b, a * opacity], below);
         const [light, dark] = [luminance(shown), luminance(below)].sort((x, y) => y - x);
