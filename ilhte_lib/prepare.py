@@ -206,7 +206,7 @@ def _check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster
         raise InputError(
             f"Table {quoted(tab)} has more than one column named {_three(twice)}: rename or remove the others."
         )
-    wanted = [*REQUIRED_COLUMNS, *([covariate] if covariate else []), *([cluster] if cluster else [])]
+    wanted = dict.fromkeys([*REQUIRED_COLUMNS, *([covariate] if covariate else []), *([cluster] if cluster else [])])
     missing = [c for c in wanted if c not in names]
     if missing:
         raise InputError(

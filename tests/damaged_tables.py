@@ -39,26 +39,26 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """A sound trial of 8 to 40 persons and 3 to 8 items with up to three damages."""
+    """A sound trial of 10 to 40 persons and 3 to 8 items with up to three damages."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
-    table = sound_trial(rng, draw(st.integers(8, 40)), draw(st.integers(3, 8)))
+    table = sound_trial(rng, draw(st.integers(10, 40)), draw(st.integers(3, 8)))
     damages = draw(st.lists(st.sampled_from(DAMAGES), max_size=3))
     for damage in damages:
         table = damage(draw, rng, table)
-    if draw(st.integers(0, 24)) == 0:
+    if rng.random() < 0.03:
         table = pd.concat([table, table.iloc[:, :1]], axis=1)
     options: dict = {
         "profile": draw(st.sampled_from(["full", "full", "vignette"])),
         "repeated": draw(st.sampled_from(["error", "trials"])),
     }
-    if draw(st.integers(0, 9)) == 0:
+    if rng.random() < 0.1:
         options["covariate"] = draw(st.sampled_from(["cov_a", "treat", "id", "nowhere"]))
-    if draw(st.integers(0, 9)) == 0:
+    if rng.random() < 0.3 and "wave" in table:
         options["wave"] = draw(st.sampled_from(["0", "1", "2.0", "end", ""]))
     text, whole = None, True
     if draw(st.booleans()):
         text = _csv(table)
-        if draw(st.integers(0, 5)) == 0:
+        if rng.random() < 0.15:
             text, whole = _scrambled(draw, text), False
     return Case(table, text, whole, options, tuple(damage.__name__ for damage in damages))
 
@@ -67,7 +67,7 @@ def sound_trial(rng: np.random.Generator, n_persons: int, n_items: int) -> pd.Da
     """A trial drawn from the model, complete, with a covariate in three tables of four and waves in one of four."""
     treat = (rng.permutation(n_persons) < n_persons // 2).astype(int)
     score = rng.normal(size=n_persons)
-    theta = 1.2 * rng.normal(size=n_persons) + 0.5 * score + 0.3 * treat
+    theta = 1.6 * rng.normal(size=n_persons) + 0.5 * score + 0.3 * treat
     easiness, effect = rng.normal(size=n_items), 0.5 * rng.normal(size=n_items)
     eta = theta[:, None] + easiness + treat[:, None] * effect
     resp = (rng.random(eta.shape) < 1 / (1 + np.exp(-eta))).astype(int)
