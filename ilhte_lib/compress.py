@@ -88,6 +88,31 @@ def sufficient_statistics(
         trials, score, treat = trials[answered], score[answered], treat[answered]
         covariate = None if covariate is None else covariate[answered]
 
+    return classes(item_names, treat, score, trials, covariate, total.reshape(2, n_items), len(resp))
+
+
+def classes(
+    item_names: tuple[str, ...],
+    treat: np.ndarray,
+    score: np.ndarray,
+    trials: np.ndarray,
+    covariate: np.ndarray | None,
+    item_total: np.ndarray,
+    n_responses: int,
+    count: np.ndarray | None = None,
+) -> SufficientStatistics:
+    """Persons, or groups of like persons, merged into classes in their order.
+
+    Parameters
+    ----------
+    item_names : J names.
+    treat, score : (P,) arm 0 or 1 and sum of the responses of one person.
+    trials : (P, J) number of responses the person gave to each item.
+    covariate : (P,) covariate, or None.
+    item_total : (2, J) sum of the responses to each item, by arm.
+    n_responses : number of responses in all.
+    count : (P,) persons in each group; default one.
+    """
     complete = bool((trials == 1).all())
     key = treat.astype(np.int64)
     if covariate is not None:
@@ -95,17 +120,21 @@ def sufficient_statistics(
     if not complete:
         key = _refine(key, _pattern_codes(trials))
     key = _refine(key, score)
-    _, first, count = np.unique(key, return_index=True, return_counts=True)
+    if count is None:
+        _, first, total = np.unique(key, return_index=True, return_counts=True)
+    else:
+        _, first, group = np.unique(key, return_index=True, return_inverse=True)
+        total = np.bincount(group, weights=count)
     return SufficientStatistics(
         item_names=item_names,
         n_control_classes=int(np.count_nonzero(treat[first] == 0)),
-        count=count.astype(float),
+        count=total.astype(float),
         score=score[first].astype(float),
         covariate=None if covariate is None else np.asarray(covariate, float)[first],
         trials=None if complete else trials[first].astype(float),
-        item_total=total.reshape(2, n_items),
-        n_persons=len(treat),
-        n_responses=len(resp),
+        item_total=item_total,
+        n_persons=int(total.sum()),
+        n_responses=n_responses,
     )
 
 

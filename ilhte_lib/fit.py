@@ -10,7 +10,9 @@ import numpy as np
 
 from .compress import SufficientStatistics, sufficient_statistics
 from .errors import EngineError, InputError
+from .file_formats import quoted
 from .laplace import Evaluation, LaplaceDeviance, ModeNotFound
+from .large import LargeTrial
 from .mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
 from .optimise import Minimum, minimise
 from .prepare import Trial
@@ -35,7 +37,7 @@ FEW_ITEMS = 10
 """With no more items than this the deviance has local optima often enough to always search from several starts."""
 
 
-def statistics_of(trial: Trial, spec: ModelSpec) -> SufficientStatistics:
+def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStatistics:
     """The sufficient statistics of a trial for one model (with the covariate only where the model has it).
 
     Raises
@@ -44,13 +46,20 @@ def statistics_of(trial: Trial, spec: ModelSpec) -> SufficientStatistics:
     """
     if spec.covariate and trial.covariate is None:
         raise InputError(f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate).")
+    if isinstance(trial, LargeTrial):
+        return trial.with_covariate if spec.covariate else trial.statistics
     return sufficient_statistics(
         trial.item_names, trial.treat, trial.person, trial.item, trial.resp, trial.covariate if spec.covariate else None
     )
 
 
 def fit_models(
-    trial: Trial, models: Iterable[str] | None = None, *, engine: str = "native", method: str = "laplace", nodes: int = NODES
+    trial: Trial | LargeTrial,
+    models: Iterable[str] | None = None,
+    *,
+    engine: str = "native",
+    method: str = "laplace",
+    nodes: int = NODES,
 ) -> dict[str, Fit]:
     """Fit the models a trial allows: all four, or M_0 and M_A where there is no covariate.
 
@@ -78,6 +87,8 @@ def fit_models(
         raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
     names = [n for n in MODELS if n in wanted]
     if engine == "pymer4":
+        if isinstance(trial, LargeTrial):
+            raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
         if method != "laplace":
             raise InputError(f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native.")
         from .pymer4_engine import fit_pymer4
@@ -348,10 +359,8 @@ def _result(
             certified = bool(scaled.max() < SCALED_GRADIENT_TOLERANCE)
             if not certified:
                 messages.append(
-                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
-                    "none are given."
+                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero."
                 )
-                vcov[:] = np.nan
         else:
             certified = False
             messages.append(
