@@ -359,8 +359,10 @@ def _result(
             certified = bool(scaled.max() < SCALED_GRADIENT_TOLERANCE)
             if not certified:
                 messages.append(
-                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero."
+                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
+                    "none are given."
                 )
+                vcov[:] = np.nan
         else:
             certified = False
             messages.append(
