@@ -283,7 +283,7 @@ def who_benefits_figure(result: WhoBenefits) -> go.Figure:
             hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
         )
     figure.update_layout(_layout(260), showlegend=False)
-    figure.update_xaxes(title={"text": "Treatment × covariate (logits per SD)"}, zeroline=True)
+    figure.update_xaxes(title={"text": "Interaction (logits per SD)"}, zeroline=True)
     figure.update_yaxes(
         tickvals=[0, 1, 2], ticktext=[row[0] for row in rows], range=[-0.6, 2.6], showgrid=False, zeroline=False
     )

@@ -38,13 +38,14 @@ def who_benefits_section(trial: Trial, fits: dict[str, Fit]) -> None:
     from .embed import show
 
     result = who_benefits(trial, fits)
-    lines = ["## Who benefits?", "", f"**{escape_markdown(verdict_sentence(result))}**", ""]
-    lines += ["| Interaction | Estimate | 95% interval | Unit |", "|:--|--:|:--|:--|"]
+    word, reason = verdict_sentence(result).split(": ", 1)
+    lines = ["## Who benefits?", "", f"**{word}:** {escape_markdown(reason)} Brackets hold 95% intervals.", ""]
+    lines += ["| Interaction | Estimate | 95% interval |", "|:--|--:|:--|"]
     lines += [
-        f"| {escape_markdown(name)} | {value} | {interval} | {escape_markdown(unit)} |"
-        for name, value, interval, unit in comparison_rows(result)
+        f"| {escape_markdown(name)} | {value} | {interval} |" for name, value, interval, _ in comparison_rows(result)
     ]
-    lines += ["", "Brackets hold 95% intervals. " + _RULE + " " + escape_markdown(clustering_sentence(result))]
+    unit = f"In logits per SD of {result.covariate}, the sum score's in SDs of the score within arm."
+    lines += ["", f"{escape_markdown(unit)} {_RULE} {escape_markdown(clustering_sentence(result))}"]
     display(Markdown("\n".join(lines)))
     show(who_benefits_figure(result), alt=figure_words(result))
 
