@@ -88,7 +88,11 @@ def r_errors() -> type[Exception]:
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """rpy2 says nothing of its own while it loads, and R's BLAS, which reads these variables then, gets one thread."""
+    """rpy2 says nothing of its own while it loads, and R's BLAS, which reads these variables then, gets one thread.
+
+    rpy2 also puts R's folders into LD_LIBRARY_PATH, under which a later child process can load another Python's
+    libraries than its own: that is taken back too.
+    """
     logger = logging.getLogger("rpy2")
     level, before = logger.level, dict(os.environ)
     logger.setLevel(logging.CRITICAL)
@@ -99,11 +103,12 @@ def _loading() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "LD_LIBRARY_PATH"):
             if name in before:
                 os.environ[name] = before[name]
             else:
-                del os.environ[name]
+                os.environ.pop(name, None)
+                os.unsetenv(name)  # R may have set it without Python's knowledge
 
 
 def _r_home() -> str | None:

@@ -358,3 +358,16 @@ def test_pymer4s_model_class_still_ignores_control(lme4):
     model = glmer("resp ~ 1 + (1|id)", data=frame, family="binomial", control=control)
     model.fit(control=control)
     assert list(r("function(m) m@optinfo$optimizer")(model.r_model)) == ["Nelder_Mead"]
+
+
+@pytest.mark.r
+def test_starting_r_leaves_the_environment_of_later_processes_alone(lme4):
+    """R's folders in LD_LIBRARY_PATH made child processes load another Python's libraries."""
+    program = (
+        "import os, subprocess, sys; before = dict(os.environ); from ilhte_lib.r_session import start_r; start_r(); "
+        "assert os.environ.get('LD_LIBRARY_PATH') == before.get('LD_LIBRARY_PATH'); "
+        "subprocess.run([sys.executable, '-c', 'import ssl, os; print(os.environ.get(\"LD_LIBRARY_PATH\"))'], check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(os.environ.get("LD_LIBRARY_PATH"))
