@@ -36,9 +36,17 @@ class Recount:
 
 
 def recount(
-    records: Iterable[dict[str, object]], *, profile: str, wave: str | None, covariate: str | None
+    records: Iterable[dict[str, object]],
+    *,
+    profile: str,
+    wave: str | None,
+    covariate: str | None,
+    required: str | None,
 ) -> Recount:
-    """Apply the rules to rows with columns id, item, resp, treat and the rest; ``wave`` and ``covariate`` as the result names them."""
+    """Apply the rules to rows with columns id, item, resp, treat and the rest.
+
+    ``wave`` and ``covariate`` are as the result names them; ``required`` is the column that must not be missing.
+    """
     kept = []
     for record in records:
         if _missing(record["id"]) or _missing(record["item"]):
@@ -51,8 +59,8 @@ def recount(
         value = None if covariate is None else _number(record[covariate])
         if profile == "vignette":
             resp = float(math.trunc(resp))
-            if covariate is not None and value is None:
-                continue
+        if required is not None and _number(record[required]) is None:
+            continue
         kept.append((record["id"], _label(record["item"]), resp, int(treat), value))
 
     held = defaultdict(set)

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -67,7 +68,11 @@ def judge(case: Case) -> str:
         assert message.isprintable() and message.endswith((".", "?")) and 20 < len(message) < 1000, message
         return "error"
     counted = recount(
-        records, profile=trial.profile, wave=trial.wave, covariate=trial.covariate_name
+        records,
+        profile=trial.profile,
+        wave=trial.wave,
+        covariate=trial.covariate_name,
+        required=_dropped_for(contents["audit"]),
     )
     _counts_agree(contents, counted)
     _nothing_is_null_without_reason(contents)
@@ -94,7 +99,7 @@ def _outcome(case: Case) -> tuple[Trial, dict[str, Fit], list[dict]]:
         if case.whole:
             text = case.as_text.decode("utf-8")
             records = [
-                {name: None if value in MISSING_WORDS else _plain(value) for name, value in row.items()}
+                {name: None if value in MISSING_WORDS else _plain(name, value) for name, value in row.items()}
                 for row in csv.DictReader(io.StringIO(text, newline=""))
             ]
     trial = prepare(table, "t", **case.options)
@@ -103,9 +108,16 @@ def _outcome(case: Case) -> tuple[Trial, dict[str, Fit], list[dict]]:
     return trial, fit_models(trial), records
 
 
-def _plain(text: str) -> object:
-    """A cell's text; words for truth as numbers, as the reader has a column of them."""
-    return {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0}.get(text, text)
+def _plain(column: str, text: str) -> object:
+    """A cell's text; words for truth as numbers, as the reader has a column of them, but not in names."""
+    truth = {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0}
+    return text if column in ("id", "item", "wave") else truth.get(text, text)
+
+
+def _dropped_for(audit: list[dict]) -> str | None:
+    """The covariate without which the vignette left rows out, also where it then could not be used."""
+    named = [re.match("The covariate '(.+)' is missing", entry["reason"]) for entry in audit]
+    return next((match[1] for match in named if match), None)
 
 
 def _counts_agree(contents: dict, counted: Recount) -> None:
