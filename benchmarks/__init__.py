@@ -1,0 +1,1 @@
+"""Timings of the native engine against its peers: ``python -m benchmarks``."""

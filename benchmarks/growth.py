@@ -1,0 +1,89 @@
+"""1, 10 and 100 million responses: generated, read out of core, fitted; time and memory of each step apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ilhte_report.computed import write_computed
+
+from .comparison import machine
+from .trials import draw, item_parameters
+
+ITEMS = 60
+PERSONS = (16_667, 166_667, 1_666_667)
+CHUNK = 20_000
+BOUND_MB = 6 * 1024
+
+# a process of its own, so that the peak of its memory is this trial's
+READ_AND_FIT = """
+import json, resource, sys, time
+from ilhte_lib.fit import fit_models
+from ilhte_lib.large import large_trial
+clock, cpu = time.perf_counter(), time.process_time()
+trial = large_trial(sys.argv[1], "growth")
+read, read_cpu = time.perf_counter() - clock, time.process_time() - cpu
+clock, cpu = time.perf_counter(), time.process_time()
+fits = fit_models(trial)
+print(json.dumps({
+    "n_responses": trial.n_responses, "n_persons": trial.n_persons, "n_items": trial.n_items,
+    "n_classes": trial.statistics.n_classes, "read_s": read, "read_cpu_s": read_cpu,
+    "fit_s": time.perf_counter() - clock, "fit_cpu_s": time.process_time() - cpu,
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "loglik_m0": fits["M_0"].loglik, "loglik_ma": fits["M_A"].loglik, "certified": all(f.converged for f in fits.values()),
+}))
+"""
+
+
+def measure() -> None:
+    """Print the growth and write ``data/computed/benchmark_growth.parquet``."""
+    try:
+        import duckdb
+    except ImportError:
+        print("Large files are left out: DuckDB is not installed here.")
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for n_persons in PERSONS:
+            path = Path(folder) / "growth.parquet"
+            generate(path, n_persons)
+            run = subprocess.run([sys.executable, "-c", READ_AND_FIT, str(path)], capture_output=True, text=True, check=True)
+            row = json.loads(run.stdout) | {"file_mb": path.stat().st_size / 2**20}
+            rows.append(row)
+            print(
+                f"{row['n_responses']:>11,} responses ({row['file_mb']:.1f} MB): read {row['read_s']:.1f} s "
+                f"({row['read_cpu_s']:.1f} s of CPU), M_0 and M_A fitted {row['fit_s']:.2f} s, {row['n_classes']} classes, "
+                f"peak {row['peak_mb']:.0f} MB (bound {BOUND_MB} MB)",
+                flush=True,
+            )
+    facts = {"cores": os.cpu_count(), "machine": machine(), "duckdb": duckdb.__version__}
+    path = write_computed("benchmark_growth", pd.DataFrame(rows), "python -m benchmarks large", seed=1, **facts)
+    print(f"Written to {path.parent.name}/{path.name}.")
+
+
+def generate(path: Path, n_persons: int) -> None:
+    """A complete trial in long format, a chunk of persons at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng([1, n_persons])
+    easiness, effect = item_parameters(rng, ITEMS)
+    names = pa.array([f"q{k + 1}" for k in range(ITEMS)])
+    schema = pa.schema(
+        {"id": pa.int64(), "item": pa.dictionary(pa.int8(), pa.string()), "resp": pa.int8(), "treat": pa.int8()}
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for first in range(0, n_persons, CHUNK):
+            n = min(CHUNK, n_persons - first)
+            treat, probability = draw(rng, easiness, effect, n, first)
+            resp = rng.random((n, ITEMS)) < probability
+            items = pa.DictionaryArray.from_arrays(np.tile(np.arange(ITEMS, dtype=np.int8), n), names)
+            columns = (np.repeat(np.arange(first, first + n), ITEMS), items, resp.ravel().astype(np.int8), np.repeat(treat, ITEMS))
+            writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
