@@ -111,7 +111,7 @@ def tight_logliks(trial: Trial, found: dict[str, Estimates]) -> dict[str, float]
     ------
     EngineError : R or something of it is missing.
     """
-    from .pymer4_engine import _frame
+    from .pymer4_engine import model_frame
     from .r_session import quiet, start_r
 
     start_r()
@@ -123,7 +123,7 @@ def tight_logliks(trial: Trial, found: dict[str, Estimates]) -> dict[str, float]
         for name, estimates in found.items():
             spec = MODELS[name]
             beta, sigma, factor = np.split(estimates.psi, [len(spec.beta_names), len(spec.beta_names) + 1])
-            rows = polars2R(_frame(trial, spec))
+            rows = polars2R(model_frame(trial, spec))
             parameters = (FloatVector(part) for part in (sigma, factor, beta))
             values[name] = float(loglik(Formula(spec.formula), rows, *parameters, TIGHT)[0])
     return values

@@ -90,7 +90,7 @@ def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
 
     start_r()
     glmer, arguments, read = _r_side()
-    frame = _frame(trial, spec)
+    frame = model_frame(trial, spec)
     clock = time.perf_counter()
     with quiet():
         try:
@@ -121,7 +121,7 @@ def _r_side():
         return glmer, arguments, r(_READ_FIT)
 
 
-def _frame(trial: Trial, spec: ModelSpec):
+def model_frame(trial: Trial, spec: ModelSpec):
     """The rows a model sees as a polars frame, factors under generated names: a user's strings never reach R."""
     import polars as pl
 

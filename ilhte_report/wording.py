@@ -14,10 +14,11 @@ def defined(value: float | None) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def _with_interval(value: float, se: float | None, digits: int = 2) -> str:
+def _with_interval(value: float, se: float | None, low: float = -math.inf, high: float = math.inf) -> str:
+    """A value and its Wald interval, cut at the parameter's bounds."""
     if not defined(se):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [95% interval {value - 1.96 * se:.{digits}f} to {value + 1.96 * se:.{digits}f}]"
+        return f"{value:.2f}"
+    return f"{value:.2f} [95% interval {max(low, value - 1.96 * se):.2f} to {min(high, value + 1.96 * se):.2f}]"
 
 
 def average_sentence(row: dict, *, lower_is_better: bool = False) -> str:
@@ -33,14 +34,14 @@ def average_sentence(row: dict, *, lower_is_better: bool = False) -> str:
 
 def item_spread_sentence(row: dict) -> str:
     """How far items differ in their effect, and how that goes with easiness."""
-    spread = _with_interval(row["sigma_zeta_std"], row["sigma_zeta_std_se"])
+    spread = _with_interval(row["sigma_zeta_std"], row["sigma_zeta_std_se"], low=0.0)
     text = f"Effects of items spread around it with a standard deviation of {spread} SDs"
     rho = row["rho"]
     if not defined(rho):
         return f"{text}; their correlation with easiness is not defined."
     if abs(rho) > 0.9999:
         return f"{text}; their correlation with easiness is estimated at its boundary, {rho:+.0f} (a singular fit)."
-    shown = f"rho = {_with_interval(rho, row['rho_se'])}"
+    shown = f"rho = {_with_interval(rho, row['rho_se'], -1.0, 1.0)}"
     if defined(row["rho_se"]) and abs(rho) < 1.96 * row["rho_se"]:
         return f"{text}; they show no clear relation to easiness, {shown}."
     return f"{text}; they are larger on {'easier' if rho > 0 else 'harder'} items, {shown}."

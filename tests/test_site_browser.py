@@ -352,17 +352,15 @@ def test_every_internal_link_leads_somewhere(site: Site):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_opens_offline_is_legible_accessible_and_fits_a_phone(visit, site: Site, scheme: str):
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:  # then legibility alone is measured
-        Axe = None
+    from axe_playwright_python.sync_playwright import Axe
+
     wrong = []
     for name in site.pages:
         page = visit(name, color_scheme=scheme)
         page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
         wrong += [(name, *faint) for faint in page.evaluate(FAINT_TEXT)]
         # the rules that depend on the theme are about contrast, which is measured above; one table's page is like another's
-        if Axe and scheme == "light" and (not name.startswith("tables/") or "bacteria" in name):
+        if scheme == "light" and (not name.startswith("tables/") or "bacteria" in name):
             violations = Axe().run(page, context={"exclude": [[".main-svg"]]}, options=AXE).response["violations"]
             wrong += [(name, violation["id"], violation["nodes"][0]["html"][:200]) for violation in violations]
         page.set_viewport_size({"width": 390, "height": 844})
