@@ -11,7 +11,7 @@ import numpy as np
 from .compress import SufficientStatistics, sufficient_statistics
 from .errors import EngineError, InputError
 from .file_formats import quoted
-from .laplace import Evaluation, LaplaceDeviance, ModeNotFound
+from .laplace import MODE_TOLERANCE, Evaluation, LaplaceDeviance, ModeNotFound
 from .large import LargeTrial
 from .mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
 from .optimise import Minimum, minimise
@@ -31,6 +31,8 @@ SAME_DEVIANCE = 1e-7
 """Two deviances closer than this are the same optimum."""
 SAME_BASIN = 0.3
 """How far, relatively, value and gradient may be from a known optimum's quadratic for a search to be heading there."""
+SEARCH_TOLERANCE = 1e-3
+"""Modes are found to this (logits) while searching, with an error in D far below 1e-8; exactly at the end."""
 HESSIAN_STEP = 1e-3
 """Step of the differences for the Hessian, in rough standard errors."""
 FEW_ITEMS = 10
@@ -145,6 +147,7 @@ def fit_statistics(
     first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
     messages: list[str] = []
+    deviance.tolerance = SEARCH_TOLERANCE
     try:
         best, held = _search(deviance, spec, first, messages)
         for nested in fitted.values():
@@ -154,6 +157,7 @@ def fit_statistics(
                     best, held = rival, rival_held
         if method == "aghq":
             messages += quadrature_error(deviance, best.evaluation)
+        deviance.tolerance = MODE_TOLERANCE
         fit = _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out.") from None

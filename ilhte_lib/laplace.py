@@ -15,6 +15,7 @@ import numpy as np
 from .compress import SufficientStatistics
 from .mixed_model import ModelSpec
 from .modes import MAX_NEWTON_STEPS, MODE_TOLERANCE, Model, ModeNotFound, Modes, diagonals
+from .tiny import TinyDeviance
 
 HESSIAN_CELLS = 65536
 """So many cells (class x item x psi) are differentiated side by side, where a single psi has fewer."""
@@ -55,10 +56,15 @@ class LaplaceDeviance:
         self.design, self.weighted_design = self.model.design, self.model.weighted_design
         self.evaluations = 0
         self.passes = 0
+        self._tiny = TinyDeviance(self.model) if TinyDeviance.fits(self.model) else None
+        self.tolerance = MODE_TOLERANCE
+        """How exactly modes are searched for. What is left of log det H is added to first order, so that even a tolerance
+        of 1e-3 leaves D exact to far below 1e-8; the gradient is then exact to about the tolerance's square."""
         self.at: np.ndarray | None = None
-        """The psi whose mode and factors are in the workspace, or None."""
+        """The psi whose modes are in the workspace, or None."""
         self._last: Evaluation | None = None
-        self._cold = False
+        self._last_step = np.inf
+        self._cold = self._swept = False
 
     @property
     def v(self) -> np.ndarray:
@@ -73,18 +79,25 @@ class LaplaceDeviance:
     @property
     def row_weight(self) -> np.ndarray:
         """(G,) information of one person of each class at the last psi."""
-        return self.modes.row_weight[0]
+        return self._at_last().row_weight[0]
 
     @property
     def col_weight(self) -> np.ndarray:
         """(2, J) information on each item by arm at the last psi."""
-        return self.modes.col_weight[0]
+        return self._at_last().col_weight[0]
+
+    def _at_last(self) -> Modes:
+        """The workspace with every array at the last psi."""
+        if not self._swept:
+            self.modes.set_parameters(self.at[None])
+            self.modes.sweep()
+            self._swept = True
+        return self.modes
 
     def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
         """psi as (beta, sigma, L)."""
-        beta, sigma = psi[: self.n_beta], float(psi[self.n_beta])
-        factor = np.zeros((self.q, self.q))
-        factor[np.tril_indices(self.q)] = psi[self.n_beta + 1 :]
+        beta, sigma, lower = psi[: self.n_beta], float(psi[self.n_beta]), psi[self.n_beta + 1 :]
+        factor = np.array([[lower[0], 0.0], [lower[1], lower[2]]]) if self.q == 2 else np.array([[lower[0]]])
         return beta, sigma, factor
 
     def start_modes(self, easiness: np.ndarray) -> None:
@@ -100,33 +113,56 @@ class LaplaceDeviance:
         ModeNotFound : psi is so far out that there is no usable mode.
         """
         psi = np.array(psi, float)
-        modes = self.modes
-        if self.at is not None and np.array_equal(psi, self.at):
+        if self.at is not None and self._last_step < self.tolerance and np.array_equal(psi, self.at):
             return self._last
         self.evaluations += 1
-        kept = (modes.v.copy(), modes.w.copy())
+        before, self.at, self._swept = self.at, None, False
+        kept = (self.v.copy(), self.w.copy())
         with np.errstate(all="ignore"):
             try:
-                if self.at is not None:
-                    dv, dw = modes.derivative((psi - self.at)[None])
-                    if max(abs(modes.sigma[0, 0]) * np.abs(dv).max(), np.abs(dw).max()) < 3.0:
-                        modes.v += dv
-                        modes.w += dw
-                self.at = None
-                modes.set_parameters(psi[None])
-                if self._cold:
-                    modes.start_persons()
-                    self._cold = False
-                self.passes += modes.find()
-                gradient, adjoint = _gradient(modes)
-                deviance = modes.penalised() + _logdet(modes) + _to_the_mode(modes, adjoint)
+                deviance, gradient = (self._by_elimination if self._tiny is None else self._by_dense_matrices)(psi, before)
                 if not np.isfinite(deviance):
                     raise ModeNotFound("the deviance is not finite")
             except ModeNotFound:
-                modes.v[:], modes.w[:] = kept
+                self.v[:], self.w[:] = kept
                 raise
-        self.at, self._last = psi, Evaluation(psi, deviance, gradient[0])
+        self.at, self._last = psi, Evaluation(psi, deviance, gradient)
         return self._last
+
+    def _by_elimination(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
+        modes = self.modes
+        if before is not None:
+            dv, dw = modes.derivative((psi - before)[None])
+            if max(abs(modes.sigma[0, 0]) * np.abs(dv).max(), np.abs(dw).max()) < 3.0:
+                modes.v += dv
+                modes.w += dw
+        modes.set_parameters(psi[None])
+        if self._cold:
+            modes.start_persons()
+            self._cold = False
+        passes, self._last_step = modes.find(self.tolerance)
+        self.passes += passes
+        gradient, adjoint = _gradient(modes)
+        self._swept = True
+        return modes.penalised() + _logdet(modes) + _to_the_mode(modes, adjoint), gradient[0]
+
+    def _by_dense_matrices(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
+        tiny = self._tiny
+        if self._cold:
+            self.modes.set_parameters(psi[None])
+            self.modes.start_persons()
+            self._cold = False
+        tiny.set_modes(self.v, self.w)
+        if before is not None:
+            tiny.predict(psi - before)
+        passes = tiny.passes
+        try:
+            deviance, gradient = tiny(psi, self.tolerance)
+        finally:
+            self.passes += tiny.passes - passes
+        self.v[:], self.w[:] = tiny.modes()
+        self._last_step = tiny.last_step
+        return deviance, gradient
 
     def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
         """Hessian of D in the free parameters, by central differences of the exact gradient.
@@ -148,7 +184,8 @@ class LaplaceDeviance:
             self(at.psi)
         shifts = np.diag(steps)[free]
         shifts = np.concatenate([shifts, -shifts])
-        dv, dw = self.modes.derivative(shifts)
+        modes = self._at_last()
+        dv, dw = modes.derivative(shifts)
         cells = self.model.n_classes * self.n_items
         lanes = max(1, min(len(shifts), HESSIAN_CELLS // cells))
         self.passes += len(shifts)
@@ -158,8 +195,8 @@ class LaplaceDeviance:
                 some = slice(first, min(first + lanes, len(shifts)))
                 if beside is None or beside.lanes != some.stop - first:
                     beside = Modes(self.model, some.stop - first)
-                beside.v[:] = self.modes.v + dv[some]
-                beside.w[:] = self.modes.w + dw[some]
+                beside.v[:] = modes.v + dv[some]
+                beside.w[:] = modes.w + dw[some]
                 beside.set_parameters(at.psi + shifts[some])
                 beside.sweep()
                 gradients.append(_gradient(beside)[0])
@@ -171,7 +208,7 @@ class LaplaceDeviance:
 
     def item_effects(self) -> np.ndarray:
         """(J, q) modes of (b_i, zeta_i) at the last psi, logits."""
-        return (self.unpack(self.at)[2] @ self.modes.w[0]).T
+        return (self.unpack(self.at)[2] @ self.w).T
 
     def item_covariances(self) -> np.ndarray:
         """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi: the item blocks of Lambda H^-1 Lambda'."""
@@ -181,14 +218,14 @@ class LaplaceDeviance:
 
     def _inverse_blocks(self) -> np.ndarray:
         """(q, q, J, J) covariance of the spherical item effects given psi, the data and no more: S^-1 by blocks."""
-        return self.modes.schur_inverse()[0]
+        return self._at_last().schur_inverse()[0]
 
     def item_effect_derivatives(self) -> np.ndarray:
         """(J, q, k) derivative of (b_i, zeta_i) with respect to psi at the last psi."""
         units = np.eye(len(self.at))
-        _, dw = self.modes.derivative(units)
+        _, dw = self._at_last().derivative(units)
         dfactor = np.array([self.unpack(unit)[2] for unit in units])
-        return (dfactor @ self.modes.w[0] + self.unpack(self.at)[2] @ dw).transpose(2, 1, 0)
+        return (dfactor @ self.w + self.unpack(self.at)[2] @ dw).transpose(2, 1, 0)
 
 
 def _logdet(modes: Modes) -> float:

@@ -298,10 +298,11 @@ class Modes:
         information = model.length * rate * (1.0 - rate)
         self.v[:] = self.sigma * information * distance / (self.sigma**2 * information + 1.0)
 
-    def find(self) -> int:
-        """Newton on u (one lane) until the mode is found; returns the number of sweeps.
+    def find(self, tolerance: float = MODE_TOLERANCE) -> tuple[int, float]:
+        """Newton on u (one lane) until a step changes no linear predictor by more than ``tolerance`` (logits).
 
-        Ends with every array at the mode. Steps are halved if they are long or stop shrinking.
+        Returns the number of sweeps and the largest change of the last step; ends with every array at the mode. Steps are
+        halved if they are long or stop shrinking.
 
         Raises
         ------
@@ -325,8 +326,8 @@ class Modes:
                 self.w += dw
                 self.sweep()
                 sweeps += 1
-            if longest < MODE_TOLERANCE:
-                return sweeps
+            if longest < tolerance:
+                return sweeps, longest
             previous = longest
         raise ModeNotFound(f"no mode after {MAX_NEWTON_STEPS} Newton steps")
 

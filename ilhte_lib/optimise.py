@@ -61,7 +61,11 @@ def minimise(
     first = deviance.evaluations
     while deviance.evaluations - first < MAX_EVALUATIONS:
         gradient = here.gradient[free]
-        step = -np.linalg.solve(hessian, gradient)
+        try:
+            step = -np.linalg.solve(hessian, gradient)
+        except np.linalg.LinAlgError:
+            # next to no curvature is left in some direction: the certificate will say so
+            break
         promised = -0.5 * float(gradient @ step)
         if promised < DECREASE_TOLERANCE:
             converged = True

@@ -9,7 +9,8 @@ import pytest
 from dense_laplace import dense_laplace
 from drawn_rows import KINDS, compressed, draw_psi, draw_rows
 
-from ilhte_lib.laplace import LaplaceDeviance, ModeNotFound
+from ilhte_lib.fit import SEARCH_TOLERANCE
+from ilhte_lib.laplace import MODE_TOLERANCE, LaplaceDeviance, ModeNotFound
 from ilhte_lib.mixed_model import MODELS
 
 CASES = [(kind, model) for kind, model in product(KINDS, MODELS)]
@@ -38,10 +39,17 @@ def psi_at(place: str, spec) -> np.ndarray:
     return psi
 
 
+@pytest.fixture(params=["by elimination", "by dense matrices"])
+def path(request, monkeypatch) -> None:
+    """Each of the two ways to compute the deviance, whatever the table's size."""
+    monkeypatch.setattr("ilhte_lib.tiny.MOST_WORK", np.inf if request.param == "by dense matrices" else 0)
+
+
 def places_of(spec) -> list[str]:
     return [p for p in PLACES if spec.item_effects or "l2" not in p]
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(("kind", "model"), CASES)
 def test_equals_the_dense_implementation(kind, model):
     spec = MODELS[model]
@@ -57,6 +65,7 @@ def test_equals_the_dense_implementation(kind, model):
         np.testing.assert_allclose(deviance.item_covariances(), dense.item_covariances, atol=1e-8)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(("kind", "model"), CASES)
 def test_gradient_against_five_point_differences(kind, model):
     # Truncation: halving the step from 0.03 on shrinks the error by 16, and at 0.03 it is at most 4e-2 on such tables,
@@ -74,6 +83,23 @@ def test_gradient_against_five_point_differences(kind, model):
             numeric[k] = (far + 8 * near) / (12 * step)
         assert np.abs(gradient).max() > 1.0
         np.testing.assert_allclose(gradient, numeric, rtol=0, atol=2e-7, err_msg=place)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize(("kind", "model"), CASES)
+def test_a_rough_mode_leaves_the_deviance_exact(kind, model):
+    spec = MODELS[model]
+    exact, rough = workspace(kind, model), workspace(kind, model)
+    rough.tolerance = SEARCH_TOLERANCE
+    for place in places_of(spec):
+        a, b = exact(psi_at(place, spec)), rough(psi_at(place, spec))
+        # a last step of at most 1e-3 leaves the mode about its square from where it should be
+        assert b.deviance == pytest.approx(a.deviance, abs=1e-8), place
+        np.testing.assert_allclose(b.gradient, a.gradient, rtol=0, atol=1e-4, err_msg=place)
+    assert rough.passes <= exact.passes
+    # the same point again, more exactly: not the rough value kept
+    rough.tolerance = MODE_TOLERANCE
+    assert rough(b.psi).deviance == pytest.approx(a.deviance, abs=1e-10)
 
 
 @pytest.mark.parametrize("model", MODELS)
