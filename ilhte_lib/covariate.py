@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .file_formats import listed, quoted
+from .file_formats import counted, listed, quoted
 from .numeric_column import as_numbers
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _fault(table: pd.DataFrame, name: str, numbers: pd.Series) -> str | None:
         if bad.any():
             values = table.loc[bad, name].astype(str).drop_duplicates()
             persons = table.loc[bad, "id"].drop_duplicates()
-            return f"it holds {what} in {int(bad.sum())} rows ({listed(values, 3)}; id {listed(map(str, persons), 3)})"
+            return f"it holds {what} in {counted(int(bad.sum()), 'row', 'rows')} ({listed(values, 3)}; id {listed(map(str, persons), 3)})"
     values = numbers.dropna().unique()
     if len(values) == 0:
         return "it is empty"

@@ -86,6 +86,11 @@ def listed(names: Iterable[str], most: int) -> str:
     return ", ".join(quoted(name) for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
+def counted(n: int, one: str, many: str) -> str:
+    """How many, with the words that agree: ``counted(1, "row holds", "rows hold")`` is "1 row holds"."""
+    return f"{n} {one if n == 1 else many}"
+
+
 def refuse_duplicates(columns: Iterable[str], where: str) -> None:
     """Raise InputError if two columns have one name."""
     seen: set[str] = set()

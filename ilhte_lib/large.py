@@ -18,7 +18,7 @@ import numpy as np
 from .compress import SufficientStatistics, classes
 from .covariate import Candidate
 from .errors import InputError
-from .file_formats import listed, quoted
+from .file_formats import counted, listed, quoted
 from .identifiers import check_identifiers
 from .prepare import (
     AuditEntry,
@@ -326,7 +326,7 @@ class _Reduction:
                     f"SELECT raw_{role} AS value, MIN(id) AS id FROM responses WHERE {wrong} GROUP BY raw_{role} LIMIT 4"
                 )
                 raise InputError(
-                    f"Column {role} of table {quoted(self.tab)} {rule}, but {bad} rows hold {listed(map(str, shown['value']), 3)} "
+                    f"Column {role} of table {quoted(self.tab)} {rule}, but {counted(bad, 'row holds', 'rows hold')} {listed(map(str, shown['value']), 3)} "
                     f"(id {listed(map(str, shown['id']), 3)}): recode them in the file."
                 )
 
@@ -390,9 +390,8 @@ class _Reduction:
                 return None
         missing = int(count[~known].sum())
         if missing:
-            self.audit.note(
-                "covariate", f"{missing} persons without {quoted(name)} are used in M_0 and M_A, not in M_B and M_C."
-            )
+            who = counted(missing, f"person without {quoted(name)} is", f"persons without {quoted(name)} are")
+            self.audit.note("covariate", f"{who} used in M_0 and M_A, not in M_B and M_C.")
         persons = count[known].sum()
         mean = math.fsum(count[known] * value[known]) / persons
         return (value - mean) / math.sqrt(math.fsum(count[known] * (value[known] - mean) ** 2) / (persons - 1))
@@ -417,7 +416,7 @@ class _Reduction:
         changing, which = self._ids("treat <> other_treat")
         if changing:
             raise InputError(
-                f"Column treat of {table} is not constant within a person for {changing} persons (id {which}): "
+                f"Column treat of {table} is not constant within a person for {counted(changing, 'person', 'persons')} (id {which}): "
                 "give each person one arm."
             )
         for value, arm in ((0, "control (treat = 0)"), (1, "treated (treat = 1)")):
@@ -432,14 +431,14 @@ class _Reduction:
         twice, which = self._ids(f"left6 > {cells}")
         if twice:
             raise InputError(
-                f"Table {quoted(self.tab)} has repeated rows of one person and item for {twice} persons (id {which}): keep one "
+                f"Table {quoted(self.tab)} has repeated rows of one person and item for {counted(twice, 'person', 'persons')} (id {which}): keep one "
                 "row each or choose a wave (--wave); trials are counted only in tables that fit into memory."
             )
         if chosen is not None:
             varying, which = self._ids("covariate <> other_covariate")
             if varying:
                 raise InputError(
-                    f"{quoted(self.candidates[chosen])} varies within {varying} persons of {table} (id {which}): give each "
+                    f"{quoted(self.candidates[chosen])} varies within {counted(varying, 'person', 'persons')} of {table} (id {which}): give each "
                     "person one value, the order of rows decides only in tables that fit into memory."
                 )
 
@@ -497,7 +496,7 @@ class _Reduction:
         no_id, no_item = int((cells["n"] - cells["named"]).sum()), int(cells.loc[cells["k"].isna(), "n"].sum())
         if no_id or no_item:
             reason = (
-                f"{no_id} rows name no person and {no_item} no item (empty, or a word for missing such as NA, null, "
+                f"{counted(no_id, 'row names', 'rows name')} no person and {no_item} no item (empty, or a word for missing such as NA, null, "
                 "None or nan): they are left out."
             )
             audit.flags.append(reason)
@@ -512,7 +511,7 @@ class _Reduction:
         audit.flags += wave.flags
         audit.entries += covariate.entries
         silent, which = self._ids("left2 > 0 AND left3 = 0")
-        reason = "The response is missing." + (f" {silent} persons have no response at all (id {which})." if silent else "")
+        reason = "The response is missing." + (f" {counted(silent, 'person has', 'persons have')} no response at all (id {which})." if silent else "")
         removed("missing response", within, answered, 2, reason)
         removed("missing arm", answered, with_arm, 3, "The treatment indicator is missing.")
         kind = with_arm["k"].map(kinds)

@@ -15,7 +15,7 @@ import numpy as np
 
 from .covariate import Candidate, candidates, judged
 from .errors import InputError
-from .file_formats import listed, quoted
+from .file_formats import counted, listed, quoted
 from .identifiers import check_identifiers
 from .numeric_column import as_numbers
 
@@ -221,7 +221,7 @@ def _drop_unnamed(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
     """Rows without person or item, said aloud: a file's NA, null or None may have been somebody's name."""
     lost = {column: int(table[column].isna().sum()) for column in ("id", "item")}
     reason = (
-        f"{lost['id']} rows name no person and {lost['item']} no item (empty, or a word for missing such as NA, null, "
+        f"{counted(lost['id'], 'row names', 'rows name')} no person and {lost['item']} no item (empty, or a word for missing such as NA, null, "
         "None or nan): they are left out."
     )
     if any(lost.values()):
@@ -235,7 +235,7 @@ def _drop_unanswered(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
     heard = set(table.loc[answered, "id"].drop_duplicates())
     silent = [person for person in table.loc[~answered, "id"].drop_duplicates() if person not in heard]
     if silent:
-        reason += f" {len(silent)} persons have no response at all (id {_three(silent)})."
+        reason += f" {counted(len(silent), 'person has', 'persons have')} no response at all (id {_three(silent)})."
     return audit.keep(table, answered, "missing response", reason)
 
 
@@ -256,7 +256,7 @@ def _numeric(table: pd.DataFrame, name: str, tab: str, allowed: tuple[float, ...
             rule, who = "must hold numbers (0 and 1)", "; ".join(_cells(table[bad]))
             remedy = "recode them to 0 and 1, or leave them empty where they mean a missing response"
         raise InputError(
-            f"Column {name} of table {quoted(tab)} {rule}, but {int(bad.sum())} rows hold {_three(values)} ({who}): "
+            f"Column {name} of table {quoted(tab)} {rule}, but {counted(int(bad.sum()), 'row holds', 'rows hold')} {_three(values)} ({who}): "
             f"{remedy}."
         )
     return numbers
@@ -273,7 +273,7 @@ def _check_arms(table: pd.DataFrame, tab: str) -> None:
     changing = arms.index[arms["min"] != arms["max"]]
     if len(changing):
         raise InputError(
-            f"Column treat of table {quoted(tab)} is not constant within a person for {len(changing)} persons "
+            f"Column treat of table {quoted(tab)} is not constant within a person for {counted(len(changing), 'person', 'persons')} "
             f"(id {_three(changing)}): give each person one arm."
         )
     for value, arm in ((0.0, "control (treat = 0)"), (1.0, "treated (treat = 1)")):
@@ -399,8 +399,8 @@ def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Au
     binary = values.index[values["nunique"] == 2]
     if len(binary) < FEWEST_ITEMS:
         raise InputError(
-            f"Table {quoted(tab)} has {len(binary)} binary items and at least {FEWEST_ITEMS} are needed "
-            f"({len(constant)} items hold a single value{_named(constant)}, {len(polytomous)} more than two"
+            f"Table {quoted(tab)} has {counted(len(binary), 'binary item', 'binary items')} and at least {FEWEST_ITEMS} are needed "
+            f"({counted(len(constant), 'item holds', 'items hold')} a single value{_named(constant)}, {len(polytomous)} more than two"
             f"{_named(polytomous)}): recode polytomous items to 0/1 or add items."
         )
     odd = values.loc[binary]
@@ -412,14 +412,15 @@ def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Au
             else "recode them so that 1 is the response modelled"
         )
         shown = "; ".join(_values_of(table, item) for item in odd[:3]) + ("; ..." if len(odd) > 3 else "")
-        raise InputError(f"{len(odd)} binary items of table {quoted(tab)} are not coded 0/1 ({shown}): {remedy}.")
+        which = counted(len(odd), f"binary item of table {quoted(tab)} is", f"binary items of table {quoted(tab)} are")
+        raise InputError(f"{which} not coded 0/1 ({shown}): {remedy}.")
     table = audit.keep(
         table, ~table["item"].isin(constant), "items", f"Items with a single value: {_three(constant)}."
     )
     if len(polytomous):
         shown = "; ".join(_values_of(table, item) for item in polytomous[:3]) + ("; ..." if len(polytomous) > 3 else "")
         reason = (
-            f"{len(polytomous)} items with more than two values are left out ({shown}): recode their responses to 0/1, "
+            f"{counted(len(polytomous), 'item with more than two values is', 'items with more than two values are')} left out ({shown}): recode their responses to 0/1, "
             "or empty the cells that hold a code for missing, to have them."
         )
         audit.flags.append(reason)
@@ -572,5 +573,6 @@ def _person_covariate(
             return None
     missing = int(np.isnan(covariate).sum())
     if missing:
-        audit.note("covariate", f"{missing} persons without {quoted(name)} are used in M_0 and M_A, not in M_B and M_C.")
+        who = counted(missing, f"person without {quoted(name)} is", f"persons without {quoted(name)} are")
+        audit.note("covariate", f"{who} used in M_0 and M_A, not in M_B and M_C.")
     return (covariate - over.mean()) / over.std(ddof=1)

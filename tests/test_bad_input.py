@@ -126,7 +126,7 @@ def test_text_among_the_responses(tmp_path, word):
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, "1e999", "9" * 400])
 def test_infinite_responses(tmp_path, value):
-    all_in(told(cells(trial(), [3], "resp", value), tmp_path), "Column resp", "1 rows hold", "id 'p1' item 'i04'")
+    all_in(told(cells(trial(), [3], "resp", value), tmp_path), "Column resp", "1 row holds", "id 'p1' item 'i04'")
 
 
 def test_polytomous_items_are_left_out_and_flagged(tmp_path):
@@ -136,7 +136,7 @@ def test_polytomous_items_are_left_out_and_flagged(tmp_path):
     document = fitted(cells(table, list(rows), "resp", 9), tmp_path)
     assert document["summary"]["n_items"] == 5
     (flag,) = document["flags"]
-    all_in(flag, "1 items with more than two values are left out", f"item {odd!r} holds 0, 1, 9", "recode", "missing")
+    all_in(flag, "1 item with more than two values is left out", f"item {odd!r} holds 0, 1, 9", "recode", "missing")
 
 
 def test_polytomous_items_alone(tmp_path):
@@ -347,4 +347,4 @@ def test_one_bad_row_in_50_megabytes_is_found(tmp_path):
             stream.write(rows.replace("item_07,1", "item_07,l") if person == 36_543 else rows)
     assert path.stat().st_size > 50e6
     message = refusal(call("fit", path))
-    all_in(message, "Column resp", "1 rows hold 'l' (id 'person_036543' item 'item_07')")
+    all_in(message, "Column resp", "1 row holds 'l' (id 'person_036543' item 'item_07')")

@@ -311,7 +311,7 @@ def test_missing_responses_and_arms_are_dropped_and_counted():
     for profile in PROFILES:
         trial = prepare(table, profile=profile)
         assert removed(trial, "missing response") == [(5, 1, 0)]
-        assert "1 persons have no response at all (id 'p7')" in entries(trial, "missing response")[0].reason
+        assert "1 person has no response at all (id 'p7')" in entries(trial, "missing response")[0].reason
         assert removed(trial, "missing arm") == [(3, 1, 0)]
         assert (trial.n_persons, trial.n_responses) == (5, 13)
 
@@ -322,7 +322,7 @@ def test_rows_without_person_or_item_are_dropped_and_flagged():
     table.loc[4, "item"] = np.nan
     trial = prepare(table)
     assert removed(trial, "identifiers") == [(2, 0, 0)] and trial.n_responses == 16
-    assert "1 rows name no person and 1 no item" in trial.flags[0]
+    assert "1 row names no person and 1 no item" in trial.flags[0]
 
 
 def test_vignette_truncates_responses_and_full_does_not():
@@ -364,13 +364,13 @@ def test_fewer_than_three_binary_items_are_refused():
     table.loc[table["item"] == "c", "resp"] = 1
     for profile in PROFILES:
         message = refusal(table, "short one", profile=profile)
-        assert "'short one' has 2 binary items" in message and "1 items hold a single value: 'c'" in message
+        assert "'short one' has 2 binary items" in message and "1 item holds a single value: 'c'" in message
 
 
 def test_items_not_coded_0_and_1():
     table = table_of().astype({"resp": int})
     table.loc[table["item"] == "b", "resp"] += 1
-    assert "1 binary items" in refusal(table) and "item 'b' holds 1, 2" in refusal(table)
+    assert "1 binary item of" in refusal(table) and "item 'b' holds 1, 2" in refusal(table)
     assert "recode" in refusal(table)
     assert "the vignette drops it" in refusal(table, profile="vignette")
 

@@ -19,7 +19,7 @@ SIZE = 2 * 10**9
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (b"person_1543210,item_07,l,0,0.1234", ["Column resp", "1 rows hold 'l'", "'person_1543210'", "'item_07'"]),
+        (b"person_1543210,item_07,l,0,0.1234", ["Column resp", "1 row holds 'l'", "'person_1543210'", "'item_07'"]),
         (b"person_1543210,item_07,1,0,0.1234,7", ["6 fields in line 61728408", "5 in its header"]),
     ],
 )
