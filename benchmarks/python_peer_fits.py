@@ -41,7 +41,7 @@ def main(tool: str, path: str, models: list[str]) -> None:
             try:
                 loglik, failure = fit(tool, rows, FORMULAS[model]), None
             # whatever a peer raises is its result on this table
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 loglik, failure = None, f"{type(error).__name__}: {error}"
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         said = [str(warning.message)[:200] for warning in caught]

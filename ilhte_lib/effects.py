@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError
+from .large import LargeTrial
 from .lrt import likelihood_ratio
 from .mixed_model import Fit
 from .prepare import Trial
@@ -166,12 +167,14 @@ def total_effect_variance(fit: Fit) -> np.ndarray:
     return fit.ranef_vcov[:, 1, 1] + np.einsum("ik,kl,il->i", slopes, fit.vcov[np.ix_(free, free)], slopes)
 
 
-def item_rows(trial: Trial, main: Fit, scale: float) -> list[dict]:
+def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float) -> list[dict]:
     """One row an item of M_A: effects and SEs in SDs of theta, counts and shares of 1 by arm."""
-    arm = trial.treat[trial.person].astype(int)
-    cell = arm * trial.n_items + trial.item
-    answers = np.bincount(cell, minlength=2 * trial.n_items).reshape(2, -1)
-    ones = np.bincount(cell, weights=trial.resp, minlength=2 * trial.n_items).reshape(2, -1)
+    if isinstance(trial, LargeTrial):
+        answers, ones = trial.item_counts()
+    else:
+        cell = trial.treat[trial.person].astype(int) * trial.n_items + trial.item
+        answers = np.bincount(cell, minlength=2 * trial.n_items).reshape(2, -1)
+        ones = np.bincount(cell, weights=trial.resp, minlength=2 * trial.n_items).reshape(2, -1)
     with np.errstate(invalid="ignore"):
         share = ones / answers
     average = main.coefficient("treat")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from ilhte_lib import InputError
 from ilhte_lib.compress import SufficientStatistics
@@ -15,6 +18,7 @@ from ilhte_lib.fit import fit_models, statistics_of
 from ilhte_lib.large import LARGE_TEXT, LargeTrial, is_large, large_trial
 from ilhte_lib.mixed_model import MODELS
 from ilhte_lib.prepare import Trial, prepare
+from ilhte_report.cli import app
 
 pytest.importorskip("duckdb", reason="DuckDB is not installed")
 
@@ -214,6 +218,32 @@ def test_what_is_large(tmp_path, monkeypatch):
     assert is_large(text)
     parquet.write_bytes(b"no table")
     assert not is_large(parquet)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_the_command_takes_a_large_file_out_of_core(tmp_path, monkeypatch, ending):
+    def results(*options: str) -> tuple[dict, str]:
+        out = tmp_path / "out.json"
+        done = CliRunner().invoke(app, ["fit", str(path), "--resp", "right", "--json", str(out), *options])
+        assert done.exit_code == 0, done.output
+        return json.loads(out.read_text(encoding="utf-8")), done.output
+
+    path = write(draw(missing=0.1).rename(columns={"resp": "right"}), tmp_path, ending)
+    memory, said = results()
+    assert "out of core" not in said
+    monkeypatch.setattr("ilhte_lib.large.LARGE_ROWS", 2000)
+    monkeypatch.setattr("ilhte_lib.large.LARGE_TEXT", 2000)
+    with monkeypatch.context() as without_memory:
+        without_memory.setattr("ilhte_report.preparation.load", None)
+        large, said = results()
+    assert re.search(r"Read out of core in [0-9.]+ s, fitted in [0-9.]+ s\.", said)
+    for part in ("tab", "audit", "flags"):
+        assert large[part] == memory[part], part
+    for ours, theirs in zip(large["items"], memory["items"], strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6) and ours["n_ctrl"] > 0
+    assert large["models"]["M_C"]["loglik"] == pytest.approx(memory["models"]["M_C"]["loglik"], abs=1e-8)
+    # what only memory gives is still given
+    assert "out of core" not in results("--max-persons", "100")[1]
 
 
 # -- refused in a sentence --------------------------------------------------------------------------------------------
