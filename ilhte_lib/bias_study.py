@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import astuple
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .compress import SufficientStatistics
 from .fit import fit_statistics
 from .mixed_model import MODELS
-from .replicate import Progress, replicate_generator, run_replicates
-from .response_matrix import matrix_statistics
-from .simulate import Design, draw_trial
+from .simulate import Design
+from .simulation_study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,53 +25,15 @@ METHODS = ("laplace", "aghq")
 ESTIMATES = ("sigma_theta", "sigma_zeta", "ate")
 
 
-class _BiasTask:
-    names = tuple(f"{method} {estimate}" for method in METHODS for estimate in ESTIMATES)
-
-    def __init__(self, designs: tuple[Design, ...]):
-        self.designs = designs
-
-    @property
-    def identity(self) -> tuple:
-        return tuple(astuple(design) for design in self.designs)
-
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        # rng is child k of the seed, the very stream that draw_trial(replication=k) opens
-        (k,) = rng.bit_generator.seed_seq.spawn_key
-        trial = draw_trial(self.designs[k % len(self.designs)], replication=k)
-        statistics = matrix_statistics(trial.responses, trial.treat)
-        out: list[float] = []
-        for method in METHODS:
-            fit = fit_statistics(statistics, MODELS["M_A"], method=method, standard_errors=False)
-            out += [fit.sigma_theta, fit.sigma_zeta, fit.coefficient("treat")]
-        return np.array(out)
+def _analyse(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
+    out: list[float] = []
+    for method in METHODS:
+        fit = fit_statistics(statistics, MODELS["M_A"], method=method, standard_errors=False)
+        out += [fit.sigma_theta, fit.sigma_zeta, fit.coefficient("treat")]
+    return out
 
 
-def simulate_bias(
-    replications: int = REPLICATIONS,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    resume: Path | str | None = None,
-) -> pd.DataFrame:
-    """Estimates of M_A by both methods from ``replications`` trials for each number of items, drawn with seed ``SEED``.
-
-    Returns
-    -------
-    One row a trial and method: replication, n_items, method, and ``ESTIMATES`` in logits.
-    """
-    total = replications * len(DESIGNS)
-    rows = run_replicates(_BiasTask(DESIGNS), total, SEED, workers=workers, progress=progress, resume=resume)
-    return _frame(np.arange(total), rows)
-
-
-def bias_replications(numbers: Iterable[int]) -> pd.DataFrame:
-    """Some trials by their numbers, in this process; rows as in ``simulate_bias``."""
-    numbers, task = np.fromiter(numbers, int), _BiasTask(DESIGNS)
-    return _frame(numbers, np.array([task(replicate_generator(SEED, int(k))) for k in numbers]))
-
-
-def _frame(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
     import pandas as pd
 
     frames = []
@@ -84,13 +43,17 @@ def _frame(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "replication": numbers.astype(np.int32),
-                    "n_items": np.array([DESIGNS[k % len(DESIGNS)].n_items for k in numbers], np.int16),
+                    "n_items": np.array([designs[k % len(designs)].n_items for k in numbers], np.int16),
                     "method": method,
                     **dict(zip(ESTIMATES, values.T, strict=True)),
                 }
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+STUDY = Study(DESIGNS, tuple(f"{method} {estimate}" for method in METHODS for estimate in ESTIMATES), _analyse, _table)
+"""Its table has one row a trial and method: replication, n_items, method, and ``ESTIMATES`` of M_A in logits."""
 
 
 def bias_summary(trials: pd.DataFrame) -> pd.DataFrame:

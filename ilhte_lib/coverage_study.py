@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import astuple, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .compress import SufficientStatistics
 from .fit import fit_statistics
 from .mixed_model import MODELS
 from .profile import profile_intervals
-from .replicate import Progress, replicate_generator, run_replicates
-from .response_matrix import matrix_statistics
-from .simulate import Design, draw_trial
+from .simulate import Design
+from .simulation_study import Study
 from .size_study import wilson_interval
 
 if TYPE_CHECKING:
@@ -35,60 +33,21 @@ PARAMETERS = ("treat", "sigma_theta", "sigma_zeta", "rho")
 _ENDS = ("lower", "upper", "wald_lower", "wald_upper")
 
 
-class _CoverageTask:
-    names = tuple(f"{parameter} {end}" for parameter in PARAMETERS for end in _ENDS)
-
-    def __init__(self, designs: tuple[Design, ...]):
-        self.designs = designs
-
-    @property
-    def identity(self) -> tuple:
-        return tuple(astuple(design) for design in self.designs)
-
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        # rng is child k of the seed, the very stream that draw_trial(replication=k) opens
-        (k,) = rng.bit_generator.seed_seq.spawn_key
-        trial = draw_trial(self.designs[k % len(self.designs)], replication=k)
-        statistics = matrix_statistics(trial.responses, trial.treat)
-        null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
-        fit = fit_statistics(statistics, MODELS["M_A"], smaller=null)
-        intervals = profile_intervals(statistics, fit, null, PARAMETERS)
-        return np.array([getattr(intervals[parameter], end) for parameter in PARAMETERS for end in _ENDS])
-
-
-def simulate_coverage(
-    replications: int = REPLICATIONS,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    resume: Path | str | None = None,
-) -> pd.DataFrame:
-    """Intervals from ``replications`` trials of each setting and number of items, drawn with seed ``SEED``.
-
-    Returns
-    -------
-    One row a trial and parameter: replication, setting ("A", "B", "C"), n_items, parameter, truth, lower, upper,
-    wald_lower, wald_upper; logits (rho without unit), NaN where undefined.
-    """
-    total = replications * len(DESIGNS)
-    rows = run_replicates(_CoverageTask(DESIGNS), total, SEED, workers=workers, progress=progress, resume=resume)
-    return _frame(np.arange(total), rows)
-
-
-def coverage_replications(numbers: Iterable[int]) -> pd.DataFrame:
-    """Some trials by their numbers, in this process; rows as in ``simulate_coverage``."""
-    numbers, task = np.fromiter(numbers, int), _CoverageTask(DESIGNS)
-    return _frame(numbers, np.array([task(replicate_generator(SEED, int(k))) for k in numbers]))
+def _intervals(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
+    null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
+    fit = fit_statistics(statistics, MODELS["M_A"], smaller=null)
+    intervals = profile_intervals(statistics, fit, null, PARAMETERS)
+    return [getattr(intervals[parameter], end) for parameter in PARAMETERS for end in _ENDS]
 
 
 def _truth(design: Design, parameter: str) -> float:
     return getattr(design, {"treat": "ate"}.get(parameter, parameter))
 
 
-def _frame(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
     import pandas as pd
 
-    cells = [k % len(DESIGNS) for k in numbers]
+    cells = [k % len(designs) for k in numbers]
     frames = []
     for p, parameter in enumerate(PARAMETERS):
         ends = {
@@ -101,12 +60,17 @@ def _frame(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
                     "setting": [_CELLS[c][0] for c in cells],
                     "n_items": np.array([_CELLS[c][1] for c in cells], np.int16),
                     "parameter": parameter,
-                    "truth": [_truth(DESIGNS[c], parameter) for c in cells],
+                    "truth": [_truth(designs[c], parameter) for c in cells],
                     **ends,
                 }
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+STUDY = Study(DESIGNS, tuple(f"{parameter} {end}" for parameter in PARAMETERS for end in _ENDS), _intervals, _table)
+"""Its table has one row a trial and parameter: replication, setting ("A", "B", "C"), n_items, parameter, truth, lower,
+upper, wald_lower, wald_upper; logits (rho without unit), NaN where undefined."""
 
 
 def coverage_summary(trials: pd.DataFrame) -> pd.DataFrame:

@@ -1,25 +1,18 @@
-"""The grid of simulated trials behind the identification page: beta_3 under M_B and M_C where the truth is known.
-
-Replication k belongs to design ``k % len(designs)`` and is ``draw_trial(design, replication=k)``: one seed for all,
-every trial independent of every other, and a longer run begins with the replications of a shorter one.
-"""
+"""The grid of simulated trials behind the identification page: beta_3 under M_B and M_C where the truth is known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import astuple
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .compress import SufficientStatistics
 from .fit import fit_statistics
 from .identification import predicted_bias, predicted_bias_of
 from .mixed_model import MODELS
-from .replicate import Progress, replicate_generator, run_replicates
-from .response_matrix import matrix_statistics
-from .simulate import Design, draw_trial
+from .simulate import Design
+from .simulation_study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,61 +55,15 @@ LIMITS = (
 little or much, with widely spread items."""
 
 
-class _GridTask:
-    """One replication of some designs."""
-
-    names = ESTIMATES
-
-    def __init__(self, designs: tuple[Design, ...]):
-        self.designs = designs
-
-    @property
-    def identity(self) -> tuple:
-        return tuple(astuple(design) for design in self.designs)
-
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        # rng is child k of the seed, the very stream that draw_trial(replication=k) opens
-        (k,) = rng.bit_generator.seed_seq.spawn_key
-        trial = draw_trial(self.designs[k % len(self.designs)], replication=k)
-        statistics = matrix_statistics(trial.responses, trial.treat, trial.covariate)
-        constant = fit_statistics(statistics, MODELS["M_B"])
-        flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant)
-        predicted = predicted_bias_of(flexible)
-        beta3 = [(fit.coefficient("treat:cov"), fit.standard_error("treat:cov")) for fit in (constant, flexible)]
-        return np.array([*beta3[0], *beta3[1], predicted.value, predicted.se])
+def _interactions(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
+    constant = fit_statistics(statistics, MODELS["M_B"])
+    flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant)
+    predicted = predicted_bias_of(flexible)
+    beta3 = [(fit.coefficient("treat:cov"), fit.standard_error("treat:cov")) for fit in (constant, flexible)]
+    return [*beta3[0], *beta3[1], predicted.value, predicted.se]
 
 
-def simulate_grid(
-    replications: int = REPLICATIONS,
-    designs: tuple[Design, ...] = GRID,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    resume: Path | str | None = None,
-) -> pd.DataFrame:
-    """Simulate and fit ``replications`` trials of each of the designs, which share the seed ``SEED``.
-
-    Parameters
-    ----------
-    replications, workers, progress, resume : see ``replicate.run_replicates``; ``workers`` does not change the result.
-
-    Returns
-    -------
-    One row a replication: its number k, the columns of ``CELL`` and ``ESTIMATES`` (NaN where a model could not be
-    fitted), rounded to 4 decimals.
-    """
-    total = replications * len(designs)
-    rows = run_replicates(_GridTask(designs), total, SEED, workers=workers, progress=progress, resume=resume)
-    return _frame(np.arange(total), rows, designs)
-
-
-def simulate_replications(numbers: Iterable[int], designs: tuple[Design, ...] = GRID) -> pd.DataFrame:
-    """Some replications by their numbers, in this process; rows as in ``simulate_grid``."""
-    numbers, task = np.fromiter(numbers, int), _GridTask(designs)
-    return _frame(numbers, np.array([task(replicate_generator(SEED, int(k))) for k in numbers]), designs)
-
-
-def _frame(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
+def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
     import pandas as pd
 
     cells = [designs[k % len(designs)] for k in numbers]
@@ -124,6 +71,15 @@ def _frame(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
     columns |= {name: [getattr(cell, name) for cell in cells] for name in CELL}
     columns |= {name: np.round(rows[:, i], 4).astype(np.float32) for i, name in enumerate(ESTIMATES)}
     return pd.DataFrame(columns)
+
+
+def grid_study(designs: tuple[Design, ...] = GRID) -> Study:
+    """The study of some designs, which share the seed ``SEED``.
+
+    Its table has one row a replication: its number k, the columns of ``CELL`` and ``ESTIMATES`` (NaN where a model
+    could not be fitted), rounded to 4 decimals.
+    """
+    return Study(designs, ESTIMATES, _interactions, _table)
 
 
 def grid_summary(replications: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:

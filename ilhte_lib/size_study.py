@@ -8,20 +8,17 @@ ratio from all of these together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import astuple
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .bootstrap import TIE, parametric_draw
+from .compress import SufficientStatistics
 from .fit import fit_statistics
 from .lrt import p_values
 from .mixed_model import MODELS
-from .replicate import Progress, replicate_generator, run_replicates
-from .response_matrix import matrix_statistics
-from .simulate import Design, draw_trial
+from .simulate import Design
+from .simulation_study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,63 +39,29 @@ def _ratio(statistics) -> tuple[float, object]:
     return max(null.deviance - main.deviance, 0.0), null
 
 
-class _SizeTask:
-    names = ("lrt_stat", "lrt_bootstrap")
-
-    def __init__(self, designs: tuple[Design, ...]):
-        self.designs = designs
-
-    @property
-    def identity(self) -> tuple:
-        return tuple(astuple(design) for design in self.designs)
-
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        # rng is child k of the seed, the very stream that draw_trial(replication=k) opens; its own child draws the rest
-        sequence = rng.bit_generator.seed_seq
-        (k,) = sequence.spawn_key
-        trial = draw_trial(self.designs[k % len(self.designs)], replication=k)
-        statistics = matrix_statistics(trial.responses, trial.treat)
-        observed, null = _ratio(statistics)
-        again, _ = _ratio(parametric_draw(statistics, null, np.random.default_rng(sequence.spawn(1)[0])))
-        return np.array([observed, again])
+def _ratios(statistics: SufficientStatistics, rng: np.random.Generator) -> list[float]:
+    observed, null = _ratio(statistics)
+    (child,) = rng.bit_generator.seed_seq.spawn(1)
+    again, _ = _ratio(parametric_draw(statistics, null, np.random.default_rng(child)))
+    return [observed, again]
 
 
-def simulate_size(
-    replications: int = REPLICATIONS,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    resume: Path | str | None = None,
-) -> pd.DataFrame:
-    """Likelihood ratios of ``replications`` trials for each number of items, drawn with seed ``SEED``.
-
-    Returns
-    -------
-    One row a trial: replication (its number k, which is trial k of design k modulo 3), n_items, lrt_stat, and
-    lrt_bootstrap, the ratio in one trial drawn from its fitted M_0.
-    """
-    total = replications * len(DESIGNS)
-    rows = run_replicates(_SizeTask(DESIGNS), total, SEED, workers=workers, progress=progress, resume=resume)
-    return _frame(np.arange(total), rows)
-
-
-def size_replications(numbers: Iterable[int]) -> pd.DataFrame:
-    """Some trials by their numbers, in this process; rows as in ``simulate_size``."""
-    numbers, task = np.fromiter(numbers, int), _SizeTask(DESIGNS)
-    return _frame(numbers, np.array([task(replicate_generator(SEED, int(k))) for k in numbers]))
-
-
-def _frame(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
         {
             "replication": numbers.astype(np.int32),
-            "n_items": np.array([DESIGNS[k % len(DESIGNS)].n_items for k in numbers], np.int16),
+            "n_items": np.array([designs[k % len(designs)].n_items for k in numbers], np.int16),
             "lrt_stat": np.round(rows[:, 0], 6),
             "lrt_bootstrap": np.round(rows[:, 1], 6),
         }
     )
+
+
+STUDY = Study(DESIGNS, ("lrt_stat", "lrt_bootstrap"), _ratios, _table)
+"""Its table has one row a trial: replication, n_items, lrt_stat, and lrt_bootstrap, the ratio in one trial drawn from
+its fitted M_0."""
 
 
 def size_p_values(trials: pd.DataFrame) -> pd.DataFrame:

@@ -7,46 +7,72 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import IlhteError
 
-
-def _engines() -> None:
-    from .engines_compute import compute_engines
-
-    compute_engines()
+if TYPE_CHECKING:
+    from ilhte_lib.simulation_study import Study
 
 
-def _size() -> None:
-    from .studies_compute import compute_size
+def _simulate(computation: str, name: str, study: Study, replications: int) -> None:
+    """Run a study over all cores and store every replication."""
+    from rich.progress import Progress
 
-    compute_size()
+    from .computed import write_computed
+    from .project import find_project
 
-
-def _coverage() -> None:
-    from .studies_compute import compute_coverage
-
-    compute_coverage()
-
-
-def _bias() -> None:
-    from .studies_compute import compute_bias
-
-    compute_bias()
+    finished = find_project() / "data" / "cache" / f"{name}.npz"
+    with Progress() as bar:
+        job = bar.add_task(name, total=replications * len(study.designs))
+        rows = study.simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
+    command = f"python -m ilhte_report.compute {computation}"
+    write_computed(name, rows, command, seed=study.seed, replications=replications)
+    finished.unlink(missing_ok=True)
 
 
-def _identification() -> None:
-    from .identification_compute import compute_identification
+def compute_engines() -> None:
+    """Every bundled table with both engines: needs R."""
+    from . import engines_compute
 
-    compute_identification()
+    engines_compute.compute_engines()
+
+
+def compute_size() -> None:
+    """The size of the tests of sigma_zeta = 0: five minutes on one core."""
+    from ilhte_lib.size_study import REPLICATIONS, STUDY
+
+    _simulate("size", "size", STUDY, REPLICATIONS)
+
+
+def compute_coverage() -> None:
+    """The coverage of the intervals: half an hour on one core."""
+    from ilhte_lib.coverage_study import REPLICATIONS, STUDY
+
+    _simulate("coverage", "coverage", STUDY, REPLICATIONS)
+
+
+def compute_bias() -> None:
+    """The bias of Laplace and quadrature with few items: a quarter of an hour on one core."""
+    from ilhte_lib.bias_study import REPLICATIONS, STUDY
+
+    _simulate("bias", "bias", STUDY, REPLICATIONS)
+
+
+def compute_identification() -> None:
+    """The grid of the identification page and its limits: half an hour on one core."""
+    from ilhte_lib.identification_grid import GRID, LIMITS, REPLICATIONS, grid_study
+
+    _simulate("identification", "identification", grid_study(GRID), REPLICATIONS)
+    _simulate("identification", "identification_limits", grid_study(LIMITS), REPLICATIONS)
 
 
 COMPUTATIONS: dict[str, Callable[[], None]] = {
-    "engines": _engines,
-    "size": _size,
-    "coverage": _coverage,
-    "bias": _bias,
-    "identification": _identification,
+    "engines": compute_engines,
+    "size": compute_size,
+    "coverage": compute_coverage,
+    "bias": compute_bias,
+    "identification": compute_identification,
 }
 
 

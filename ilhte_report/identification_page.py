@@ -11,7 +11,7 @@ from ilhte_lib.errors import InputError
 from ilhte_lib.fit import fit_models
 from ilhte_lib.identification import expected_scores, look_alike, predicted_bias
 from ilhte_lib.identification_figures import SHOWN_ITEMS
-from ilhte_lib.identification_grid import CELL, ESTIMATES, GAMMA, GRID, simulate_replications
+from ilhte_lib.identification_grid import CELL, ESTIMATES, GAMMA, GRID, grid_study
 from ilhte_lib.prepare import prepare
 from ilhte_lib.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
 from ilhte_lib.who_benefits import WhoBenefits, who_benefits
@@ -234,7 +234,7 @@ def simulated_now(
         )
     position = [tuple(getattr(design, name) for name in CELL) for design in GRID].index(cell)
     numbers = [position + len(GRID) * k for k in range(trials)]
-    now = simulate_replications(numbers)
+    now = grid_study().replay(numbers)
     then = stored.set_index("replication").loc[numbers, list(ESTIMATES)]
     apart = float(np.nanmax(np.abs(now[list(ESTIMATES)].to_numpy(float) - then.to_numpy(float))))
     b, c = (number(now[name].astype(float).mean(), 3) for name in ("beta3_b", "beta3_c"))

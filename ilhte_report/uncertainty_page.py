@@ -295,13 +295,13 @@ def simulated_now(size: pd.DataFrame, coverage: pd.DataFrame, bias: pd.DataFrame
     from IPython.display import Markdown
 
     studies = (
-        ("likelihood ratios", size_study.size_replications, size, ["replication"]),
-        ("ends of intervals", coverage_study.coverage_replications, coverage, ["replication", "parameter"]),
-        ("estimates", bias_study.bias_replications, bias, ["replication", "method"]),
+        ("likelihood ratios", size_study.STUDY, size, ["replication"]),
+        ("ends of intervals", coverage_study.STUDY, coverage, ["replication", "parameter"]),
+        ("estimates", bias_study.STUDY, bias, ["replication", "method"]),
     )
     lines = []
-    for what, simulate, stored, keys in studies:
-        now = simulate(range(replications))
+    for what, study, stored, keys in studies:
+        now = study.replay(range(replications))
         values = [c for c in now.columns if now[c].dtype.kind == "f"]
         then = stored.set_index(keys).loc[list(now[keys].itertuples(index=False, name=None)) if len(keys) > 1 else now[keys[0]], values]
         apart = float(np.nanmax(np.abs(now[values].to_numpy(float) - then.to_numpy(float))))

@@ -29,9 +29,8 @@ from ilhte_lib.identification_grid import (
     RHO,
     SEED,
     SIGMA_ZETA,
+    grid_study,
     grid_summary,
-    simulate_grid,
-    simulate_replications,
 )
 from ilhte_lib.mixed_model import MODELS, Fit
 from ilhte_lib.response_matrix import matrix_statistics
@@ -159,10 +158,10 @@ def test_grid_covers_what_it_should():
 
 def test_result_depends_neither_on_workers_nor_on_the_number_of_replications():
     designs = tuple(Design(60, 4, SEED, sigma_zeta=s, gamma=0.7, baseline_levels=5) for s in (0.0, 0.8))
-    alone = simulate_grid(8, designs, workers=1)
-    pd.testing.assert_frame_equal(alone, simulate_grid(8, designs, workers=2))
-    pd.testing.assert_frame_equal(alone.iloc[:6], simulate_grid(3, designs, workers=1))
-    again = simulate_replications([5], designs).iloc[0]
+    alone = grid_study(designs).simulate(8, workers=1)
+    pd.testing.assert_frame_equal(alone, grid_study(designs).simulate(8, workers=2))
+    pd.testing.assert_frame_equal(alone.iloc[:6], grid_study(designs).simulate(3, workers=1))
+    again = grid_study(designs).replay([5]).iloc[0]
     pd.testing.assert_series_equal(again, alone.iloc[5], check_names=False)
 
 
@@ -189,7 +188,7 @@ def test_stored_trials_are_reproduced_from_the_seed(name, designs):
     assert set(about) >= {"command", "commit", "versions", "date", "replications"}
     assert len(rows) == about["replications"] * len(designs) and about["replications"] >= 200
     numbers = [0, len(designs) + 1, 7 * len(designs) - 2, len(rows) - len(designs)]
-    now = simulate_replications(numbers, designs)
+    now = grid_study(designs).replay(numbers)
     then = rows.iloc[numbers].reset_index(drop=True)
     assert list(then["replication"]) == numbers
     pd.testing.assert_frame_equal(now[CELL], then[CELL], check_dtype=False)

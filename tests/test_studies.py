@@ -30,16 +30,16 @@ def agree(again: pd.DataFrame, kept: pd.DataFrame, keys: list[str], tolerance: f
 
 
 def test_a_small_run_gives_the_stored_likelihood_ratios(project):
-    agree(size_study.size_replications(range(6)), stored(project, "size"), ["replication"], 1e-4)
+    agree(size_study.STUDY.replay(range(6)), stored(project, "size"), ["replication"], 1e-4)
 
 
 def test_a_small_run_gives_the_stored_intervals(project):
-    again = coverage_study.coverage_replications(range(6))
+    again = coverage_study.STUDY.replay(range(6))
     agree(again, stored(project, "coverage"), ["replication", "parameter"], 3e-4)
 
 
 def test_a_small_run_gives_the_stored_estimates(project):
-    agree(bias_study.bias_replications(range(8)), stored(project, "bias"), ["replication", "method"], 1e-4)
+    agree(bias_study.STUDY.replay(range(8)), stored(project, "bias"), ["replication", "method"], 1e-4)
 
 
 def test_stored_files_hold_what_was_announced(project):
@@ -105,7 +105,7 @@ def test_bias_of_known_estimates():
 
 def test_replications_do_not_depend_on_each_other():
     """Trial 4 alone is trial 4 of a run, and a run of one a design is the first of each."""
-    alone = size_study.size_replications([4])
-    run = size_study.simulate_size(2, workers=1)
+    alone = size_study.STUDY.replay([4])
+    run = size_study.STUDY.simulate(2, workers=1)
     agree(alone, run, ["replication"], 1e-9)
     assert list(run["n_items"]) == [8, 20, 40] * 2
