@@ -89,8 +89,9 @@ class LaplaceDeviance:
     def _at_last(self) -> Modes:
         """The workspace with every array at the last psi."""
         if not self._swept:
-            self.modes.set_parameters(self.at[None])
-            self.modes.sweep()
+            with np.errstate(all="ignore"):
+                self.modes.set_parameters(self.at[None])
+                self.modes.sweep()
             self._swept = True
         return self.modes
 
