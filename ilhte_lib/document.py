@@ -8,6 +8,7 @@ import os
 import platform
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,16 +16,32 @@ from .effects import Effects
 from .mixed_model import Fit
 from .prepare import Trial
 
+if TYPE_CHECKING:
+    from .inference import Inference
 
-def document(trial: Trial, fits: dict[str, Fit], result: Effects, *, input_sha256: str | None = None) -> dict:
+
+def document(
+    trial: Trial,
+    fits: dict[str, Fit],
+    result: Effects,
+    inference: Inference | None = None,
+    *,
+    input_sha256: str | None = None,
+) -> dict:
     """Everything known of one table, as plain Python values with None for what is undefined.
 
     Returns
     -------
-    ``{"tab", "summary", "items", "audit", "flags", "models", "provenance"}``; models
+    ``{"tab", "summary", "items", "audit", "flags", "models", "inference", "provenance"}``; models
     by name with loglik, beta and se by
-    coefficient (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds.
+    coefficient (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
+    inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
     """
+    record = None
+    if inference is not None:
+        from .inference import inference_record, with_resampling
+
+        result, record = with_resampling(result, inference), inference_record(inference, result.summary["sigma_theta"])
     return _plain(
         {
             "tab": trial.tab,
@@ -33,6 +50,7 @@ def document(trial: Trial, fits: dict[str, Fit], result: Effects, *, input_sha25
             "audit": trial.audit_rows(),
             "flags": list(trial.flags) + [m for fit in fits.values() for m in fit.messages],
             "models": {name: _model(fit) for name, fit in fits.items()},
+            "inference": record,
             "provenance": {
                 "versions": versions(),
                 "profile": trial.profile,

@@ -13,6 +13,8 @@ import typer
 from ilhte_lib import __version__
 from ilhte_lib.errors import IlhteError
 
+from .run_key import PAGE_REPLICATES
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -91,6 +93,10 @@ ClusterOption = Annotated[
     str | None,
     typer.Option(help="Column of clusters (schools, villages); default cluster, if there.", rich_help_panel=_PANEL),
 ]
+_RESAMPLING = "Resampling"
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Seed of the replicates; default a fixed one.", rich_help_panel=_RESAMPLING)
+]
 
 
 def _version(wanted: bool) -> None:
@@ -120,6 +126,16 @@ def fit(
     lower_is_better: Annotated[
         bool, typer.Option("--lower-is-better", help="A response of 1 is bad (symptoms); changes the wording only.")
     ] = False,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Draw N trials under equal effects, for a p-value, and N times the persons (or clusters), for standard errors.",
+            rich_help_panel=_RESAMPLING,
+        ),
+    ] = 0,
+    seed: SeedOption = None,
     json: Annotated[Path | None, typer.Option(help="Write everything as a JSON document.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report as one HTML file that works offline.")] = None,
     id: IdColumn = "id",
@@ -137,8 +153,10 @@ def fit(
     from ilhte_lib.document import document, to_json, write_text
     from ilhte_lib.effects import effects
     from ilhte_lib.fit import fit_models
+    from ilhte_lib.inference import infer, with_resampling
     from ilhte_lib.large import LargeTrial
 
+    from .drawing import drawing
     from .preparation import prepared
     from .source import source
     from .terminal import print_results
@@ -170,17 +188,22 @@ def fit(
     fits = fit_models(trial, engine=engine.value)
     fitted = time.perf_counter()
     result = effects(trial, fits)
+    with drawing(Console(stderr=True)) as told:
+        inference = infer(
+            trial, fits, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told
+        )
+    result = with_resampling(result, inference)
     lower = lower_is_better or bool(where.info and where.info.lower_is_better)
-    print_results(Console(), where, trial, fits, result, lower_is_better=lower)
+    print_results(Console(), where, trial, fits, result, inference, lower_is_better=lower)
     if isinstance(trial, LargeTrial):
         typer.echo(f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.")
-    contents = document(trial, fits, result, input_sha256=where.sha256)
+    contents = document(trial, fits, result, inference, input_sha256=where.sha256)
     if json:
         write_text(json, to_json(contents))
     if html:
         from .single_page import single_page
 
-        write_text(html, single_page(where, trial, fits, result, lower_is_better=lower))
+        write_text(html, single_page(where, trial, fits, result, inference, lower_is_better=lower))
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
@@ -284,6 +307,9 @@ def run(
     profile: ProfileOption = Profile.full,
     engine: EngineOption = Engine.native,
     max_persons: MaxPersons = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Replicates of each bootstrap of a table; 0 for none.")
+    ] = PAGE_REPLICATES,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Tables at once on this machine; default one a core.", show_default=False)
     ] = None,
@@ -308,7 +334,7 @@ def run(
     from .source import bundled_sources, sources
 
     clock = time.perf_counter()
-    settings = Settings(profile.value, engine.value, max_persons)
+    settings = Settings(profile.value, engine.value, max_persons, bootstrap)
     out = out or default_folder(names or [], settings)
     try:
         with progress(Console(stderr=quiet), quiet=quiet) as told:

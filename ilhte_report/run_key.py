@@ -21,14 +21,24 @@ from .source import Source
 
 PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parent}
 
+PAGE_REPLICATES = 99
+"""Replicates behind a page unless asked otherwise: (B + 1) alpha is whole, and a table takes a few seconds more."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How every table of a run is analysed."""
+    """How every table of a run is analysed.
+
+    Attributes
+    ----------
+    profile, engine, max_persons : of the preparation and the fits.
+    bootstrap : replicates of each bootstrap; 0 for none.
+    """
 
     profile: str = "full"
     engine: str = "native"
     max_persons: int | None = None
+    bootstrap: int = PAGE_REPLICATES
 
 
 def fit_notebook() -> Path:

@@ -5,7 +5,6 @@ Each function returns something a notebook displays; every name in it is escaped
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,16 @@ from ilhte_lib.effects import Effects
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
+from .inference_rows import cluster_sentence, clusters_drawn_sentence
 from .markdown import code_block, escape_markdown
+from .numbers import number, p_text
 from .source import Source, data_folder
-from .wording import average_sentence, defined, interaction_sentence, item_spread_sentence, test_sentence
+from .wording import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
+
+    from ilhte_lib.inference import Inference
 
     from .irw_tables import IrwTable
 
@@ -126,7 +129,9 @@ def coefficient_with_se(fit: Fit, name: str) -> str:
     return f"{number(fit.coefficient(name), 3)} ({number(fit.standard_error(name), 3)})"
 
 
-def verdict(trial: Trial, result: Effects, *, lower_is_better: bool = False) -> Markdown:
+def verdict(
+    trial: Trial, result: Effects, inference: Inference | None = None, *, lower_is_better: bool = False
+) -> Markdown:
     """What the table says, in sentences."""
     from IPython.display import Markdown
 
@@ -136,38 +141,24 @@ def verdict(trial: Trial, result: Effects, *, lower_is_better: bool = False) -> 
         item_spread_sentence(row),
         test_sentence(row),
         interaction_sentence(row),
+        *cluster_sentences(result, inference),
         *trial.flags,
     ]
     return Markdown("\n".join(f"- {escape_markdown(s)}" for s in sentences if s))
 
 
-def estimate_table(result: Effects) -> HTML:
-    """Estimates with standard errors and 95% Wald intervals, cut at the bounds of the parameter."""
-    row = result.summary
-
-    def line(name: str, unit: str, column: str, low: float = -math.inf, high: float = math.inf) -> dict:
-        value, se = row[column], row.get(f"{column}_se")
-        interval = "–"
-        if defined(value) and defined(se):
-            ends = max(low, value - 1.96 * se), min(high, value + 1.96 * se)
-            interval = f"{number(ends[0], 2)} to {number(ends[1], 2)}"
-        return {"": name, "Unit": unit, "Estimate": number(value, 3), "SE": number(se, 3), "95% interval": interval}
-
-    rows = [
-        line("Average effect", "SDs", "ate_std"),
-        line("Spread of item effects, σ_ζ", "SDs", "sigma_zeta_std", low=0.0),
-        line("Correlation with easiness, ρ", "", "rho", low=-1.0, high=1.0),
-        line("Spread of persons, σ_θ", "logits", "sigma_theta", low=0.0),
-        line("Spread of easiness, treated to control", "ratio", "sd_ratio", low=0.0),
-        line("Treatment × covariate, one effect for all items (M_B)", "logits per SD", "beta3_b"),
-        line("Treatment × covariate, item effects (M_C)", "logits per SD", "beta3_c"),
-        line("Difference of the two", "logits per SD", "delta_beta3"),
-    ]
-    return html_table([r for r in rows if r["Estimate"] != "–" or r["Unit"] != "logits per SD"], left=("", "Unit"))
+def cluster_sentences(result: Effects, inference: Inference | None) -> list[str]:
+    """What must be said of a clustered trial; nothing of another."""
+    if inference is None:
+        return []
+    scale = result.summary["sigma_theta"]
+    return [s for s in (cluster_sentence(inference), clusters_drawn_sentence(inference, scale)) if s]
 
 
-def item_table(result: Effects) -> HTML:
-    """Items ordered by their effect: share of 1 by arm, easiness and effect in SDs."""
+def item_table(result: Effects, inference: Inference | None = None) -> HTML:
+    """Items ordered by their effect: share of 1 by arm, easiness and effect in SDs, and whether it is the average's."""
+    tested = inference.items if inference else None
+    adjusted = dict(zip(tested.item_names, tested.departure_p_holm, strict=True)) if tested else {}
     rows = [
         {
             "Item": row["item"],
@@ -178,6 +169,7 @@ def item_table(result: Effects) -> HTML:
             "Easiness (SD)": number(row["b_std"], 2),
             "Effect (SD)": number(row["total_std"], 2),
             "SE": number(row["total_se"], 2),
+            **({"p (Holm)": p_text(float(adjusted[row["item"]]))} if adjusted else {}),
         }
         for row in sorted(result.items, key=lambda r: -r["total_std"])
     ]
@@ -191,14 +183,6 @@ def figure_alt(result: Effects) -> str:
         f"Effects of {len(totals)} items with intervals, from {number(min(totals), 2)} to {number(max(totals), 2)} "
         f"SDs, around an average of {number(result.summary['ate_std'], 2)} SDs."
     )
-
-
-def number(value: float | None, digits: int) -> str:
-    """A number for reading, with a true minus sign; an undefined one is a dash."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
 
 
 def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:

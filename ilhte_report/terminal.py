@@ -8,12 +8,15 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ilhte_lib.effects import Effects
+from ilhte_lib.inference import Inference
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
+from .inference_rows import estimate_rows, resampling_rows, resampling_sentence, test_rows
+from .numbers import number
 from .printable import printable
 from .source import Source
-from .table_page import coefficient_with_se, number
+from .table_page import cluster_sentences, coefficient_with_se
 from .wording import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
@@ -26,11 +29,12 @@ def print_results(
     trial: Trial,
     fits: dict[str, Fit],
     result: Effects,
+    inference: Inference | None = None,
     *,
     lower_is_better: bool = False,
     most_items: int = 60,
 ) -> None:
-    """A summary a researcher can read, then the audit, the models and the items."""
+    """A summary a researcher can read, then the audit, intervals and tests, the models and the items."""
     row = result.summary
     console.print(f"[bold]{printable(trial.tab)}[/bold]  profile {trial.profile}, engine {row['engine']}")
     console.print(
@@ -54,11 +58,39 @@ def print_results(
     ):
         console.print(f"• {printable(sentence, 2000)}", highlight=False)
     warning = caveat(where.info)
-    for flag in (*([warning] if warning else []), *trial.flags, *(m for fit in fits.values() for m in fit.messages)):
+    said = cluster_sentences(result, inference)
+    for flag in (*([warning] if warning else []), *said, *trial.flags, *(m for fit in fits.values() for m in fit.messages)):
         console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
+    if inference is not None:
+        _print_inference(console, result, inference)
     console.print(_models(fits))
     console.print(_items(result, most_items))
+
+
+def _print_inference(console: Console, result: Effects, inference: Inference) -> None:
+    """Intervals, three p-values, what was resampled, and why something is missing."""
+    console.print(_table("Estimates with 95% intervals", estimate_rows(result, inference)))
+    console.print(_table("Test of equal effects on all items", test_rows(inference)))
+    if inference.resampling is not None:
+        console.print(printable(resampling_sentence(inference), 2000), highlight=False)
+        console.print(_table("Resampled", resampling_rows(result, inference)))
+    for note in inference.notes:
+        console.print(f"! {printable(note, 2000)}", style="yellow", highlight=False)
+
+
+def _table(title: str, rows: list[dict[str, str]]) -> Table:
+    """Rows as a table that fits a narrow terminal: units beside names, words to the left, numbers to the right."""
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    columns = [column for column in rows[0] if column != "Unit"]
+    for column in columns:
+        left = column in ("", "p-value", "Null distribution")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for row in rows:
+        unit = f" ({row['Unit']})" if row.get("Unit") else ""
+        first, *others = (printable(row[column]) for column in columns)
+        table.add_row(first + unit, *others)
+    return table
 
 
 def _models(fits: dict[str, Fit]) -> Table:

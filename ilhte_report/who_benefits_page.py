@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ilhte_lib.who_benefits import Estimate, WhoBenefits, who_benefits
@@ -15,6 +16,7 @@ from .wording import caveat
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ilhte_lib.bootstrap import Bootstrap
     from ilhte_lib.mixed_model import Fit
     from ilhte_lib.prepare import Trial
 
@@ -27,7 +29,20 @@ _RULE = (
 )
 
 
-def who_benefits_section(trial: Trial, fits: dict[str, Fit]) -> None:
+def compared(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None) -> WhoBenefits:
+    """The comparison of a table's page.
+
+    Where clusters were drawn every interval is the resampling's. Elsewhere only that of the difference is, which has
+    none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
+    """
+    drawn = bootstrap is not None and "clusters" in bootstrap.scheme
+    found = who_benefits(trial, fits, bootstrap if drawn else None)
+    if bootstrap is None or drawn:
+        return found
+    return replace(found, difference=Estimate(found.difference.value, *bootstrap.interval("delta_beta3")))
+
+
+def who_benefits_section(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> None:
     """Display the section of a table's page; nothing for a table without covariate."""
     if "M_C" not in fits:
         return
@@ -37,7 +52,7 @@ def who_benefits_section(trial: Trial, fits: dict[str, Fit]) -> None:
 
     from .embed import show
 
-    result = who_benefits(trial, fits)
+    result = compared(trial, fits, bootstrap)
     word, reason = verdict_sentence(result).split(": ", 1)
     lines = ["## Who benefits?", "", f"**{word}:** {escape_markdown(reason)} Brackets hold 95% intervals.", ""]
     lines += ["| Interaction | Estimate | 95% interval |", "|:--|--:|:--|"]
