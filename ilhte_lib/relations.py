@@ -6,6 +6,7 @@ it does not depend on the engine, its threads or the order of the rows.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from .errors import EngineError, InputError
+from .file_formats import quoted
 
 WORD = 60
 """So many items' answers are kept in the bits of one integer."""
@@ -115,6 +117,29 @@ class Relations(Protocol):
         """A small result, by columns: int64, float64 with NaN, or objects with None."""
 
 
+_CSV = """header = true, all_varchar = true, delim = ',', quote = '"', escape = '"', comment = ''"""
+"""One dialect, not the likeliest: a file that does not keep to it is refused."""
+
+
+def _fault(message: str) -> str:
+    """DuckDB's error in a sentence."""
+    line = re.search(r"CSV Error on Line: (\d+)", message)
+    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
+    if line and counts:
+        return (
+            f"The table has {counts[2]} fields in line {line[1]} but {counts[1]} in its header: quote text that holds the "
+            "separator, or check that the file is complete."
+        )
+    if line and "not utf-8 encoded" in message:
+        return f"The table is not UTF-8 text (line {line[1]}): save it as CSV in UTF-8."
+    if "sniffing" in message:
+        return (
+            "The table is no regular table of fields separated by commas: check for a row with fields too many or too few "
+            "and for a quotation mark that is never closed."
+        )
+    return f"DuckDB could not read the table ({message.splitlines()[0]}): check the file."
+
+
 class DuckDB:
     """DuckDB in this process, within a bound of memory; what does not fit goes to a temporary folder.
 
@@ -150,11 +175,13 @@ class DuckDB:
         try:
             return self._connection.execute(sql)
         except self._error as failure:
-            raise InputError(f"DuckDB could not read the table ({str(failure).splitlines()[0]}): check the file.") from None
+            raise InputError(_fault(str(failure))) from None
 
     def _file(self, path: Path) -> str:
+        if set("*?[") & set(str(path)):
+            raise InputError(f"DuckDB takes *, ? and [ in the path {quoted(str(path))} for a pattern: rename file or folder.")
         name = "'" + str(path).replace("'", "''") + "'"
-        return f"read_parquet({name})" if is_parquet(path) else f"read_csv({name}, header = true, all_varchar = true)"
+        return f"read_parquet({name})" if is_parquet(path) else f"read_csv({name}, {_CSV})"
 
     def columns(self, path: Path) -> list[str]:
         return [row[0] for row in self._run(f"DESCRIBE SELECT * FROM {self._file(path)}").fetchall()]

@@ -304,6 +304,22 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
         large_trial(path)
 
 
+def test_a_row_too_long_or_too_short_is_found(tmp_path):
+    sound = "id,item,resp,treat\n" + "".join(f"p{i},i{j},1,0\n" for i in range(500) for j in range(5))
+    for row, count in (("p9,i1,1,0,7", 5), ("p9,i1,1", 3)):
+        path = tmp_path / f"with_{count}.csv"
+        path.write_text(f"{sound}{row}\n" + "p,i,0,1\n" * 500)
+        with pytest.raises(InputError, match=f"has {count} fields in line 2502 but 4 in its header"):
+            large_trial(path)
+
+
+def test_a_path_is_no_pattern(tmp_path):
+    for name in ("a1.csv", "a2.csv", "a*.csv"):
+        (tmp_path / name).write_text("id,item,resp,treat\np,i,0,1\n")
+    with pytest.raises(InputError, match="for a pattern"):
+        large_trial(tmp_path / "a*.csv")
+
+
 # -- the same statements on Spark -------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ SIZE = 2 * 10**9
     ("bad", "words"),
     [
         (b"person_1543210,item_07,l,0,0.1234", ["Column resp", "1 row holds 'l'", "'person_1543210'", "'item_07'"]),
-        (b"person_1543210,item_07,1,0,0.1234,7", ["6 fields in line 61728408", "5 in its header"]),
+        (b"person_1543210,item_07,1,0,0.1234,7", ["6 fields in line 61728409", "5 in its header"]),
     ],
 )
 def test_one_bad_row_in_two_gigabytes(tmp_path: Path, bad: bytes, words: list[str]) -> None:
