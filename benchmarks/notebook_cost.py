@@ -1,4 +1,4 @@
-"""CPU seconds of one table in a run, fitting apart, beside a bare kernel that imports NumPy and pandas.
+"""CPU seconds of one table in a run, fits and intervals apart, beside a bare kernel that imports NumPy and pandas.
 
     python benchmarks/notebook_cost.py [TABLE] [ROUNDS]
 
@@ -22,7 +22,7 @@ from ilhte_report.source import source
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds: a bare kernel, a table without its fits, its fits; and the executed notebook's bytes."""
+    """CPU seconds: a bare kernel, a table without its fits and intervals, these; and the executed notebook's bytes."""
 
     bare: float
     table: float
@@ -47,7 +47,8 @@ def measure(table: str, rounds: int) -> Cost:
         if done.reason:
             raise RuntimeError(done.reason)
         if k:
-            fit = sum(model["seconds"] for model in json.loads(done.document)["models"].values())
+            document = json.loads(done.document)
+            fit = sum(model["seconds"] for model in document["models"].values()) + document["inference"]["seconds"]
             bare.append(between - before)
             tables.append(after - between - fit)
             fits.append(fit)
@@ -61,7 +62,7 @@ def _task(table: str) -> Task:
         tab=where.tab,
         title=where.info.title,
         input_sha256=where.sha256,
-        parameters={"table": table, "profile": "full", "engine": "native", "max_persons": None},
+        parameters={"table": table, "profile": "full", "engine": "native", "max_persons": None, "bootstrap": 0},
         notebook=notebook,
         code=code_sha256(notebook, "native"),
         folder=os.getcwd(),

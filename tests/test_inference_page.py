@@ -1,0 +1,346 @@
+"""Intervals, tests, other items and single items as they are shown: rows, sentences, figures, terminal, HTML report."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ilhte_lib.effects import effects
+from ilhte_lib.fit import fit_models
+from ilhte_lib.generalise import persons_floor, se_with_items
+from ilhte_lib.generalise_figure import item_numbers, items_figure
+from ilhte_lib.inference import Inference, infer, with_resampling
+from ilhte_lib.item_curves_figure import THETA, characteristic_curves, item_curves_figure
+from ilhte_lib.prepare import Trial, prepare
+from ilhte_lib.profile_figure import profile_figure
+from ilhte_lib.simulate import Design, simulate_trial
+from ilhte_report.drawing import drawing
+from ilhte_report.inference_page import curves_alt, item_findings, items_alt, profiles_alt, show_resampling, show_sum_score
+from ilhte_report.inference_rows import (
+    cluster_sentence,
+    estimate_rows,
+    flagged_sentence,
+    generalisation_rows,
+    influence_rows,
+    resampling_rows,
+    resampling_sentence,
+    robust_sentence,
+    sum_score_rows,
+    test_rows,
+)
+from ilhte_report.numbers import between, number, p_text
+from ilhte_report.single_page import single_page
+from ilhte_report.source import source
+from ilhte_report.table_page import cluster_sentences, item_table, verdict
+from ilhte_report.terminal import print_results
+
+test_rows.__test__ = False  # a function of the page, named for what it shows
+HOSTILE = "<script>alert(1)</script>*_q"
+
+
+@pytest.fixture(scope="module")
+def parts():
+    table, _ = simulate_trial(Design(200, 8, 12, sigma_zeta=0.6, gamma=0.5, ate=0.3))
+    table["item"] = table["item"].replace(table["item"].iloc[0], HOSTILE)
+    trial = prepare(table, "shown")
+    fits = fit_models(trial)
+    inference = infer(trial, fits, replicates=19, curves=True)
+    return trial, fits, with_resampling(effects(trial, fits), inference), inference
+
+
+def clustered(trial: Trial, inference: Inference, *, drawn: bool) -> tuple[Trial, Inference]:
+    villages = replace(trial, cluster=np.array([f"v{k % 20}" for k in range(trial.n_persons)]))
+    scheme = "clusters within arm" if drawn else inference.resampling.scheme
+    return villages, replace(inference, clustered=True, resampling=replace(inference.resampling, scheme=scheme))
+
+
+# -- numbers in words ----------------------------------------------------------------------------------------------
+
+
+def test_numbers_for_reading():
+    assert number(-0.004, 2) == "0.00" and number(-1.5, 1) == "−1.5" and number(float("nan"), 2) == "–"
+    assert p_text(0.0) == "< .001" and p_text(0.05) == "0.050" and p_text(float("nan")) == "–"
+    assert between(-1.0, 2.0, 1) == "−1.0 to 2.0" and between(float("nan"), 2.0, 1) == "– to 2.0"
+    assert between(float("nan"), float("nan")) == "–"
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+
+def test_estimates_are_in_the_units_they_name(parts):
+    _, fits, result, inference = parts
+    rows = {row[""]: row for row in estimate_rows(result, inference)}
+    scale, ate = result.summary["sigma_theta"], inference.intervals["treat"]
+    first = rows["Average effect, β₁"]
+    assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(result.summary["ate_std_se"], 3)
+    assert first["95% profile"] == between(ate.lower / scale, ate.upper / scale)
+    assert rows["σ_θ, persons"]["Estimate"] == number(fits["M_A"].sigma_theta, 3)
+    spread = inference.intervals["sigma_zeta"]
+    below_zero = replace(inference, intervals={**inference.intervals, "sigma_zeta": replace(spread, wald_lower=-0.1)})
+    cut = {row[""]: row for row in estimate_rows(result, below_zero)}["σ_ζ, item effects"]
+    assert cut["95% Wald"].startswith("0.00 to")
+    assert len(rows) == 6
+    without = {name: interval for name, interval in inference.intervals.items() if name != "rho"}
+    missing = {row[""]: row for row in estimate_rows(result, replace(inference, intervals=without))}["ρ, with easiness"]
+    assert set(missing.values()) == {"ρ, with easiness", "", "–"}
+
+
+def test_three_p_values_stand_side_by_side(parts):
+    _, _, _, inference = parts
+    rows = test_rows(inference)
+    assert [row["p-value"] for row in rows] == ["halved", "mixture", "bootstrap"]
+    assert rows[2]["p"] == p_text(inference.p_bootstrap) and rows[2]["Null distribution"].startswith("19 trials")
+    none = test_rows(replace(inference, p_bootstrap=float("nan"), null_replicates=0))[2]
+    assert none["p"] == "–" and "--bootstrap" in none["Null distribution"]
+
+
+def test_resampling_stands_beside_the_model(parts):
+    _, _, result, inference = parts
+    rows = resampling_rows(result, inference)
+    assert [row[""] for row in rows][-1] == "β₃, M_B − M_C" and len(rows) == 5
+    ratio = rows[3]
+    assert ratio["Model SE"] == "–" and ratio["SE"] == number(result.summary["sd_ratio_se"], 3)
+    assert rows[0]["Model SE"] == number(result.summary["ate_std_se"], 3)
+    assert rows[0]["95% interval"] == between(*inference.resampling.interval("ate_std"))
+    assert "100 control and 100 treated persons were drawn" in resampling_sentence(inference)
+    assert resampling_rows(result, replace(inference, resampling=None)) == []
+
+
+def test_other_items_follow_the_formulas(parts):
+    _, fits, result, inference = parts
+    scale = result.summary["sigma_theta"]
+    rows = {row[""]: row["Value"] for row in generalisation_rows(inference, fits["M_A"], scale)}
+    found = inference.generalisation
+    assert rows["Effect on one new item, 95% prediction interval (SDs)"] == between(*(x / scale for x in found.new_item))
+    assert rows["Share of all possible items with a negative effect"] == number(found.share_negative, 2)
+    floor = persons_floor(inference.statistics, fits["M_A"]) / scale
+    assert floor > 0.1 and rows["Items needed for an SE of 0.05 SDs, same persons"].startswith("none")
+    assert number(floor, 3) in rows["Items needed for an SE of 0.10 SDs, same persons"]
+
+
+def test_influence_is_in_order_of_its_size(parts):
+    _, _, result, inference = parts
+    rows, change = influence_rows(inference, result.summary["sigma_theta"]), np.abs(inference.influence.ate_change)
+    assert len(rows) == 3
+    assert rows[0]["Without"] == inference.influence.item_names[int(change.argmax())]
+
+
+def test_sum_scores_stand_beside_the_model(parts):
+    _, _, result, inference = parts
+    score, corrected, model = sum_score_rows(result, inference)
+    assert score["Estimate"] == number(inference.sum_score.smd, 3)
+    assert corrected["Estimate"] == number(inference.sum_score.corrected, 3)
+    assert model["Estimate"] == number(result.summary["ate_std"], 3)
+
+
+def test_flagged_items_are_named_and_counted(parts):
+    _, _, result, inference = parts
+    items = inference.items
+    odd = replace(items, departure_p_holm=np.where(np.arange(8) == 2, 0.01, 1.0), departure_p_bh=np.full(8, 0.04))
+    text = flagged_sentence(replace(inference, items=odd))
+    assert f"1 differs from the average at 5%: {items.item_names[2]};" in text and text.endswith(" 8.")
+    none = replace(items, departure_p_holm=np.ones(8), departure_p_bh=np.ones(8))
+    assert "none differs" in flagged_sentence(replace(inference, items=none))
+    assert robust_sentence(replace(inference, robust=replace(inference.robust, p=0.2)), 1.0).endswith(
+        "there is no sign that the average hangs on a few items."
+    )
+    assert "the average depends on which items" in robust_sentence(
+        replace(inference, robust=replace(inference.robust, p=0.001)), 1.0
+    )
+
+
+# -- clusters ------------------------------------------------------------------------------------------------------
+
+
+def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
+    trial, fits, result, inference = parts
+    villages, with_persons = clustered(trial, inference, drawn=False)
+    without = replace(with_persons, resampling=None)
+    assert cluster_sentence(inference) == ""
+    for told in (with_persons, without):
+        sentence = cluster_sentence(told)
+        assert "take persons as independent" in sentence
+        assert sentence in cluster_sentences(result, told)
+        assert "only standard errors of the model" in verdict(villages, result, told).data
+        assert "take persons as independent" in printed(villages, fits, result, told)
+        assert "take persons as independent" in single_page(source("verbagg_gender"), villages, fits, result, told)
+    _, drawn = clustered(trial, inference, drawn=True)
+    assert cluster_sentence(drawn) == "" and "with whole clusters drawn" in cluster_sentences(result, drawn)[0]
+
+
+def printed(trial, fits, result, inference, width: int = 80) -> str:
+    screen = io.StringIO()
+    print_results(Console(file=screen, width=width), source("verbagg_gender"), trial, fits, result, inference)
+    return " ".join(screen.getvalue().split())
+
+
+def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
+    trial, fits, result, inference = parts
+    text = printed(trial, fits, result, inference)
+    assert "95% profile" in text and "95% Wald" in text
+    for row in (*estimate_rows(result, inference), *resampling_rows(result, inference)):
+        assert all(value in text for key, value in row.items() if key != "Unit")
+    for row in test_rows(inference):
+        assert f"{row['p-value']} {row['Null distribution']} {row['p']}" in text
+    assert "drawn with replacement" in text and "…" not in text.split("Models (logits")[0]
+    without = printed(trial, fits, result, replace(inference, resampling=None, notes=("Resampling: why not.",)))
+    assert "drawn with replacement" not in without and "! Resampling: why not." in without
+
+
+def test_a_bar_for_each_bootstrap():
+    screen = io.StringIO()
+    with drawing(Console(file=screen, force_terminal=True, width=100)) as told:
+        told("null", 1, 4)
+        told("resampling", 2, 4)
+    text = screen.getvalue()
+    assert "trials with equal effects" in text and "samples of the persons" in text
+    silent = io.StringIO()
+    with drawing(Console(file=silent)) as told:
+        told("null", 1, 4)
+    assert silent.getvalue().strip() == ""
+
+
+# -- page ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_escapes_names(parts, monkeypatch):
+    _, _, result, inference = parts
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *things, **_: shown.extend(things))
+    show_resampling(result, inference)
+    show_sum_score(result, inference)
+    flagged = replace(inference.items, departure_p_holm=np.zeros(8))
+    shown.append(item_findings(replace(inference, items=flagged), 1.0))
+    shown.append(item_table(result, inference))
+    text = "\n".join(thing.data for thing in shown)
+    assert "<script>" not in text and "alert" in text
+    assert "p (Holm)" in text
+    shown.clear()
+    show_resampling(result, replace(inference, resampling=None, clustered=True))
+    assert "take persons as independent" in shown[0].data and "--bootstrap" in shown[1].data
+
+
+def test_html_report_has_the_sections_of_a_page(parts):
+    trial, fits, result, inference = parts
+    page = single_page(source("verbagg_gender"), trial, fits, result, inference)
+    for heading in ("Estimates", "Curves", "Items that are not on the test", "What sum scores would say", "Who benefits?"):
+        assert f"<h2>{heading}</h2>" in page
+    assert page.count('role="figure"') == 5
+    assert "<script>alert" not in page
+    assert page.count("plotly.js v") == 1
+    bare = {name: fits[name] for name in ("M_0", "M_A")}
+    none = replace(inference, curves=(), resampling=None, influence=None, sum_score=None, generalisation=None, items=None)
+    short = single_page(source("verbagg_gender"), trial, bare, result, none)
+    assert "Who benefits?" not in short and short.count('role="figure"') == 3
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_characteristic_curves_are_the_models(parts):
+    _, fits, _, _ = parts
+    main = fits["M_A"]
+    curves = characteristic_curves(main, 1.3, np.array([0.0, 1.0]))
+    b, zeta = main.ranef[4]
+    eta = main.coefficient("intercept") + main.coefficient("treat") + b + zeta + 1.3
+    assert curves.shape == (2, 8, 2) and curves[1, 4, 1] == pytest.approx(1 / (1 + np.exp(-eta)))
+    assert curves[0, 4, 0] == pytest.approx(1 / (1 + np.exp(-main.coefficient("intercept") - b)))
+
+
+def test_item_curves_figure_draws_test_items_and_extremes(parts):
+    _, fits, result, _ = parts
+    main, scale = fits["M_A"], result.summary["sigma_theta"]
+    figure = item_curves_figure(main, scale)
+    curves = characteristic_curves(main, scale)
+    assert len(figure.data) == 2 * (1 + 1 + 2)
+    np.testing.assert_allclose(figure.data[0].y, curves[0].mean(axis=0), atol=6e-4)
+    items = np.array(figure.data[1].y, float).reshape(8, len(THETA) + 1)
+    np.testing.assert_allclose(items[:, :-1], curves[0], atol=6e-4)
+    assert np.isnan(items[:, -1]).all()
+    named = {annotation.text for annotation in figure.layout.annotations} - {"The test", "Its items"}
+    effect, escaped = main.ranef[:, 1], [n.replace("<", "&lt;").replace(">", "&gt;") for n in main.item_names]
+    assert {n[:10] for n in named} == {escaped[int(k)][:10] for k in (effect.argmax(), effect.argmin())}
+    assert "θ = 0" in curves_alt(main, scale)
+
+
+def test_items_figure_marks_today_and_ends_at_the_persons(parts):
+    _, fits, result, inference = parts
+    main, scale = fits["M_A"], result.summary["sigma_theta"]
+    curve, today = items_figure(inference.statistics, main, scale).data
+    assert list(today.x) == [8] and today.y[0] == pytest.approx(result.summary["ate_std_se"], abs=1e-4)
+    assert curve.y[list(curve.x).index(8)] == pytest.approx(today.y[0], abs=1e-4)
+    assert curve.y[-1] == pytest.approx(float(se_with_items(inference.statistics, main, 32)) / scale, abs=1e-4)
+    assert {3, 8, 32} <= set(item_numbers(8)) and list(item_numbers(60)) == sorted(set(item_numbers(60)))
+    assert f"{number(today.y[0], 3)} SDs with the 8" in items_alt(inference, main, scale)
+
+
+def test_four_profiles_stand_two_by_two(parts):
+    _, _, result, inference = parts
+    scale = result.summary["sigma_theta"]
+    intervals = [inference.intervals[curve.parameter] for curve in inference.curves]
+    figure = profile_figure(inference.curves, intervals, scale)
+    assert [figure.layout[f"xaxis{k}"].title.text for k in ("", 2, 3, 4)] == ["β₁ (SDs)", "σζ (SDs)", "ρ", "σθ (logits)"]
+    assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
+    text = json.loads(figure.to_json())
+    assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4
+    words = profiles_alt(inference, scale)
+    assert words.count("lowest at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+def ilhte(*arguments: object, cwd) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "ilhte_report.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120"},
+        check=False,
+    )
+
+
+def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path):
+    table, _ = simulate_trial(Design(120, 4, 9, sigma_zeta=0.5))
+    table["village"] = table["treat"].astype(str) + (table["id"].astype("category").cat.codes % 6).astype(str)
+    table.to_csv(tmp_path / "trial.csv", index=False)
+    common = ("fit", "trial.csv", "--cluster", "village")
+    outputs = [
+        ilhte(*common, "--bootstrap", 9, "--seed", seed, "--json", f"{k}.json", cwd=tmp_path)
+        for k, seed in enumerate((5, 5, 6))
+    ]
+    assert [o.returncode for o in outputs] == [0, 0, 0], outputs[0].stderr
+    first, again, other = (json.loads((tmp_path / f"{k}.json").read_text())["inference"] for k in range(3))
+    assert first["resampling"] == again["resampling"] != other["resampling"]
+    assert first["test"]["bootstrap"] == again["test"]["bootstrap"]
+    assert first["resampling"]["seed"] == 5 and "clusters" in first["resampling"]["scheme"]
+    assert "clusters" in outputs[0].stdout and "take persons as independent" not in outputs[0].stdout
+    bare = ilhte(*common, cwd=tmp_path)
+    assert "take persons as independent" in " ".join(bare.stdout.split())
+    assert "not drawn" in bare.stdout
+
+
+def test_run_keeps_the_standard_errors_of_its_resampling(tmp_path):
+    import pandas as pd
+
+    table, _ = simulate_trial(Design(100, 4, 9, sigma_zeta=0.5, gamma=0.4))
+    table.to_csv(tmp_path / "trial.csv", index=False)
+    for replicates, known in ((0, False), (5, True)):
+        done = ilhte("run", "trial.csv", "--out", "run", "--bootstrap", replicates, cwd=tmp_path)
+        assert done.returncode == 0 and "(0 unchanged)" in done.stdout, done.stdout + done.stderr
+        summary = pd.read_parquet(tmp_path / "run" / "summary.parquet").iloc[0]
+        assert pd.notna(summary["sd_ratio_se"]) == pd.notna(summary["delta_beta3_se"]) == known
+    document = json.loads((tmp_path / "run" / "fits" / "trial.json").read_text())
+    assert document["inference"]["resampling"]["replicates"] == 5
+    assert document["summary"]["sd_ratio_se"] == summary["sd_ratio_se"]
+    notebook = (tmp_path / "run" / "tables" / "trial.ipynb").read_text()
+    assert "drawn with replacement within their arm" in notebook
