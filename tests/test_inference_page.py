@@ -23,7 +23,14 @@ from ilhte_lib.prepare import Trial, prepare
 from ilhte_lib.profile_figure import profile_figure
 from ilhte_lib.simulate import Design, simulate_trial
 from ilhte_report.drawing import drawing
-from ilhte_report.inference_page import curves_alt, item_findings, items_alt, profiles_alt, show_resampling, show_sum_score
+from ilhte_report.inference_page import (
+    curves_alt,
+    item_findings,
+    items_alt,
+    profiles_alt,
+    show_resampling,
+    show_sum_score,
+)
 from ilhte_report.inference_rows import (
     cluster_sentence,
     estimate_rows,
@@ -142,7 +149,7 @@ def test_sum_scores_stand_beside_the_model(parts):
 
 
 def test_flagged_items_are_named_and_counted(parts):
-    _, _, result, inference = parts
+    _, _, _, inference = parts
     items = inference.items
     odd = replace(items, departure_p_holm=np.where(np.arange(8) == 2, 0.01, 1.0), departure_p_bh=np.full(8, 0.04))
     text = flagged_sentence(replace(inference, items=odd))
