@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: site test lab lme4 compute soak clean
+.PHONY: site test lab lme4 compute benchmark soak clean
 
 site:
 	@began=$$(date +%s); \
@@ -27,6 +27,11 @@ lme4: .venv/.base-ready
 compute: .venv/.test-ready
 	@$(BIN)/python -m ilhte_report.compute $(NAMES)
 
+# Timings beside lme4, glmmTMB, glmm and mixedlm, for the methods page (hours); peers that are not here are left out
+benchmark: .venv/.test-ready
+	@$(PIP) -e '.[benchmark]' 2>/dev/null || echo "A Python peer could not be installed here: it is left out."
+	@$(BIN)/python -m benchmarks $(PARTS)
+
 soak: .venv/.test-ready
 	@$(BIN)/python -m pytest -m soak tests
 
@@ -43,7 +48,7 @@ soak: .venv/.test-ready
 	@touch $@
 
 .venv/.test-ready: .venv/.base-ready
-	@$(PIP) -e '.[report,test,formats,irw,cluster]'
+	@$(PIP) -e '.[report,test,formats,irw,cluster,large]'
 	@touch $@
 
 clean:

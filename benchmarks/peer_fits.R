@@ -47,5 +47,5 @@ run <- function(tool, fits) {
     tool = tool, version = format(packageVersion(tool)), r = as.character(getRversion()),
     blas = basename(extSoftVersion()[["BLAS"]]), fits = do.call(c, reports)
   )
-  cat(jsonlite::toJSON(document, auto_unbox = TRUE, digits = NA), "\n", sep = "")
+  cat(jsonlite::toJSON(document, auto_unbox = TRUE, digits = NA, na = "null"), "\n", sep = "")
 }

@@ -33,7 +33,8 @@ class Peer:
     command: tuple[str, ...]
 
     def fits(self, table: pd.DataFrame, models: list[str]) -> list[dict]:
-        """One report a fit: tool, version, model, cpu_s, loglik (NaN if it failed), failure; from the cache if kept there."""
+        """One report a fit, from the cache if kept there: tool, version, model, cpu_s, loglik (NaN if it failed), failure, and
+        loglik_exact, lme4's own objective at its estimates with its inner search run to the end."""
         text = table.to_csv(index=False)
         key = hashlib.sha256(f"{self.name}\n{' '.join(models)}\n{text}".encode()).hexdigest()
         kept = CACHE / self.name / f"{key}.json"
@@ -60,13 +61,15 @@ class Peer:
 def _report(tool: str, version: str, fit: dict) -> dict:
     missing = float("nan")
     loglik = fit.get("logLik")
+    failure = fit.get("failure") or ("no log-likelihood" if loglik is None else None)
     return {
         "tool": tool,
         "version": version,
         "model": fit["model"],
         "cpu_s": fit.get("cpu_s", missing),
         "loglik": missing if loglik is None else loglik,
-        "failure": fit.get("failure"),
+        "loglik_exact": missing if fit.get("logLik_exact") is None else fit["logLik_exact"],
+        "failure": failure,
     }
 
 

@@ -92,6 +92,7 @@ class LaplaceDeviance:
             with np.errstate(all="ignore"):
                 self.modes.set_parameters(self.at[None])
                 self.modes.sweep()
+            self.passes += 1
             self._swept = True
         return self.modes
 

@@ -1,0 +1,159 @@
+"""The benchmark: what is measured of one table, what its numbers come to, what the methods page shows of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.comparison import compare, measure
+from benchmarks.peers import Peer
+from benchmarks.trials import long_table
+from ilhte_lib.catalogue import load_bundled
+from ilhte_lib.fit import fit_models
+from ilhte_lib.prepare import Trial, prepare
+from ilhte_report import benchmark_page, computed
+from ilhte_report.computed import read_computed
+
+LOGLIK_SHORTFALL = 1e-6
+"""The native engine may end so far below the best peer, by rounding and by where a peer stops."""
+
+
+def rows(*fits: tuple[str, str, str, float, float]) -> pd.DataFrame:
+    frame = pd.DataFrame(fits, columns=["tab", "model", "tool", "cpu_s", "loglik"])
+    frame["failure"] = np.where(frame["loglik"].isna(), "no log-likelihood", None)
+    return frame.assign(version="1", loglik_exact=np.nan, n_persons=10, n_items=3, n_responses=30)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return rows(
+        ("a", "M_0", "native", 0.01, -10.0),
+        ("a", "M_A", "native", 0.02, -9.0),
+        ("a", "M_0", "slow", 1.00, -10.5),
+        ("a", "M_A", "slow", 8.00, -9.0),
+        ("a", "M_0", "fast", 0.005, -10.0 + 1e-3),
+        ("a", "M_A", "fast", 0.20, np.nan),
+        ("b", "M_0", "native", 0.01, -20.0),
+        ("b", "M_0", "slow", 4.00, -20.25),
+    )
+
+
+@pytest.fixture
+def trial(project: Path) -> Trial:
+    return prepare(load_bundled("bacteria_weeks", project / "data"), "bacteria_weeks", profile="vignette")
+
+
+def test_ratios_means_and_extremes(frame):
+    means = benchmark_page.by_model(frame)
+    assert means.loc["M_0", "slow"] == pytest.approx(200.0)
+    assert means.loc["M_A", "slow"] == pytest.approx(400.0)
+    assert means.loc["all", "slow"] == pytest.approx((100 * 400 * 400) ** (1 / 3))
+    tables = benchmark_page.table_ratios(frame)
+    assert tables["slow"].to_dict() == pytest.approx({"a": 300.0, "b": 400.0})
+    # a fit that failed counts neither for nor against its peer
+    assert tables.loc["a", "fast"] == pytest.approx(0.5) and np.isnan(means.loc["M_A", "fast"])
+    best = benchmark_page.above_the_best(frame)
+    assert best.to_dict() == pytest.approx({("a", "M_0"): -1e-3, ("a", "M_A"): 0.0, ("b", "M_0"): 0.25})
+
+
+def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkeypatch):
+    monkeypatch.setattr(computed, "computed_folder", lambda: tmp_path)
+    assert "has not been measured" in benchmark_page.speed_table().data
+    assert benchmark_page.speed_text().data == ""
+    computed.write_computed("benchmark", frame, "test", method="so", machine="one | two", cores=2)
+    text = benchmark_page.speed_text().data
+    assert "fast in 1 of 1" in text and "at worst −1.0e−03" in text and "one \\| two" in text
+    assert "2 real tables, 3 fits, 3 of them certified" in text
+    page = benchmark_page.speed_table().data
+    assert "<td" in page and "251.98" not in page and "252.0" in page
+    peers = benchmark_page.peer_table().data
+    assert "slow 1" in peers and "100.0, a, M_0" in peers and "fast 1" in peers and "0.5, a" in peers
+
+
+def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_path, monkeypatch, capsys):
+    """A peer of two lines, in place of one that takes minutes, through everything that a real one goes through."""
+    script = tmp_path / "peer.py"
+    script.write_text(
+        "import json, sys\n"
+        "rows = sum(1 for _ in open(sys.argv[1])) - 1\n"
+        "fits = [{'model': m, 'logLik': None if m == 'M_A' else -rows, 'cpu_s': 2.0} for m in sys.argv[2:]]\n"
+        "print(json.dumps({'version': '9', 'fits': fits}))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr("benchmarks.peers.CACHE", tmp_path / "cache")
+    monkeypatch.setattr(computed, "computed_folder", lambda: tmp_path)
+    peer = Peer("stub", (sys.executable, str(script)))
+    compare("benchmark", [trial], [peer])
+    frame, about = read_computed("benchmark")
+    assert about["command"] == "python -m benchmarks tables" and about["machine"]
+    own, other = frame[frame["tool"] == "native"], frame[frame["tool"] == "stub"]
+    fits = fit_models(trial)
+    assert own.set_index("model")["loglik"].to_dict() == {model: fit.loglik for model, fit in fits.items()}
+    assert (own["cpu_s"] > 0).all() and (own["evaluations"] > 0).all()
+    assert other["loglik"].tolist()[0] == -trial.n_responses and other["failure"].fillna("").tolist() == ["", "no log-likelihood"]
+    assert "stub failed" in capsys.readouterr().out
+    script.unlink()
+    assert peer.fits(long_table(trial), ["M_0", "M_A"])[0]["loglik"] == -trial.n_responses
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 1
+
+
+def test_a_peer_that_stops_is_a_failure_not_an_end(trial, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.peers.CACHE", tmp_path)
+    found = Peer("stub", (sys.executable, "-c", "raise SystemExit('no memory left')")).fits(long_table(trial), ["M_0"])
+    assert [r["failure"] for r in found] == ["no memory left"] and np.isnan(found[0]["cpu_s"])
+
+
+@pytest.mark.r
+def test_lme4_is_timed_and_agrees(trial, tmp_path, monkeypatch):
+    from benchmarks import peers
+
+    monkeypatch.setattr(peers, "CACHE", tmp_path)
+    lme4 = next((peer for peer in peers.installed() if peer.name == "lme4"), None)
+    if lme4 is None:
+        pytest.skip("R with lme4 and jsonlite is not installed (make lme4)")
+    frame = pd.DataFrame(measure(trial, [lme4]))
+    assert frame["tool"].tolist() == ["native"] * 2 + ["lme4", "lme4 without derivatives"] * 2
+    difference = benchmark_page.above(frame)
+    assert (difference.abs() < 1e-3).all(axis=None) and (difference > -LOGLIK_SHORTFALL).all(axis=None)
+    # lme4's objective is ours: what it ends below is how far from the optimum it stopped
+    assert frame["loglik_exact"].notna().sum() == 4
+    assert frame["cpu_s"].min() > 0
+
+
+# -- what is stored -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(project: Path) -> pd.DataFrame:
+    if not (project / "data" / "computed" / "benchmark.parquet").is_file():
+        pytest.skip("the benchmark has not been run (make benchmark)")
+    return read_computed("benchmark")[0]
+
+
+def test_no_peer_is_above_on_any_stored_table(stored):
+    own = stored[stored["tool"] == "native"]
+    assert own["failure"].isna().all()
+    assert not own.duplicated(["tab", "model"]).any()
+    assert benchmark_page.above_the_best(stored).min() > -LOGLIK_SHORTFALL
+
+
+def test_the_stored_logliks_are_those_of_today(stored, project):
+    for tab in ("bacteria_weeks", "verbagg_gender"):
+        trial = prepare(load_bundled(tab, project / "data"), tab, profile="vignette", max_persons=0)
+        kept = stored[(stored["tab"] == tab) & (stored["tool"] == "native")].set_index("model")["loglik"]
+        now = {model: fit.loglik for model, fit in fit_models(trial).items()}
+        assert now == pytest.approx(kept.to_dict(), abs=1e-7)
+
+
+def test_stored_growth_stays_within_its_memory(project):
+    if not (project / "data" / "computed" / "benchmark_growth.parquet").is_file():
+        pytest.skip("the growth has not been measured (make benchmark)")
+    growth = read_computed("benchmark_growth")[0]
+    assert growth["n_responses"].max() >= 100_000_000 - 20 and growth["peak_mb"].max() < 6 * 1024
+    assert growth["certified"].all()
+    page = benchmark_page.growth_table().data
+    assert f"{growth['n_responses'].max():,}" in page
