@@ -163,6 +163,8 @@ class DuckDB:
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error
+        # standard output belongs to the results
+        self._connection.execute("SET enable_progress_bar = false")
 
     def __enter__(self) -> Self:
         return self
