@@ -169,8 +169,9 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series) -> go.Figure:
     ----------
     items : rows of one table with item, b_std, total_std, total_se (SDs), n_ctrl, n_treat, p_ctrl, p_treat. A bar is
         total_std +- 1.96 total_se; an item whose total_se is null has none.
-    summary_row : that table's summary row with ate_std and sig_il_hte.
+    summary_row : that table's summary row with ate_std, sig_il_hte and rho.
     """
+    import pandas as pd
     from plotly.subplots import make_subplots
 
     ordered = items.sort_values(["total_std", "item"], kind="stable")
@@ -191,6 +192,10 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series) -> go.Figure:
     figure.add_scatter(y=rank, error_x=bars, marker=marker, name="items in order", **shared, row=1, col=1)
     figure.add_scatter(y=_compact(ordered["b_std"]), marker=marker, name="easiness", **shared, row=2, col=1)
     figure.add_vline(x=float(summary_row["ate_std"]), line={"dash": "dash", "color": colour, "width": 1})
+    figure.add_annotation(
+        text=f"ρ = {_rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
+        x=1, y=1, xref="x2 domain", yref="y2 domain", xanchor="right", yanchor="top", showarrow=False,
+    )  # fmt: skip
     labels = [_escaped(item, 24) for item in ordered["item"]]
     figure.update_layout(_layout(), height=marks + below + 160, showlegend=False)
     figure.update_xaxes(_effect_axis())

@@ -19,6 +19,7 @@ from .inference_rows import (
     sum_score_rows,
     sum_score_sentence,
     test_rows,
+    with_units,
 )
 from .markdown import escape_markdown
 from .numbers import between, number
@@ -34,7 +35,7 @@ NO_DRAWS = "Nothing was resampled for this page: `ilhte run --bootstrap N` does 
 
 def estimate_table(result: Effects, inference: Inference) -> HTML:
     """Estimates with profile and Wald intervals."""
-    return html_table(estimate_rows(result, inference), left=("", "Unit"))
+    return html_table(with_units(estimate_rows(result, inference)), left=("",))
 
 
 def test_table(inference: Inference) -> HTML:
@@ -52,7 +53,7 @@ def show_resampling(result: Effects, inference: Inference) -> None:
     if not rows:
         display(Markdown(NO_DRAWS))
         return
-    display(Markdown(escape_markdown(resampling_sentence(inference))), html_table(rows, left=("", "Unit")))
+    display(Markdown(escape_markdown(resampling_sentence(inference))), html_table(with_units(rows), left=("",)))
 
 
 def generalisation_table(inference: Inference, main: Fit, scale: float) -> HTML | Markdown:
@@ -76,13 +77,8 @@ def show_sum_score(result: Effects, inference: Inference) -> None:
     from IPython.display import display
 
     rows = sum_score_rows(result, inference)
-    table = _table(rows, ("", "Unit"), "The sum scores do not vary.")
+    table = _table(with_units(rows), ("",), "The sum scores do not vary.")
     display(_sentences(sum_score_sentence(inference)), table)
-
-
-def notes(inference: Inference) -> Markdown:
-    """What could not be had, and why; nothing if everything could."""
-    return _sentences(*inference.notes)
 
 
 def _sentences(*sentences: str) -> Markdown:

@@ -22,6 +22,15 @@ TARGETS = (0.10, 0.05)
 MOST_INFLUENTIAL = 3
 
 
+def with_units(rows: list[Row]) -> list[Row]:
+    """Rows with each unit in parentheses behind the name instead of in a column, so that they fit a phone."""
+    out = []
+    for row in rows:
+        unit = f" ({row['Unit']})" if row.get("Unit") else ""
+        out.append({key: value + unit if key == "" else value for key, value in row.items() if key != "Unit"})
+    return out
+
+
 def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
     """Estimates of M_A with profile-likelihood and Wald intervals, then the interactions of M_B and M_C."""
     row, scale = result.summary, result.summary["sigma_theta"]
@@ -148,7 +157,7 @@ def generalisation_rows(inference: Inference, main: Fit, scale: float) -> list[R
             return DASH
         items = items_needed(inference.statistics, main, target * scale)
         floor = persons_floor(inference.statistics, main)
-        return f"{items:,.0f}" if math.isfinite(items) else f"none: with any number of items {sds(floor)} is left"
+        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach, {sds(floor)} stays"
 
     lines = [
         ("SE of the average effect, items taken as a sample (SDs)", sds(found.se_with_item_sampling)),
@@ -195,7 +204,7 @@ def robust_sentence(inference: Inference, scale: float) -> str:
         f"{left_out} of {found.n_items} items no weight, is {number(found.robust / scale, 2)}. If all items had one effect, a "
         f"difference at least as large would have p = {p_text(found.p)}, if effects varied normally p = "
         f"{p_text(found.p_normal)}: {verdict}."
-    ).replace("p = <", "p <")
+    ).replace("p = <", "p < ")
 
 
 def influence_rows(inference: Inference, scale: float) -> list[Row]:
@@ -229,9 +238,9 @@ def sum_score_rows(result: Effects, inference: Inference) -> list[Row]:
     if found is None:
         return []
     lines = (
-        ("Sum score: standardised mean difference", "SDs of the score", found.smd, found.smd_se),
-        ("… corrected for unreliability", "SDs of the true score", found.corrected, found.corrected_se),
-        ("Model: average effect", "SDs of the persons", row["ate_std"], row["ate_std_se"]),
+        ("Sum score, standardised mean difference", "SDs of scores", found.smd, found.smd_se),
+        ("… corrected for unreliability", "SDs of true scores", found.corrected, found.corrected_se),
+        ("Model, average effect", "SDs of persons", row["ate_std"], row["ate_std_se"]),
     )
     return [
         {"": name, "Unit": unit, "Estimate": number(value, 3), "SE": number(se, 3), "95% interval": _wald(value, se)}

@@ -17,7 +17,7 @@ def number(value: float | None, digits: int) -> str:
 
 def p_text(p: float) -> str:
     """A p-value to three digits, never 0."""
-    return DASH if not math.isfinite(p) else "< .001" if p < 0.001 else f"{p:.3f}"
+    return DASH if not math.isfinite(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def between(low: float, high: float, digits: int = 2) -> str:

@@ -23,6 +23,7 @@ from .inference_rows import (
     sum_score_rows,
     sum_score_sentence,
     test_rows,
+    with_units,
 )
 from .source import Source
 from .table_page import audit_table, cluster_sentences, figure_alt, html_table, item_table, model_table
@@ -135,7 +136,7 @@ def _drawn(figure: Figure, alt: str, *, plotly: bool = False) -> str:
 
 
 def _table(rows: list[dict]) -> str:
-    return html_table(rows, left=("", "Unit", "Without", "p-value", "Null distribution")).data if rows else ""
+    return html_table(with_units(rows), left=("", "Without", "p-value", "Null distribution")).data if rows else ""
 
 
 def _paragraphs(*sentences: str) -> str:

@@ -143,6 +143,7 @@ def verdict(
         interaction_sentence(row),
         *cluster_sentences(result, inference),
         *trial.flags,
+        *(inference.notes if inference else ()),
     ]
     return Markdown("\n".join(f"- {escape_markdown(s)}" for s in sentences if s))
 

@@ -12,7 +12,7 @@ from ilhte_lib.inference import Inference
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
-from .inference_rows import estimate_rows, resampling_rows, resampling_sentence, test_rows
+from .inference_rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, with_units
 from .numbers import number
 from .printable import printable
 from .source import Source
@@ -82,14 +82,12 @@ def _print_inference(console: Console, result: Effects, inference: Inference) ->
 def _table(title: str, rows: list[dict[str, str]]) -> Table:
     """Rows as a table that fits a narrow terminal: units beside names, words to the left, numbers to the right."""
     table = Table(title=title, title_justify="left", box=SIMPLE)
-    columns = [column for column in rows[0] if column != "Unit"]
-    for column in columns:
+    rows = with_units(rows)
+    for column in rows[0]:
         left = column in ("", "p-value", "Null distribution")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        unit = f" ({row['Unit']})" if row.get("Unit") else ""
-        first, *others = (printable(row[column]) for column in columns)
-        table.add_row(first + unit, *others)
+        table.add_row(*map(printable, row.values()))
     return table
 
 

@@ -27,6 +27,10 @@ _RULE = (
     "interval of the predicted bias excludes 0, and that bias and the difference between $M_B$ and $M_C$ each make up "
     "at least half of what $M_B$ finds; else *cannot tell*."
 )
+_CAPTION = (
+    "*The interaction with all items alike, with items that differ, and the bias that the items' effects give the first, "
+    "with 95% intervals.*"
+)
 
 
 def compared(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None) -> WhoBenefits:
@@ -63,6 +67,7 @@ def who_benefits_section(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstra
     lines += ["", f"{escape_markdown(unit)} {_RULE} {escape_markdown(clustering_sentence(result))}"]
     display(Markdown("\n".join(lines)))
     show(who_benefits_figure(result), alt=figure_words(result))
+    display(Markdown(_CAPTION))
 
 
 def comparison_rows(result: WhoBenefits) -> list[tuple[str, str, str, str]]:

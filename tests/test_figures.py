@@ -143,7 +143,7 @@ def one_table():
             "p_treat": [0.8125, 0.25, 0.6],
         }
     )
-    return items, pd.Series({"ate_std": 0.2, "sig_il_hte": True})
+    return items, pd.Series({"ate_std": 0.2, "sig_il_hte": True, "rho": 0.456})
 
 
 def test_one_table_s_items_in_order_with_their_bars():
@@ -159,6 +159,9 @@ def test_one_table_s_items_in_order_with_their_bars():
         "Control: 0.3 of 50<br>Treated: 0.25 of 49"
     )
     assert "interval not defined" in ordered.text[1]
+    assert [a.text for a in figure.layout.annotations] == ["ρ = 0.46"]
+    undefined = table_figure(one_table()[0], one_table()[1].replace(0.456, None))
+    assert [a.text for a in undefined.layout.annotations] == ["ρ is not defined"]
 
 
 def all_figures():

@@ -74,7 +74,7 @@ def clustered(trial: Trial, inference: Inference, *, drawn: bool) -> tuple[Trial
 
 def test_numbers_for_reading():
     assert number(-0.004, 2) == "0.00" and number(-1.5, 1) == "−1.5" and number(float("nan"), 2) == "–"
-    assert p_text(0.0) == "< .001" and p_text(0.05) == "0.050" and p_text(float("nan")) == "–"
+    assert p_text(0.0) == "<0.001" and p_text(0.05) == "0.050" and p_text(float("nan")) == "–"
     assert between(-1.0, 2.0, 1) == "−1.0 to 2.0" and between(float("nan"), 2.0, 1) == "– to 2.0"
     assert between(float("nan"), float("nan")) == "–"
 
@@ -129,7 +129,7 @@ def test_other_items_follow_the_formulas(parts):
     assert rows["Effect on one new item, 95% prediction interval (SDs)"] == between(*(x / scale for x in found.new_item))
     assert rows["Share of all possible items with a negative effect"] == number(found.share_negative, 2)
     floor = persons_floor(inference.statistics, fits["M_A"]) / scale
-    assert floor > 0.1 and rows["Items needed for an SE of 0.05 SDs, same persons"].startswith("none")
+    assert floor > 0.1 and rows["Items needed for an SE of 0.05 SDs, same persons"].startswith("out of reach")
     assert number(floor, 3) in rows["Items needed for an SE of 0.10 SDs, same persons"]
 
 
