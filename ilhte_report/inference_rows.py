@@ -88,15 +88,33 @@ def cluster_sentence(inference: Inference) -> str:
     )
 
 
+def told_summary(result: Effects, inference: Inference | None) -> dict:
+    """The summary that sentences speak of: where clusters were drawn, with the standard errors these give.
+
+    Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
+    model's with items sampled less that on exactly these items) is added to it.
+    """
+    if inference is None or not inference.knows_clusters or inference.generalisation is None:
+        return result.summary
+    here, se, scale = inference.generalisation, inference.resampling.se, result.summary["sigma_theta"]
+    of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / scale**2
+    return result.summary | {
+        "ate_std_se": math.sqrt(se("ate_std") ** 2 + of_items),
+        "beta3_b_se": se("beta3_b"),
+        "beta3_c_se": se("beta3_c"),
+    }
+
+
 def clusters_drawn_sentence(inference: Inference, scale: float) -> str:
     """What drawing clusters does to the standard error of the average effect; nothing where none were drawn."""
     here = inference.generalisation
     if not inference.knows_clusters or here is None:
         return ""
     return (
-        "The persons of this trial come in clusters, which tests and intervals of the model take no account of: with whole "
-        f"clusters drawn, the standard error of the average effect on these items is "
-        f"{number(inference.resampling.se('ate') / scale, 3)} SDs, by the model {number(here.se_without_item_sampling / scale, 3)}."
+        "The persons of this trial come in clusters. The intervals of the average effect and of the interactions in these "
+        "sentences come from drawing whole clusters: on these items the standard error of the average is "
+        f"{number(inference.resampling.se('ate_std'), 3)} SDs so, by the model, which takes persons as independent, "
+        f"{number(here.se_without_item_sampling / scale, 3)}. The test and all other intervals are the model's."
     )
 
 

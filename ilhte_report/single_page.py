@@ -23,6 +23,7 @@ from .inference_rows import (
     sum_score_rows,
     sum_score_sentence,
     test_rows,
+    told_summary,
     with_units,
 )
 from .source import Source
@@ -62,7 +63,7 @@ def single_page(
         from ilhte_lib.figures import table_figure
     except ModuleNotFoundError as missing:
         raise InputError(f"The HTML report needs {missing.name}: pip install 'ilhte[report]'.") from None
-    row = result.summary
+    row = told_summary(result, inference)
     sentences = [
         caveat(where.info),
         average_sentence(row, lower_is_better=lower_is_better),

@@ -12,7 +12,7 @@ from ilhte_lib.effects import Effects
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
-from .inference_rows import cluster_sentence, clusters_drawn_sentence
+from .inference_rows import cluster_sentence, clusters_drawn_sentence, told_summary
 from .markdown import code_block, escape_markdown
 from .numbers import number, p_text
 from .source import Source, data_folder
@@ -135,7 +135,7 @@ def verdict(
     """What the table says, in sentences."""
     from IPython.display import Markdown
 
-    row = result.summary
+    row = told_summary(result, inference)
     sentences = [
         average_sentence(row, lower_is_better=lower_is_better),
         item_spread_sentence(row),

@@ -12,7 +12,7 @@ from ilhte_lib.inference import Inference
 from ilhte_lib.mixed_model import Fit
 from ilhte_lib.prepare import Trial
 
-from .inference_rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, with_units
+from .inference_rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, told_summary, with_units
 from .numbers import number
 from .printable import printable
 from .source import Source
@@ -35,7 +35,7 @@ def print_results(
     most_items: int = 60,
 ) -> None:
     """A summary a researcher can read, then the audit, intervals and tests, the models and the items."""
-    row = result.summary
+    row = told_summary(result, inference)
     console.print(f"[bold]{printable(trial.tab)}[/bold]  profile {trial.profile}, engine {row['engine']}")
     console.print(
         f"{row['n_persons']} persons, {row['n_items']} items, {row['n_responses']} responses", highlight=False

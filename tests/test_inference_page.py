@@ -42,6 +42,7 @@ from ilhte_report.inference_rows import (
     robust_sentence,
     sum_score_rows,
     test_rows,
+    told_summary,
 )
 from ilhte_report.numbers import between, number, p_text
 from ilhte_report.single_page import single_page
@@ -180,7 +181,20 @@ def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
         assert "take persons as independent" in printed(villages, fits, result, told)
         assert "take persons as independent" in single_page(source("verbagg_gender"), villages, fits, result, told)
     _, drawn = clustered(trial, inference, drawn=True)
-    assert cluster_sentence(drawn) == "" and "with whole clusters drawn" in cluster_sentences(result, drawn)[0]
+    assert cluster_sentence(drawn) == "" and "drawing whole clusters" in cluster_sentences(result, drawn)[0]
+
+
+def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(parts):
+    trial, _, result, inference = parts
+    assert told_summary(result, inference) is result.summary and told_summary(result, None) is result.summary
+    villages, drawn = clustered(trial, inference, drawn=True)
+    row, scale = told_summary(result, drawn), result.summary["sigma_theta"]
+    found, se = inference.generalisation, inference.resampling.se
+    of_items = (found.se_with_item_sampling**2 - found.se_without_item_sampling**2) / scale**2
+    assert of_items > 0 and row["ate_std_se"] == pytest.approx(np.sqrt(se("ate_std") ** 2 + of_items))
+    assert row["beta3_c_se"] == se("beta3_c") and row["rho_se"] == result.summary["rho_se"]
+    shown = verdict(villages, result, drawn).data
+    assert f"{row['ate_std'] + 1.96 * row['ate_std_se']:.2f}" in shown.splitlines()[0]
 
 
 def printed(trial, fits, result, inference, width: int = 80) -> str:
