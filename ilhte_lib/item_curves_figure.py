@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 CONTROL, TREATED = "#808080", "#3182bd"
-THETA = np.linspace(-3.0, 3.0, 13)
+THETA = np.linspace(-3.0, 3.0, 21)
 """Abilities at which curves are computed, SDs of the persons; Plotly's spline joins them."""
 NAME_LENGTH = 24
 
@@ -84,12 +84,13 @@ def item_curves_figure(fit: Fit, scale: float) -> go.Figure:
 
 
 def _annotate(figure: go.Figure, fit: Fit, treated: np.ndarray) -> None:
-    """The names of the two items at their treated curves, one left and one right of the middle, so that they part."""
+    """The names of the two items at their treated curves, one left of its curve and one right, so that they part."""
     effect = fit.ranef[:, 1]
-    for item, at in ((int(effect.argmax()), 4), (int(effect.argmin()), 8)):
+    for item, height, side in ((int(effect.argmax()), 0.6, -1), (int(effect.argmin()), 0.4, 1)):
+        at = int(np.abs(treated[item] - height).argmin())
         figure.add_annotation(
             x=float(THETA[at]), y=float(treated[item, at]), text=_named(fit.item_names[item]), row=2, col=1,
-            ax=-45 if at == 4 else 45, ay=-18 if at == 4 else 18, arrowcolor=TREATED, arrowwidth=1, arrowhead=0,
+            ax=45 * side, ay=18 * side, arrowcolor=TREATED, arrowwidth=1, arrowhead=0,
         )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: #1b1b1b; background: #fff; }
+h1, p, li { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; }
 """
@@ -132,7 +133,7 @@ def _who_benefits(trial: Trial, fits: dict[str, Fit], inference: Inference) -> s
 
 def _drawn(figure: Figure, alt: str, *, plotly: bool = False) -> str:
     # Plotly escapes what could end a script element, and its own code goes into the file
-    drawing = figure.to_html(full_html=False, include_plotlyjs=plotly)
+    drawing = figure.to_html(full_html=False, include_plotlyjs=plotly, config={"responsive": True})
     return f'<div role="figure" aria-label="{escape(alt)}">{drawing}</div>'
 
 
