@@ -22,6 +22,8 @@ HERE = Path(__file__).parent
 CACHE = PROJECT / "data" / "cache" / "benchmark"
 WARM_UP_BELOW = 20_000
 """On tables with fewer responses a peer fits M_0 once more at first, so that what it loads at its first fit is not counted."""
+LONGEST = 3600
+"""Seconds on the clock after which a peer is stopped on a table."""
 ALTERNATIVES = {"lme4": ("lme4", "lme4 without derivatives")}
 
 
@@ -47,10 +49,14 @@ class Peer:
             file.write(text)
             file.flush()
             asked = [models[0], *models] if warm else models
-            run = subprocess.run([*self.command, file.name, *asked], capture_output=True, text=True, check=False)
-        if run.returncode:
-            sentence = (run.stderr.strip().splitlines() or ["it stopped"])[-1]
-            return [_report(self.name, "", {"model": model, "failure": sentence}) for model in models]
+            command = [*self.command, file.name, *asked]
+            try:
+                run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+                failure = (run.stderr.strip().splitlines() or ["it stopped"])[-1] if run.returncode else None
+            except subprocess.TimeoutExpired:
+                failure = f"stopped after {LONGEST} s"
+        if failure:
+            return [_report(self.name, "", {"model": model, "failure": failure}) for model in models]
         document = json.loads(run.stdout.splitlines()[-1])
         each = len(document["fits"]) // len(asked)
         fits = document["fits"][each:] if warm else document["fits"]

@@ -26,7 +26,9 @@ FIT = ["tab", "model"]
 def wide(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     """``value`` with one row a fit (table and model) and one column a tool; NaN where a peer did not fit."""
     fitted = frame[(frame["tool"] == NATIVE) | frame["failure"].isna()]
-    return fitted.pivot_table(value, FIT, "tool", sort=False, dropna=False)[list(frame["tool"].unique())]
+    table = fitted.pivot_table(value, FIT, "tool", sort=False, dropna=False)
+    fits = table.index.isin(list(zip(*(frame[column] for column in FIT), strict=True)))
+    return table.loc[fits, list(frame["tool"].unique())]
 
 
 def ratios(frame: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +182,7 @@ def growth_table() -> HTML | Markdown:
         {
             "Responses": f"{row.n_responses:,}",
             "Persons": f"{row.n_persons:,}",
-            "Parquet, MB": number(row.file_mb, 0),
+            "Parquet, MB": number(row.file_mb, 1),
             "Classes": f"{row.n_classes:,}",
             "Reading, s": number(row.read_s, 1),
             "Reading, CPU s": number(row.read_cpu_s, 1),

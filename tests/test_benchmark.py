@@ -71,7 +71,7 @@ def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkey
     page = benchmark_page.speed_table().data
     assert "<td" in page and "251.98" not in page and "252.0" in page
     peers = benchmark_page.peer_table().data
-    assert "slow 1" in peers and "100.0, a, M_0" in peers and "fast 1" in peers and "0.5, a" in peers
+    assert "slow 1" in peers and ">3 of 3<" in peers and ">1 of 3<" in peers and "100.0, a, M_0" in peers and "fast 1" in peers and "0.5, a" in peers
 
 
 def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_path, monkeypatch, capsys):
