@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ilhte_lib.large import large_trial
+from ilhte_lib.relations import Spark
 from ilhte_report.computed import write_computed
 
 from .comparison import machine
@@ -49,7 +55,8 @@ def measure() -> None:
     except ImportError:
         print("Large files are left out: DuckDB is not installed here.")
         return
-    rows = []
+    rows: list[dict] = []
+    spark = None
     with tempfile.TemporaryDirectory() as folder:
         for n_persons in PERSONS:
             path = Path(folder) / "growth.parquet"
@@ -63,9 +70,39 @@ def measure() -> None:
                 f"peak {row['peak_mb']:.0f} MB (bound {BOUND_MB} MB)",
                 flush=True,
             )
-    facts = {"cores": os.cpu_count(), "machine": machine(), "duckdb": duckdb.__version__}
+            if len(rows) == 1:
+                spark = on_spark(path)
+    facts = {"cores": os.cpu_count(), "machine": machine(), "duckdb": duckdb.__version__, "spark": spark}
     path = write_computed("benchmark_growth", pd.DataFrame(rows), "python -m benchmarks large", seed=1, **facts)
     print(f"Written to {path.parent.name}/{path.name}.")
+
+
+def on_spark(path: Path) -> dict | None:
+    """Whether Spark, in local mode, reduces a file to the same bits as DuckDB; None, with a word, where it is not here."""
+    if shutil.which("java") is None or importlib.util.find_spec("pyspark") is None:
+        print("Spark is left out: Java or PySpark is not here.")
+        return None
+    from pyspark import __version__
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[*]")
+    options = {"ui.enabled": "false", "ui.showConsoleProgress": "false", "sql.shuffle.partitions": "4"}
+    for name, value in (options | {"driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1"}).items():
+        builder = builder.config(f"spark.{name}", value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    clock = time.perf_counter()
+    there = large_trial(path, "growth", relations=Spark(session)).statistics
+    seconds = time.perf_counter() - clock
+    session.stop()
+    here = large_trial(path, "growth").statistics
+    same = all(_bits(getattr(here, field.name)) == _bits(getattr(there, field.name)) for field in fields(here))
+    print(f"            the same statements on Spark {__version__}: {'the same' if same else 'OTHER'} bits, {seconds:.1f} s")
+    return {"version": __version__, "same": same, "seconds": seconds}
+
+
+def _bits(value: object) -> object:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
 
 
 def generate(path: Path, n_persons: int) -> None:

@@ -173,6 +173,21 @@ def sizes_table() -> HTML | Markdown:
     return html_table(rows, left=("Persons x items", "Model"))
 
 
+def growth_text() -> Markdown:
+    """Where the growth was measured, and whether Spark found the same."""
+    from IPython.display import Markdown
+
+    try:
+        about = read_computed("benchmark_growth")[1]
+    except InputError:
+        return Markdown("")
+    text = f"Measured on {about['cores']} cores of {escape_markdown(about['machine'])} with DuckDB {about['duckdb']}."
+    if spark := about["spark"]:
+        found = "the same statistics to the last bit" if spark["same"] else "**other statistics**"
+        text += f" Spark {spark['version']}, in local mode, made {found} of the smallest file."
+    return Markdown(text)
+
+
 def growth_table() -> HTML | Markdown:
     """1, 10 and 100 million responses out of core: seconds of reading and of fitting, peak memory."""
     frame = measured("benchmark_growth")

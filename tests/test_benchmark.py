@@ -152,8 +152,10 @@ def test_the_stored_logliks_are_those_of_today(stored, project):
 def test_stored_growth_stays_within_its_memory(project):
     if not (project / "data" / "computed" / "benchmark_growth.parquet").is_file():
         pytest.skip("the growth has not been measured (make benchmark)")
-    growth = read_computed("benchmark_growth")[0]
+    growth, about = read_computed("benchmark_growth")
     assert growth["n_responses"].max() >= 100_000_000 - 20 and growth["peak_mb"].max() < 6 * 1024
     assert growth["certified"].all()
+    assert about["spark"] is None or about["spark"]["same"]
+    assert about["duckdb"] in benchmark_page.growth_text().data
     page = benchmark_page.growth_table().data
     assert f"{growth['n_responses'].max():,}" in page
