@@ -114,7 +114,7 @@ def _models(fits: dict[str, Fit]) -> Table:
     add("sigma_b", [number(fit.sigma_b, 3) for fit in fits.values()])
     add("sigma_zeta", [number(fit.sigma_zeta, 3) if fit.spec.item_effects else "" for fit in fits.values()])
     add("rho", [number(fit.rho, 2) if fit.spec.item_effects else "" for fit in fits.values()])
-    add("log-likelihood", [number(fit.loglik, 2) for fit in fits.values()])
+    add("loglik", [number(fit.loglik, 2) for fit in fits.values()])
     add("optimum", ["certified" if fit.converged else "NOT certified" for fit in fits.values()])
     add("boundary", ["singular" if fit.singular else "" for fit in fits.values()])
     return table
