@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.catalogue import TableInfo, table_info
+from ilhte_lib.effects import ALPHA
 from ilhte_lib.errors import InputError
 
 from .markdown import escape_markdown
@@ -16,6 +18,7 @@ from .project import find_project, latest_run, slug
 from .table_page import number
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from IPython.display import Markdown
 
@@ -61,6 +64,12 @@ class RunResults:
     def n_significant(self) -> int:
         """Tables whose item effects are significant under the run's profile."""
         return int(self.summary["sig_il_hte"].sum())
+
+    def n_significant_after(self, correct: Callable[[np.ndarray], np.ndarray]) -> int:
+        """Tables that stay significant at 5% when all tables' p-values are adjusted together (``multiplicity.holm``, say)."""
+        vignette = self.record["settings"]["profile"] == "vignette"
+        p = self.summary["lrt_pval" if vignette else "lrt_pval_mixture"].to_numpy(dtype=float)
+        return int((correct(p) < ALPHA).sum())
 
     @property
     def n_interaction(self) -> int:

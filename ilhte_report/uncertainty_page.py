@@ -153,8 +153,13 @@ def size_findings(summary: pd.DataFrame) -> Markdown:
             parts = [f"too often for {above} of {len(own)} numbers of items"] if above else []
             parts += [f"too rarely for {below} of {len(own)}"] if below else []
             verdict = "it rejects " + " and ".join(parts)
-        sentences.append(f"*{test.capitalize()}*: {shares}; {verdict}.")
-    return Markdown("\n".join(f"- {s}" for s in sentences))
+        away = number(100 * float((own["size"] - 0.05).abs().mean()), 1)
+        sentences.append(f"*{test.capitalize()}*: {shares}, on average {away} points from 5%; {verdict}.")
+    text = "\n".join(f"- {s}" for s in sentences)
+    mixture = rows[rows["test"] == "mixture"]
+    if (mixture["upper"] < 0.05).all():
+        text += "\n\nThe mixture, which decides on this site unless a run follows the published rules, errs on the side of caution."
+    return Markdown(text)
 
 
 def size_table(summary: pd.DataFrame) -> Markdown:
@@ -187,25 +192,52 @@ def coverage_about(trials: pd.DataFrame, about: dict) -> Markdown:
 
 
 def coverage_findings(summary: pd.DataFrame) -> Markdown:
-    """Where the profile intervals fall short, and why."""
+    """Where the profile intervals fall short, on which side they miss, and why."""
     from IPython.display import Markdown
 
     profile = summary[summary["method"] == "profile"]
     low = profile[profile["coverage"] < LOW]
-    share = f"{number(profile['coverage'].min(), 3)} to {number(profile['coverage'].max(), 3)}"
-    words = [f"The profile intervals cover in {share} of the trials, over {len(profile)} cells."]
+    words = [f"The profile intervals cover in {_range(profile)} of the trials, over {len(profile)} cells."]
     if low.empty:
-        words.append(f"None is below {LOW}.")
+        least = profile.loc[profile["coverage"].idxmin()]
+        words.append(
+            f"None is below {LOW}; the lowest is {PARAMETER_NAMES[least['parameter']]} in setting {least['setting']}, "
+            f"{least['n_items']} items (Monte Carlo interval {number(least['lower'], 3)} to {number(least['upper'], 3)})."
+        )
     for row in low.itertuples():
         where = f"setting {row.setting}, {row.n_items} items"
         words.append(f"{PARAMETER_NAMES[row.parameter]} in {where} has {number(row.coverage, 3)}: {_reason(row)}")
+    for parameter in ("sigma_theta", "sigma_zeta"):
+        words.append(_misses(profile[(profile["parameter"] == parameter)]))
     wald = summary[summary["method"] == "Wald"]
+    short = wald[wald["coverage"] < LOW]
+    which = sorted(set(short["parameter"]), key=coverage_study.PARAMETERS.index)
+    named = f", {len(short)} of {len(wald)} cells below {LOW} ({', '.join(PARAMETER_NAMES[p] for p in which)})" if which else ""
     words.append(
-        f"The Wald intervals cover in {number(wald['coverage'].min(), 3)} to {number(wald['coverage'].max(), 3)}; "
+        f"The Wald intervals cover in {_range(wald)}{named}; "
         f"they can leave the parameter space and are undefined on its boundary "
         f"(up to {number(100 * wald['undefined'].max(), 1)}% of the trials of a cell)."
     )
-    return Markdown(" ".join(words))
+    return Markdown(" ".join(w for w in words if w))
+
+
+def _range(rows: pd.DataFrame) -> str:
+    return f"{number(rows['coverage'].min(), 3)} to {number(rows['coverage'].max(), 3)}"
+
+
+def _misses(rows: pd.DataFrame) -> str:
+    """On which side intervals with the fewest items miss, where one side has at least twice the other's misses."""
+    own = rows[rows["n_items"] == rows["n_items"].min()]
+    if own.empty or own["below"].mean() < 2 * own["above"].mean():
+        return ""
+    why = {
+        "sigma_theta": "Laplace's approximation has $\\sigma_\\theta$ a little low",
+        "sigma_zeta": "maximum likelihood estimates a spread from few items a little low",
+    }[own["parameter"].iloc[0]]
+    return (
+        f"With {own['n_items'].iloc[0]} items the intervals of {PARAMETER_NAMES[own['parameter'].iloc[0]]} lie below the truth in "
+        f"{number(100 * own['below'].mean(), 1)}% of the trials and above it in {number(100 * own['above'].mean(), 1)}%: {why} (@sec-bias)."
+    )
 
 
 def _reason(row) -> str:
@@ -213,8 +245,12 @@ def _reason(row) -> str:
     missed = f"{number(100 * max(row.below, row.above), 1)}% of the intervals lie {side} the truth."
     if row.parameter == "sigma_theta":
         return f"{missed} Laplace has $\\sigma_\\theta$ a little low with few items, and an interval around a low estimate misses on one side."
+    if row.parameter == "sigma_zeta":
+        return f"{missed} Maximum likelihood estimates the spread of {row.n_items} items' effects a little low."
+    if row.parameter == "treat":
+        return f"{missed} Its width rests on $\\sigma_\\zeta$, which is estimated from {row.n_items} items and a little low."
     return (
-        f"{missed} With {row.n_items} items the spread and the correlation of their effects are estimated from {row.n_items} draws, and the "
+        f"{missed} With {row.n_items} items the correlation is estimated from {row.n_items} draws, and the "
         "$\\chi^2$ quantile is an approximation for many."
     )
 

@@ -105,8 +105,10 @@ def test_coverage_below_the_limit_is_named_with_its_side_and_reason():
     assert "0.900 to 0.960" in words
     assert "σθ in setting A, 20 items has 0.900: 10.0% of the intervals lie below the truth. Laplace" in words
     assert "β₁ in setting" not in words and "ρ in setting" not in words
+    assert "With 20 items the intervals of σθ lie below the truth in 10.0% of the trials and above it in 0.0%" in words
     none = coverage_findings(coverage_summary(intervals(0.95, "treat"))).data
-    assert "None is below 0.93" in none
+    assert "None is below 0.93; the lowest is β₁ in setting A, 20 items (Monte Carlo interval 0.910 to" in none
+    assert "lie below" not in none
     assert len(coverage_table(summary).data.splitlines()) == 2 + 3
     figure = coverage_figure(summary)
     assert sorted(y for t in points(figure, "profile") for y in t.y) == pytest.approx([0.9, 0.95, 0.96])
