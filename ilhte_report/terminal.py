@@ -93,7 +93,9 @@ def _table(title: str, rows: list[dict[str, str]]) -> Table:
 
 def _models(fits: dict[str, Fit]) -> Table:
     """One column a model, so that four fit on a narrow terminal."""
-    table = Table(title="Models (logits; standard errors in parentheses)", title_justify="left", box=SIMPLE)
+    table = Table(
+        title="Models (logits; standard errors in parentheses)", title_justify="left", box=SIMPLE, collapse_padding=True
+    )
     table.add_column("")
     for name in fits:
         table.add_column(name, justify="right")
