@@ -63,6 +63,7 @@ def measure(trial: Trial, peers: list[Peer]) -> list[dict]:
             "cpu_s": min(seconds[model] for seconds, _ in full),
             "cpu_s_without_se": min(seconds[model] for seconds, _ in short),
             "loglik": fit.loglik,
+            "loglik_exact": np.nan,
             "failure": None if fit.converged else "not certified",
             "evaluations": fit.evaluations,
             "passes": fit.passes,

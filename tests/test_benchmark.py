@@ -101,6 +101,15 @@ def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_pat
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1
 
 
+def test_without_peers_the_native_engine_is_measured_alone(trial, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(computed, "computed_folder", lambda: tmp_path)
+    compare("benchmark_sizes", [trial], [])
+    frame = read_computed("benchmark_sizes")[0]
+    assert frame["tool"].tolist() == ["native", "native"] and (frame["cpu_s_without_se"] > 0).all()
+    assert "M_A  native" in capsys.readouterr().out
+    assert "bacteria_weeks" in benchmark_page.sizes_table().data
+
+
 def test_a_peer_that_stops_is_a_failure_not_an_end(trial, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.peers.CACHE", tmp_path)
     found = Peer("stub", (sys.executable, "-c", "raise SystemExit('no memory left')")).fits(long_table(trial), ["M_0"])
