@@ -134,7 +134,7 @@ def infer(
             return None
 
     from .generalise import generalise
-    from .item_inference import item_inference, leave_one_item_out, robust_comparison
+    from .item_inference import free_item_effects, item_inference, leave_one_item_out, robust_comparison
     from .sum_score import sum_score_effect
 
     intervals, drawn = _profiles(statistics, null, main, curves, notes)
@@ -149,6 +149,7 @@ def infer(
         sum_score = had("Sum score", lambda: sum_score_effect(trial))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = leave_one_item_out(trial, main)
+    free = had("Single items", lambda: free_item_effects(statistics, main.sigma_theta))
     return Inference(
         statistics=statistics,
         intervals=intervals,
@@ -158,8 +159,8 @@ def infer(
         null_replicates=fitted,
         resampling=resampling,
         generalisation=had("Other items", lambda: generalise(statistics, main)),
-        items=had("Single items", lambda: item_inference(statistics, main)),
-        robust=had("Robust mean", lambda: robust_comparison(statistics, main)),
+        items=item_inference(statistics, main, free=free) if free else None,
+        robust=robust_comparison(statistics, main, free=free) if free else None,
         influence=influence,
         sum_score=sum_score,
         clustered=not isinstance(trial, LargeTrial) and trial.cluster is not None,

@@ -20,8 +20,10 @@ from .prepare import Trial
 from .profile import objective
 from .quadrature import PersonIntegrals
 
-FREE_NODES = 31
-"""Quadrature nodes for the free item estimates, where speed does not matter."""
+FREE_NODES, FEWER_NODES = 31, 9
+"""Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being
+so nearly normal that they change nothing that is shown."""
+LARGE_CELLS, MANY_ITEMS = 10_000_000, 10
 CUT = 0.05
 """The bisquare gives weight 0 to items whose departure would be significant at this level, as Halpin (2024) does."""
 DRAWS = 1999
@@ -91,8 +93,9 @@ def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> F
     EngineError : Newton's method does not converge, which no data seen so far have caused.
     """
     usable, statistics = _without_constant_items(statistics)
-    persons = PersonIntegrals(statistics, FREE_NODES)
     n_items = statistics.n_items
+    large = statistics.n_classes * n_items * FREE_NODES > LARGE_CELLS and n_items >= MANY_ITEMS
+    persons = PersonIntegrals(statistics, FEWER_NODES if large else FREE_NODES)
     answers = _answers(statistics)
     share = (statistics.item_total + 0.5) / (answers + 1.0)
     easiness = np.log(share / (1.0 - share)) * np.sqrt(1.0 + 0.35 * sigma_theta**2)
@@ -190,20 +193,23 @@ class ItemInference:
         return tuple(n for n, p in zip(self.item_names, self.departure_p_holm, strict=True) if p < alpha)
 
 
-def item_inference(statistics: SufficientStatistics, fit: Fit, *, level: float = 0.95) -> ItemInference:
+def item_inference(
+    statistics: SufficientStatistics, fit: Fit, *, level: float = 0.95, free: FreeEffects | None = None
+) -> ItemInference:
     """Intervals and tests for the items of M_A.
 
     Parameters
     ----------
     statistics, fit : data and fit of M_A, with standard errors.
     level : coverage of the intervals.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already.
     """
     from scipy.special import ndtri
 
     effect = fit.coefficient("treat") + fit.ranef[:, 1]
     se = np.sqrt(np.diagonal(effect_covariance(statistics, fit)))
     p = _two_sided(effect / se)
-    free = free_item_effects(statistics, fit.sigma_theta)
+    free = free or free_item_effects(statistics, fit.sigma_theta)
     departure, departure_se = np.full((2, fit.n_items), np.nan)
     kept = free.estimable
     if len(kept) > 1:
@@ -254,7 +260,9 @@ class RobustComparison:
     n_items: int
 
 
-def robust_comparison(statistics: SufficientStatistics, fit: Fit, *, draws: int = DRAWS) -> RobustComparison:
+def robust_comparison(
+    statistics: SufficientStatistics, fit: Fit, *, draws: int = DRAWS, free: FreeEffects | None = None
+) -> RobustComparison:
     """Whether the average effect hangs on a few items: a Hausman-type comparison of the mean with a robust mean.
 
     After Halpin and Gilbert (2024, arXiv:2409.03502): if items differ by chance alone, the mean and the bisquare
@@ -275,12 +283,13 @@ def robust_comparison(statistics: SufficientStatistics, fit: Fit, *, draws: int 
     ----------
     statistics, fit : data and fit of M_A.
     draws : draws from each null.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already.
 
     Returns
     -------
     All NaN (``n_items`` tells) with fewer than three usable items.
     """
-    free = free_item_effects(statistics, fit.sigma_theta)
+    free = free or free_item_effects(statistics, fit.sigma_theta)
     # drawn in the order of their effects, so that the order of the items in the table changes nothing
     kept = free.estimable[np.argsort(free.effect[free.estimable], kind="stable")]
     weight = np.full(fit.n_items, np.nan)

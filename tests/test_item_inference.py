@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from ilhte_lib.effects import total_effect_variance
 from ilhte_lib.errors import EngineError
-from ilhte_lib.fit import fit_models, fit_statistics
+from ilhte_lib.fit import fit_models, fit_statistics, statistics_of
 from ilhte_lib.item_inference import (
     _bisquare_centres,
     effect_covariance,
@@ -262,3 +262,17 @@ def test_an_item_without_which_nothing_can_be_fitted_is_left_undefined(monkeypat
     monkeypatch.setattr("ilhte_lib.item_inference.fit_statistics", refusing)
     influence = leave_one_item_out(trial, fit)
     np.testing.assert_array_equal(np.isnan(influence.ate_change), [False, False, True, False])
+
+
+def test_fewer_nodes_change_nothing_where_they_are_used(monkeypatch):
+    """Ten items, the fewest for which large data get fewer nodes."""
+    statistics = statistics_of(drawn_trial(), MODELS["M_A"])
+    exact = free_item_effects(statistics, 1.2)
+    monkeypatch.setattr("ilhte_lib.item_inference.LARGE_CELLS", 0)
+    rough = free_item_effects(statistics, 1.2)
+    assert 0 < np.abs(rough.effect - exact.effect).max() < 1e-5
+    np.testing.assert_allclose(rough.covariance, exact.covariance, rtol=1e-4)
+
+
+def drawn_trial():
+    return prepare(simulate_trial(Design(300, 10, 41, sigma_theta=1.2, sigma_zeta=0.4))[0], "ten")
