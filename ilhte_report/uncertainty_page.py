@@ -151,7 +151,7 @@ def size_findings(summary: pd.DataFrame) -> Markdown:
             verdict = "5% is within the Monte Carlo interval everywhere"
         else:
             parts = [f"too often for {above} of {len(own)} numbers of items"] if above else []
-            parts += [f"too rarely for {below} of {len(own)}"] if below else []
+            parts += [f"too rarely for {below} of {len(own)} numbers of items"] if below else []
             verdict = "it rejects " + " and ".join(parts)
         away = number(100 * float((own["size"] - 0.05).abs().mean()), 1)
         sentences.append(f"*{test.capitalize()}*: {shares}, on average {away} points from 5%; {verdict}.")
