@@ -79,12 +79,12 @@ class LaplaceDeviance:
     @property
     def row_weight(self) -> np.ndarray:
         """(G,) information of one person of each class at the last psi."""
-        return self._at_last().row_weight[0]
+        return self.modes.row_weight[0] if self._swept else self._tiny.information()[0]
 
     @property
     def col_weight(self) -> np.ndarray:
         """(2, J) information on each item by arm at the last psi."""
-        return self._at_last().col_weight[0]
+        return self.modes.col_weight[0] if self._swept else self._tiny.information()[1]
 
     def _at_last(self) -> Modes:
         """The workspace with every array at the last psi."""

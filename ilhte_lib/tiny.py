@@ -63,6 +63,12 @@ class TinyDeviance:
         g = self.model.n_classes
         return self.u[:g] / self.root_count, self.u[g:].reshape(self.model.q, -1)
 
+    def information(self) -> tuple[np.ndarray, np.ndarray]:
+        """Information of one person of each class (G,), and on each item by arm (2, J), at the current u."""
+        model = self.model
+        weight = self.weight.reshape(model.n_classes, -1)
+        return weight.sum(axis=1) / model.statistics.count, np.array([weight[arm].sum(axis=0) for arm in model.arms])
+
     @staticmethod
     def fits(model: Model) -> bool:
         """Whether a table is tiny."""
