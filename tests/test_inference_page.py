@@ -105,7 +105,9 @@ def test_three_p_values_stand_side_by_side(parts):
     _, _, _, inference = parts
     rows = test_rows(inference)
     assert [row["p-value"] for row in rows] == ["halved", "mixture", "bootstrap"]
-    assert rows[2]["p"] == p_text(inference.p_bootstrap) and rows[2]["Null distribution"].startswith("19 trials")
+    assert rows[2]["p"].endswith(p_text(inference.p_bootstrap)) and rows[2]["Null distribution"].startswith("19 trials")
+    assert test_rows(replace(inference, p_bootstrap=0.05))[2]["p"] == "≤0.050"
+    assert test_rows(replace(inference, p_bootstrap=0.10))[2]["p"] == "0.100"
     none = test_rows(replace(inference, p_bootstrap=float("nan"), null_replicates=0))[2]
     assert none["p"] == "–" and "--bootstrap" in none["Null distribution"]
 
