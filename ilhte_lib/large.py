@@ -21,14 +21,15 @@ from .errors import InputError
 from .file_formats import counted, listed, quoted
 from .identifiers import check_identifiers
 from .prepare import (
+    Audit,
     AuditEntry,
-    _Audit,
-    _check_columns,
-    _keep_binary_items,
-    _keep_wave,
-    _natural_key,
-    _note_arms_of_items,
+    check_columns,
     chosen_among,
+    keep_binary_items,
+    keep_wave,
+    natural_key,
+    not_the_numbers,
+    note_arms_of_items,
 )
 from .relations import (
     CELLS,
@@ -175,11 +176,11 @@ class _Reduction:
     ):
         import pandas as pd
 
-        self.relations, self.tab, self.asked, self.audit = relations, tab, asked, _Audit()
+        self.relations, self.tab, self.asked, self.audit = relations, tab, asked, Audit()
         columns = relations.columns(path)
         roles = {name: role for role, name in names.items()}
         header = [roles.get(name, name) for name in columns]
-        _check_columns(pd.DataFrame([[0] * len(header)], columns=header), tab, asked, None)
+        check_columns(pd.DataFrame([[0] * len(header)], columns=header), tab, asked, None)
         self.has_wave = wave_column in columns
         self.candidates = [asked] if asked else [c for c in columns if c == "std_baseline"]
         self.candidates = self.candidates or [c for c in columns if c.startswith("cov_")]
@@ -213,7 +214,7 @@ class _Reduction:
         self._check_numbers(cells[cells["k"].notna() & in_wave])
         answered = cells[cells["k"].notna() & in_wave & cells["resp"].notna() & cells["treat"].notna()]
         kinds, item_entries, item_flags = self._binary_items(answered)
-        order = sorted((k for k, kind in kinds.items() if kind == "binary"), key=lambda k: _natural_key(self.names[k]))
+        order = sorted((k for k, kind in kinds.items() if kind == "binary"), key=lambda k: natural_key(self.names[k]))
         position = {k: at for at, k in enumerate(order)}
         relations.table(
             "fates",
@@ -225,7 +226,7 @@ class _Reduction:
             },
         )
         relations.view("marked", MARKED.format(every_wave=int(kept_wave is None)))
-        covariate_notes = _Audit()
+        covariate_notes = Audit()
         chosen, correlation = self._covariate(covariate_notes)
         n_words = -(-len(order) // WORD)
         relations.keep("persons", persons_sql(n_words, chosen))
@@ -237,7 +238,7 @@ class _Reduction:
         at = (used["treat"].to_numpy(int), used["k"].map(position).to_numpy(int))
         np.add.at(answers, at, used["named"])
         np.add.at(ones, at, used["named"] * used["resp"])
-        self._note_arms_of_items([self.names[k] for k in order], answers, ones)
+        self.note_arms_of_items([self.names[k] for k in order], answers, ones)
 
         treat, score, value, trials, count = self._classes(n_words, len(order))
         item_names = tuple(self.names[k] for k in order)
@@ -290,14 +291,14 @@ class _Reduction:
         cells = pd.DataFrame(relations.fetch(NUMBERED_CELLS))
         return cells.astype({"n": int, "named": int})
 
-    def _wave(self, cells: pd.DataFrame, asked: str | None) -> tuple[pd.Series, str | None, _Audit]:
+    def _wave(self, cells: pd.DataFrame, asked: str | None) -> tuple[pd.Series, str | None, Audit]:
         """Which cells are of the wave that is kept (its label, None for all), and what there is to say."""
         import pandas as pd
 
-        said = _Audit()
+        said = Audit()
         everywhere = pd.Series(True, index=cells.index)
         if not self.has_wave:
-            _keep_wave(pd.DataFrame({"id": [0], "item": [0]}), self.tab, False, asked, said)
+            keep_wave(pd.DataFrame({"id": [0], "item": [0]}), self.tab, False, asked, said)
             self.relations.table("kept_waves", {"w": [0]})
             return everywhere, None, said
         waves = self.relations.fetch("SELECT w, wave FROM waves ORDER BY w")
@@ -305,13 +306,15 @@ class _Reduction:
         if cells["w"].isna().any():
             present = pd.concat([present, pd.DataFrame({"w": [-1], "wave": [None]})], ignore_index=True)
         present = present.assign(id=range(len(present)), item=range(len(present)))
-        kept, label = _keep_wave(present, self.tab, False, asked, said)
+        kept, label = keep_wave(present, self.tab, False, asked, said)
         numbers = kept["w"].astype(int).tolist()
         self.relations.table("kept_waves", {"w": numbers})
         return (everywhere if label is None else cells["w"].isin(numbers)), label, said
 
     def _check_numbers(self, cells: pd.DataFrame) -> None:
-        for role, rule in (("resp", "must hold numbers (0 and 1)"), ("treat", "must be 0 (control) or 1 (treated)")):
+        import pandas as pd
+
+        for role in ("resp", "treat"):
             values = cells[role]
             bad = int(cells[f"bad_{role}"].sum())
             wrong = f"bad_{role} = 1"
@@ -322,29 +325,27 @@ class _Reduction:
                 bad += int(cells.loc[np.isinf(values), "named"].sum())
                 wrong += " OR ABS(resp) > 1e308"
             if bad:
-                shown = self.relations.fetch(
-                    f"SELECT raw_{role} AS value, MIN(id) AS id FROM responses WHERE {wrong} GROUP BY raw_{role} LIMIT 4"
-                )
-                raise InputError(
-                    f"Column {role} of table {quoted(self.tab)} {rule}, but {counted(bad, 'row holds', 'rows hold')} {listed(map(str, shown['value']), 3)} "
-                    f"(id {listed(map(str, shown['id']), 3)}): recode them in the file."
-                )
+                shown = self.relations.fetch(f"SELECT DISTINCT raw_{role} AS value FROM responses WHERE {wrong} LIMIT 4")
+                which = "id, item" if role == "resp" else "id, MIN(item) AS item"
+                group = "" if role == "resp" else "GROUP BY id"
+                rows = self.relations.fetch(f"SELECT {which} FROM responses WHERE {wrong} {group} ORDER BY id, item LIMIT 4")
+                raise not_the_numbers(role, self.tab, bad, sorted(map(str, shown["value"])), pd.DataFrame(rows))
 
     def _binary_items(self, answered: pd.DataFrame) -> tuple[dict[int, str], list[AuditEntry], list[str]]:
         """What each item with responses is: "constant", "binary" or "polytomous"; and what there is to say."""
         import pandas as pd
 
-        said = _Audit()
+        said = Audit()
         pairs = answered[["k", "resp"]].drop_duplicates().sort_values(["k", "resp"])
         values = pairs.groupby("k")["resp"].nunique()
         kinds = {int(k): "constant" if n == 1 else "binary" if n == 2 else "polytomous" for k, n in values.items()}
         table = pd.DataFrame({"id": 0, "item": [self.names[int(k)] for k in pairs["k"]], "resp": pairs["resp"].to_numpy()})
-        _keep_binary_items(table, self.tab, False, said)
+        keep_binary_items(table, self.tab, False, said)
         return kinds, said.entries, said.flags
 
     # -- the covariate ------------------------------------------------------------------------------------------
 
-    def _covariate(self, audit: _Audit) -> tuple[int | None, float]:
+    def _covariate(self, audit: Audit) -> tuple[int | None, float]:
         """Which candidate is the covariate, and its correlation with the responses of the control arm."""
         judged = []
         for k, name in enumerate(self.candidates):
@@ -470,8 +471,8 @@ class _Reduction:
         self,
         cells: pd.DataFrame,
         in_wave: pd.Series,
-        wave: _Audit,
-        covariate: _Audit,
+        wave: Audit,
+        covariate: Audit,
         kinds: dict[int, str],
         item_entries: list[AuditEntry],
         item_flags: list[str],
@@ -522,7 +523,7 @@ class _Reduction:
                 removed("items", before, after, at, next(reasons).reason)
         audit.flags += item_flags
 
-    def _note_arms_of_items(self, names: list[str], answers: np.ndarray, ones: np.ndarray) -> None:
+    def note_arms_of_items(self, names: list[str], answers: np.ndarray, ones: np.ndarray) -> None:
         # one row for each response that occurs in an item and arm says all that the rule asks
         arm, item, resp = [], [], []
         for value, number in ((0, answers - ones), (1, ones)):
@@ -530,4 +531,4 @@ class _Reduction:
             arm.append(at[0])
             item.append(at[1])
             resp.append(np.full(len(at[0]), value))
-        _note_arms_of_items(names, np.concatenate(arm), np.concatenate(item), np.concatenate(resp), self.audit)
+        note_arms_of_items(names, np.concatenate(arm), np.concatenate(item), np.concatenate(resp), self.audit)

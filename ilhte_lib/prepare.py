@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ class Trial:
         return [asdict(entry) for entry in self.audit]
 
 
-class _Audit:
+class Audit:
     """Collects entries while the table shrinks."""
 
     def __init__(self) -> None:
@@ -161,13 +162,13 @@ def prepare(
     if profile not in PROFILES:
         raise InputError(f"Profile '{profile}' is not known: use one of {', '.join(PROFILES)}.")
     vignette = profile == "vignette"
-    audit = _Audit()
-    _check_columns(table, tab, covariate, cluster)
+    audit = Audit()
+    check_columns(table, tab, covariate, cluster)
     table = table.reset_index(drop=True)
     table = _drop_unnamed(table, audit)
     table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
 
-    table, kept_wave = _keep_wave(table, tab, vignette, wave, audit)
+    table, kept_wave = keep_wave(table, tab, vignette, wave, audit)
     table = table.assign(
         resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0))
     )
@@ -188,7 +189,7 @@ def prepare(
                 f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
             )
     table = _draw_persons(table, tab, vignette, max_persons, audit)
-    table = _keep_binary_items(table, tab, vignette, audit)
+    table = keep_binary_items(table, tab, vignette, audit)
     _check_arms(table, tab)
     _count_repeats(table, tab, vignette, repeated, audit)
     return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, audit)
@@ -199,7 +200,7 @@ def _three(values) -> str:
     return listed((str(v) for v in values), 3)
 
 
-def _check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster: str | None) -> None:
+def check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster: str | None) -> None:
     names = [str(c) for c in table.columns]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -217,7 +218,7 @@ def _check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster
         raise InputError(f"Table {quoted(tab)} has a header but no rows: check that the file was written completely.")
 
 
-def _drop_unnamed(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
+def _drop_unnamed(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
     """Rows without person or item, said aloud: a file's NA, null or None may have been somebody's name."""
     lost = {column: int(table[column].isna().sum()) for column in ("id", "item")}
     reason = (
@@ -229,7 +230,7 @@ def _drop_unnamed(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
     return audit.keep(table, table["id"].notna() & table["item"].notna(), "identifiers", reason)
 
 
-def _drop_unanswered(table: pd.DataFrame, audit: _Audit) -> pd.DataFrame:
+def _drop_unanswered(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
     answered = table["resp"].notna()
     reason = "The response is missing."
     heard = set(table.loc[answered, "id"].drop_duplicates())
@@ -249,17 +250,20 @@ def _numeric(table: pd.DataFrame, name: str, tab: str, allowed: tuple[float, ...
     bad |= np.isinf(numbers)
     if bad.any():
         values = column[bad].astype(str).drop_duplicates()
-        if name == "treat":
-            rule, who = "must be 0 (control) or 1 (treated)", "id " + _three(table.loc[bad, "id"].drop_duplicates())
-            remedy = "recode it, or name the value that means control with --control"
-        else:
-            rule, who = "must hold numbers (0 and 1)", "; ".join(_cells(table[bad]))
-            remedy = "recode them to 0 and 1, or leave them empty where they mean a missing response"
-        raise InputError(
-            f"Column {name} of table {quoted(tab)} {rule}, but {counted(int(bad.sum()), 'row holds', 'rows hold')} {_three(values)} ({who}): "
-            f"{remedy}."
-        )
+        raise not_the_numbers(name, tab, int(bad.sum()), values, table.loc[bad, ["id", "item"]])
     return numbers
+
+
+def not_the_numbers(name: str, tab: str, n_rows: int, values: Iterable[str], rows: pd.DataFrame) -> InputError:
+    """The error for a column resp or treat with such values in so many rows, of which ``rows`` has the first (id, item)."""
+    if name == "treat":
+        rule, who = "must be 0 (control) or 1 (treated)", "id " + _three(rows["id"].drop_duplicates())
+        remedy = "recode it, or name the value that means control with --control"
+    else:
+        rule, who = "must hold numbers (0 and 1)", "; ".join(_cells(rows))
+        remedy = "recode them to 0 and 1, or leave them empty where they mean a missing response"
+    hold = counted(n_rows, "row holds", "rows hold")
+    return InputError(f"Column {name} of table {quoted(tab)} {rule}, but {hold} {_three(values)} ({who}): {remedy}.")
 
 
 def _cells(rows: pd.DataFrame) -> list[str]:
@@ -283,8 +287,8 @@ def _check_arms(table: pd.DataFrame, tab: str) -> None:
             )
 
 
-def _keep_wave(
-    table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: _Audit
+def keep_wave(
+    table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: Audit
 ) -> tuple[pd.DataFrame, str | None]:
     if "wave" not in table.columns:
         if wave is not None:
@@ -336,7 +340,7 @@ def in_wave(waves: pd.Series, wave: str) -> pd.Series:
     return kept & waves.notna()
 
 
-def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: _Audit) -> tuple[str | None, float]:
+def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: Audit) -> tuple[str | None, float]:
     """The covariate's column and its correlation with resp among control rows."""
     if asked is not None:
         candidate = judged(table, asked)
@@ -371,7 +375,7 @@ def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
 
 
 def _draw_persons(
-    table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: _Audit
+    table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: Audit
 ) -> pd.DataFrame:
     limit = (VIGNETTE_MAX_PERSONS if vignette else 0) if max_persons is None else max_persons
     if limit < 0:
@@ -392,7 +396,7 @@ def _draw_persons(
     )
 
 
-def _keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: _Audit) -> pd.DataFrame:
+def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audit) -> pd.DataFrame:
     values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
     constant = values.index[values["nunique"] == 1]
     polytomous = values.index[values["nunique"] > 2]
@@ -439,7 +443,7 @@ def _values_of(table: pd.DataFrame, item) -> str:
     return f"item {quoted(str(item))} holds {shown}"
 
 
-def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, audit: _Audit) -> None:
+def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, audit: Audit) -> None:
     if repeated not in ("error", "trials"):
         raise InputError(f"Repeated rows can be 'error' or 'trials', not '{repeated}' (option --repeated).")
     again = table.duplicated(["id", "item"])
@@ -456,7 +460,7 @@ def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str,
     )
 
 
-def _natural_key(name: str) -> tuple:
+def natural_key(name: str) -> tuple:
     """Sorts q2 before q10; the name itself breaks ties."""
     parts = re.split(r"(\d+)", name)
     # digits by their number first and as text then: int() refuses thousands of them
@@ -472,7 +476,7 @@ def _arrays(
     correlation: float,
     wave: str | None,
     cluster: str | None,
-    audit: _Audit,
+    audit: Audit,
 ) -> Trial:
     import pandas as pd
 
@@ -485,7 +489,7 @@ def _arrays(
         raise InputError(
             f"Items of table {quoted(tab)} have labels that read alike ({_three(alike)}): give each item its own name."
         )
-    order = sorted(range(len(names)), key=lambda k: _natural_key(names[k]))
+    order = sorted(range(len(names)), key=lambda k: natural_key(names[k]))
     position = np.empty(len(names), int)
     position[order] = np.arange(len(names))
     item = position[labels]
@@ -498,7 +502,7 @@ def _arrays(
         covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
-    _note_arms_of_items([names[k] for k in order], treat[person], item, resp, audit)
+    note_arms_of_items([names[k] for k in order], treat[person], item, resp, audit)
     cluster_name = cluster or ("cluster" if "cluster" in table.columns else None)
     return Trial(
         tab=tab,
@@ -519,8 +523,8 @@ def _arrays(
     )
 
 
-def _note_arms_of_items(
-    names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: _Audit
+def note_arms_of_items(
+    names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: Audit
 ) -> None:
     """Items whose own effect the data say nothing finite about: what is reported of it comes from the other items."""
     cell, size = arm.astype(int) * len(names) + item, 2 * len(names)
@@ -543,7 +547,7 @@ def _note_arms_of_items(
 
 
 def _person_covariate(
-    values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: _Audit
+    values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
 ) -> np.ndarray | None:
     """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.
 

@@ -281,7 +281,7 @@ def broken(what: str) -> pd.DataFrame:
         ("repeated", r"repeated rows of one person and item for 1 person \(id 'p0'\)"),
         ("arms", r"treat of table 'trial' is not constant within a person for 1 person \(id 'p0'\)"),
         ("covariate", r"'cov_pretest' varies within 1 person of table 'trial' \(id 'p0'\)"),
-        ("text", r"resp of table 'trial' must hold numbers \(0 and 1\), but 9 rows hold 'yes' \(id 'p0'\)"),
+        ("text", r"resp of table 'trial' must hold numbers \(0 and 1\), but 9 rows hold 'yes' \(id 'p0' item 'q1'; id 'p0' item 'q2'; id"),
         ("treat", r"treat of table 'trial' must be 0 \(control\) or 1 \(treated\), but \d+ rows hold '2'"),
         ("one arm", r"nobody in the treated \(treat = 1\) arm"),
         ("odd", r"9 binary items of table 'trial' are not coded 0/1"),
