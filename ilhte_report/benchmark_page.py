@@ -89,27 +89,21 @@ def speed_text() -> Markdown:
         frame, about = read_computed("benchmark")
     except InputError:
         return Markdown("")
-    means, worst, lowest = by_model(frame).loc["all"], table_ratios(frame), above_the_best(frame)
+    means, tables, lowest = by_model(frame).loc["all"], table_ratios(frame), above_the_best(frame)
     ratio = ratios(frame)
-    slower = [
-        f"{escape_markdown(tool)} in {(ratio[tool] <= 1).sum()} of {ratio[tool].notna().sum()}"
-        for tool in ratio
-        if (ratio[tool] <= 1).any()
-    ]
+    slower = [f"{tool} in {n} of {ratio[tool].notna().sum()}" for tool in ratio if (n := (ratio[tool] <= 1).sum())]
     parts = [
-        f"{escape_markdown(tool)} takes {number(means[tool], 1)} times as long "
-        f"(from {number(worst[tool].min(), 1)} times on {_code(worst[tool].idxmin())} to {number(worst[tool].max(), 0)} on "
-        f"{_code(worst[tool].idxmax())})"
+        f"{tool} takes {number(means[tool], 0)} times as long ({number(tables[tool].min(), 1)} to {number(tables[tool].max(), 0)})"
         for tool in ratio
     ]
-    certified = frame[(frame["tool"] == NATIVE)]["failure"].isna()
+    certified = frame[frame["tool"] == NATIVE]["failure"].isna()
+    (tab, model), shortfall = lowest.idxmin(), lowest.min()
     return Markdown(
-        f"{frame['tab'].nunique()} real tables, {certified.size} fits, {certified.sum()} of them certified; measured on one core of "
-        f"{escape_markdown(about['machine'])}, {about['date']}. Timed are, {escape_markdown(about['method'])}. "
-        f"In the geometric mean over the fits, and table by table, {'; '.join(parts)}. "
-        + (f"A peer was faster in some fits: {', '.join(slower)}. " if slower else "No peer was faster in any fit. ")
-        + f"The log-likelihood of the native engine is at worst {_signed(lowest.min())} above that of the best peer "
-        f"(on {_code(lowest.idxmin()[0])}, {lowest.idxmin()[1]}), in the median {_signed(float(lowest.median()))}."
+        f"{frame['tab'].nunique()} real tables, {certified.size} fits, {certified.sum()} of them certified, on one core of "
+        f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.\n\n"
+        f"In the geometric mean over the fits (and from table to table) {escape_markdown('; '.join(parts))}. "
+        + (f"A peer was faster in some fits: {escape_markdown(', '.join(slower))}. " if slower else "No peer was faster in any fit. ")
+        + f"The native engine's log-likelihood minus the best peer's is at worst {_signed(shortfall)} ({_code(tab)}, {model})."
     )
 
 
