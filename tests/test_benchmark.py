@@ -158,6 +158,17 @@ def test_the_stored_logliks_are_those_of_today(stored, project):
         assert now == pytest.approx(kept.to_dict(), abs=1e-7)
 
 
+def test_stored_sizes_are_shown(project):
+    if not (project / "data" / "computed" / "benchmark_sizes.parquet").is_file():
+        pytest.skip("the sizes have not been measured (make benchmark)")
+    frame = read_computed("benchmark_sizes")[0]
+    assert frame[frame["tool"] == "native"]["failure"].isna().all()
+    page = benchmark_page.sizes_table().data
+    for tab in frame["tab"].unique():
+        assert tab in page
+    assert benchmark_page.above_the_best(frame).min() > -LOGLIK_SHORTFALL
+
+
 def test_stored_growth_stays_within_its_memory(project):
     if not (project / "data" / "computed" / "benchmark_growth.parquet").is_file():
         pytest.skip("the growth has not been measured (make benchmark)")
