@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -28,6 +29,8 @@ START_LIMIT = 120
 """Seconds a kernel may take to start, and a cell's output to arrive, on a busy machine."""
 
 LONGEST_REASON = 500
+LEAST_ROOM = 65_536
+"""Free bytes below which a failure is put down to want of room: a kernel cannot write its files then, and names no cause."""
 OTHER_CODE = (
     "The worker's ilhte or its packages are not those the run began with: install the same version there, or run again."
 )
@@ -164,6 +167,8 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
     if isinstance(failure, _Changed):
         return "The table's data changed while it was read: run it again."
     if name == "OSError" and re.match(rf"\[Errno ({'|'.join(map(str, FULL))})\]", message):
+        return _no_scratch(OSError(errno.ENOSPC, ""))
+    if shutil.disk_usage(scratch).free < LEAST_ROOM:
         return _no_scratch(OSError(errno.ENOSPC, ""))
     words = _last_line(scratch / LOG)
     text = " ".join(f"{name}: {message}{f' ({words})' if words else ''}".split())

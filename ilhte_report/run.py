@@ -19,7 +19,7 @@ from ilhte_lib.errors import InputError
 from .execute import Executed, Task, execute
 from .project import find_project, slug
 from .run_folder import RunFolder, TableRow, open_run_folder
-from .run_key import Settings, code_sha256, fit_notebook, table_key
+from .run_key import PAGE_REPLICATES, Settings, code_sha256, fit_notebook, table_key
 from .source import Source, bundled_sources
 from .workers import cores, workers
 
@@ -131,18 +131,21 @@ def run_tables(
 def run_collection(project: Path) -> Path:
     """The default run of the bundled collection, made or brought up to date; returns its folder."""
     out = project / "results" / BUNDLED_RUN
-    run_tables(bundled_sources(), out)
+    run_tables(bundled_sources(), out, Settings(bootstrap=PAGE_REPLICATES))
     point_to(out)
     return out
 
 
 def default_folder(names: Sequence[str], settings: Settings) -> Path:
-    """Where a run goes that names no folder: the same for the same tables and settings, so that it can be resumed."""
+    """Where a run goes that names no folder: the same for the same tables and settings, so that it can be resumed.
+
+    The bundled collection has one folder whatever the number of replicates: it is what the site shows.
+    """
     try:
         results = find_project() / "results"
     except InputError:
         results = Path("results")
-    if not names and settings == Settings():
+    if not names and replace(settings, bootstrap=0) == Settings():
         return results / BUNDLED_RUN
     digest = hashlib.sha256(json.dumps([*names, asdict(settings)]).encode()).hexdigest()[:8]
     first = slug(Path(names[0]).name)[:40] if names else BUNDLED_RUN

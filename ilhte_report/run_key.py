@@ -22,7 +22,7 @@ from .source import Source
 PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parent}
 
 PAGE_REPLICATES = 99
-"""Replicates behind a page unless asked otherwise: (B + 1) alpha is whole, and a table takes a few seconds more."""
+"""Replicates of `ilhte run` unless asked otherwise: (B + 1) alpha is whole, and a table takes a few seconds more."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Settings:
     profile: str = "full"
     engine: str = "native"
     max_persons: int | None = None
-    bootstrap: int = PAGE_REPLICATES
+    bootstrap: int = 0
 
 
 def fit_notebook() -> Path:

@@ -171,7 +171,7 @@ def test_key_covers_everything_a_result_depends_on(tmp_path: Path, monkeypatch: 
     keys = [table_key(source(str(path)), settings, code) for settings in (Settings(), Settings(profile="vignette"))]
     keys += [
         table_key(source(str(path)), settings, code)
-        for settings in (Settings("full", "pymer4"), Settings(max_persons=9), Settings(bootstrap=0))
+        for settings in (Settings("full", "pymer4"), Settings(max_persons=9), Settings(bootstrap=9))
     ]
     write_table(path, seed=2)
     keys.append(table_key(source(str(path)), Settings(), code))
@@ -265,6 +265,7 @@ def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """The same for the same command, so that a run can be resumed; another for other tables or settings."""
     monkeypatch.chdir(tmp_path)
     assert default_folder([], Settings()) == Path("results/bundled")
+    assert default_folder([], Settings(bootstrap=99)) == Path("results/bundled")
     folders = [
         default_folder(names, settings)
         for names in ([], ["a.csv"], ["a.csv", "b.csv"], ["a.csv", "c.csv"], ["../evil/<b>.csv"])
