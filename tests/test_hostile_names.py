@@ -266,10 +266,16 @@ def test_nothing_runs_in_a_browser(site, fitted):
             page.on("pageerror", lambda error: trouble.append(str(error)))
             page.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
             page.goto(path.as_uri())
-            page.wait_for_selector(".js-plotly-plot .point")
-            box = page.locator(".js-plotly-plot .point").first.bounding_box()
-            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-            page.wait_for_timeout(300)
+            page.wait_for_selector(".js-plotly-plot .point", state="attached")
+            hovered = 0
+            for figure in page.locator(".js-plotly-plot").all():
+                figure.scroll_into_view_if_needed()
+                for point in figure.locator("path.point").all()[-2:]:
+                    if box := point.bounding_box():
+                        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+                        page.wait_for_timeout(300)
+                        hovered += page.locator(".hoverlayer .hovertext").count() > 0
+            assert hovered, path.name
             page.on("framenavigated", lambda frame: trouble.append(frame.url))
             for link in page.locator("a").all():
                 assert "javascript" not in (link.get_attribute("href") or link.get_attribute("xlink:href") or "")
