@@ -155,8 +155,8 @@ def sizes_table() -> HTML | Markdown:
     ratio = ratios(frame)
     rows = [
         {
-            "Persons x items": tab,
-            "Responses": f"{own.loc[(tab, model), 'n_responses']:,}",
+            "Persons × items": tab.partition(",")[0].replace(" x ", "\u00a0×\u00a0"),
+            "Missing": tab.partition(", ")[2].removesuffix(" missing") or "–",
             "Model": model,
             "Milliseconds": number(1e3 * own.loc[(tab, model), "cpu_s"], 1),
             "Without SEs": number(1e3 * own.loc[(tab, model), "cpu_s_without_se"], 1),
@@ -164,7 +164,7 @@ def sizes_table() -> HTML | Markdown:
         | {tool: number(ratio.loc[(tab, model), tool], 0) for tool in ratio}
         for tab, model in own.index
     ]
-    return html_table(rows, left=("Persons x items", "Model"))
+    return html_table(rows, left=("Persons × items", "Missing", "Model"))
 
 
 def growth_text() -> Markdown:

@@ -8,7 +8,7 @@ from pathlib import Path
 # more threads than one only slow small matrices down; NumPy reads this when it is first imported
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 

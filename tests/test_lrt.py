@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
-from ilhte_lib.fit import fit_models
 from ilhte_lib.errors import EngineError
+from ilhte_lib.fit import fit_models
 from ilhte_lib.lrt import likelihood_ratio, p_values
 from ilhte_lib.prepare import prepare
 from ilhte_lib.simulate import Design, simulate_trial
