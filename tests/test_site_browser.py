@@ -31,6 +31,7 @@ from ilhte_report.preview.site import build_site
 from ilhte_report.project import slug
 from ilhte_report.render import prepare_site
 from ilhte_report.run import run_tables
+from ilhte_report.run_key import Settings
 from ilhte_report.source import sources
 
 pytestmark = pytest.mark.browser
@@ -87,7 +88,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         patched.delenv("ILHTE_RUN", raising=False)
         patched.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]))
         wanted = ["bacteria_weeks", "respiratory_visits", PRETESTED, str(path)]
-        outcomes = run_tables(sources(wanted), run)
+        outcomes = run_tables(sources(wanted), run, Settings(bootstrap=19))
         assert [outcome.status for outcome in outcomes] == ["fitted"] * 4, outcomes
         prepare_site(project, run)
         build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
