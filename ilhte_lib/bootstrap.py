@@ -33,6 +33,10 @@ ESTIMANDS = (
 )  # fmt: skip
 """What every replicate gives. sigma_theta (of M_0), ate and sigma_zeta in logits, *_std in SDs of theta, beta3 in logits
 per SD of the covariate; lrt_stat compares M_0 with M_A, lrt_stat_cov M_B with M_C. NaN where undefined."""
+_BOUNDS = {
+    **dict.fromkeys(("sigma_theta", "sigma_zeta", "sigma_zeta_std", "sd_ratio", "lrt_stat", "lrt_stat_cov"), (0.0, np.inf)),
+    "rho": (-1.0, 1.0),
+}
 TIE = 1e-6
 """A replicate's likelihood ratio this little below the observed one counts as equal to it (rounding)."""
 
@@ -75,14 +79,18 @@ class Bootstrap:
         draws = self.draws(name)
         return float(draws.std(ddof=1)) if len(draws) > max(1, self.replicates // 2) else float("nan")
 
-    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Percentile interval, its ends at ranks (B + 1) alpha/2 and (B + 1)(1 - alpha/2); NaN as for ``se``."""
-        draws = np.sort(self.draws(name))
-        if len(draws) <= max(1, self.replicates // 2):
-            return float("nan"), float("nan")
-        ranks = (len(draws) + 1) * np.array([(1 - level) / 2, (1 + level) / 2]) - 1
-        low, high = np.interp(ranks, np.arange(len(draws)), draws)
-        return float(low), float(high)
+    def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
+        """``estimate`` plus and minus z standard errors, cut where the parameter ends; NaN as for ``se``.
+
+        Percentiles of the replicates would miss: the effect of an item in a sample holds the noise of its persons, and
+        drawing these again adds as much once more, so that the replicates' sigma_zeta lies above the estimate and their
+        rho nearer to 0.
+        """
+        from scipy.special import ndtri
+
+        half = float(ndtri((1 + level) / 2)) * self.se(name)
+        low, high = _BOUNDS.get(name, (-np.inf, np.inf))
+        return float(np.maximum(low, estimate - half)), float(np.minimum(high, estimate + half))
 
 
 def estimands(fits: dict[str, Fit]) -> np.ndarray:

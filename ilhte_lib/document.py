@@ -41,7 +41,7 @@ def document(
     if inference is not None:
         from .inference import inference_record, with_resampling
 
-        result, record = with_resampling(result, inference), inference_record(inference, result.summary["sigma_theta"])
+        result, record = with_resampling(result, inference), inference_record(inference, result.summary)
     return _plain(
         {
             "tab": trial.tab,

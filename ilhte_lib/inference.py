@@ -211,16 +211,21 @@ def with_resampling(result: Effects, inference: Inference) -> Effects:
     )
 
 
-def inference_record(inference: Inference, scale: float) -> dict:
+def inference_record(inference: Inference, summary: dict) -> dict:
     """What a document holds of it: plain values by name, NaN where undefined.
 
     Parameters
     ----------
-    scale : sigma_theta of M_0, logits. Everything but the resampling (SDs where its name ends in _std) is in logits.
+    summary : the estimates (``effects``). Everything but the resampling (SDs where its name ends in _std) is in logits.
     """
     drawn = inference.resampling
+
+    def resampled(name: str) -> dict:
+        estimate = math.nan if summary[name] is None else summary[name]
+        return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
+
     record = {
-        "sigma_theta_of_M_0": scale,
+        "sigma_theta_of_M_0": summary["sigma_theta"],
         "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
         "test": {
             **asdict(inference.test),
@@ -234,10 +239,7 @@ def inference_record(inference: Inference, scale: float) -> dict:
             "replicates": drawn.replicates,
             "failed": drawn.failed,
             "units": drawn.units,
-            "estimates": {
-                name: dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name)), strict=True))
-                for name in RESAMPLED
-            },
+            "estimates": {name: resampled(name) for name in RESAMPLED},
         },
         "clustered": inference.clustered,
         "only_model_standard_errors": inference.model_only,

@@ -93,7 +93,7 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
     ----------
     trial : prepared data with a covariate.
     fits : at least M_B and M_C of it, from one engine.
-    bootstrap : of persons or clusters (``bootstrap.resampling_bootstrap``); its percentile intervals then replace the
+    bootstrap : of persons or clusters (``bootstrap.resampling_bootstrap``); its intervals then replace the
         Wald intervals of M_B and M_C, and the difference gets one.
 
     Raises
@@ -110,9 +110,9 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
         beta3_c = with_wald_interval(value_c, flexible.standard_error("treat:cov"))
         difference = Estimate(value_b - value_c, np.nan, np.nan)
     else:
-        beta3_b = Estimate(value_b, *bootstrap.interval("beta3_b"))
-        beta3_c = Estimate(value_c, *bootstrap.interval("beta3_c"))
-        difference = Estimate(value_b - value_c, *bootstrap.interval("delta_beta3"))
+        beta3_b = Estimate(value_b, *bootstrap.interval("beta3_b", value_b))
+        beta3_c = Estimate(value_c, *bootstrap.interval("beta3_c", value_c))
+        difference = Estimate(value_b - value_c, *bootstrap.interval("delta_beta3", value_b - value_c))
     uncertain = [name for name in ("M_B", "M_C") if not fits[name].converged]
     return WhoBenefits(
         covariate=str(trial.covariate_name),

@@ -133,11 +133,14 @@ def resampling_sentence(inference: Inference) -> str:
     else:
         units = f"{control} control and {treated} treated {what} were drawn with replacement within their arm"
     lost = f" ({drawn.failed} could not be fitted)" if drawn.failed else ""
-    return f"{units}, {drawn.replicates} times{lost}, seed {drawn.seed}; the items stay the same.".capitalize()
+    return (
+        f"{units}, {drawn.replicates} times{lost}, seed {drawn.seed}; the items stay the same. An interval is the estimate "
+        "± 1.96 of these standard errors."
+    )
 
 
 def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Standard errors and percentile intervals of the resampling beside the model's standard errors."""
+    """Standard errors and intervals of the resampling beside the model's standard errors."""
     row, drawn = result.summary, inference.resampling
     if drawn is None:
         return []
@@ -150,12 +153,12 @@ def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
     )
     rows = []
     for name, unit, column in lines:
-        if column == "delta_beta3" and not defined(row[column]):
+        if not defined(row[column]):
             continue
         model = row[f"{column}_se"] if column in ("ate_std", "sigma_zeta_std", "rho") else math.nan
         texts = (name, unit, number(row[column], 3), number(model, 3), number(drawn.se(column), 3))
         columns = ("", "Unit", "Estimate", "Model SE", "SE", "95% interval")
-        rows.append(dict(zip(columns, (*texts, between(*drawn.interval(column))), strict=True)))
+        rows.append(dict(zip(columns, (*texts, between(*drawn.interval(column, row[column]))), strict=True)))
     return rows
 
 

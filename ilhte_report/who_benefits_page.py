@@ -43,7 +43,8 @@ def compared(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None) ->
     found = who_benefits(trial, fits, bootstrap if drawn else None)
     if bootstrap is None or drawn:
         return found
-    return replace(found, difference=Estimate(found.difference.value, *bootstrap.interval("delta_beta3")))
+    value = found.difference.value
+    return replace(found, difference=Estimate(value, *bootstrap.interval("delta_beta3", value)))
 
 
 def who_benefits_section(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> None:

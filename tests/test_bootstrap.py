@@ -152,9 +152,11 @@ def test_bootstrap_of_persons_agrees_with_the_models_standard_errors():
     # M_0 has no sampling of item effects in its SE either
     assert boot.se("ate") == pytest.approx(fits["M_0"].standard_error("treat"), rel=0.25)
     assert boot.se("sd_ratio") > 0
-    low, high = boot.interval("ate")
-    assert low < fits["M_A"].coefficient("treat") < high
-    assert np.isnan(boot.se("delta_beta3")) and np.isnan(boot.interval("beta3_b")[0])
+    low, high = boot.interval("ate", 0.3)
+    assert low + high == pytest.approx(0.6) and high - low == pytest.approx(2 * 1.959964 * boot.se("ate"))
+    assert np.isnan(boot.se("delta_beta3")) and np.isnan(boot.interval("beta3_b", 0.1)[0])
+    # what the docstring says of percentiles: persons' noise in the items' effects counts twice in the replicates
+    assert boot.draws("sigma_zeta").mean() > fits["M_A"].sigma_zeta
 
 
 def clustered(within: bool):
@@ -299,13 +301,16 @@ def test_mistakes_are_told_in_one_sentence(trial, fits):
         parametric_bootstrap(statistics, fits["M_B"])
 
 
-def test_percentile_interval_and_se_by_hand():
+def test_interval_and_se_by_hand():
     column = ESTIMANDS.index("rho")
     rows = np.full((199, len(ESTIMANDS)), np.nan)
     rows[:, column] = np.random.default_rng(0).permutation(np.arange(1.0, 200.0))
     boot = Bootstrap("", 0, rows, (1, 1))
-    assert boot.interval("rho") == pytest.approx((5.0, 195.0), rel=1e-12)
-    assert boot.se("rho") == pytest.approx(np.arange(1.0, 200.0).std(ddof=1))
+    se = np.arange(1.0, 200.0).std(ddof=1)
+    assert boot.se("rho") == pytest.approx(se)
+    assert boot.interval("rho", 0.5) == (-1.0, 1.0)
+    rows[:, column] /= 1000.0
+    assert boot.interval("rho", 0.5) == pytest.approx((0.5 - 1.959964e-3 * se, 0.5 + 1.959964e-3 * se), rel=1e-6)
     assert np.isnan(boot.se("ate"))
     rows[:120, column] = np.nan
     assert np.isnan(Bootstrap("", 0, rows, (1, 1)).se("rho"))

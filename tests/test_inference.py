@@ -136,7 +136,7 @@ def test_document_has_it_all(trial, fits, resampled):
     assert (test["halved"], test["mixture"]) == (found["summary"]["lrt_pval"], found["summary"]["lrt_pval_mixture"])
     assert test["bootstrap"] == resampled.p_bootstrap and test["bootstrap_replicates"] == DRAWS
     assert set(record["resampling"]["estimates"]) == set(RESAMPLED)
-    low, high = resampled.resampling.interval("ate_std")
+    low, high = resampled.resampling.interval("ate_std", found["summary"]["ate_std"])
     assert record["resampling"]["estimates"]["ate_std"] == {
         "se": resampled.resampling.se("ate_std"), "lower": low, "upper": high,
     }  # fmt: skip

@@ -119,7 +119,7 @@ def test_resampling_stands_beside_the_model(parts):
     ratio = rows[3]
     assert ratio["Model SE"] == "–" and ratio["SE"] == number(result.summary["sd_ratio_se"], 3)
     assert rows[0]["Model SE"] == number(result.summary["ate_std_se"], 3)
-    assert rows[0]["95% interval"] == between(*inference.resampling.interval("ate_std"))
+    assert rows[0]["95% interval"] == between(*inference.resampling.interval("ate_std", result.summary["ate_std"]))
     assert "100 control and 100 treated persons were drawn" in resampling_sentence(inference)
     assert resampling_rows(result, replace(inference, resampling=None)) == []
 

@@ -145,13 +145,16 @@ def test_bootstrap_replaces_the_intervals_and_knows_clusters(small, small_fits):
     clustered = replace(small, cluster=np.arange(small.n_persons) % 10)
     assert who_benefits(clustered, small_fits).clustered
     estimates = np.zeros((199, len(ESTIMANDS)))
-    estimates[:, ESTIMANDS.index("beta3_c")] = np.linspace(1.0, 2.0, 199)
+    flexible = small_fits["M_C"].coefficient("treat:cov")
+    estimates[:, ESTIMANDS.index("beta3_c")] = np.linspace(0.0, abs(flexible), 199)
     estimates[:, ESTIMANDS.index("delta_beta3")] = np.linspace(-1.0, 1.0, 199)
     result = who_benefits(clustered, small_fits, Bootstrap("clusters within arm", 1, estimates, (5, 5)))
     assert not result.clustered
     assert result.verdict == "person-level"
-    assert (result.flexible.low, result.flexible.high) == pytest.approx((1.02, 1.98), abs=0.01)
-    assert (result.difference.low, result.difference.high) == pytest.approx((-0.96, 0.96), abs=0.01)
+    half = 1.959964 * np.linspace(0.0, abs(flexible), 199).std(ddof=1)
+    assert (result.flexible.low, result.flexible.high) == pytest.approx((flexible - half, flexible + half), rel=1e-6)
+    half = 1.959964 * np.linspace(-1.0, 1.0, 199).std(ddof=1)
+    assert result.difference.high - result.difference.low == pytest.approx(2 * half, rel=1e-6)
 
 
 def test_trial_without_covariate_is_refused():
