@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .identifiers import cluster_codes
+
 
 @dataclass(frozen=True)
 class BaselineDifference:
@@ -53,7 +55,7 @@ def baseline_difference(
     smd = (means[1] - means[0]) / pooled
     variance = (1.0 / n).sum()
     if cluster is not None:
-        groups = np.unique(cluster[known].astype(str), return_inverse=True)[1]
+        groups = cluster_codes(cluster[known])
         sums = np.bincount(groups, weights=deviation / n[arm] * np.where(arm == 1, 1.0, -1.0))
         count = len(sums)
         variance = count / (count - 1) * (sums**2).sum() / pooled**2 if count > 1 else np.nan

@@ -20,7 +20,9 @@ import numpy as np
 from .compress import SufficientStatistics, sufficient_statistics
 from .effects import item_spreads
 from .errors import EngineError, InputError
+from .file_formats import quoted
 from .fit import fit_statistics
+from .identifiers import cluster_codes
 from .mixed_model import MODELS, Fit
 from .prepare import Trial
 from .replicate import Progress, run_replicates
@@ -37,6 +39,8 @@ _BOUNDS = {
     **dict.fromkeys(("sigma_theta", "sigma_zeta", "sigma_zeta_std", "sd_ratio", "lrt_stat", "lrt_stat_cov"), (0.0, np.inf)),
     "rho": (-1.0, 1.0),
 }
+WHOLE_CLUSTERS = "whole clusters, which hold both arms"
+"""The scheme of trials in which clusters were not randomised."""
 TIE = 1e-6
 """A replicate's likelihood ratio this little below the observed one counts as equal to it (rounding)."""
 
@@ -75,20 +79,41 @@ class Bootstrap:
         return column[~np.isnan(column)]
 
     def se(self, name: str) -> float:
-        """Bootstrap standard error (SD of the replicates, n - 1); NaN where fewer than half of them are defined."""
+        """Bootstrap standard error (SD of the replicates, n - 1); NaN where fewer than half of them are defined.
+
+        Where clusters were drawn, times sqrt(G / (G - 1)) with G the clusters of the smaller arm: G drawn from G vary
+        around the arm's own mean, and so too little (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 5).
+        """
         draws = self.draws(name)
-        return float(draws.std(ddof=1)) if len(draws) > max(1, self.replicates // 2) else float("nan")
+        if len(draws) <= max(1, self.replicates // 2):
+            return float("nan")
+        few = min(self.units)
+        return float(draws.std(ddof=1)) * (np.sqrt(few / (few - 1)) if self.of_clusters else 1.0)
+
+    @property
+    def of_clusters(self) -> bool:
+        """Whether clusters were drawn."""
+        return "clusters" in self.scheme
+
+    def quantile(self, level: float = 0.95) -> float:
+        """How many standard errors an interval reaches: by the normal distribution, where clusters were drawn by t with
+        as many degrees of freedom as there are clusters less the strata they were drawn from."""
+        from scipy.special import ndtri, stdtrit
+
+        if not self.of_clusters:
+            return float(ndtri((1 + level) / 2))
+        return float(stdtrit(self.units[0] - 1 if self.scheme == WHOLE_CLUSTERS else sum(self.units) - 2, (1 + level) / 2))
 
     def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
-        """``estimate`` plus and minus z standard errors, cut where the parameter ends; NaN as for ``se``.
+        """``estimate`` plus and minus ``quantile(level)`` standard errors, cut where the parameter ends; NaN as for ``se``.
+
+        The interval is about these items: other items would make sigma_zeta and rho vary further.
 
         Percentiles of the replicates would miss: the effect of an item in a sample holds the noise of its persons, and
         drawing these again adds as much once more, so that the replicates' sigma_zeta lies above the estimate and their
-        rho nearer to 0.
+        rho below (the control arm's noise enters easiness and effect with opposite signs).
         """
-        from scipy.special import ndtri
-
-        half = float(ndtri((1 + level) / 2)) * self.se(name)
+        half = self.quantile(level) * self.se(name)
         low, high = _BOUNDS.get(name, (-np.inf, np.inf))
         return float(np.maximum(low, estimate - half)), float(np.minimum(high, estimate + half))
 
@@ -376,25 +401,18 @@ def resampling_bootstrap(
         clusters = trial.cluster is not None
     if clusters and trial.cluster is None:
         raise InputError(f"Table {trial.tab} has no clusters to draw: name their column (option --cluster).")
-    unit = _cluster_codes(trial.cluster) if clusters else np.arange(trial.n_persons)
+    unit = cluster_codes(trial.cluster) if clusters else np.arange(trial.n_persons)
     treated_units, control_units = np.unique(unit[trial.treat == 1]), np.unique(unit[trial.treat == 0])
     strata, word = [control_units, treated_units], "clusters within arm" if clusters else "persons within arm"
     if clusters and len(np.intersect1d(treated_units, control_units)):
-        strata, word = [np.unique(unit)], "whole clusters, which hold both arms"
+        strata, word = [np.unique(unit)], WHOLE_CLUSTERS
     if min(len(units) for units in strata) < 2:
-        raise InputError(f"Table {trial.tab} has an arm of a single cluster: between clusters nothing can be estimated.")
+        raise InputError(
+            f"Table {quoted(trial.tab)} has a single {'cluster' if clusters else 'person'} to draw from"
+            f"{' in an arm' if len(strata) == 2 else ''}: without a second nothing can be said of how they vary."
+        )
     before = {name: fits[name] for name in ("M_0", "M_A", "M_B", "M_C") if name in fits}
     rows = run_replicates(
         _ResamplingTask(trial, before, unit, strata), replicates, seed, workers=workers, progress=progress, resume=resume
     )
     return Bootstrap(word, seed, rows, (len(strata[0]), len(strata[-1])))
-
-
-def _cluster_codes(cluster: np.ndarray) -> np.ndarray:
-    """(P,) integers, one a cluster; each missing value is a cluster of its own."""
-    import pandas as pd
-
-    codes = pd.factorize(np.asarray(cluster, dtype=object))[0]
-    missing = np.flatnonzero(codes < 0)
-    codes[missing] = codes.max(initial=-1) + 1 + np.arange(len(missing))
-    return codes

@@ -30,7 +30,8 @@ class Generalisation:
     se_without_item_sampling : SE of the average effect on exactly these items, (1/J) sum_i (beta_1 + zeta_i).
     sigma_zeta : SD of the item effects over items, logits.
     n_items : J.
-    new_item : prediction interval for the effect on one new item, ``beta_1 -+ z sqrt(sigma_zeta^2 + SE^2)``.
+    new_item : prediction interval for the effect on one new item, ``beta_1 -+ z sqrt(sigma_zeta^2 + SE^2)``, which takes
+        sigma_zeta as known and so is too short where items are few.
     form_items, new_form : J* and the prediction interval for the average effect on a new form of J* items,
         ``beta_1 -+ z sqrt(sigma_zeta^2 / J* + SE^2)``.
     same_sign : probability that a new item's effect has the sign of the average, Phi(|beta_1| / sigma_zeta), the

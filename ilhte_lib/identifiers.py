@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .errors import InputError
 from .file_formats import listed, quoted
 
@@ -69,3 +71,13 @@ def _plainest(text: str) -> str:
         return text
     sign, digits, exponent = number.groups()
     return ("-" if sign == "-" and digits != "0" else "") + digits + "0" * (int(exponent or 0) if digits != "0" else 0)
+
+
+def cluster_codes(cluster: np.ndarray) -> np.ndarray:
+    """(P,) integers, one a cluster; each missing value is a cluster of its own."""
+    import pandas as pd
+
+    codes = pd.factorize(np.asarray(cluster, dtype=object))[0]
+    missing = np.flatnonzero(codes < 0)
+    codes[missing] = codes.max(initial=-1) + 1 + np.arange(len(missing))
+    return codes

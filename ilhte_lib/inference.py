@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
 """Parameters of M_A with profile-likelihood intervals."""
-RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "delta_beta3")
+RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c", "delta_beta3")
 """Columns of the summary that are resampled; *_std in SDs of theta (whose estimate is resampled too)."""
 INFLUENCE_LIMIT = 100_000_000
 """Leaving items out reads all responses once an item: not done beyond so many readings."""
@@ -80,8 +80,9 @@ class Inference:
 
     @property
     def knows_clusters(self) -> bool:
-        """Whether the resampling drew whole clusters."""
-        return self.resampling is not None and "clusters" in self.resampling.scheme
+        """Whether the resampling drew whole clusters and has standard errors."""
+        drawn = self.resampling
+        return drawn is not None and drawn.of_clusters and math.isfinite(drawn.se("ate_std"))
 
     @property
     def model_only(self) -> bool:
@@ -142,7 +143,10 @@ def infer(
     p_bootstrap, fitted = _null_draws(statistics, null, test, draws, told) if replicates else (math.nan, 0)
     resampling = influence = sum_score = None
     if isinstance(trial, LargeTrial):
-        notes.append("Read out of core: persons cannot be resampled, nor sum scores formed, nor items left out.")
+        notes.append(
+            "Read out of core: persons cannot be resampled, nor sum scores formed, nor items left out; draw persons "
+            "(--max-persons) to have these."
+        )
     else:
         if replicates:
             resampling = had("Resampling", lambda: _resampled(trial, fits, draws, told))

@@ -516,11 +516,29 @@ def _arrays(
         covariate=covariate,
         covariate_name=chosen,
         covariate_correlation=correlation,
-        cluster=None if cluster_name is None else table[cluster_name].to_numpy()[first_row],
+        cluster=None if cluster_name is None else _person_cluster(table, cluster_name, person, audit),
         wave=wave,
         audit=tuple(audit.entries),
         flags=tuple(audit.flags),
     )
+
+
+def _person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: Audit) -> np.ndarray:
+    """(P,) each person's cluster, the first that is named."""
+    by_person = table[name].groupby(person)
+    changing = np.flatnonzero(by_person.nunique().to_numpy() > 1)
+    if len(changing):
+        ids = table["id"].groupby(person).first().iloc[changing]
+        audit.flags.append(
+            f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id {_three(ids)}): "
+            "the first is taken for the person's cluster."
+        )
+    cluster = by_person.first()
+    if lacking := int(cluster.isna().sum()):
+        audit.flags.append(f"{counted(lacking, 'person has', 'persons have')} no {quoted(name)}: each is a cluster of one.")
+    if cluster.nunique() + lacking == len(cluster):
+        audit.flags.append(f"Each cluster of column {quoted(name)} holds a single person.")
+    return cluster.to_numpy(object)
 
 
 def note_arms_of_items(

@@ -124,7 +124,7 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
         predicted=predicted,
         verdict="cannot tell" if uncertain else verdict(beta3_b, beta3_c, predicted),
         reason=f"the fit of {' and '.join(uncertain)} is not certified" if uncertain else "",
-        clustered=trial.cluster is not None and (bootstrap is None or "clusters" not in bootstrap.scheme),
+        clustered=trial.cluster is not None and (bootstrap is None or not bootstrap.of_clusters),
     )
 
 

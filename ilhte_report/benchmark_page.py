@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NATIVE = "native"
 FIT = ["tab", "model"]
+STOPPED_SHORT = 0.01
+"""A peer's fit further than this below the native log-likelihood stopped short of the maximum."""
 
 
 # -- what the measurements come to -------------------------------------------------------------------------------------
@@ -96,6 +98,8 @@ def speed_text() -> Markdown:
         f"{tool} takes {number(means[tool], 0)} times as long ({number(tables[tool].min(), 1)} to {number(tables[tool].max(), 0)})"
         for tool in ratio
     ]
+    short = (above(frame) > STOPPED_SHORT).sum()
+    stopped = ", ".join(f"{tool} in {n}" for tool, n in short.items() if n)
     certified = frame[frame["tool"] == NATIVE]["failure"].isna()
     (tab, model), shortfall = lowest.idxmin(), lowest.min()
     return Markdown(
@@ -103,6 +107,7 @@ def speed_text() -> Markdown:
         f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.\n\n"
         f"In the geometric mean over the fits (and from table to table) {escape_markdown('; '.join(parts))}. "
         + (f"A peer was faster in some fits: {escape_markdown(', '.join(slower))}. " if slower else "No peer was faster in any fit. ")
+        + (f"Fits that ended more than {STOPPED_SHORT} below the native log-likelihood: {escape_markdown(stopped)}. " if stopped else "")
         + f"The native engine's log-likelihood minus the best peer's is at worst {_signed(shortfall)} ({_code(tab)}, {model})."
     )
 

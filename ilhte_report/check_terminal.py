@@ -9,6 +9,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ilhte_lib.baseline import BaselineDifference
+from ilhte_lib.file_formats import counted
+from ilhte_lib.identifiers import cluster_codes
 from ilhte_lib.prepare import Trial
 
 from .check import Arm, Check, Column, Wave
@@ -44,7 +46,8 @@ def _print_use(console: Console, found: Check, trial: Trial) -> None:
     if trial.covariate_name:
         lines.append(f"covariate {printable(trial.covariate_name)}, {_correlation(trial.covariate_correlation)}")
     if trial.cluster is not None:
-        lines.append(f"{len(set(trial.cluster.astype(str)))} clusters")
+        n_clusters = len(set(cluster_codes(trial.cluster)))
+        lines.append(counted(n_clusters, "cluster", "clusters"))
     for line in lines:
         console.print(f"  {line}", highlight=False)
     for flag in trial.flags:

@@ -104,7 +104,7 @@ def profiles_alt(inference: Inference, scale: float) -> str:
         interval = inference.intervals[curve.parameter]
         by = scale if curve.parameter in ("treat", "sigma_zeta") else 1.0
         parts.append(
-            f"{names[curve.parameter]}: lowest at {number(interval.estimate / by, 2)}, below the dashed line from "
+            f"{names[curve.parameter]}: lowest at {number(interval.estimate / by, 2)}, interval "
             f"{between(interval.lower / by, interval.upper / by)}"
         )
     return "The rise of the deviance over each parameter. " + "; ".join(parts) + "."

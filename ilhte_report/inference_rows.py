@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ilhte_lib.bootstrap import WHOLE_CLUSTERS
 from ilhte_lib.effects import Effects
+from ilhte_lib.file_formats import counted
 from ilhte_lib.inference import Inference
 
 from .numbers import DASH, between, number, p_text
@@ -76,7 +78,7 @@ def test_rows(inference: Inference) -> list[Row]:
     rows = [
         ("halved", "half the χ²₂ tail, the published rule", p_text(test.halved)),
         ("mixture", "even mixture of χ²₁ and χ²₂", p_text(test.mixture)),
-        ("bootstrap", f"{drawn} trials drawn from M_0" if drawn else "not drawn (--bootstrap N)", bootstrap),
+        ("bootstrap", f"{counted(drawn, 'trial', 'trials')} drawn from M_0" if drawn else "not drawn (--bootstrap N)", bootstrap),
     ]
     return [{"p-value": name, "Null distribution": how, "p": p} for name, how, p in rows]
 
@@ -85,9 +87,11 @@ def cluster_sentence(inference: Inference) -> str:
     """A warning where a clustered trial has nothing but standard errors of the model, else nothing."""
     if not inference.model_only:
         return ""
+    why = next((note for note in inference.notes if note.startswith("Resampling: ")), None)
     return (
         "The persons of this trial come in clusters, and only standard errors of the model are shown, which take persons "
-        "as independent: the intervals are too narrow. Resampling clusters (--bootstrap N) gives others."
+        "as independent: the intervals are too narrow. "
+        + (f"Clusters could not be resampled. {why}" if why else "Resampling clusters (--bootstrap N) gives others.")
     )
 
 
@@ -99,12 +103,14 @@ def told_summary(result: Effects, inference: Inference | None) -> dict:
     """
     if inference is None or not inference.knows_clusters or inference.generalisation is None:
         return result.summary
-    here, se, scale = inference.generalisation, inference.resampling.se, result.summary["sigma_theta"]
+    here, drawn, scale = inference.generalisation, inference.resampling, result.summary["sigma_theta"]
     of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / scale**2
+    # sentences take 1.96 of these: with few clusters more are needed
+    se = {name: drawn.se(name) * drawn.quantile() / 1.96 for name in ("ate_std", "beta3_b", "beta3_c")}
     return result.summary | {
-        "ate_std_se": math.sqrt(se("ate_std") ** 2 + of_items),
-        "beta3_b_se": se("beta3_b"),
-        "beta3_c_se": se("beta3_c"),
+        "ate_std_se": math.sqrt(se["ate_std"] ** 2 + of_items),
+        "beta3_b_se": se["beta3_b"],
+        "beta3_c_se": se["beta3_c"],
     }
 
 
@@ -126,16 +132,21 @@ def resampling_sentence(inference: Inference) -> str:
     drawn = inference.resampling
     if drawn is None:
         return ""
-    what = "clusters" if inference.knows_clusters else "persons"
+    what = "clusters" if drawn.of_clusters else "persons"
     control, treated = drawn.units
-    if drawn.scheme == "whole clusters, which hold both arms":
+    if drawn.scheme == WHOLE_CLUSTERS:
         units = f"{control} clusters, each of which may hold both arms, were drawn whole with replacement"
     else:
         units = f"{control} control and {treated} treated {what} were drawn with replacement within their arm"
     lost = f" ({drawn.failed} could not be fitted)" if drawn.failed else ""
+    text = f"{units}, {counted(drawn.replicates, 'time', 'times')}{lost}, seed {drawn.seed}; the items stay the same."
+    of = drawn.replicates - drawn.failed
+    if of < 2:
+        return f"{text} So few draws give no standard errors."
     return (
-        f"{units}, {drawn.replicates} times{lost}, seed {drawn.seed}; the items stay the same. An interval is the estimate "
-        "± 1.96 of these standard errors."
+        f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut where the parameter ends, "
+        "and it is about these items: with others σ_ζ and ρ vary further. So many draws leave a standard error uncertain "
+        f"by about {100 / math.sqrt(2 * (of - 1)):.0f}%."
     )
 
 
@@ -149,13 +160,19 @@ def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
         ("σ_ζ, item effects", "SDs", "sigma_zeta_std"),
         ("ρ, with easiness", "", "rho"),
         ("SD ratio of easiness", "", "sd_ratio"),
+        ("β₃ of M_B", "logits/SD", "beta3_b"),
+        ("β₃ of M_C", "logits/SD", "beta3_c"),
         ("β₃, M_B − M_C", "logits/SD", "delta_beta3"),
     )
+    here = inference.generalisation
+    of_model = {column: row[f"{column}_se"] for column in ("beta3_b", "beta3_c")}
+    # drawing persons keeps the items: of the model's standard errors only those on exactly these items can be compared
+    of_model["ate_std"] = here.se_without_item_sampling / row["sigma_theta"] if here else math.nan
     rows = []
     for name, unit, column in lines:
         if not defined(row[column]):
             continue
-        model = row[f"{column}_se"] if column in ("ate_std", "sigma_zeta_std", "rho") else math.nan
+        model = of_model.get(column, math.nan)
         texts = (name, unit, number(row[column], 3), number(model, 3), number(drawn.se(column), 3))
         columns = ("", "Unit", "Estimate", "Model SE", "SE", "95% interval")
         rows.append(dict(zip(columns, (*texts, between(*drawn.interval(column, row[column]))), strict=True)))
@@ -186,7 +203,7 @@ def generalisation_rows(inference: Inference, main: Fit, scale: float) -> list[R
     lines = [
         ("SE of the average effect, items taken as a sample (SDs)", sds(found.se_with_item_sampling)),
         ("SE of the average effect on exactly these items (SDs)", sds(found.se_without_item_sampling)),
-        ("Effect on one new item, 95% prediction interval (SDs)", interval(found.new_item)),
+        ("Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)", interval(found.new_item)),
         (f"Average effect on a new form of {found.form_items} items, 95% prediction interval (SDs)", interval(found.new_form)),
         ("Probability that a new item's effect has the sign of the average", number(found.same_sign, 2)),
         ("… with the uncertainty of the average", number(found.same_sign_predictive, 2)),

@@ -56,7 +56,7 @@ def profiles_alt(intervals: list[ProfileInterval], scale: float) -> str:
         unit = 1.0 if interval.parameter == "rho" else scale
         low, high = number(interval.lower / unit, 2), number(interval.upper / unit, 2)
         estimate = number(interval.estimate / unit, 2)
-        parts.append(f"{PARAMETER_NAMES[interval.parameter]}: lowest at {estimate}, below the dashed line from {low} to {high}")
+        parts.append(f"{PARAMETER_NAMES[interval.parameter]}: lowest at {estimate}, interval {low} to {high}")
     return "The rise of the deviance over each parameter. " + "; ".join(parts) + "."
 
 
@@ -204,6 +204,15 @@ def coverage_findings(summary: pd.DataFrame) -> Markdown:
             f"None is below {LOW}; the lowest is {PARAMETER_NAMES[least['parameter']]} in setting {least['setting']}, "
             f"{least['n_items']} items (Monte Carlo interval {number(least['lower'], 3)} to {number(least['upper'], 3)})."
         )
+    short = profile[profile["upper"] < 0.95]
+    if len(short):
+        names = ", ".join(
+            f"{PARAMETER_NAMES[row.parameter]} in {row.setting} with {row.n_items}" for row in short.itertuples()
+        )
+        words.append(
+            f"In {len(short)} cells the Monte Carlo interval lies below 0.95 ({names} items): the $\\chi^2$ quantile is an "
+            "approximation for many items."
+        )
     for row in low.itertuples():
         where = f"setting {row.setting}, {row.n_items} items"
         words.append(f"{PARAMETER_NAMES[row.parameter]} in {where} has {number(row.coverage, 3)}: {_reason(row)}")
@@ -303,8 +312,8 @@ def bias_findings(summary: pd.DataFrame) -> Markdown:
         f"With {few} items Laplace is off by {bias(few, 'laplace', 'sigma_theta')} logits in $\\sigma_\\theta$, quadrature by "
         f"{bias(few, 'aghq', 'sigma_theta')}; with {many} items by {bias(many, 'laplace', 'sigma_theta')} and {bias(many, 'aghq', 'sigma_theta')}. "
         f"In $\\sigma_\\zeta$ it is {bias(few, 'laplace', 'sigma_zeta')} and {bias(few, 'aghq', 'sigma_zeta')} with {few} items, "
-        f"{bias(many, 'laplace', 'sigma_zeta')} and {bias(many, 'aghq', 'sigma_zeta')} with {many}: what quadrature leaves is not "
-        "an error of the approximation but that of maximum likelihood, which estimates a spread from as many draws as there are items."
+        f"{bias(many, 'laplace', 'sigma_zeta')} and {bias(many, 'aghq', 'sigma_zeta')} with {many}: what quadrature leaves is "
+        "mostly the error of maximum likelihood, which estimates a spread from as many draws as there are items."
     )
 
 

@@ -39,7 +39,7 @@ def compared(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None) ->
     Where clusters were drawn every interval is the resampling's. Elsewhere only that of the difference is, which has
     none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
     """
-    drawn = bootstrap is not None and "clusters" in bootstrap.scheme
+    drawn = bootstrap is not None and bootstrap.of_clusters
     found = who_benefits(trial, fits, bootstrap if drawn else None)
     if bootstrap is None or drawn:
         return found
@@ -128,7 +128,7 @@ def clustering_sentence(result: WhoBenefits) -> str:
     """A warning where the intervals take clustered persons as independent, else nothing."""
     if not result.clustered:
         return ""
-    return "Persons come in clusters here; these intervals take them as independent and are too narrow."
+    return "Persons come in clusters here; these intervals take them as independent and are too narrow; those of `ilhte fit --bootstrap N` do not."
 
 
 def figure_words(result: WhoBenefits) -> str:

@@ -25,7 +25,9 @@ def average_sentence(row: dict, *, lower_is_better: bool = False) -> str:
     """The average effect, and which way is good."""
     value, se = row["ate_std"], row["ate_std_se"]
     text = f"Average effect: {_with_interval(value, se)} SDs of the persons"
-    if defined(se) and abs(value) < 1.96 * se:
+    if not defined(se):
+        return f"{text}; its standard error is not known."
+    if abs(value) < 1.96 * se:
         return f"{text}; it cannot be told from none."
     better = (value < 0) == lower_is_better
     direction = "fewer" if value < 0 else "more"

@@ -348,3 +348,21 @@ def test_one_bad_row_in_50_megabytes_is_found(tmp_path):
     assert path.stat().st_size > 50e6
     message = refusal(call("fit", path))
     all_in(message, "Column resp", "1 row holds 'l' (id 'person_036543' item 'item_07')")
+
+
+def test_clusters_that_change_or_are_missing_are_told(tmp_path):
+    table = trial()
+    who = table["id"].drop_duplicates().tolist()
+    school = dict(zip(who, [f"s{k % 4}" for k in range(len(who))], strict=True))
+    table["school"] = table["id"].map(school)
+    table.loc[table["id"] == who[0], "school"] = None
+    table.loc[table.index[table["id"] == who[1]][1], "school"] = "another"
+    first = table.index[table["id"] == who[2]][0]
+    table.loc[first, "school"] = None
+    made = prepare(table, "t", cluster="school")
+    assert any("1 person has more than one value of 'school'" in flag and repr(who[1]) in flag for flag in made.flags)
+    assert any("1 person has no 'school': each is a cluster of one" in flag for flag in made.flags)
+    by_name = dict(zip(made.person_ids, made.cluster, strict=True))
+    assert by_name[who[1]] == school[who[1]] and by_name[who[2]] == school[who[2]]
+    alone = prepare(table.assign(school=table["id"]), "t", cluster="school")
+    assert "Each cluster of column 'school' holds a single person." in alone.flags

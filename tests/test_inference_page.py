@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import t
 
 from ilhte_lib.effects import effects
 from ilhte_lib.fit import fit_models
@@ -49,6 +51,7 @@ from ilhte_report.single_page import single_page
 from ilhte_report.source import source
 from ilhte_report.table_page import cluster_sentences, item_table, verdict
 from ilhte_report.terminal import print_results
+from ilhte_report.wording import average_sentence
 
 test_rows.__test__ = False  # a function of the page, named for what it shows
 HOSTILE = "<script>alert(1)</script>*_q"
@@ -115,10 +118,11 @@ def test_three_p_values_stand_side_by_side(parts):
 def test_resampling_stands_beside_the_model(parts):
     _, _, result, inference = parts
     rows = resampling_rows(result, inference)
-    assert [row[""] for row in rows][-1] == "β₃, M_B − M_C" and len(rows) == 5
+    assert [row[""] for row in rows][-1] == "β₃, M_B − M_C" and len(rows) == 7
     ratio = rows[3]
     assert ratio["Model SE"] == "–" and ratio["SE"] == number(result.summary["sd_ratio_se"], 3)
-    assert rows[0]["Model SE"] == number(result.summary["ate_std_se"], 3)
+    here = inference.generalisation.se_without_item_sampling / result.summary["sigma_theta"]
+    assert rows[0]["Model SE"] == number(here, 3) and rows[4]["Model SE"] == number(result.summary["beta3_b_se"], 3)
     assert rows[0]["95% interval"] == between(*inference.resampling.interval("ate_std", result.summary["ate_std"]))
     assert "100 control and 100 treated persons were drawn" in resampling_sentence(inference)
     assert resampling_rows(result, replace(inference, resampling=None)) == []
@@ -129,7 +133,7 @@ def test_other_items_follow_the_formulas(parts):
     scale = result.summary["sigma_theta"]
     rows = {row[""]: row["Value"] for row in generalisation_rows(inference, fits["M_A"], scale)}
     found = inference.generalisation
-    assert rows["Effect on one new item, 95% prediction interval (SDs)"] == between(*(x / scale for x in found.new_item))
+    assert rows["Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)"] == between(*(x / scale for x in found.new_item))
     assert rows["Share of all possible items with a negative effect"] == number(found.share_negative, 2)
     floor = persons_floor(inference.statistics, fits["M_A"]) / scale
     assert floor > 0.1 and rows["Items needed for an SE of 0.05 SDs, same persons"].startswith("out of reach")
@@ -191,12 +195,22 @@ def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(part
     assert told_summary(result, inference) is result.summary and told_summary(result, None) is result.summary
     villages, drawn = clustered(trial, inference, drawn=True)
     row, scale = told_summary(result, drawn), result.summary["sigma_theta"]
-    found, se = inference.generalisation, inference.resampling.se
+    found, se = inference.generalisation, drawn.resampling.se
+    wider = t.ppf(0.975, sum(drawn.resampling.units) - 2) / 1.96
     of_items = (found.se_with_item_sampling**2 - found.se_without_item_sampling**2) / scale**2
-    assert of_items > 0 and row["ate_std_se"] == pytest.approx(np.sqrt(se("ate_std") ** 2 + of_items))
-    assert row["beta3_c_se"] == se("beta3_c") and row["rho_se"] == result.summary["rho_se"]
+    assert of_items > 0 and row["ate_std_se"] == pytest.approx(np.sqrt((se("ate_std") * wider) ** 2 + of_items))
+    assert row["beta3_c_se"] == pytest.approx(se("beta3_c") * wider) and row["rho_se"] == result.summary["rho_se"]
     shown = verdict(villages, result, drawn).data
     assert f"{row['ate_std'] + 1.96 * row['ate_std_se']:.2f}" in shown.splitlines()[0]
+
+
+def test_one_draw_of_clusters_replaces_nothing(parts):
+    trial, fits, result, _ = parts
+    found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
+    assert not found.knows_clusters and found.model_only
+    assert told_summary(result, found) is result.summary and "too narrow" in cluster_sentence(found)
+    assert "So few draws give no standard errors" in resampling_sentence(found) and "1 time," in resampling_sentence(found)
+    assert "not known" in average_sentence(result.summary | {"ate_std_se": math.nan})
 
 
 def printed(trial, fits, result, inference, width: int = 80) -> str:
