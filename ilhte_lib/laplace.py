@@ -59,7 +59,7 @@ class LaplaceDeviance:
         self._tiny = TinyDeviance(self.model) if TinyDeviance.fits(self.model) else None
         self.tolerance = MODE_TOLERANCE
         """How exactly modes are searched for. What is left of log det H is added to first order, so that even a tolerance
-        of 1e-3 leaves D exact to far below 1e-8; the gradient is then exact to about the tolerance's square."""
+        of 1e-3 leaves D exact to far below 1e-8; the gradient is then exact to some thirty times the tolerance's square."""
         self.at: np.ndarray | None = None
         """The psi whose modes are in the workspace, or None."""
         self._last: Evaluation | None = None
