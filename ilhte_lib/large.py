@@ -181,6 +181,11 @@ class _Reduction:
         roles = {name: role for role, name in names.items()}
         header = [roles.get(name, name) for name in columns]
         check_columns(pd.DataFrame([[0] * len(header)], columns=header), tab, asked, None)
+        if "cluster" in columns:
+            self.audit.flags.append(
+                "The persons of this trial come in clusters (column 'cluster'), and only standard errors of the model are shown, "
+                "which take persons as independent: --cluster cluster reads the file into memory, where --bootstrap N draws clusters."
+            )
         self.has_wave = wave_column in columns
         self.candidates = [asked] if asked else [c for c in columns if c == "std_baseline"]
         self.candidates = self.candidates or [c for c in columns if c.startswith("cov_")]

@@ -177,10 +177,18 @@ def test_fits_are_the_same(tmp_path, missing):
 def test_real_tables(shared, tmp_path):
     for tab in ("mdat_malawi", "thp_pakistan_schoolquality7y", "mturk_crosswise", "verbagg_gender"):
         table = pd.read_csv(shared / "data" / "tables" / f"{tab}.csv.gz", dtype={"id": str, "item": str})
+        table = table.drop(columns="cluster", errors="ignore")  # clusters are drawn in memory only: see below
         same(prepare(table, "trial"), large_trial(write(table, tmp_path, ".parquet"), "trial"))
 
 
 # -- large ------------------------------------------------------------------------------------------------------------
+
+
+def test_clusters_that_nobody_draws_are_told(tmp_path):
+    table = draw()
+    assert not any("clusters" in flag for flag in large_trial(write(table, tmp_path, ".parquet"), "trial").flags)
+    clustered = write(table.assign(cluster=table["id"].str[-1]), tmp_path, ".parquet")
+    assert any("come in clusters" in flag and "--cluster cluster" in flag for flag in large_trial(clustered, "trial").flags)
 
 
 def test_python_sees_classes_and_never_responses(tmp_path):
