@@ -147,6 +147,8 @@ def infer(
             "Read out of core: persons cannot be resampled, nor sum scores formed, nor items left out; draw persons "
             "(--max-persons) to have these."
         )
+        if trial.clustered:
+            notes.append("Resampling: clusters are drawn in memory only, and --cluster NAME reads the file into it.")
     else:
         if replicates:
             resampling = had("Resampling", lambda: _resampled(trial, fits, draws, told))
@@ -167,7 +169,7 @@ def infer(
         robust=robust_comparison(statistics, main, free=free) if free else None,
         influence=influence,
         sum_score=sum_score,
-        clustered=not isinstance(trial, LargeTrial) and trial.cluster is not None,
+        clustered=trial.clustered if isinstance(trial, LargeTrial) else trial.cluster is not None,
         notes=tuple(notes),
         seconds=time.perf_counter() - clock,
     )

@@ -67,6 +67,7 @@ class LargeTrial:
     Attributes
     ----------
     tab, profile, covariate_name, covariate_correlation, wave, audit, flags : as in ``prepare.Trial``.
+    clustered : whether the file has a column cluster, which is not read.
     statistics : without covariate, over all persons kept.
     with_covariate : with the standardised covariate, over the persons who have one; None if there is no covariate.
     answers, ones : (2, J) responses and responses of 1 to each item by arm (control, treated).
@@ -82,6 +83,7 @@ class LargeTrial:
     wave: str | None
     audit: tuple[AuditEntry, ...]
     flags: tuple[str, ...]
+    clustered: bool
     profile: str = "full"
 
     @property
@@ -181,11 +183,7 @@ class _Reduction:
         roles = {name: role for role, name in names.items()}
         header = [roles.get(name, name) for name in columns]
         check_columns(pd.DataFrame([[0] * len(header)], columns=header), tab, asked, None)
-        if "cluster" in columns:
-            self.audit.flags.append(
-                "The persons of this trial come in clusters (column 'cluster'), and only standard errors of the model are shown, "
-                "which take persons as independent: --cluster cluster reads the file into memory, where --bootstrap N draws clusters."
-            )
+        self.clustered = "cluster" in columns
         self.has_wave = wave_column in columns
         self.candidates = [asked] if asked else [c for c in columns if c == "std_baseline"]
         self.candidates = self.candidates or [c for c in columns if c.startswith("cov_")]
@@ -268,6 +266,7 @@ class _Reduction:
             wave=kept_wave,
             audit=tuple(self.audit.entries),
             flags=tuple(self.audit.flags),
+            clustered=self.clustered,
         )
 
     # -- the first scan -----------------------------------------------------------------------------------------

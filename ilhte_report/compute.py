@@ -46,14 +46,14 @@ def compute_size() -> None:
 
 
 def compute_coverage() -> None:
-    """The coverage of the intervals: half an hour on one core."""
+    """The coverage of the intervals: twenty minutes on one core."""
     from ilhte_lib.coverage_study import REPLICATIONS, STUDY
 
     _simulate("coverage", "coverage", STUDY, REPLICATIONS)
 
 
 def compute_bias() -> None:
-    """The bias of Laplace and quadrature with few items: a quarter of an hour on one core."""
+    """The bias of Laplace and quadrature with few items: ten minutes on one core."""
     from ilhte_lib.bias_study import REPLICATIONS, STUDY
 
     _simulate("bias", "bias", STUDY, REPLICATIONS)

@@ -91,7 +91,7 @@ def cluster_sentence(inference: Inference) -> str:
     return (
         "The persons of this trial come in clusters, and only standard errors of the model are shown, which take persons "
         "as independent: the intervals are too narrow. "
-        + (f"Clusters could not be resampled. {why}" if why else "Resampling clusters (--bootstrap N) gives others.")
+        + (f"Clusters were not resampled: {why.removeprefix('Resampling: ')}" if why else "Resampling clusters (--bootstrap N) gives others.")
     )
 
 

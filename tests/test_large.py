@@ -14,11 +14,15 @@ from typer.testing import CliRunner
 
 from ilhte_lib import InputError
 from ilhte_lib.compress import SufficientStatistics
+from ilhte_lib.document import document
+from ilhte_lib.effects import effects
 from ilhte_lib.fit import fit_models, statistics_of
+from ilhte_lib.inference import infer
 from ilhte_lib.large import LARGE_TEXT, LargeTrial, is_large, large_trial
 from ilhte_lib.mixed_model import MODELS
 from ilhte_lib.prepare import Trial, prepare
 from ilhte_report.cli import app
+from ilhte_report.inference_rows import cluster_sentence
 
 pytest.importorskip("duckdb", reason="DuckDB is not installed")
 
@@ -186,9 +190,13 @@ def test_real_tables(shared, tmp_path):
 
 def test_clusters_that_nobody_draws_are_told(tmp_path):
     table = draw()
-    assert not any("clusters" in flag for flag in large_trial(write(table, tmp_path, ".parquet"), "trial").flags)
-    clustered = write(table.assign(cluster=table["id"].str[-1]), tmp_path, ".parquet")
-    assert any("come in clusters" in flag and "--cluster cluster" in flag for flag in large_trial(clustered, "trial").flags)
+    assert not large_trial(write(table, tmp_path, ".parquet"), "trial").clustered
+    trial = large_trial(write(table.assign(cluster=table["id"].str[-1]), tmp_path, ".parquet"), "trial")
+    fits = fit_models(trial)
+    found = infer(trial, fits)
+    record = document(trial, fits, effects(trial, fits), found)["inference"]
+    assert record["clustered"] and record["only_model_standard_errors"]
+    assert "too narrow" in cluster_sentence(found) and "--cluster NAME" in cluster_sentence(found)
 
 
 def test_python_sees_classes_and_never_responses(tmp_path):
