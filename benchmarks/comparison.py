@@ -100,7 +100,9 @@ def show(frame: pd.DataFrame) -> None:
             if np.isnan(row[tool]):
                 cells.append(f"{tool} failed")
             else:
-                cells.append(f"{tool} {row[tool]:.2f} s, x{row[tool] / row[NATIVE]:.0f}, {below.loc[(tab, model), tool]:+.1e}")
+                cells.append(
+                    f"{tool} {row[tool]:.2f} s, x{row[tool] / row[NATIVE]:.0f}, {below.loc[(tab, model), tool]:+.1e}"
+                )
         print(f"  {model}  " + " | ".join(cells), flush=True)
 
 

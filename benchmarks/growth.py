@@ -61,7 +61,9 @@ def measure() -> None:
         for n_persons in PERSONS:
             path = Path(folder) / "growth.parquet"
             generate(path, n_persons)
-            run = subprocess.run([sys.executable, "-c", READ_AND_FIT, str(path)], capture_output=True, text=True, check=True)
+            run = subprocess.run(
+                [sys.executable, "-c", READ_AND_FIT, str(path)], capture_output=True, text=True, check=True
+            )
             row = json.loads(run.stdout) | {"file_mb": path.stat().st_size / 2**20}
             rows.append(row)
             print(
@@ -97,7 +99,9 @@ def on_spark(path: Path) -> dict | None:
     session.stop()
     here = large_trial(path, "growth").statistics
     same = all(_bits(getattr(here, field.name)) == _bits(getattr(there, field.name)) for field in fields(here))
-    print(f"            the same statements on Spark {__version__}: {'the same' if same else 'OTHER'} bits, {seconds:.1f} s")
+    print(
+        f"            the same statements on Spark {__version__}: {'the same' if same else 'OTHER'} bits, {seconds:.1f} s"
+    )
     return {"version": __version__, "same": same, "seconds": seconds}
 
 
@@ -122,5 +126,10 @@ def generate(path: Path, n_persons: int) -> None:
             treat, probability = draw(rng, easiness, effect, n, first)
             resp = rng.random((n, ITEMS)) < probability
             items = pa.DictionaryArray.from_arrays(np.tile(np.arange(ITEMS, dtype=np.int8), n), names)
-            columns = (np.repeat(np.arange(first, first + n), ITEMS), items, resp.ravel().astype(np.int8), np.repeat(treat, ITEMS))
+            columns = (
+                np.repeat(np.arange(first, first + n), ITEMS),
+                items,
+                resp.ravel().astype(np.int8),
+                np.repeat(treat, ITEMS),
+            )
             writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))

@@ -1,6 +1,6 @@
 """Times glmm or mixedlm on one prepared table, in the form of lme4_fits.R: one JSON document on standard output.
 
-    RAYON_NUM_THREADS=1 python benchmarks/python_peer_fits.py glmm|mixedlm TABLE.csv MODEL...
+RAYON_NUM_THREADS=1 python benchmarks/python_peer_fits.py glmm|mixedlm TABLE.csv MODEL...
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(tool: str, path: str, models: list[str]) -> None:
             try:
                 loglik, failure = fit(tool, rows, FORMULAS[model]), None
             # whatever a peer raises is its result on this table
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 loglik, failure = None, f"{type(error).__name__}: {error}"
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         said = [str(warning.message)[:200] for warning in caught]

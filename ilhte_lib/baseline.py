@@ -59,6 +59,4 @@ def baseline_difference(
         sums = np.bincount(groups, weights=deviation / n[arm] * np.where(arm == 1, 1.0, -1.0))
         count = len(sums)
         variance = count / (count - 1) * (sums**2).sum() / pooled**2 if count > 1 else np.nan
-    return BaselineDifference(
-        float(smd), float(np.sqrt(variance + smd**2 / (2.0 * n.sum()))), int(n[0]), int(n[1])
-    )
+    return BaselineDifference(float(smd), float(np.sqrt(variance + smd**2 / (2.0 * n.sum()))), int(n[0]), int(n[1]))

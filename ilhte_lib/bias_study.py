@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SEED = 41003
 REPLICATIONS = 2000
 DESIGNS = tuple(
-    Design(500, n_items, SEED, sigma_theta=1.0, ate=0.2, sigma_b=1.0, sigma_zeta=0.4, rho=0.0) for n_items in (3, 5, 10, 20)
+    Design(500, n_items, SEED, sigma_theta=1.0, ate=0.2, sigma_b=1.0, sigma_zeta=0.4, rho=0.0)
+    for n_items in (3, 5, 10, 20)
 )
 """500 persons, half of them treated, and 3, 5, 10 or 20 items."""
 METHODS = ("laplace", "aghq")
@@ -75,7 +76,18 @@ def bias_summary(trials: pd.DataFrame) -> pd.DataFrame:
             se = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             rmse = np.sqrt((error**2).mean())
             out.append(
-                (n_items, method, parameter, truth, values.mean(), error.mean(), se, np.median(values), rmse, len(values))
+                (
+                    n_items,
+                    method,
+                    parameter,
+                    truth,
+                    values.mean(),
+                    error.mean(),
+                    se,
+                    np.median(values),
+                    rmse,
+                    len(values),
+                )
             )
     columns = ["n_items", "method", "parameter", "truth", "mean", "bias", "bias_se", "median", "rmse", "replications"]
     return pd.DataFrame(out, columns=columns)

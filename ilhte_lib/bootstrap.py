@@ -36,7 +36,9 @@ ESTIMANDS = (
 """What every replicate gives. sigma_theta (of M_0), ate and sigma_zeta in logits, *_std in SDs of theta, beta3 in logits
 per SD of the covariate; lrt_stat compares M_0 with M_A, lrt_stat_cov M_B with M_C. NaN where undefined."""
 _BOUNDS = {
-    **dict.fromkeys(("sigma_theta", "sigma_zeta", "sigma_zeta_std", "sd_ratio", "lrt_stat", "lrt_stat_cov"), (0.0, np.inf)),
+    **dict.fromkeys(
+        ("sigma_theta", "sigma_zeta", "sigma_zeta_std", "sd_ratio", "lrt_stat", "lrt_stat_cov"), (0.0, np.inf)
+    ),
     "rho": (-1.0, 1.0),
 }
 WHOLE_CLUSTERS = "whole clusters, which hold both arms"
@@ -102,7 +104,9 @@ class Bootstrap:
 
         if not self.of_clusters:
             return float(ndtri((1 + level) / 2))
-        return float(stdtrit(self.units[0] - 1 if self.scheme == WHOLE_CLUSTERS else sum(self.units) - 2, (1 + level) / 2))
+        return float(
+            stdtrit(self.units[0] - 1 if self.scheme == WHOLE_CLUSTERS else sum(self.units) - 2, (1 + level) / 2)
+        )
 
     def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
         """``estimate`` plus and minus ``quantile(level)`` standard errors, cut where the parameter ends; NaN as for ``se``.
@@ -145,7 +149,9 @@ def _refit(
     method = next(iter(before.values())).method
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, statistics in pairs:
-        null = fit_statistics(statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method)
+        null = fit_statistics(
+            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method
+        )
         start = before.get(large, null)
         main = fit_statistics(statistics, MODELS[large], smaller=start, standard_errors=False, method=method)
         if main.deviance > null.deviance + TIE:
@@ -413,6 +419,11 @@ def resampling_bootstrap(
         )
     before = {name: fits[name] for name in ("M_0", "M_A", "M_B", "M_C") if name in fits}
     rows = run_replicates(
-        _ResamplingTask(trial, before, unit, strata), replicates, seed, workers=workers, progress=progress, resume=resume
+        _ResamplingTask(trial, before, unit, strata),
+        replicates,
+        seed,
+        workers=workers,
+        progress=progress,
+        resume=resume,
     )
     return Bootstrap(word, seed, rows, (len(strata[0]), len(strata[-1])))

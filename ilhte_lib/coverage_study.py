@@ -101,5 +101,17 @@ def coverage_summary(trials: pd.DataFrame) -> pd.DataFrame:
                     float(np.nanmedian(high - low)), float(missing.mean()), len(rows),
                 )
             )  # fmt: skip
-    columns = ["setting", "n_items", "parameter", "method", "truth", "coverage", "lower", "upper", "below", "above", "width"]
+    columns = [
+        "setting",
+        "n_items",
+        "parameter",
+        "method",
+        "truth",
+        "coverage",
+        "lower",
+        "upper",
+        "below",
+        "above",
+        "width",
+    ]
     return pd.DataFrame(out, columns=[*columns, "undefined", "replications"])

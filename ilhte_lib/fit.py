@@ -47,7 +47,9 @@ def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStati
     InputError : the model needs a covariate and the trial has none.
     """
     if spec.covariate and trial.covariate is None:
-        raise InputError(f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate).")
+        raise InputError(
+            f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate)."
+        )
     if isinstance(trial, LargeTrial):
         return trial.with_covariate if spec.covariate else trial.statistics
     return sufficient_statistics(
@@ -83,7 +85,11 @@ def fit_models(
     """
     if engine not in ENGINES:
         raise InputError(f"Engine '{engine}' is not known: use one of {', '.join(ENGINES)}.")
-    wanted = list(models) if models is not None else [n for n, m in MODELS.items() if trial.covariate is not None or not m.covariate]
+    wanted = (
+        list(models)
+        if models is not None
+        else [n for n, m in MODELS.items() if trial.covariate is not None or not m.covariate]
+    )
     unknown = [n for n in wanted if n not in MODELS]
     if unknown:
         raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
@@ -92,7 +98,9 @@ def fit_models(
         if isinstance(trial, LargeTrial):
             raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
         if method != "laplace":
-            raise InputError(f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native.")
+            raise InputError(
+                f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
+            )
         from .pymer4_engine import fit_pymer4
 
         return {name: fit_pymer4(trial, name) for name in names}
@@ -151,8 +159,13 @@ def fit_statistics(
     try:
         best, held = _search(deviance, spec, first, messages)
         for nested in fitted.values():
-            if _is_nested(nested, statistics, spec, method) and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE:
-                rival, rival_held = _search(deviance, spec, start_from(_psi_of(nested), nested.spec, first, spec), messages)
+            if (
+                _is_nested(nested, statistics, spec, method)
+                and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE
+            ):
+                rival, rival_held = _search(
+                    deviance, spec, start_from(_psi_of(nested), nested.spec, first, spec), messages
+                )
                 if rival.evaluation.deviance < best.evaluation.deviance:
                     best, held = rival, rival_held
         if method == "aghq":
@@ -160,7 +173,9 @@ def fit_statistics(
         deviance.tolerance = MODE_TOLERANCE
         fit = _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
-        raise EngineError(f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out.") from None
+        raise EngineError(
+            f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
+        ) from None
     return _timed(fit, time.perf_counter() - clock)
 
 
@@ -234,7 +249,9 @@ def _search(
             gain = best.evaluation.deviance - rival.evaluation.deviance
             if gain > SAME_DEVIANCE:
                 if gain > 1e-4:
-                    messages.append(f"{spec.name}: another start was better by {gain / 2:.4f} in log-likelihood and was taken.")
+                    messages.append(
+                        f"{spec.name}: another start was better by {gain / 2:.4f} in log-likelihood and was taken."
+                    )
                 best, held = _with_exact_hessian(deviance, spec, rival), rival_held
     return best, held
 
@@ -293,7 +310,9 @@ def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> 
             there = _minimise(deviance, start, np.array([k for k in range(len(start)) if k not in zero]))
         except ModeNotFound:
             return None
-        if there.evaluation.deviance > best.evaluation.deviance - gain or _falls_away(deviance, there.evaluation, confirm):
+        if there.evaluation.deviance > best.evaluation.deviance - gain or _falls_away(
+            deviance, there.evaluation, confirm
+        ):
             return None
         return there
 
@@ -379,7 +398,9 @@ def _result(
     factor = np.zeros((spec.q, spec.q))
     factor[np.tril_indices(spec.q)] = psi[n_beta + 1 :]
     variance = np.diagonal(vcov)[:n_beta]
-    jacobian = deviance.item_effect_derivatives() if standard_errors else np.full((deviance.n_items, spec.q, n_psi), np.nan)
+    jacobian = (
+        deviance.item_effect_derivatives() if standard_errors else np.full((deviance.n_items, spec.q, n_psi), np.nan)
+    )
     s = deviance.statistics
     return Fit(
         spec=spec,

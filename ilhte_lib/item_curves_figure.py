@@ -47,7 +47,9 @@ def item_curves_figure(fit: Fit, scale: float) -> go.Figure:
     from plotly.subplots import make_subplots
 
     curves = characteristic_curves(fit, scale)
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=["The test", "Its items"])
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=["The test", "Its items"]
+    )
     arms = ((CONTROL, "dash", "control"), (TREATED, "solid", "treated"))
     for (colour, dash, name), of_arm in zip(arms, curves, strict=True):
         line = {"color": colour, "shape": "spline"}

@@ -116,7 +116,9 @@ def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> F
     effect = np.full(n_items, np.nan)
     effect[both] = easiness[1, both] - easiness[0, both]
     covariance = np.full((n_items, n_items), np.nan)
-    covariance[np.ix_(both, both)] = sum(_block(np.linalg.inv(_block(information[t], usable[t])), usable[t], both) for t in (0, 1))
+    covariance[np.ix_(both, both)] = sum(
+        _block(np.linalg.inv(_block(information[t], usable[t])), usable[t], both) for t in (0, 1)
+    )
     return FreeEffects(effect, covariance)
 
 

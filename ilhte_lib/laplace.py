@@ -122,7 +122,9 @@ class LaplaceDeviance:
         kept = (self.v.copy(), self.w.copy())
         with np.errstate(all="ignore"):
             try:
-                deviance, gradient = (self._by_elimination if self._tiny is None else self._by_dense_matrices)(psi, before)
+                deviance, gradient = (self._by_elimination if self._tiny is None else self._by_dense_matrices)(
+                    psi, before
+                )
                 if not np.isfinite(deviance):
                     raise ModeNotFound("the deviance is not finite")
             except ModeNotFound:
@@ -294,10 +296,14 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     col = trace_col - 2.0 * modes.item_residual - adjoint_col
     by_sigma = modes.v * row + adjoint_v * modes.person_residual + 2.0 * sigma * (modes.row_weight - quadratic / d) / d
     # through Lambda: 2 [S^-1 (information_T a_T)]_ii summed over items
-    traces = np.matmul(modes.information.reshape(b, 2, j * j), inverse.transpose(0, 2, 1)).reshape(b, 2, model.q, model.q)
+    traces = np.matmul(modes.information.reshape(b, 2, j * j), inverse.transpose(0, 2, 1)).reshape(
+        b, 2, model.q, model.q
+    )
     explicit = 2.0 * np.matmul(traces, modes.a[:, :, :, None])[:, :, :, 0]
     by_a = (
-        np.matmul(col, modes.w.transpose(0, 2, 1)) + np.matmul(modes.item_residual, adjoint_w.transpose(0, 2, 1)) + explicit
+        np.matmul(col, modes.w.transpose(0, 2, 1))
+        + np.matmul(modes.item_residual, adjoint_w.transpose(0, 2, 1))
+        + explicit
     )
     gradient = np.concatenate(
         [

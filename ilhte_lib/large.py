@@ -198,7 +198,9 @@ class _Reduction:
             return f"NULLIF(TRY_CAST({column(name)} AS DOUBLE), CAST('NaN' AS DOUBLE))"
 
         def bad(name: str) -> str:
-            return f"CASE WHEN {column(name)} IS NOT NULL AND TRY_CAST({column(name)} AS DOUBLE) IS NULL THEN 1 ELSE 0 END"
+            return (
+                f"CASE WHEN {column(name)} IS NOT NULL AND TRY_CAST({column(name)} AS DOUBLE) IS NULL THEN 1 ELSE 0 END"
+            )
 
         select = {"id": column(names["id"]), "item": column(names["item"])}
         for role in ("resp", "treat"):
@@ -253,7 +255,14 @@ class _Reduction:
             totals = ones if known.all() else self._ones_with_covariate(position)
             n_responses = int(count[known] @ trials[known].sum(axis=1))
             with_covariate = classes(
-                item_names, treat[known], score[known], trials[known], covariate[known], totals, n_responses, count[known]
+                item_names,
+                treat[known],
+                score[known],
+                trials[known],
+                covariate[known],
+                totals,
+                n_responses,
+                count[known],
             )
         return LargeTrial(
             tab=self.tab,
@@ -284,7 +293,9 @@ class _Reduction:
                 "responses: check which columns are item and resp."
             )
         if size == 0:
-            raise InputError(f"Table {quoted(self.tab)} has a header but no rows: check that the file was written completely.")
+            raise InputError(
+                f"Table {quoted(self.tab)} has a header but no rows: check that the file was written completely."
+            )
         relations.keep("items", NUMBERED_ITEMS)
         relations.keep("waves", NUMBERED_WAVES)
         items = relations.fetch("SELECT k, item FROM items ORDER BY k")
@@ -329,10 +340,14 @@ class _Reduction:
                 bad += int(cells.loc[np.isinf(values), "named"].sum())
                 wrong += " OR ABS(resp) > 1e308"
             if bad:
-                shown = self.relations.fetch(f"SELECT DISTINCT raw_{role} AS value FROM responses WHERE {wrong} LIMIT 4")
+                shown = self.relations.fetch(
+                    f"SELECT DISTINCT raw_{role} AS value FROM responses WHERE {wrong} LIMIT 4"
+                )
                 which = "id, item" if role == "resp" else "id, MIN(item) AS item"
                 group = "" if role == "resp" else "GROUP BY id"
-                rows = self.relations.fetch(f"SELECT {which} FROM responses WHERE {wrong} {group} ORDER BY id, item LIMIT 4")
+                rows = self.relations.fetch(
+                    f"SELECT {which} FROM responses WHERE {wrong} {group} ORDER BY id, item LIMIT 4"
+                )
                 raise not_the_numbers(role, self.tab, bad, sorted(map(str, shown["value"])), pd.DataFrame(rows))
 
     def _binary_items(self, answered: pd.DataFrame) -> tuple[dict[int, str], list[AuditEntry], list[str]]:
@@ -343,7 +358,9 @@ class _Reduction:
         pairs = answered[["k", "resp"]].drop_duplicates().sort_values(["k", "resp"])
         values = pairs.groupby("k")["resp"].nunique()
         kinds = {int(k): "constant" if n == 1 else "binary" if n == 2 else "polytomous" for k, n in values.items()}
-        table = pd.DataFrame({"id": 0, "item": [self.names[int(k)] for k in pairs["k"]], "resp": pairs["resp"].to_numpy()})
+        table = pd.DataFrame(
+            {"id": 0, "item": [self.names[int(k)] for k in pairs["k"]], "resp": pairs["resp"].to_numpy()}
+        )
         keep_binary_items(table, self.tab, False, said)
         return kinds, said.entries, said.flags
 
@@ -413,7 +430,11 @@ class _Reduction:
     def _ids(self, condition: str) -> tuple[int, str]:
         """How many persons meet a condition, and the first three."""
         number = int(self.relations.fetch(f"SELECT COUNT(*) AS n FROM persons WHERE {condition}")["n"][0])
-        first = self.relations.fetch(f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4")["id"] if number else []
+        first = (
+            self.relations.fetch(f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4")["id"]
+            if number
+            else []
+        )
         return number, listed((str(value) for value in first), 3)
 
     def _check_persons(self, n_words: int, chosen: int | None) -> None:
@@ -431,7 +452,9 @@ class _Reduction:
                 )
         spelled = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM persons GROUP BY TRIM(CAST(id AS STRING)) HAVING COUNT(*) > 1) AS twice"
         if self.relations.fetch(spelled)["n"][0]:
-            raise InputError(f"Column id of {table} has names that differ only in the space around them: write each in one way.")
+            raise InputError(
+                f"Column id of {table} has names that differ only in the space around them: write each in one way."
+            )
         cells = " + ".join(f"CAST(BIT_COUNT(word{word}) AS BIGINT)" for word in range(n_words))
         twice, which = self._ids(f"left6 > {cells}")
         if twice:
@@ -483,7 +506,9 @@ class _Reduction:
     ) -> None:
         """The steps of ``prepare`` in their order, with rows, persons and items each removed."""
         audit = self.audit
-        gone = ", ".join(f"SUM(CASE WHEN left{k} > 0 AND left{k + 1} = 0 THEN 1 ELSE 0 END) AS gone{k}" for k in range(6))
+        gone = ", ".join(
+            f"SUM(CASE WHEN left{k} > 0 AND left{k + 1} = 0 THEN 1 ELSE 0 END) AS gone{k}" for k in range(6)
+        )
         persons = {k: int(v[0]) for k, v in self.relations.fetch(f"SELECT {gone} FROM persons").items()}
         named = cells[cells["k"].notna()]
         within = named[in_wave[named.index]]
@@ -516,7 +541,9 @@ class _Reduction:
         audit.flags += wave.flags
         audit.entries += covariate.entries
         silent, which = self._ids("left2 > 0 AND left3 = 0")
-        reason = "The response is missing." + (f" {counted(silent, 'person has', 'persons have')} no response at all (id {which})." if silent else "")
+        reason = "The response is missing." + (
+            f" {counted(silent, 'person has', 'persons have')} no response at all (id {which})." if silent else ""
+        )
         removed("missing response", within, answered, 2, reason)
         removed("missing arm", answered, with_arm, 3, "The treatment indicator is missing.")
         kind = with_arm["k"].map(kinds)

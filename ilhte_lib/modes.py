@@ -227,7 +227,9 @@ class Modes:
             np.matmul(cells[:, arm], columns[:, t, :, None], out=out[:, arm, None])
         return out
 
-    def solve(self, person_rhs: np.ndarray, item_rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def solve(
+        self, person_rhs: np.ndarray, item_rhs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """H^-1 applied to a vector: (B, G) entries of one person of each class and (B, q, J) entries of the items.
 
         With B = 1 the right-hand sides may have any number of vectors.
@@ -282,7 +284,9 @@ class Modes:
             log_terms[block.rows] = np.matmul(terms[0], model.ones)
         # log(1 + e^eta) = eta + log(1 + e^-eta)
         by_class = person_part * (s.score - model.length) - log_terms - 0.5 * self.v[0] ** 2
-        return float(np.vdot(self.w, self.w) - 2.0 * (s.count @ by_class + np.vdot(offsets, s.item_total - model.answers)))
+        return float(
+            np.vdot(self.w, self.w) - 2.0 * (s.count @ by_class + np.vdot(offsets, s.item_total - model.answers))
+        )
 
     def start_persons(self) -> None:
         """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
@@ -356,5 +360,7 @@ class Modes:
         offsets = np.matmul(da, self.w)
         weighted = np.matmul(model.count_by_arm * shift[:, None, :], self.weight) + offsets * self.col_weight
         item_rhs = np.matmul(da.transpose(0, 2, 1), self.item_residual) - np.matmul(self.a_transposed, weighted)
-        person_rhs = dsigma * self.person_residual - self.sigma * (shift * self.row_weight + self.by_arm(self.weight, offsets))
+        person_rhs = dsigma * self.person_residual - self.sigma * (
+            shift * self.row_weight + self.by_arm(self.weight, offsets)
+        )
         return self.solve(person_rhs, item_rhs)[:2]

@@ -106,7 +106,9 @@ def _line_search(
             continue
         if there.deviance <= here.deviance + 1e-4 * length * slope + rounding:
             return there
-        length *= _cubic_minimum(here.deviance, slope * length, there.deviance, float(there.gradient[free] @ step) * length)
+        length *= _cubic_minimum(
+            here.deviance, slope * length, there.deviance, float(there.gradient[free] @ step) * length
+        )
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -169,9 +170,7 @@ def prepare(
     table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
 
     table, kept_wave = keep_wave(table, tab, vignette, wave, audit)
-    table = table.assign(
-        resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0))
-    )
+    table = table.assign(resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
     _check_arms(table, tab)
 
     chosen, correlation = _choose_covariate(table, tab, covariate, audit)
@@ -333,10 +332,8 @@ def keep_wave(
 def in_wave(waves: pd.Series, wave: str) -> pd.Series:
     """Which rows are of a wave, by its name or, where that is a number, by its value."""
     kept = waves.astype(str) == wave
-    try:
+    with suppress(ValueError):  # of a wave with a name
         kept |= as_numbers(waves) == float(wave)
-    except ValueError:
-        pass  # a wave with a name
     return kept & waves.notna()
 
 
@@ -374,9 +371,7 @@ def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
     return best, f"{quoted(best.name)} has the largest correlation with the responses in the control arm."
 
 
-def _draw_persons(
-    table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: Audit
-) -> pd.DataFrame:
+def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: Audit) -> pd.DataFrame:
     limit = (VIGNETTE_MAX_PERSONS if vignette else 0) if max_persons is None else max_persons
     if limit < 0:
         raise InputError(
@@ -418,9 +413,7 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
         shown = "; ".join(_values_of(table, item) for item in odd[:3]) + ("; ..." if len(odd) > 3 else "")
         which = counted(len(odd), f"binary item of table {quoted(tab)} is", f"binary items of table {quoted(tab)} are")
         raise InputError(f"{which} not coded 0/1 ({shown}): {remedy}.")
-    table = audit.keep(
-        table, ~table["item"].isin(constant), "items", f"Items with a single value: {_three(constant)}."
-    )
+    table = audit.keep(table, ~table["item"].isin(constant), "items", f"Items with a single value: {_three(constant)}.")
     if len(polytomous):
         shown = "; ".join(_values_of(table, item) for item in polytomous[:3]) + ("; ..." if len(polytomous) > 3 else "")
         reason = (
@@ -535,15 +528,15 @@ def _person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: A
         )
     cluster = by_person.first()
     if lacking := int(cluster.isna().sum()):
-        audit.flags.append(f"{counted(lacking, 'person has', 'persons have')} no {quoted(name)}: each is a cluster of one.")
+        audit.flags.append(
+            f"{counted(lacking, 'person has', 'persons have')} no {quoted(name)}: each is a cluster of one."
+        )
     if cluster.nunique() + lacking == len(cluster):
         audit.flags.append(f"Each cluster of column {quoted(name)} holds a single person.")
     return cluster.to_numpy(object)
 
 
-def note_arms_of_items(
-    names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: Audit
-) -> None:
+def note_arms_of_items(names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: Audit) -> None:
     """Items whose own effect the data say nothing finite about: what is reported of it comes from the other items."""
     cell, size = arm.astype(int) * len(names) + item, 2 * len(names)
     answers = np.bincount(cell, minlength=size).reshape(2, -1)

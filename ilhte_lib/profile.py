@@ -407,7 +407,9 @@ class Profiler:
         if centre == limit:
             return limit
         target = np.sqrt(quantile)
-        guess = target * se if np.isfinite(se) and se > 0 else (0.5 if parameter == "rho" else max(0.3 * abs(centre), 0.2))
+        guess = (
+            target * se if np.isfinite(se) and se > 0 else (0.5 if parameter == "rho" else max(0.3 * abs(centre), 0.2))
+        )
         inside, outside = centre, limit if np.isfinite(limit) else np.nan
         outside_known = beyond = False
         at = centre + side * guess
@@ -446,7 +448,9 @@ class Profiler:
                 if not np.isfinite(proposal) or abs(proposal - at) > reach or side * (proposal - at) <= 0:
                     proposal = at + side * reach
             at = float(proposal)
-        raise EngineError(f"No end of the profile interval of {parameter} was found after {MAX_STEPS} constrained fits.")
+        raise EngineError(
+            f"No end of the profile interval of {parameter} was found after {MAX_STEPS} constrained fits."
+        )
 
     def curve(self, interval: ProfileInterval, points: int = 41) -> ProfileCurve:
         """The profile deviance over the interval and a quarter of its width beyond each end, for a figure.

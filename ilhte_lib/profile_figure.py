@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from .profile import ProfileCurve, ProfileInterval
 
 LINE, MARK = "#3182bd", "#808080"
-_AXES = {"treat": "β₁ (SDs)", "sigma_zeta": "σζ (SDs)", "rho": "ρ", "sigma_theta": "σθ (logits)", "treat:cov": "β₃ (logits)"}
+_AXES = {
+    "treat": "β₁ (SDs)",
+    "sigma_zeta": "σζ (SDs)",
+    "rho": "ρ",
+    "sigma_theta": "σθ (logits)",
+    "treat:cov": "β₃ (logits)",
+}
 STANDARDISED = ("treat", "sigma_zeta")
 """Parameters that are shown in SDs of theta."""
 
@@ -57,7 +63,9 @@ def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileIn
                 hovertemplate="estimate %{x:.3f}<extra></extra>", row=row, col=column,
             )  # fmt: skip
         figure.add_hline(y=quantile, line={"color": MARK, "dash": "dash", "width": 1}, row=row, col=column)
-        figure.update_xaxes(title={"text": title}, zeroline=False, gridcolor="rgba(128,128,128,0.25)", row=row, col=column)
+        figure.update_xaxes(
+            title={"text": title}, zeroline=False, gridcolor="rgba(128,128,128,0.25)", row=row, col=column
+        )
     figure.update_yaxes(zeroline=False, gridcolor="rgba(128,128,128,0.25)", rangemode="tozero")
     for row in range(1, rows + 1):
         figure.update_yaxes(title={"text": "Rise of the deviance"}, row=row, col=1)

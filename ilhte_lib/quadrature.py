@@ -55,7 +55,9 @@ class PersonIntegrals:
 
     def __init__(self, statistics: SufficientStatistics, nodes: int):
         if nodes < FEWEST_NODES:
-            raise InputError(f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or the method laplace.")
+            raise InputError(
+                f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or the method laplace."
+            )
         cells = statistics.n_classes * nodes * statistics.n_items
         if cells > MOST_CELLS:
             raise InputError(
@@ -335,7 +337,10 @@ class QuadratureDeviance:
         for t, arm in enumerate(self.arms):
             k = sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q))
             explicit.append(
-                [2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q)) for m in range(q)]
+                [
+                    2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q))
+                    for m in range(q)
+                ]
             )
             # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], c the expected responses about their posterior mean
             centred = persons.expected[arm] - persons.mean[arm, None, :]

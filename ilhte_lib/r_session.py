@@ -124,7 +124,7 @@ def _r_home() -> str | None:
 def _import_rpy2(home: str) -> None:
     try:
         import rpy2.robjects  # noqa: F401
-    except Exception as failure:  # noqa: BLE001  (cffi, the loader and rpy2 each raise their own)
+    except Exception as failure:
         reason = (str(failure).strip().splitlines() or [type(failure).__name__])[-1]
         raise EngineError(
             f"R at {home} could not be started from Python ({reason}): run `make lme4`, which installs an rpy2 that "

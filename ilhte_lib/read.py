@@ -106,7 +106,9 @@ def _require(named: dict[str, str], columns: list[str], where: str, is_wide: boo
     for name in named.values():
         rivals = [option_of(role) for role, same in named.items() if same == name]
         if len(rivals) > 1:
-            raise InputError(f"Column {quoted(name)} of {where} is named for {' and '.join(rivals)}: name one for each.")
+            raise InputError(
+                f"Column {quoted(name)} of {where} is named for {' and '.join(rivals)}: name one for each."
+            )
     missing = {role: name for role, name in named.items() if name not in columns}
     if not missing:
         return
@@ -127,7 +129,9 @@ def _rename(table: pd.DataFrame, roles: dict[str, str], kept: set[str], where: s
     displaced = [role for role in roles if role in table.columns and role not in roles.values()]
     for role in displaced:
         if role in kept:
-            raise InputError(f"Column {role!r} of {where} is in the way of {option_of(role)} {quoted(roles[role])}: rename it.")
+            raise InputError(
+                f"Column {role!r} of {where} is in the way of {option_of(role)} {quoted(roles[role])}: rename it."
+            )
     return table.drop(columns=displaced).rename(columns={name: role for role, name in roles.items()})
 
 

@@ -74,7 +74,10 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
     for step in range(len(rules) + 1):
         columns.append(f"SUM(CASE WHEN {' AND '.join(('1 = 1', *rules[:step]))} THEN 1 ELSE 0 END) AS left{step}")
     in_arm, kept = " AND ".join((*rules[:2], rules[3])), " AND ".join(rules)
-    columns += [f"{side}(CASE WHEN {in_arm} THEN treat END) AS {name}" for side, name in (("MIN", "treat"), ("MAX", "other_treat"))]
+    columns += [
+        f"{side}(CASE WHEN {in_arm} THEN treat END) AS {name}"
+        for side, name in (("MIN", "treat"), ("MAX", "other_treat"))
+    ]
     value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN covariate{covariate} END"
     columns += [f"MIN({value}) AS covariate", f"MAX({value}) AS other_covariate"]
     columns.append(f"SUM(CASE WHEN {kept} THEN CAST(resp AS BIGINT) ELSE 0 END) AS score")
@@ -157,7 +160,9 @@ class DuckDB:
         try:
             import duckdb
         except ImportError:
-            raise EngineError("Large files are read with DuckDB, which is not here: pip install 'ilhte[large]'.") from None
+            raise EngineError(
+                "Large files are read with DuckDB, which is not here: pip install 'ilhte[large]'."
+            ) from None
         self._folder = tempfile.TemporaryDirectory(prefix="ilhte-")
         config = {"memory_limit": memory, "temp_directory": self._folder.name, "preserve_insertion_order": "false"}
         if threads:
@@ -181,7 +186,9 @@ class DuckDB:
 
     def _file(self, path: Path) -> str:
         if set("*?[") & set(str(path)):
-            raise InputError(f"DuckDB takes *, ? and [ in the path {quoted(str(path))} for a pattern: rename file or folder.")
+            raise InputError(
+                f"DuckDB takes *, ? and [ in the path {quoted(str(path))} for a pattern: rename file or folder."
+            )
         name = "'" + str(path).replace("'", "''") + "'"
         return f"read_parquet({name})" if is_parquet(path) else f"read_csv({name}, {_CSV})"
 
@@ -238,7 +245,9 @@ class Spark:
         self._session.sql(sql).cache().createOrReplaceTempView(name)
 
     def table(self, name: str, columns: Mapping[str, Sequence]) -> None:
-        self._session.createDataFrame(list(zip(*columns.values(), strict=True)), list(columns)).createOrReplaceTempView(name)
+        self._session.createDataFrame(list(zip(*columns.values(), strict=True)), list(columns)).createOrReplaceTempView(
+            name
+        )
 
     def fetch(self, sql: str) -> dict[str, np.ndarray]:
         result = self._session.sql(sql)
@@ -258,7 +267,11 @@ def _plain(values: np.ndarray) -> np.ndarray:
     if np.ma.isMaskedArray(values):
         missing, values = np.ma.getmaskarray(values), np.ma.getdata(values)
     else:
-        missing = np.array([value is None for value in values], bool) if values.dtype == object else np.zeros(len(values), bool)
+        missing = (
+            np.array([value is None for value in values], bool)
+            if values.dtype == object
+            else np.zeros(len(values), bool)
+        )
     if values.dtype != object:
         if not missing.any() and values.dtype.kind in "iub":
             return values.astype(np.int64)
@@ -268,5 +281,9 @@ def _plain(values: np.ndarray) -> np.ndarray:
     if all(isinstance(value, int) for value in present) and len(present) == len(values) and present:
         return values.astype(np.int64)
     if present and all(isinstance(value, (int, float)) for value in present):
-        return np.array([np.nan if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], float)
-    return np.array([None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], dtype=object)
+        return np.array(
+            [np.nan if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], float
+        )
+    return np.array(
+        [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], dtype=object
+    )

@@ -11,7 +11,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -125,10 +125,8 @@ def run_replicates(
 def _run(task: Task, seed: int, indices: np.ndarray) -> np.ndarray:
     out = np.full((len(indices), len(task.names)), np.nan)
     for row, k in zip(out, indices, strict=True):
-        try:
+        with suppress(EngineError):
             row[:] = task(replicate_generator(seed, int(k)))
-        except EngineError:
-            pass
     return out
 
 
@@ -195,9 +193,13 @@ class _Store:
             with np.load(self.path, allow_pickle=False) as kept:
                 key, index, results = str(kept["key"]), kept["index"], kept["rows"]
         except (OSError, ValueError, KeyError) as failure:
-            raise InputError(f"{self.path} does not hold finished replicates: delete it or name another file.") from failure
+            raise InputError(
+                f"{self.path} does not hold finished replicates: delete it or name another file."
+            ) from failure
         if key != self.key:
-            raise InputError(f"{self.path} holds replicates of other data, models or seed: delete it or name another file.")
+            raise InputError(
+                f"{self.path} holds replicates of other data, models or seed: delete it or name another file."
+            )
         wanted = index < len(rows)
         rows[index[wanted]], finished[index[wanted]] = results[wanted], True
         # replicates beyond this call's number are kept in the file for the next

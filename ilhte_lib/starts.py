@@ -124,7 +124,9 @@ def _by_item(easiness: np.ndarray, information: np.ndarray) -> tuple[np.ndarray,
     return np.array([easiness[0].mean(), mean, l11, l21, l22]), easiness[0] - easiness[0].mean()
 
 
-def start(statistics: SufficientStatistics, spec: ModelSpec, fitted: Mapping[str, Fit]) -> tuple[np.ndarray, np.ndarray]:
+def start(
+    statistics: SufficientStatistics, spec: ModelSpec, fitted: Mapping[str, Fit]
+) -> tuple[np.ndarray, np.ndarray]:
     """Starting psi (k,) and starting standardised item easinesses (J,).
 
     Parameters
@@ -163,7 +165,9 @@ def start(statistics: SufficientStatistics, spec: ModelSpec, fitted: Mapping[str
         effect -= slopes[1] * means[1] - slopes[0] * means[0]
         beta[2:] = slopes[0], slopes[1] - slopes[0]
         persons = moments.statistics.count
-        explained = np.where(statistics.arm > 0, slopes[1], slopes[0]) * (statistics.covariate - means[statistics.arm.astype(int)])
+        explained = np.where(statistics.arm > 0, slopes[1], slopes[0]) * (
+            statistics.covariate - means[statistics.arm.astype(int)]
+        )
         sigma = float(np.sqrt(max(sigma**2 - persons @ explained**2 / persons.sum(), SMALLEST_SPREAD**2)))
     beta[:2] = intercept, effect
     if spec.name == "M_C" and smaller is not None and null is not None and effects is not None:

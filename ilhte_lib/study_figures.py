@@ -36,10 +36,14 @@ def size_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figure:
     for k, (test, (colour, symbol)) in enumerate(_TESTS.items()):
         own = rows[rows["test"] == test].sort_values("n_items")
         at = [items.index(n) + 0.13 * (k - 1.5) for n in own["n_items"]]
-        figure.add_scatter(**_points(at, own["size"], own["lower"], own["upper"], colour, symbol, test, list(own["n_items"])))
+        figure.add_scatter(
+            **_points(at, own["size"], own["lower"], own["upper"], colour, symbol, test, list(own["n_items"]))
+        )
     figure.add_hline(y=level, line={"color": GREY, "dash": "dash", "width": 1})
     figure.update_layout(_layout(420))
-    figure.update_xaxes(tickvals=list(range(len(items))), ticktext=[str(n) for n in items], title={"text": "Items"}, showgrid=False)
+    figure.update_xaxes(
+        tickvals=list(range(len(items))), ticktext=[str(n) for n in items], title={"text": "Items"}, showgrid=False
+    )
     figure.update_yaxes(title={"text": f"Rejects at {level:g}"}, rangemode="tozero")
     return figure
 
@@ -50,7 +54,9 @@ def coverage_figure(summary: pd.DataFrame) -> go.Figure:
 
     parameters = list(dict.fromkeys(summary["parameter"]))
     names = [PARAMETER_NAMES[p] for p in parameters]
-    figure = make_subplots(rows=1, cols=len(parameters), shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.04)
+    figure = make_subplots(
+        rows=1, cols=len(parameters), shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.04
+    )
     cells = sorted(set(zip(summary["setting"], summary["n_items"], strict=True)))
     for column, parameter in enumerate(parameters, start=1):
         for k, (method, (colour, symbol)) in enumerate(_METHODS.items()):

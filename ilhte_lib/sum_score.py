@@ -88,7 +88,9 @@ def sum_score_effect(trial: Trial) -> SumScoreEffect:
     m = n0 + n1 - 2
     sd = float(np.sqrt(((score - means[arm.astype(int)]) ** 2).sum() / m))
     if not sd > 0:
-        raise InputError(f"Everyone in an arm of table {trial.tab} has the same score: there is no SD to standardise by.")
+        raise InputError(
+            f"Everyone in an arm of table {trial.tab} has the same score: there is no SD to standardise by."
+        )
     smd = (1.0 - 3.0 / (4.0 * m - 1.0)) * (means[1] - means[0]) / sd
     smd_se = np.sqrt((n0 + n1) / (n0 * n1) + smd**2 / (2.0 * (n0 + n1)))
     reliability, reliability_se = _reliability(trial, float(answered.mean()))
@@ -119,7 +121,9 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     arm, c = trial.treat[kept].astype(float), trial.covariate[kept]
     score = score[kept]
     if len(score) < 6 or min(np.ptp(c[arm == t]) if (arm == t).sum() > 2 else 0.0 for t in (0, 1)) == 0:
-        raise InputError(f"The covariate of table {trial.tab} does not vary in both arms: no interaction can be estimated.")
+        raise InputError(
+            f"The covariate of table {trial.tab} does not vary in both arms: no interaction can be estimated."
+        )
     within = np.concatenate([score[arm == t] - score[arm == t].mean() for t in (0, 1)])
     y = score / np.sqrt((within**2).sum() / (len(score) - 2))
     x = np.column_stack([np.ones_like(c), arm, c, arm * c])

@@ -106,8 +106,16 @@ def speed_text() -> Markdown:
         f"{frame['tab'].nunique()} real tables, {certified.size} fits, {certified.sum()} of them certified, on one core of "
         f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.\n\n"
         f"In the geometric mean over the fits (and from table to table) {escape_markdown('; '.join(parts))}. "
-        + (f"A peer was faster in some fits: {escape_markdown(', '.join(slower))}. " if slower else "No peer was faster in any fit. ")
-        + (f"Fits that ended more than {STOPPED_SHORT} below the native log-likelihood: {escape_markdown(stopped)}. " if stopped else "")
+        + (
+            f"A peer was faster in some fits: {escape_markdown(', '.join(slower))}. "
+            if slower
+            else "No peer was faster in any fit. "
+        )
+        + (
+            f"Fits that ended more than {STOPPED_SHORT} below the native log-likelihood: {escape_markdown(stopped)}. "
+            if stopped
+            else ""
+        )
         + f"The native engine's log-likelihood minus the best peer's is at worst {_signed(shortfall)} ({_code(tab)}, {model})."
     )
 
@@ -121,7 +129,8 @@ def speed_table() -> HTML | Markdown:
     counts = fits.groupby("model", sort=True).sum()
     counts.loc["all"] = fits.sum()
     rows = [
-        {"Model": model, "Fits": f"{counts.loc[model].max()}"} | {tool: number(means.loc[model, tool], 1) for tool in means}
+        {"Model": model, "Fits": f"{counts.loc[model].max()}"}
+        | {tool: number(means.loc[model, tool], 1) for tool in means}
         for model in means.index
     ]
     return html_table(rows, left=("Model",))

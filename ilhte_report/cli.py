@@ -395,7 +395,13 @@ def who_benefits(
     where = source(file)
     columns = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
     table = load(where, **columns, control=control, wide=wide, pretest=covariate)
-    chosen = {"covariate": covariate, "wave": wave, "max_persons": max_persons, "repeated": repeated.value, "cluster": cluster}
+    chosen = {
+        "covariate": covariate,
+        "wave": wave,
+        "max_persons": max_persons,
+        "repeated": repeated.value,
+        "cluster": cluster,
+    }
     trial = needs_covariate(prepare(table, where.tab, profile=profile.value, **chosen))
     fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
     print_who_benefits(Console(), where, trial, compare(trial, fits))

@@ -29,7 +29,11 @@ def real_tables(run: RunResults) -> Markdown:
     for info in catalogue():
         if info.kind != "real":
             continue
-        design = "Randomised." if info.randomised else "**Not randomised**: differences between the groups are not effects of treatment."
+        design = (
+            "Randomised."
+            if info.randomised
+            else "**Not randomised**: differences between the groups are not effects of treatment."
+        )
         facts = [
             f"{design} {sentence(info.group)}",
             f"Items: {sentence(info.items)} Responses: {sentence(info.response)} Pretest: {sentence(info.pretest)}",
@@ -85,7 +89,9 @@ def licences() -> Markdown:
     lines = []
     for licence, tabs in under.items():
         simulated = [tab for tab in tabs if table_info(tab, find_project() / "data").kind == "simulated"]
-        named = [f"`{tab}`" for tab in tabs if tab not in simulated] + ([f"{len(simulated)} simulated tables"] if simulated else [])
+        named = [f"`{tab}`" for tab in tabs if tab not in simulated] + (
+            [f"{len(simulated)} simulated tables"] if simulated else []
+        )
         lines.append(f"- **{escape_markdown(licence)}**: {', '.join(named)}")
     return Markdown("\n".join(lines))
 

@@ -87,7 +87,7 @@ def execute(task: Task) -> Executed:
         with tempfile.TemporaryDirectory(prefix="ilhte-", ignore_cleanup_errors=True) as scratch:
             try:
                 document, notebook = _executed(task, Path(scratch), clock)
-            except Exception as failure:  # noqa: BLE001 - one table's trouble, of whatever kind, must not reach the others
+            except Exception as failure:
                 seconds = time.perf_counter() - clock
                 return Executed(seconds, reason=_reason(failure, task, seconds, Path(scratch)))
     except OSError as failure:

@@ -52,7 +52,9 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
         wald = max(low, interval.wald_lower / by), min(high, interval.wald_upper / by)
         profile = between(interval.lower / by, interval.upper / by)
         se = half / 1.959963984540054
-        rows.append(_estimate(name, unit, interval.estimate / by, se, profile, between(*wald) if defined(half) else DASH))
+        rows.append(
+            _estimate(name, unit, interval.estimate / by, se, profile, between(*wald) if defined(half) else DASH)
+        )
     interactions = (
         ("β₃ of M_B", "beta3_b"),
         ("β₃ of M_C", "beta3_c"),
@@ -78,7 +80,11 @@ def test_rows(inference: Inference) -> list[Row]:
     rows = [
         ("halved", "half the χ²₂ tail, the published rule", p_text(test.halved)),
         ("mixture", "even mixture of χ²₁ and χ²₂", p_text(test.mixture)),
-        ("bootstrap", f"{counted(drawn, 'trial', 'trials')} drawn from M_0" if drawn else "not drawn (--bootstrap N)", bootstrap),
+        (
+            "bootstrap",
+            f"{counted(drawn, 'trial', 'trials')} drawn from M_0" if drawn else "not drawn (--bootstrap N)",
+            bootstrap,
+        ),
     ]
     return [{"p-value": name, "Null distribution": how, "p": p} for name, how, p in rows]
 
@@ -91,7 +97,11 @@ def cluster_sentence(inference: Inference) -> str:
     return (
         "The persons of this trial come in clusters, and only standard errors of the model are shown, which take persons "
         "as independent: the intervals are too narrow. "
-        + (f"Clusters were not resampled: {why.removeprefix('Resampling: ')}" if why else "Resampling clusters (--bootstrap N) gives others.")
+        + (
+            f"Clusters were not resampled: {why.removeprefix('Resampling: ')}"
+            if why
+            else "Resampling clusters (--bootstrap N) gives others."
+        )
     )
 
 
@@ -204,7 +214,10 @@ def generalisation_rows(inference: Inference, main: Fit, scale: float) -> list[R
         ("SE of the average effect, items taken as a sample (SDs)", sds(found.se_with_item_sampling)),
         ("SE of the average effect on exactly these items (SDs)", sds(found.se_without_item_sampling)),
         ("Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)", interval(found.new_item)),
-        (f"Average effect on a new form of {found.form_items} items, 95% prediction interval (SDs)", interval(found.new_form)),
+        (
+            f"Average effect on a new form of {found.form_items} items, 95% prediction interval (SDs)",
+            interval(found.new_form),
+        ),
         ("Probability that a new item's effect has the sign of the average", number(found.same_sign, 2)),
         ("… with the uncertainty of the average", number(found.same_sign_predictive, 2)),
         ("Share of all possible items with a negative effect", number(found.share_negative, 2)),

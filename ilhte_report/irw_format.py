@@ -75,7 +75,9 @@ def _plain(check: str, message: str, table: pd.DataFrame) -> str:
         odd = message.partition("): ")[2].split(", ")
         return f"The IRW knows no columns called {listed(odd, 6)}: those that describe persons begin with cov_ there."
     if check == "item_variants":
-        return f"Some items' names differ only in punctuation, space or case ({one_line(Exception(_examples(message)))})."
+        return (
+            f"Some items' names differ only in punctuation, space or case ({one_line(Exception(_examples(message)))})."
+        )
     return PLAIN.get(check) or one_line(Exception(_OF_ITS_REPOSITORY.sub("", message)))
 
 

@@ -19,9 +19,9 @@ from traitlets.config import Config
 
 from .execute import LOG
 
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 LONGEST_SOCKET_PATH = 90
 """Characters of a folder whose sockets' paths a system can still hold (104 on macOS, 108 on Linux)."""
 
@@ -50,7 +50,7 @@ class TableKernel(AsyncKernelManager):
 
     async def start_kernel(self, **options: object) -> None:
         """Start the kernel, its own words going into a file beside the connection file, and note that it runs."""
-        with open(Path(self.connection_file).with_name(LOG), "wb") as log:  # noqa: ASYNC230 - opened at once
+        with open(Path(self.connection_file).with_name(LOG), "wb") as log:
             await super().start_kernel(**options, stdout=log, stderr=log)
         _RUNNING.add(self)
 

@@ -22,6 +22,7 @@ from .table_page import html_table, number
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
+
 def compression_table(run: RunResults) -> HTML | Markdown:
     """Responses against classes of persons: the run's real bundled tables and its largest simulated one."""
     from IPython.display import Markdown
@@ -36,7 +37,10 @@ def compression_table(run: RunResults) -> HTML | Markdown:
 
 def _compression_row(tab: str, settings: dict) -> dict:
     trial = prepare(
-        load_bundled(tab, find_project() / "data"), tab, profile=settings["profile"], max_persons=settings["max_persons"]
+        load_bundled(tab, find_project() / "data"),
+        tab,
+        profile=settings["profile"],
+        max_persons=settings["max_persons"],
     )
     models = ("M_A", "M_C") if trial.covariate is not None else ("M_A",)
     classes = {model: statistics_of(trial, MODELS[model]).n_classes for model in models}
@@ -117,7 +121,9 @@ def more_pages(**names: str) -> Markdown:
     from IPython.display import Markdown
 
     folder = find_project() / "notebooks"
-    found = [f"- [{words}](notebooks/{name}.ipynb)" for name, words in names.items() if _is_page(folder / f"{name}.ipynb")]
+    found = [
+        f"- [{words}](notebooks/{name}.ipynb)" for name, words in names.items() if _is_page(folder / f"{name}.ipynb")
+    ]
     return Markdown("\n".join(found))
 
 

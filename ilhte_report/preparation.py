@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 NAMES = ("id", "item", "resp", "treat")
 
 
-def prepared(where: Source, columns: Mapping[str, Any], *, covariate: str | None, wave: str | None, **rules: Any) -> Trial | LargeTrial:
+def prepared(
+    where: Source, columns: Mapping[str, Any], *, covariate: str | None, wave: str | None, **rules: Any
+) -> Trial | LargeTrial:
     """The trial in a source, by the rules of ``ilhte_lib.prepare.prepare``.
 
     Parameters

@@ -220,7 +220,7 @@ def _execute_all(
 def _result(future: Future[Executed]) -> Executed:
     try:
         return future.result()
-    except Exception as failure:  # noqa: BLE001 - of the cluster's making, execute() itself raises nothing
+    except Exception as failure:
         reason = f"No worker could finish it ({type(failure).__name__}): look at the cluster's logs."
         return Executed(0.0, reason=reason)
 

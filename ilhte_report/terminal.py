@@ -59,7 +59,12 @@ def print_results(
         console.print(f"• {printable(sentence, 2000)}", highlight=False)
     warning = caveat(where.info)
     said = cluster_sentences(result, inference)
-    for flag in (*([warning] if warning else []), *said, *trial.flags, *(m for fit in fits.values() for m in fit.messages)):
+    for flag in (
+        *([warning] if warning else []),
+        *said,
+        *trial.flags,
+        *(m for fit in fits.values() for m in fit.messages),
+    ):
         console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
     if inference is not None:

@@ -144,7 +144,7 @@ def size_findings(summary: pd.DataFrame) -> Markdown:
     sentences = []
     for test in ("halved", "mixture", "bootstrap", "naive"):
         own = rows[rows["test"] == test]
-        right = (own["lower"] <= 0.05) & (0.05 <= own["upper"])
+        right = (own["lower"] <= 0.05) & (own["upper"] >= 0.05)
         above, below = int((own["lower"] > 0.05).sum()), int((own["upper"] < 0.05).sum())
         shares = f"{number(100 * own['size'].min(), 1)} to {number(100 * own['size'].max(), 1)}%"
         if right.all():
@@ -221,7 +221,11 @@ def coverage_findings(summary: pd.DataFrame) -> Markdown:
     wald = summary[summary["method"] == "Wald"]
     short = wald[wald["coverage"] < LOW]
     which = sorted(set(short["parameter"]), key=coverage_study.PARAMETERS.index)
-    named = f", {len(short)} of {len(wald)} cells below {LOW} ({', '.join(PARAMETER_NAMES[p] for p in which)})" if which else ""
+    named = (
+        f", {len(short)} of {len(wald)} cells below {LOW} ({', '.join(PARAMETER_NAMES[p] for p in which)})"
+        if which
+        else ""
+    )
     words.append(
         f"The Wald intervals cover in {_range(wald)}{named}; "
         f"they can leave the parameter space and are undefined on its boundary "
@@ -268,7 +272,10 @@ def coverage_table(summary: pd.DataFrame) -> Markdown:
     """Coverage by setting, number of items and parameter."""
     from IPython.display import Markdown
 
-    lines = ["| Setting | Items | Parameter | Truth | Profile | Wald | Below | Above |", "|:--|--:|:--|--:|:-:|:-:|--:|--:|"]
+    lines = [
+        "| Setting | Items | Parameter | Truth | Profile | Wald | Below | Above |",
+        "|:--|--:|:--|--:|:-:|:-:|--:|--:|",
+    ]
     both = summary.pivot_table(
         index=["setting", "n_items", "parameter"], columns="method", values=["coverage", "lower", "upper"], sort=False
     )
@@ -276,7 +283,8 @@ def coverage_table(summary: pd.DataFrame) -> Markdown:
     for key in sorted(both.index, key=lambda k: (k[0], k[1], coverage_study.PARAMETERS.index(k[2]))):
         row, own = both.loc[key], profile.loc[key]
         cells = [
-            f"{number(row[('coverage', m)], 3)} ({number(row[('lower', m)], 3)} to {number(row[('upper', m)], 3)})" for m in ("profile", "Wald")
+            f"{number(row[('coverage', m)], 3)} ({number(row[('lower', m)], 3)} to {number(row[('upper', m)], 3)})"
+            for m in ("profile", "Wald")
         ]
         lines.append(
             f"| {key[0]} | {key[1]} | {PARAMETER_NAMES[key[2]]} | {number(own['truth'], 1)} | {cells[0]} | {cells[1]} | "
@@ -321,14 +329,19 @@ def bias_table(summary: pd.DataFrame) -> Markdown:
     """Bias and root mean squared error by number of items, method and parameter."""
     from IPython.display import Markdown
 
-    lines = ["| Items | Parameter | Bias, Laplace | Bias, quadrature | RMSE, Laplace | RMSE, quadrature |", "|--:|:--|--:|--:|--:|--:|"]
+    lines = [
+        "| Items | Parameter | Bias, Laplace | Bias, quadrature | RMSE, Laplace | RMSE, quadrature |",
+        "|--:|:--|--:|--:|--:|--:|",
+    ]
     by = summary.set_index(["n_items", "method", "parameter"])
     for n_items in sorted(summary["n_items"].unique()):
         for parameter in bias_study.ESTIMATES:
             rows = [by.loc[(n_items, method, parameter)] for method in bias_study.METHODS]
             bias = [f"{number(row['bias'], 3)} ({number(row['bias_se'], 3)})" for row in rows]
             rmse = [number(row["rmse"], 3) for row in rows]
-            lines.append(f"| {n_items} | {PARAMETER_NAMES[parameter]} | {bias[0]} | {bias[1]} | {rmse[0]} | {rmse[1]} |")
+            lines.append(
+                f"| {n_items} | {PARAMETER_NAMES[parameter]} | {bias[0]} | {bias[1]} | {rmse[0]} | {rmse[1]} |"
+            )
     return Markdown("\n".join(lines))
 
 
@@ -348,9 +361,13 @@ def simulated_now(size: pd.DataFrame, coverage: pd.DataFrame, bias: pd.DataFrame
     for what, study, stored, keys in studies:
         now = study.replay(range(replications))
         values = [c for c in now.columns if now[c].dtype.kind == "f"]
-        then = stored.set_index(keys).loc[list(now[keys].itertuples(index=False, name=None)) if len(keys) > 1 else now[keys[0]], values]
+        then = stored.set_index(keys).loc[
+            list(now[keys].itertuples(index=False, name=None)) if len(keys) > 1 else now[keys[0]], values
+        ]
         apart = float(np.nanmax(np.abs(now[values].to_numpy(float) - then.to_numpy(float))))
-        lines.append(f"- {len(now) * len(values)} {what} of {replications} trials: at most {apart:.1g} from the stored ones.")
+        lines.append(
+            f"- {len(now) * len(values)} {what} of {replications} trials: at most {apart:.1g} from the stored ones."
+        )
     return Markdown("\n".join(lines))
 
 
@@ -363,7 +380,9 @@ def size_alt(summary: pd.DataFrame) -> str:
     parts = []
     for test in size_study.TESTS:
         own = rows[rows["test"] == test].sort_values("n_items")
-        values = ", ".join(f"{number(100 * share, 1)}% with {n} items" for share, n in zip(own["size"], own["n_items"], strict=True))
+        values = ", ".join(
+            f"{number(100 * share, 1)}% with {n} items" for share, n in zip(own["size"], own["n_items"], strict=True)
+        )
         parts.append(f"{test} {values}")
     return "Share of null trials rejected at 5%: " + "; ".join(parts) + "."
 
@@ -374,7 +393,8 @@ def coverage_alt(summary: pd.DataFrame) -> str:
     for parameter in coverage_study.PARAMETERS:
         own = summary[summary["parameter"] == parameter]
         ranges = [
-            f"{method} {number(of['coverage'].min(), 3)} to {number(of['coverage'].max(), 3)}" for method, of in own.groupby("method", sort=False)
+            f"{method} {number(of['coverage'].min(), 3)} to {number(of['coverage'].max(), 3)}"
+            for method, of in own.groupby("method", sort=False)
         ]
         parts.append(f"{PARAMETER_NAMES[parameter]}: {', '.join(ranges)}")
     return "Coverage of 95% intervals over settings and numbers of items. " + "; ".join(parts) + "."
@@ -386,6 +406,8 @@ def bias_alt(summary: pd.DataFrame) -> str:
     for parameter in ("sigma_theta", "sigma_zeta"):
         for method, label in (("laplace", "Laplace"), ("aghq", "quadrature")):
             own = summary[(summary["parameter"] == parameter) & (summary["method"] == method)].sort_values("n_items")
-            values = ", ".join(f"{number(bias, 3)} with {n} items" for bias, n in zip(own["bias"], own["n_items"], strict=True))
+            values = ", ".join(
+                f"{number(bias, 3)} with {n} items" for bias, n in zip(own["bias"], own["n_items"], strict=True)
+            )
             parts.append(f"{PARAMETER_NAMES[parameter]} by {label}: {values}")
     return "Mean error in logits. " + "; ".join(parts) + "."

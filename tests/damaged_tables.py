@@ -127,7 +127,7 @@ def absent_rows(draw, rng, table):
 
 
 def absent_column(draw, rng, table):
-    return table.drop(columns=draw(st.sampled_from([c for c in table.columns] or ["none"])), errors="ignore")
+    return table.drop(columns=draw(st.sampled_from(list(table.columns) or ["none"])), errors="ignore")
 
 
 def repeated_rows(draw, rng, table):
@@ -151,7 +151,12 @@ def separated_item(draw, rng, table):
         return table
     rows = _some(draw, rng, table, "item")
     values = table.loc[rows, "treat"].map(lambda v: v if draw_once(v) else None)
-    return _put(table, rows, "resp", (values if draw(st.booleans()) else values.map(lambda v: None if v is None else 1 - v)).to_numpy())
+    return _put(
+        table,
+        rows,
+        "resp",
+        (values if draw(st.booleans()) else values.map(lambda v: None if v is None else 1 - v)).to_numpy(),
+    )
 
 
 def draw_once(value: object) -> bool:
@@ -194,7 +199,11 @@ def polytomous_item(draw, rng, table):
 def other_codes(draw, rng, table):
     if "resp" not in table:
         return table
-    codes = draw(st.sampled_from([{0: 1, 1: 2}, {0: "0", 1: "1"}, {0: False, 1: True}, {0: -1, 1: 1}, {0: 0.0, 1: 1.9}, {0: "no", 1: "yes"}]))
+    codes = draw(
+        st.sampled_from(
+            [{0: 1, 1: 2}, {0: "0", 1: "1"}, {0: False, 1: True}, {0: -1, 1: 1}, {0: 0.0, 1: 1.9}, {0: "no", 1: "yes"}]
+        )
+    )
     return table.assign(resp=table["resp"].map(lambda v: codes.get(v, v) if _hashable(v) else v))
 
 
@@ -211,7 +220,18 @@ def person_in_both_arms(draw, rng, table):
 def other_arms(draw, rng, table):
     if "treat" not in table:
         return table
-    codes = draw(st.sampled_from([{0: 1, 1: 2}, {0: False, 1: True}, {0: "0", 1: "1"}, {0: 1, 1: 0}, {0: "control", 1: "new"}, {0: 0.0, 1: 1.0}]))
+    codes = draw(
+        st.sampled_from(
+            [
+                {0: 1, 1: 2},
+                {0: False, 1: True},
+                {0: "0", 1: "1"},
+                {0: 1, 1: 0},
+                {0: "control", 1: "new"},
+                {0: 0.0, 1: 1.0},
+            ]
+        )
+    )
     return table.assign(treat=table["treat"].map(lambda v: codes.get(v, v) if _hashable(v) else v))
 
 
@@ -226,7 +246,9 @@ def other_names(draw, rng, table):
              lambda k: k if k % 2 else str(k), lambda k: k % 5, lambda k: JUNK[k % len(JUNK)], lambda k: f"<b>{k}</b>", lambda k: k / 10]
         )
     )  # fmt: skip
-    return table.assign(**{column: pd.Series([names(number[repr(v)]) for v in table[column]], index=table.index, dtype=object)})
+    return table.assign(
+        **{column: pd.Series([names(number[repr(v)]) for v in table[column]], index=table.index, dtype=object)}
+    )
 
 
 def waves(draw, rng, table):
@@ -260,7 +282,9 @@ def covariate(draw, rng, table):
             ]
         )
     )  # fmt: skip
-    table = table.assign(**{name: pd.Series([values(number[repr(v)]) for v in table["id"]], index=table.index, dtype=object)})
+    table = table.assign(
+        **{name: pd.Series([values(number[repr(v)]) for v in table["id"]], index=table.index, dtype=object)}
+    )
     if draw(st.booleans()) and "treat" in table:
         table = _put(table, table["treat"].astype(str) == "1", name, 0)
     return table
@@ -279,7 +303,9 @@ def other_types(draw, rng, table):
     kind = draw(st.sampled_from(["category", "string", "Int64", "boolean", "float", "index"]))
     if kind == "index":
         return table.set_axis(pd.Index(rng.integers(0, 3, len(table)), name="id"))
-    columns = {"string": ["id", "item"], "category": ["id", "item", "treat"], "float": ["resp", "treat"]}.get(kind, ["resp", "treat"])
+    columns = {"string": ["id", "item"], "category": ["id", "item", "treat"], "float": ["resp", "treat"]}.get(
+        kind, ["resp", "treat"]
+    )
     for column in columns:
         if column in table:
             try:

@@ -96,7 +96,11 @@ def _standardised(kept: list, persons: list, values: dict, profile: str) -> np.n
 
 
 def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in ("NAType", "NaTType")
+    )
 
 
 def _number(value: object) -> float | None:

@@ -139,7 +139,9 @@ class RedivisServer:
 
     def manifest(self, datasets: list[str]) -> str:
         """The table of IRW versions that the client reads to pin one."""
-        rows = ["irw_version\tirw_released_at\tdataset\tredivis_tag\tredivis_released_at\tprecision\tredivis_released_before"]
+        rows = [
+            "irw_version\tirw_released_at\tdataset\tredivis_tag\tredivis_released_at\tprecision\tredivis_released_before"
+        ]
         for number, tag in RELEASES.items():
             day = f"2026-0{number - 329}-01T00:00:00Z"
             rows += [f"{number}\t{day}\t{dataset}\t{tag}\t{day}\texact\t" for dataset in datasets]

@@ -151,7 +151,9 @@ def test_fewer_than_three_items_that_vary(tmp_path):
     names = sorted(table["item"].unique())
     table.loc[table["item"].isin(names[:2]), "resp"] = 1
     message = told(table, tmp_path)
-    all_in(message, "2 binary items", "at least 3 are needed", f"2 items hold a single value: {names[0]!r}, {names[1]!r}")
+    all_in(
+        message, "2 binary items", "at least 3 are needed", f"2 items hold a single value: {names[0]!r}, {names[1]!r}"
+    )
 
 
 # ---------------------------------------------------------------- who answered what
@@ -258,7 +260,21 @@ TWICE = [
     ("1", "1.0"), ("2", "02"), ("100000", "1E+05"), ("1e+05", "100000.0"), ("-3", "-03.00"), ("0", "-0"), ("+7", "7"),
     ("ann", "ann "), ("ann", "\u00a0ann"), ("jos\u00e9", "jose\u0301"),
 ]  # fmt: skip
-DISTINCT = ["1", "2", "1.1", "1.10", "1e2", "100", "ann", "Ann", "1 0", "x1", "x01", "9007199254740993", "9007199254740992"]
+DISTINCT = [
+    "1",
+    "2",
+    "1.1",
+    "1.10",
+    "1e2",
+    "100",
+    "ann",
+    "Ann",
+    "1 0",
+    "x1",
+    "x01",
+    "9007199254740993",
+    "9007199254740992",
+]
 
 
 @pytest.mark.parametrize("column", ["id", "item"])

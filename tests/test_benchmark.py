@@ -73,7 +73,14 @@ def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkey
     page = benchmark_page.speed_table().data
     assert "<td" in page and "251.98" not in page and "252.0" in page
     peers = benchmark_page.peer_table().data
-    assert "slow 1" in peers and ">3 of 3<" in peers and ">1 of 3<" in peers and "100.0, a, M_0" in peers and "fast 1" in peers and "0.5, a" in peers
+    assert (
+        "slow 1" in peers
+        and ">3 of 3<" in peers
+        and ">1 of 3<" in peers
+        and "100.0, a, M_0" in peers
+        and "fast 1" in peers
+        and "0.5, a" in peers
+    )
 
 
 def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_path, monkeypatch, capsys):
@@ -96,7 +103,10 @@ def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_pat
     fits = fit_models(trial)
     assert own.set_index("model")["loglik"].to_dict() == {model: fit.loglik for model, fit in fits.items()}
     assert (own["cpu_s"] > 0).all() and (own["evaluations"] > 0).all()
-    assert other["loglik"].tolist()[0] == -trial.n_responses and other["failure"].fillna("").tolist() == ["", "no log-likelihood"]
+    assert other["loglik"].tolist()[0] == -trial.n_responses and other["failure"].fillna("").tolist() == [
+        "",
+        "no log-likelihood",
+    ]
     assert "stub failed" in capsys.readouterr().out
     script.unlink()
     assert peer.fits(long_table(trial), ["M_0", "M_A"])[0]["loglik"] == -trial.n_responses
@@ -169,7 +179,9 @@ def test_stored_sizes_are_shown(project):
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", page.replace("\u00a0", " "))
     for tab in frame["tab"].unique():
         size, _, missing = tab.partition(", ")
-        assert any(a == size.replace("x", "×") and b.startswith(missing.split("%")[0] or "–") for a, b in pairwise(cells))
+        assert any(
+            a == size.replace("x", "×") and b.startswith(missing.split("%")[0] or "–") for a, b in pairwise(cells)
+        )
     assert benchmark_page.above_the_best(frame).min() > -LOGLIK_SHORTFALL
 
 

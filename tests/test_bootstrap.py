@@ -51,7 +51,9 @@ def repeated(trial, times, covariate: bool):
     person = np.concatenate([np.full(len(rows[p]), k) for k, p in enumerate(copies)])
     row = np.concatenate([rows[p] for p in copies])
     values = trial.covariate[copies] if covariate else None
-    return sufficient_statistics(trial.item_names, trial.treat[copies], person, trial.item[row], trial.resp[row], values)
+    return sufficient_statistics(
+        trial.item_names, trial.treat[copies], person, trial.item[row], trial.resp[row], values
+    )
 
 
 @pytest.mark.parametrize("covariate", [False, True])
@@ -75,7 +77,17 @@ def test_a_weighted_person_table_of_complete_responses():
 def test_estimands_are_those_of_the_summary(trial, fits):
     summary = effects(trial, fits).summary
     values = dict(zip(ESTIMANDS, estimands(fits), strict=True))
-    for name in ("sigma_theta", "ate_std", "sigma_zeta_std", "rho", "sd_ratio", "lrt_stat", "beta3_b", "beta3_c", "delta_beta3"):
+    for name in (
+        "sigma_theta",
+        "ate_std",
+        "sigma_zeta_std",
+        "rho",
+        "sd_ratio",
+        "lrt_stat",
+        "beta3_b",
+        "beta3_c",
+        "delta_beta3",
+    ):
         assert values[name] == pytest.approx(summary[name], rel=1e-12), name
 
 
@@ -88,7 +100,9 @@ def test_parametric_draws_have_the_models_moments():
     for k in range(600):
         resp = task.draw(replicate_generator(8, k))
         arm = task.treat[task.person]
-        by_item = [np.bincount(task.item[arm == t], weights=resp[arm == t]) / np.count_nonzero(task.treat == t) for t in (0, 1)]
+        by_item = [
+            np.bincount(task.item[arm == t], weights=resp[arm == t]) / np.count_nonzero(task.treat == t) for t in (0, 1)
+        ]
         shares.append(by_item)
     shares = np.array(shares)
     node, weight = np.polynomial.hermite_e.hermegauss(60)
@@ -244,7 +258,9 @@ def test_an_interrupted_run_goes_on(tmp_path):
         run_replicates(_Counting(log, stop_after=20), 40, 1, workers=1, resume=kept)
     assert kept.exists()
     seen = []
-    rows = run_replicates(_Counting(log), 40, 1, workers=1, resume=kept, progress=lambda done, all_: seen.append((done, all_)))
+    rows = run_replicates(
+        _Counting(log), 40, 1, workers=1, resume=kept, progress=lambda done, all_: seen.append((done, all_))
+    )
     assert seen[0] == (16, 40) and seen[-1] == (40, 40)
     assert len(log.read_text()) == 21 + 24, "two chunks of eight were finished and not computed again"
     expected = np.array([replicate_generator(1, k).random() for k in range(40)])

@@ -123,7 +123,9 @@ def test_what_check_says_is_what_fit_does(tmp_path):
     table, _ = simulate_trial(Design(n_persons=150, n_items=6, seed=2, gamma=0.6, missing=0.1))
     table.to_csv(path, index=False)
     for options in ((), ("--profile", "vignette", "--max-persons", "100")):
-        found = check_table(table, "trial", profile=options[1] if options else "full", max_persons=100 if options else None)
+        found = check_table(
+            table, "trial", profile=options[1] if options else "full", max_persons=100 if options else None
+        )
         assert call("fit", path, "--json", out, *options).code == 0
         summary = json.loads(out.read_text())["summary"]
         assert (found.trial.n_persons, found.trial.n_items) == (summary["n_persons"], summary["n_items"])
@@ -180,7 +182,9 @@ def test_a_difference_that_is_not_defined(covariate):
     assert math.isnan(found.smd) and math.isnan(found.se)
 
 
-@pytest.mark.parametrize(("shift", "words"), [(0.0, "do not differ at baseline"), (2.0, "differ at baseline in std_baseline")])
+@pytest.mark.parametrize(
+    ("shift", "words"), [(0.0, "do not differ at baseline"), (2.0, "differ at baseline in std_baseline")]
+)
 def test_arms_that_differ_are_told(tmp_path, shift, words):
     table, _ = simulate_trial(Design(n_persons=120, n_items=4, seed=9, gamma=0.5))
     table["std_baseline"] += shift * table["treat"]
@@ -211,7 +215,13 @@ def test_each_finding_of_the_checker_has_a_sentence():
     pytest.importorskip("irw_validate", reason="irw-validate is not installed")
     table = small().drop(columns="wave").assign(date=5, rt=-2000.0)
     table.loc[3, ["id", "item"]] = None
-    for odd in (table, table.assign(resp="x"), table.assign(resp=7), table.assign(treat="a"), table.assign(resp=range(160))):
+    for odd in (
+        table,
+        table.assign(resp="x"),
+        table.assign(resp=7),
+        table.assign(treat="a"),
+        table.assign(resp=range(160)),
+    ):
         for finding in format_findings(odd, "table_total__items"):
             assert finding.sentence.endswith((".", "?")) and len(finding.sentence) < 250
             assert not re.search(r"#\d|irw_|datastandard|profile|_na|redivis", finding.sentence, re.IGNORECASE), finding

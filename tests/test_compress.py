@@ -118,4 +118,8 @@ def test_row_order_and_person_order_change_no_bit(kind):
     )
     for name in ("count", "score", "covariate", "trials", "item_total"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
-    assert (one.n_control_classes, one.n_persons, one.n_responses) == (two.n_control_classes, two.n_persons, two.n_responses)
+    assert (one.n_control_classes, one.n_persons, one.n_responses) == (
+        two.n_control_classes,
+        two.n_persons,
+        two.n_responses,
+    )

@@ -52,7 +52,10 @@ def test_every_table_and_the_whole_run_are_written_and_what_is_gone_is_removed(t
 
 
 def test_text_is_no_formula_and_what_is_undefined_is_empty():
-    text = csv_text([{"tab": "=1+1", "item": 'a,"b"\nc', "b_std": math.nan, "rho": None, "total_std": -0.5}], ["tab", "item", "b_std", "rho", "total_std"])
+    text = csv_text(
+        [{"tab": "=1+1", "item": 'a,"b"\nc', "b_std": math.nan, "rho": None, "total_std": -0.5}],
+        ["tab", "item", "b_std", "rho", "total_std"],
+    )
     (row,) = csv.DictReader(io.StringIO(text))
     assert row == {"tab": "'=1+1", "item": 'a,"b"\nc', "b_std": "", "rho": "", "total_std": "-0.5"}
 
@@ -74,7 +77,7 @@ def test_a_sparkline_has_its_items_on_the_scale_and_its_verdict_as_a_shape():
     assert "<circle" not in other and 'class="sparkline not-significant"' in other
 
 
-@pytest.mark.parametrize("profile, p", [("full", "= .040"), ("vignette", "&lt; .001")])
+@pytest.mark.parametrize(("profile", "p"), [("full", "= .040"), ("vignette", "&lt; .001")])
 def test_the_grid_shows_the_p_value_of_the_profile_and_escapes_names(profile: str, p: str):
     pytest.importorskip("IPython", reason="IPython is not installed (extra 'report')")
     tab = "<b>x</b>\n```"
@@ -87,6 +90,8 @@ def test_the_grid_shows_the_p_value_of_the_profile_and_escapes_names(profile: st
     assert f"significant <small>p {p}</small>" in grid
     assert "<b>" not in grid and "&lt;b&gt;x&lt;/b&gt; ```" in grid
     assert [line for line in grid.splitlines() if line.startswith("```")] == ["```{=html}", "```"]
-    assert "−1.00 <small>boundary</small>" in grid and ">1,234<" in grid and "0.20 (0.10)" in grid and "0.30 (–)" in grid
+    assert (
+        "−1.00 <small>boundary</small>" in grid and ">1,234<" in grid and "0.20 (0.10)" in grid and "0.30 (–)" in grid
+    )
     # one table differs from no other, so there is nothing to choose from
     assert "<select" not in grid

@@ -179,7 +179,7 @@ def test_differences_are_found(toenail):
     assert changed["loglik_native"] - changed["loglik_lme4"] == pytest.approx(0.5)
     # the objective at the shifted point, near its maximum a parabola in units of the standard error
     fall = changed["loglik_native"] - changed["loglik_at_lme4"]
-    assert 0 < fall and fall >= 0.45 * (0.1 / native["M_A"].psi_se[1]) ** 2
+    assert fall > 0 and fall >= 0.45 * (0.1 / native["M_A"].psi_se[1]) ** 2
     assert items[0]["total_std_lme4"] - items[0]["total_std_native"] == pytest.approx(0.1 / scale)
     assert items[0]["b_std_lme4"] == items[0]["b_std_native"]
 

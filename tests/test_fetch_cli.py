@@ -46,7 +46,9 @@ def test_named_tables_with_their_citations(redivis):  # noqa: F811
     assert done.code == 0
     assert "'gilbert_meta_1': 720 rows of IRW version 332" in done.out.splitlines()
     assert "'gilbert_meta_2': 600 rows of IRW version 332" in done.out.splitlines()
-    assert done.out.splitlines()[-1] == f"2 tables in {cache()}, with the citations of all there in {cache() / 'irw.bib'}."
+    assert (
+        done.out.splitlines()[-1] == f"2 tables in {cache()}, with the citations of all there in {cache() / 'irw.bib'}."
+    )
     assert names_in_cache() == ["v332/gilbert_meta_1.parquet", "v332/gilbert_meta_2.parquet"]
     assert bibtex().count("@article") == 2
 
@@ -73,7 +75,8 @@ def test_the_vignettes_selection(redivis):  # noqa: F811
     assert done.code == 0
     assert "The selection is of 4 tables" in done.out
     assert names_in_cache() == sorted(
-        f"v332/{irw_tables.slug(name)}.parquet" for name in ("Sparse_Trial", "gilbert_meta_1", "gilbert_meta_2", "text_resp")
+        f"v332/{irw_tables.slug(name)}.parquet"
+        for name in ("Sparse_Trial", "gilbert_meta_1", "gilbert_meta_2", "text_resp")
     )
 
 
@@ -94,7 +97,7 @@ def test_fit_and_check_by_the_tables_name(redivis):  # noqa: F811
 
 def test_a_process_of_its_own(redivis, tmp_path):  # noqa: F811
     """The list of versions is at an address of the client's own: here nobody answers there, and the rest goes on."""
-    blocked = {name: "http://127.0.0.1:9" for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")}
+    blocked = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
     done = subprocess.run(
         [sys.executable, "-m", "ilhte_report.cli", "fetch", "gilbert_meta_1"],
         env={**os.environ, **blocked, "PYTHONPATH": str(PROJECT)},
@@ -118,7 +121,9 @@ def test_nothing_is_named():
 def test_an_unknown_table_among_others(redivis):  # noqa: F811
     done = call("fetch", "gilbert_meta_1", "gilbert_meta_3", "\x1b[31mred")
     assert done.code == 3 and "Traceback" not in done.err and "\x1b[31m" not in done.err
-    assert "ilhte: There is no table 'gilbert_meta_3' in version 332 of the IRW: did you mean 'gilbert_meta_" in done.err
+    assert (
+        "ilhte: There is no table 'gilbert_meta_3' in version 332 of the IRW: did you mean 'gilbert_meta_" in done.err
+    )
     assert names_in_cache() == ["v332/gilbert_meta_1.parquet"]
 
 

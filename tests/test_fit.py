@@ -82,7 +82,9 @@ def best_of_many_starts(statistics: SufficientStatistics, model: str, seed: int)
 
     for start in range(8):
         deviance.v[:], deviance.w[:], deviance.at = 0.0, 0.0, None
-        found = minimize(value_and_gradient, draw_psi([seed, start], spec), jac=True, method="BFGS", options={"gtol": 1e-5})
+        found = minimize(
+            value_and_gradient, draw_psi([seed, start], spec), jac=True, method="BFGS", options={"gtol": 1e-5}
+        )
         best = min(best, found.fun)
     return best
 
@@ -118,7 +120,9 @@ def test_certificate_and_covariance_are_those_of_the_reported_point():
         hessian = np.empty((len(psi), len(psi)))
         for k, unit in enumerate(np.eye(len(psi)) * 1e-4):
             hessian[k] = (deviance(psi + unit).gradient - deviance(psi - unit).gradient) / 2e-4
-        np.testing.assert_allclose(fit.vcov, 2 * np.linalg.inv((hessian + hessian.T) / 2), rtol=0, atol=1e-4 * fit.vcov.max())
+        np.testing.assert_allclose(
+            fit.vcov, 2 * np.linalg.inv((hessian + hessian.T) / 2), rtol=0, atol=1e-4 * fit.vcov.max()
+        )
         assert fit.hessian_min_eigenvalue == pytest.approx(np.linalg.eigvalsh(hessian)[0], rel=1e-3)
         assert fit.hessian_min_eigenvalue > 0
         np.testing.assert_allclose(fit.se, np.sqrt(np.diagonal(fit.vcov))[: len(fit.se)], rtol=1e-12)
@@ -145,7 +149,12 @@ def twins(seed: int = 41, n_pairs: int = 150) -> Rows:
     """Each person once in each arm with the same answers: items cannot differ between arms."""
     rows = draw_rows(seed, n_persons=n_pairs, n_items=6, sigma_zeta=0.0, ate=0.0)
     return Rows(
-        np.repeat([0, 1], n_pairs), np.r_[rows.person, rows.person + n_pairs], np.tile(rows.item, 2), np.tile(rows.resp, 2), None, 6
+        np.repeat([0, 1], n_pairs),
+        np.r_[rows.person, rows.person + n_pairs],
+        np.tile(rows.item, 2),
+        np.tile(rows.resp, 2),
+        None,
+        6,
     )
 
 
@@ -201,7 +210,9 @@ def test_correlation_of_one_has_no_own_error():
     fit = fit_statistics(compressed(rows), MODELS["M_A"])
     check_held(fit, "l22")
     assert fit.rho == 1.0 and fit.sigma_zeta > 0.2
-    np.testing.assert_allclose(fit.ranef[:, 1] / fit.ranef[:, 0], fit.item_factor[1, 0] / fit.item_factor[0, 0], rtol=1e-9)
+    np.testing.assert_allclose(
+        fit.ranef[:, 1] / fit.ranef[:, 0], fit.item_factor[1, 0] / fit.item_factor[0, 0], rtol=1e-9
+    )
     np.testing.assert_allclose(np.linalg.det(fit.ranef_vcov), 0.0, atol=1e-12)
 
 
@@ -234,7 +245,9 @@ def test_identical_items_leave_a_certified_fit():
 # -- the zero trap ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trapped", [("l22",), ("sigma_theta",), ("l21", "l22"), ("l11", "l21"), ("sigma_theta", "l11", "l21", "l22")])
+@pytest.mark.parametrize(
+    "trapped", [("l22",), ("sigma_theta",), ("l21", "l22"), ("l11", "l21"), ("sigma_theta", "l11", "l21", "l22")]
+)
 def test_a_search_that_starts_at_zero_does_not_stay(trapped):
     spec = MODELS["M_A"]
     statistics = compressed(draw_rows(51, n_persons=400, n_items=12, sigma_zeta=0.5))
@@ -293,7 +306,17 @@ def test_recovers_the_simulated_truth():
         assert fit.converged
         z = (fit.beta - [0.0, 0.3, 0.5, 0.2]) / fit.se
         zeta_error = (fit.ranef[:, 1] + fit.beta[1] - drawn.zeta - 0.3) ** 2
-        rows.append([*fit.beta, fit.sigma_theta, fit.sigma_b**2, fit.sigma_zeta**2, *fit.item_cov[[0], [1]], *z**2, zeta_error.mean()])
+        rows.append(
+            [
+                *fit.beta,
+                fit.sigma_theta,
+                fit.sigma_b**2,
+                fit.sigma_zeta**2,
+                *fit.item_cov[[0], [1]],
+                *z**2,
+                zeta_error.mean(),
+            ]
+        )
     found = np.array(rows)
     mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(len(found))
     # maximum likelihood divides by J, not J - 1: variances over 20 items come out 5% low; Laplace lowers sigma by about 1%
@@ -326,7 +349,12 @@ def same_fits(one: dict[str, Fit], two: dict[str, Fit], item_order=slice(None), 
     for model in MODELS:
         a, b = one[model], two[model]
         np.testing.assert_allclose(b.loglik, a.loglik, rtol=0, atol=atol)
-        for x, y in ((psi_of(a), psi_of(b)), (a.vcov, b.vcov), (a.ranef, b.ranef[item_order]), (a.ranef_vcov, b.ranef_vcov[item_order])):
+        for x, y in (
+            (psi_of(a), psi_of(b)),
+            (a.vcov, b.vcov),
+            (a.ranef, b.ranef[item_order]),
+            (a.ranef_vcov, b.ranef_vcov[item_order]),
+        ):
             np.testing.assert_allclose(y, x, rtol=0, atol=atol)
 
 
@@ -415,7 +443,9 @@ def test_a_covariate_that_names_the_arms_is_an_engine_error_not_a_traceback():
         fit_statistics(compressed(collinear), MODELS["M_B"])
 
 
-@pytest.mark.parametrize("case", ["one item all but solved", "separated arms", "one treated person", "two persons an arm"])
+@pytest.mark.parametrize(
+    "case", ["one item all but solved", "separated arms", "one treated person", "two persons an arm"]
+)
 def test_extreme_tables_end_in_a_finite_result(case):
     rows = draw_rows(83, n_persons=4 if case == "two persons an arm" else 80, n_items=5)
     treat, resp = rows.treat.copy(), rows.resp.copy()

@@ -56,7 +56,7 @@ def test_many_damaged_tables(case: Case) -> None:
 
 
 def judge(case: Case) -> str:
-    """"error" or "result"; fails if the outcome is neither a clear error nor a result that holds."""
+    """ "error" or "result"; fails if the outcome is neither a clear error nor a result that holds."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # NumPy's of overflow and of 0/0
@@ -160,7 +160,9 @@ def _standardised(contents: dict) -> None:
     scale = contents["models"]["M_0"]["sigma_theta"]
     assert summary["sigma_theta"] == scale > 0
     assert math.isclose(summary["ate_std"], main["beta"]["treat"] / scale)
-    assert math.isclose(summary["sigma_zeta_std"], math.sqrt(main["item_cov"][1][1]) / scale, rel_tol=1e-9, abs_tol=1e-12)
+    assert math.isclose(
+        summary["sigma_zeta_std"], math.sqrt(main["item_cov"][1][1]) / scale, rel_tol=1e-9, abs_tol=1e-12
+    )
     statistic = 2 * (main["loglik"] - contents["models"]["M_0"]["loglik"])
     assert math.isclose(summary["lrt_stat"], max(statistic, 0.0), abs_tol=1e-6)
     assert 0 <= summary["lrt_pval"] <= 1 and 0 <= summary["lrt_pval_mixture"] <= 1
@@ -184,7 +186,14 @@ def _of_model(fit: Fit, rows: Rows) -> Rows:
     known = ~np.isnan(rows.covariate)
     place = np.cumsum(known) - 1
     seen = known[rows.person]
-    return Rows(rows.treat[known], place[rows.person[seen]], rows.item[seen], rows.resp[seen], rows.covariate[known], rows.n_items)
+    return Rows(
+        rows.treat[known],
+        place[rows.person[seen]],
+        rows.item[seen],
+        rows.resp[seen],
+        rows.covariate[known],
+        rows.n_items,
+    )
 
 
 def _likelihood_agrees(fit: Fit, rows: Rows) -> None:

@@ -69,7 +69,9 @@ def test_the_document_keeps_every_name_as_it_is(fitted):
     document = json.loads((fitted / "out.json").read_text(encoding="utf-8"))
     assert document["tab"] == TABLES[0]
     assert {row["item"] for row in document["items"]} == set(ITEMS)
-    assert sorted(path.name for path in fitted.iterdir()) == sorted([f"{TABLES[0]}.csv", "out.html", "out.json", "printed"])
+    assert sorted(path.name for path in fitted.iterdir()) == sorted(
+        [f"{TABLES[0]}.csv", "out.html", "out.json", "printed"]
+    )
 
 
 def test_the_terminal_shows_control_characters(fitted):
@@ -112,7 +114,9 @@ def test_options_are_names_too(tmp_path):
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
-@given(st.text(st.sampled_from("=+-@\t\r\n \u00a0\uff1d\uff0b\uff0d\uff20'\",;aA1(|"), max_size=6) | st.text(max_size=20))
+@given(
+    st.text(st.sampled_from("=+-@\t\r\n \u00a0\uff1d\uff0b\uff0d\uff20'\",;aA1(|"), max_size=6) | st.text(max_size=20)
+)
 def test_a_cell_is_never_a_formula(text):
     safe = csv_safe(text)
     assert safe.removeprefix("'") == text or safe == text
@@ -162,7 +166,9 @@ def test_the_report_has_the_elements_of_a_harmless_one(fitted, tmp_path):
     table["item"] = table["item"].map({name: f"q{k:02d}" for k, name in enumerate(ITEMS)})
     table.to_csv(tmp_path / "t.csv", index=False)
     assert call("fit", tmp_path / "t.csv", "--html", tmp_path / "plain.html").code == 0
-    hostile, plain = (Elements(path.read_text(encoding="utf-8")) for path in (fitted / "out.html", tmp_path / "plain.html"))
+    hostile, plain = (
+        Elements(path.read_text(encoding="utf-8")) for path in (fitted / "out.html", tmp_path / "plain.html")
+    )
     assert hostile.kinds == plain.kinds and hostile.dangerous == plain.dangerous == []
     assert plain.kinds["tr"] > len(ITEMS)
 
@@ -206,7 +212,9 @@ def put_into_the_cache(folder: Path, name: str) -> None:
     table = hostile_trial()
     table.to_parquet(path, index=False)
     bibtex = ("@article{k, title={</script><script>window.ran=8</script> `{python} 1`}, author={A}, year={2020}}",)
-    entry = IrwTable(path, name, 332, "ref", "0", sha256_of(path), len(table), "2026-01-01T00:00:00.000000+00:00", bibtex)
+    entry = IrwTable(
+        path, name, 332, "ref", "0", sha256_of(path), len(table), "2026-01-01T00:00:00.000000+00:00", bibtex
+    )
     record = {key: value for key, value in asdict(entry).items() if key != "path"}
     path.with_suffix(".json").write_text(json.dumps(record))
 

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ("scipy", "pandas", "plotly", "typer", "rich", "papermill", "nbformat", "nbclient", "pyarrow", "rpy2", "matplotlib")
+HEAVY = (
+    "scipy",
+    "pandas",
+    "plotly",
+    "typer",
+    "rich",
+    "papermill",
+    "nbformat",
+    "nbclient",
+    "pyarrow",
+    "rpy2",
+    "matplotlib",
+)
 
 
 def loaded_by(code: str) -> set[str]:

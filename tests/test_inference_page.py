@@ -91,7 +91,9 @@ def test_estimates_are_in_the_units_they_name(parts):
     rows = {row[""]: row for row in estimate_rows(result, inference)}
     scale, ate = result.summary["sigma_theta"], inference.intervals["treat"]
     first = rows["Average effect, β₁"]
-    assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(result.summary["ate_std_se"], 3)
+    assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(
+        result.summary["ate_std_se"], 3
+    )
     assert first["95% profile"] == between(ate.lower / scale, ate.upper / scale)
     assert rows["σ_θ, persons"]["Estimate"] == number(fits["M_A"].sigma_theta, 3)
     spread = inference.intervals["sigma_zeta"]
@@ -133,7 +135,9 @@ def test_other_items_follow_the_formulas(parts):
     scale = result.summary["sigma_theta"]
     rows = {row[""]: row["Value"] for row in generalisation_rows(inference, fits["M_A"], scale)}
     found = inference.generalisation
-    assert rows["Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)"] == between(*(x / scale for x in found.new_item))
+    assert rows["Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)"] == between(
+        *(x / scale for x in found.new_item)
+    )
     assert rows["Share of all possible items with a negative effect"] == number(found.share_negative, 2)
     floor = persons_floor(inference.statistics, fits["M_A"]) / scale
     assert floor > 0.1 and rows["Items needed for an SE of 0.05 SDs, same persons"].startswith("out of reach")
@@ -209,7 +213,9 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
     assert not found.knows_clusters and found.model_only
     assert told_summary(result, found) is result.summary and "too narrow" in cluster_sentence(found)
-    assert "So few draws give no standard errors" in resampling_sentence(found) and "1 time," in resampling_sentence(found)
+    assert "So few draws give no standard errors" in resampling_sentence(found) and "1 time," in resampling_sentence(
+        found
+    )
     assert "not known" in average_sentence(result.summary | {"ate_std_se": math.nan})
 
 
@@ -268,13 +274,21 @@ def test_the_page_escapes_names(parts, monkeypatch):
 def test_html_report_has_the_sections_of_a_page(parts):
     trial, fits, result, inference = parts
     page = single_page(source("verbagg_gender"), trial, fits, result, inference)
-    for heading in ("Estimates", "Curves", "Items that are not on the test", "What sum scores would say", "Who benefits?"):
+    for heading in (
+        "Estimates",
+        "Curves",
+        "Items that are not on the test",
+        "What sum scores would say",
+        "Who benefits?",
+    ):
         assert f"<h2>{heading}</h2>" in page
     assert page.count('role="figure"') == 5
     assert "<script>alert" not in page
     assert page.count("plotly.js v") == 1
     bare = {name: fits[name] for name in ("M_0", "M_A")}
-    none = replace(inference, curves=(), resampling=None, influence=None, sum_score=None, generalisation=None, items=None)
+    none = replace(
+        inference, curves=(), resampling=None, influence=None, sum_score=None, generalisation=None, items=None
+    )
     short = single_page(source("verbagg_gender"), trial, bare, result, none)
     assert "Who benefits?" not in short and short.count('role="figure"') == 3
 
@@ -324,7 +338,12 @@ def test_four_profiles_stand_two_by_two(parts):
     scale = result.summary["sigma_theta"]
     intervals = [inference.intervals[curve.parameter] for curve in inference.curves]
     figure = profile_figure(inference.curves, intervals, scale)
-    assert [figure.layout[f"xaxis{k}"].title.text for k in ("", 2, 3, 4)] == ["β₁ (SDs)", "σζ (SDs)", "ρ", "σθ (logits)"]
+    assert [figure.layout[f"xaxis{k}"].title.text for k in ("", 2, 3, 4)] == [
+        "β₁ (SDs)",
+        "σζ (SDs)",
+        "ρ",
+        "σθ (logits)",
+    ]
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())
     assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4

@@ -185,7 +185,9 @@ def test_the_vignettes_selection(redivis):
     assert rct_tables(irw_version=331, pauses=()) == ["gilbert_meta_1"]
 
 
-@pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "a/b", "<script>alert(1)</script>", "=1+1", "x" * 300, "🙂"])
+@pytest.mark.parametrize(
+    "name", ["", "..", "../../etc/passwd", "a/b", "<script>alert(1)</script>", "=1+1", "x" * 300, "🙂"]
+)
 def test_hostile_names_are_unknown_and_leave_nothing(redivis, tmp_path, name):
     tables, failures = get(name)
     assert tables == [] and "There is no table" in failures[name]
@@ -210,16 +212,19 @@ def test_real_tables_come_through_unchanged(redivis, shared):
     tables, failures = get(*names)
     assert failures == {}
     for table in tables:
-        pd.testing.assert_frame_equal(
-            read_table(table.path), sources[table.name], check_dtype=False, check_like=True
-        )
+        pd.testing.assert_frame_equal(read_table(table.path), sources[table.name], check_dtype=False, check_like=True)
     assert set(names) <= set(rct_tables(pauses=()))
 
 
 def test_progress_is_told_for_every_name(redivis):
     get("gilbert_meta_1")
     told = []
-    get("gilbert_meta_2", "nowhere", "gilbert_meta_1", progress=lambda name, outcome: told.append((name, type(outcome).__name__)))
+    get(
+        "gilbert_meta_2",
+        "nowhere",
+        "gilbert_meta_1",
+        progress=lambda name, outcome: told.append((name, type(outcome).__name__)),
+    )
     assert told == [("gilbert_meta_1", "IrwTable"), ("gilbert_meta_2", "IrwTable"), ("nowhere", "str")]
 
 
@@ -291,7 +296,9 @@ def test_a_lasting_fault(redivis):
     redivis.fail("GET /tables/.*meta_1$", 500)
     with pytest.raises(IrwError, match="fault of its own"):
         get("gilbert_meta_1")
-    assert redivis.count("GET /tables/.*warehouse:.*meta_1$") == 0  # the newest data set failed, so no older one was asked
+    assert (
+        redivis.count("GET /tables/.*warehouse:.*meta_1$") == 0
+    )  # the newest data set failed, so no older one was asked
     assert redivis.count("GET /tables/.*meta_1$") == 3
 
 

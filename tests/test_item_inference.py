@@ -111,7 +111,12 @@ def test_free_effects_agree_with_an_independent_optimiser():
     hessian = np.array(
         [
             [
-                (minus_loglik(best + a + b) - minus_loglik(best + a - b) - minus_loglik(best - a + b) + minus_loglik(best - a - b))
+                (
+                    minus_loglik(best + a + b)
+                    - minus_loglik(best + a - b)
+                    - minus_loglik(best - a + b)
+                    + minus_loglik(best - a - b)
+                )
                 / (4 * h * h)
                 for b in steps
             ]

@@ -177,7 +177,7 @@ def test_item_effect_derivatives_against_differences(kind, model):
             np.testing.assert_allclose(derivatives[:, :, k], numeric, rtol=0, atol=2e-6, err_msg=spec.psi_names[k])
 
 
-@pytest.mark.parametrize("model", ("M_0", "M_C"))
+@pytest.mark.parametrize("model", ["M_0", "M_C"])
 def test_the_value_does_not_depend_on_where_the_mode_search_starts(model):
     spec = MODELS[model]
     psi = draw_psi(5, spec)
@@ -206,6 +206,11 @@ def test_a_point_far_out_is_refused_and_leaves_the_workspace_usable():
 
 def test_extreme_but_usable_points_are_finite():
     deviance = workspace("complete", "M_A")
-    for psi in ([0, 0, 30.0, 1, 0, 1], [20.0, 0, 1, 1, 0, 1], [0, 0, 1, 20.0, -20.0, 5.0], [-9.0, 9.0, 1e-8, 1e-8, 0, 1e-8]):
+    for psi in (
+        [0, 0, 30.0, 1, 0, 1],
+        [20.0, 0, 1, 1, 0, 1],
+        [0, 0, 1, 20.0, -20.0, 5.0],
+        [-9.0, 9.0, 1e-8, 1e-8, 0, 1e-8],
+    ):
         evaluation = deviance(np.array(psi, float))
         assert np.isfinite(evaluation.deviance) and np.isfinite(evaluation.gradient).all()

@@ -35,7 +35,9 @@ def draw(seed: int = 1, n_persons: int = 300, n_items: int = 9, missing: float =
     rng = np.random.default_rng(seed)
     treat, pretest = np.arange(n_persons) % 2, rng.integers(0, 9, n_persons)
     theta, easiness = 0.2 * pretest + rng.normal(size=n_persons), rng.normal(size=n_items)
-    responses = rng.random((n_persons, n_items)) < 1 / (1 + np.exp(-theta[:, None] - easiness - 0.3 * treat[:, None] + 1))
+    responses = rng.random((n_persons, n_items)) < 1 / (
+        1 + np.exp(-theta[:, None] - easiness - 0.3 * treat[:, None] + 1)
+    )
     person, item = np.indices(responses.shape).reshape(2, -1)
     table = pd.DataFrame(
         {
@@ -127,7 +129,9 @@ def test_every_rule_is_counted(tmp_path):
     table.loc[(table["item"] == "q4") & (table["id"] < "p2"), "resp"] = 2.0
     table["id"] = table["id"].mask(rng.random(len(table)) < 0.01, None)
     table["item"] = table["item"].mask(rng.random(len(table)) < 0.01, None)
-    alone = pd.DataFrame({"id": "only constant", "item": ["q3"], "resp": 1.0, "treat": 0, "cov_pretest": 1.0, "wave": 1})
+    alone = pd.DataFrame(
+        {"id": "only constant", "item": ["q3"], "resp": 1.0, "treat": 0, "cov_pretest": 1.0, "wave": 1}
+    )
     table = pd.concat([table, alone], ignore_index=True)
     for ending in (".parquet", ".csv"):
         memory, large = both(table, tmp_path, ending)
@@ -220,7 +224,9 @@ def test_python_sees_classes_and_never_responses(tmp_path):
 def test_too_many_answer_patterns_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("ilhte_lib.large.MOST_CELLS", 500)
     path = write(draw(missing=0.3), tmp_path, ".parquet")
-    with pytest.raises(InputError, match="different answer patterns of 9 items, too many to fit at once: draw at most 55 persons"):
+    with pytest.raises(
+        InputError, match="different answer patterns of 9 items, too many to fit at once: draw at most 55 persons"
+    ):
         large_trial(path)
 
 
@@ -297,7 +303,10 @@ def broken(what: str) -> pd.DataFrame:
         ("repeated", r"repeated rows of one person and item for 1 person \(id 'p0'\)"),
         ("arms", r"treat of table 'trial' is not constant within a person for 1 person \(id 'p0'\)"),
         ("covariate", r"'cov_pretest' varies within 1 person of table 'trial' \(id 'p0'\)"),
-        ("text", r"resp of table 'trial' must hold numbers \(0 and 1\), but 9 rows hold 'yes' \(id 'p0' item 'q1'; id 'p0' item 'q2'; id"),
+        (
+            "text",
+            r"resp of table 'trial' must hold numbers \(0 and 1\), but 9 rows hold 'yes' \(id 'p0' item 'q1'; id 'p0' item 'q2'; id",
+        ),
         ("treat", r"treat of table 'trial' must be 0 \(control\) or 1 \(treated\), but \d+ rows hold '2'"),
         ("one arm", r"nobody in the treated \(treat = 1\) arm"),
         ("odd", r"9 binary items of table 'trial' are not coded 0/1"),

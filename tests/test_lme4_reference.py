@@ -188,7 +188,9 @@ def test_runs_under_the_full_profile(shared, tab):
     fits = fit_models(trial)
     assert all(fit.converged for fit in fits.values())
     result = effects(trial, fits)
-    assert np.isfinite([result.summary[k] for k in ("ate_std", "sigma_zeta_std", "ate_std_se", "lrt_pval_mixture")]).all()
+    assert np.isfinite(
+        [result.summary[k] for k in ("ate_std", "sigma_zeta_std", "ate_std_se", "lrt_pval_mixture")]
+    ).all()
     assert len(result.items) == trial.n_items
 
 
@@ -199,7 +201,9 @@ def test_lme4_with_a_tighter_inner_search_agrees(case, tab, model, tmp_path):
     if shutil.which("Rscript") is None:
         pytest.skip("R is not installed")
     trial, spec = case.trial, MODELS[model]
-    rows = pd.DataFrame({"id": trial.person, "item": trial.item, "resp": trial.resp, "treat": trial.treat[trial.person]})
+    rows = pd.DataFrame(
+        {"id": trial.person, "item": trial.item, "resp": trial.resp, "treat": trial.treat[trial.person]}
+    )
     rows.to_csv(tmp_path / "rows.csv", index=False)
     psi, n_beta = case.lme4_psi(model), len(spec.beta_names)
     beta, sigma, factor = (",".join(map(repr, map(float, x))) for x in np.split(psi, [n_beta, n_beta + 1]))

@@ -71,7 +71,9 @@ def test_missing_responses_and_several_trials_are_integrated_too():
         g = next(
             g
             for g in range(statistics.n_classes)
-            if statistics.arm[g] == arm and np.array_equal(statistics.trials[g] > 0, seen) and statistics.score[g] == row[seen].sum()
+            if statistics.arm[g] == arm
+            and np.array_equal(statistics.trials[g] > 0, seen)
+            and statistics.score[g] == row[seen].sum()
         )
         expected = pattern_probability(row[seen], 0.3, 1.2, offset[seen])
         assert persons.log_marginal[g] + row[seen] @ offset[seen] == pytest.approx(np.log(expected), abs=1e-8)
@@ -139,7 +141,9 @@ def test_whole_objective_agrees_with_two_dimensional_brute_force(model, psi):
 
 def drawn(model: str, n_items: int, missing: float = 0.0):
     covariate = MODELS[model].covariate
-    trial = draw_trial(Design(150, n_items, 3, sigma_zeta=0.4, rho=0.5, missing=missing, gamma=0.5 if covariate else None))
+    trial = draw_trial(
+        Design(150, n_items, 3, sigma_zeta=0.4, rho=0.5, missing=missing, gamma=0.5 if covariate else None)
+    )
     return matrix_statistics(trial.responses, trial.treat, trial.covariate)
 
 
@@ -168,7 +172,11 @@ def test_gradient_and_hessian_agree_with_central_differences(model, n_items, mis
 
 
 def test_item_effects_move_as_their_derivative_says():
-    deviance, psi, h = QuadratureDeviance(drawn("M_A", 5), MODELS["M_A"], 21), np.array([0.1, 0.2, 1.0, 0.9, 0.3, 0.4]), 1e-4
+    deviance, psi, h = (
+        QuadratureDeviance(drawn("M_A", 5), MODELS["M_A"], 21),
+        np.array([0.1, 0.2, 1.0, 0.9, 0.3, 0.4]),
+        1e-4,
+    )
     deviance(psi)
     slopes = deviance.item_effect_derivatives()
     for k, u in enumerate(np.eye(len(psi))):
@@ -284,5 +292,7 @@ def test_quadrature_gives_the_interval_that_laplace_cannot(shared):
     name = "washb_bgd_symptoms_wsh_wave1"
     trial = prepare(pd.read_csv(shared / "data" / "tables" / f"{name}.csv.gz"), name)
     fits = fit_models(trial, ["M_0", "M_A"], method="aghq")
-    interval = profile_intervals(statistics_of(trial, MODELS["M_A"]), fits["M_A"], fits["M_0"], ("sigma_theta",))["sigma_theta"]
+    interval = profile_intervals(statistics_of(trial, MODELS["M_A"]), fits["M_A"], fits["M_0"], ("sigma_theta",))[
+        "sigma_theta"
+    ]
     assert interval.lower < interval.estimate < interval.upper < 3.0

@@ -11,7 +11,7 @@ import pytest
 
 from ilhte_lib.r_sample import LARGEST_POPULATION, LEcuyer, sample_ids
 
-GENERATOR = "RNGkind(\"L'Ecuyer-CMRG\", \"Inversion\", \"Rejection\")"
+GENERATOR = 'RNGkind("L\'Ecuyer-CMRG", "Inversion", "Rejection")'
 
 # seed, n, size, first six and last three of sample(1:n, size), sum of position times value over all of it
 FROM_R = [

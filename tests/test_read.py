@@ -174,8 +174,7 @@ def test_r_object_that_is_no_data_frame(tmp_path):
     pytest.importorskip("pyreadr")
     # saveRDS(list(1), compress = FALSE), as R 4.2 writes it
     content = bytes.fromhex(
-        "580a000000030004020200030500000000055554462d3800000013000000010000000e000000013f"
-        "f0000000000000"
+        "580a000000030004020200030500000000055554462d3800000013000000010000000e000000013ff0000000000000"
     )
     path = text_file(tmp_path, content, "t.rds")
     assert "no data frame" in sentence(path)
@@ -361,7 +360,9 @@ def test_hostile_names_do_not_reach_the_terminal_raw(tmp_path):
     table = pd.DataFrame([range(6)], columns=columns)
     message = sentence(save(table, tmp_path / "t.csv"))
     assert "\x1b" not in message and len(message) < 600
-    assert read_table(save(trial().assign(**{c: 1 for c in columns}), tmp_path / "u.csv"))[columns].eq(1).all(axis=None)
+    assert (
+        read_table(save(trial().assign(**dict.fromkeys(columns, 1)), tmp_path / "u.csv"))[columns].eq(1).all(axis=None)
+    )
 
 
 # ---------------------------------------------------------------- arms
@@ -377,7 +378,9 @@ def test_treatment_labels_become_arms(tmp_path):
         np.testing.assert_array_equal(treat.drop([3, 4, 5]), trial()["treat"].drop([3, 4, 5]))
 
 
-@pytest.mark.parametrize(("codes", "control"), [((1, 2), "1"), ((1.0, 2.5), "1"), ((False, True), "FALSE"), ((0, 1), "0")])
+@pytest.mark.parametrize(
+    ("codes", "control"), [((1, 2), "1"), ((1.0, 2.5), "1"), ((False, True), "FALSE"), ((0, 1), "0")]
+)
 def test_numbers_can_be_labels(tmp_path, codes, control):
     path = save(trial().assign(treat=trial()["treat"].map(dict(enumerate(codes)))), tmp_path / "t.csv")
     assert list(read_table(path, control=control)["treat"]) == list(trial()["treat"])
@@ -456,7 +459,9 @@ def test_wide_faults(tmp_path):
     path = save(wide_trial(), tmp_path / "t.csv")
     assert "no item column 'z*'" in sentence(path, wide=["z*"])
     assert "no item column 'treat'" in sentence(path, wide=["treat"])
-    assert "did you mean --treat" in sentence(save(wide_trial().rename(columns={"treat": "Treated"}), tmp_path / "u.csv"), wide=["q?"])
+    assert "did you mean --treat" in sentence(
+        save(wide_trial().rename(columns={"treat": "Treated"}), tmp_path / "u.csv"), wide=["q?"]
+    )
 
 
 # ---------------------------------------------------------------- reference tables

@@ -181,7 +181,7 @@ def _as_nobody(work: Callable[[], object]) -> str:
                 message = "no error"
         except InputError as error:
             message = str(error)
-        except BaseException as error:  # noqa: BLE001 - shown by the failing assertion
+        except BaseException as error:
             message = repr(error)
         os.write(writer, message.encode())
         os._exit(0)

@@ -92,9 +92,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         assert [outcome.status for outcome in outcomes] == ["fitted"] * 4, outcomes
         prepare_site(project, run)
         build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
-    return Site(
-        project / "_site", pd.read_parquet(run / "summary.parquet"), pd.read_parquet(run / "items.parquet")
-    )
+    return Site(project / "_site", pd.read_parquet(run / "summary.parquet"), pd.read_parquet(run / "items.parquet"))
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +285,7 @@ def test_the_grid_sorts_both_ways_with_the_keyboard_and_keeps_the_undefined_last
     assert undefined > 0
     for _ in range(2):
         heading(page, "ρ").click()
-        assert [text for text in column(page, 5)[-undefined:]] == ["–"] * undefined
+        assert list(column(page, 5)[-undefined:]) == ["–"] * undefined
     heading(page, "Table").click()
     assert column(page, 1) == sorted(column(page, 1), key=str.casefold)
 
@@ -346,7 +344,9 @@ def test_every_internal_link_leads_somewhere(site: Site):
             n_checked += 1
             path = (site.folder / name).parent / unquote(parts.path) if parts.path else site.folder / name
             key = os.path.relpath(path, site.folder).replace(os.sep, "/")
-            if not path.is_file() or (parts.fragment and key in pages and unquote(parts.fragment) not in pages[key].ids):
+            if not path.is_file() or (
+                parts.fragment and key in pages and unquote(parts.fragment) not in pages[key].ids
+            ):
                 broken.append(f"{name}: {target}")
     assert not broken and n_checked > 100
 
@@ -453,11 +453,13 @@ def test_everything_on_a_page_that_can_be_used_is_reached_with_the_tab_key(visit
     page.evaluate("document.activeElement.blur()")
     for _ in range(wanted + 5):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("""() => {
+        reached.add(
+            page.evaluate("""() => {
             const e = document.activeElement;
             e.dataset.stop ??= String(document.querySelectorAll("[data-stop]").length);
             return e.matches("a[href], button, input, select") ? e.dataset.stop : "";
-        }"""))
+        }""")
+        )
     assert len(reached - {""}) == wanted
 
 

@@ -47,7 +47,9 @@ def test_stored_files_hold_what_was_announced(project):
     assert size.groupby("n_items").size().to_dict() == {8: 2000, 20: 2000, 40: 2000}
     cells = coverage.groupby(["setting", "n_items", "parameter"]).size()
     assert len(cells) == 3 * 2 * 4 and (cells == 2000).all()
-    assert bias.groupby(["n_items", "method"]).size().to_dict() == {(j, m): 2000 for j in (3, 5, 10, 20) for m in ("aghq", "laplace")}
+    assert bias.groupby(["n_items", "method"]).size().to_dict() == {
+        (j, m): 2000 for j in (3, 5, 10, 20) for m in ("aghq", "laplace")
+    }
     import json
 
     import pyarrow.parquet as pq
@@ -71,7 +73,11 @@ def test_size_of_known_p_values():
     assert table.loc[("naive", 0.05), "size"] == (chi2.sf(observed, 2) < 0.05).mean()
     share = table.loc[("bootstrap", 0.1), "size"]
     assert tuple(table.loc[("bootstrap", 0.1), ["lower", "upper"]]) == wilson_interval(share, 200)
-    assert table.loc[("halved", 0.05), "size"] >= table.loc[("mixture", 0.05), "size"] >= table.loc[("naive", 0.05), "size"]
+    assert (
+        table.loc[("halved", 0.05), "size"]
+        >= table.loc[("mixture", 0.05), "size"]
+        >= table.loc[("naive", 0.05), "size"]
+    )
 
 
 def test_wilson_interval_by_its_definition():
@@ -88,13 +94,23 @@ def test_coverage_of_known_intervals():
     columns = ["replication", "setting", "n_items", "parameter", "truth", "lower", "upper", "wald_lower", "wald_upper"]
     table = coverage_study.coverage_summary(pd.DataFrame(rows, columns=columns)).set_index("method")
     assert table.loc["profile", "coverage"] == 2 / 5
-    assert (table.loc["profile", "above"], table.loc["profile", "below"], table.loc["profile", "undefined"]) == (0.2, 0.2, 0.2)
+    assert (table.loc["profile", "above"], table.loc["profile", "below"], table.loc["profile", "undefined"]) == (
+        0.2,
+        0.2,
+        0.2,
+    )
     assert table.loc["Wald", "coverage"] == 1.0 and table.loc["Wald", "width"] == pytest.approx(0.2)
 
 
 def test_bias_of_known_estimates():
     trials = pd.DataFrame(
-        {"n_items": 3, "method": "laplace", "sigma_theta": [0.8, 1.0, 0.9], "sigma_zeta": [0.4, np.nan, 0.6], "ate": 0.2}
+        {
+            "n_items": 3,
+            "method": "laplace",
+            "sigma_theta": [0.8, 1.0, 0.9],
+            "sigma_zeta": [0.4, np.nan, 0.6],
+            "ate": 0.2,
+        }
     )
     table = bias_study.bias_summary(trials).set_index("parameter")
     assert table.loc["sigma_theta", "bias"] == pytest.approx(-0.1)

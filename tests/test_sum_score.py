@@ -66,7 +66,9 @@ def kr20(responses: np.ndarray, group: np.ndarray) -> float:
 
 def test_reliability_is_kr20_within_arm():
     trial, prep = drawn()
-    assert sum_score_effect(prep).reliability == pytest.approx(kr20(trial.responses, trial.treat.astype(int)), rel=1e-12)
+    assert sum_score_effect(prep).reliability == pytest.approx(
+        kr20(trial.responses, trial.treat.astype(int)), rel=1e-12
+    )
 
 
 def test_a_large_effect_does_not_pass_for_reliability():
@@ -105,7 +107,9 @@ def test_correction_recovers_the_effect_on_theta():
 
 
 def test_missing_responses_at_random_change_little():
-    whole, some = (sum_score_effect(drawn(n_persons=6000, n_items=20, ate=0.4, missing=share)[1]) for share in (0.0, 0.25))
+    whole, some = (
+        sum_score_effect(drawn(n_persons=6000, n_items=20, ate=0.4, missing=share)[1]) for share in (0.0, 0.25)
+    )
     assert some.mean_answered == pytest.approx(15, abs=0.1)
     assert some.corrected == pytest.approx(whole.corrected, abs=0.05)
     # a test of 15 items instead of 20, by Spearman and Brown

@@ -50,7 +50,8 @@ def test_text_is_legible_in_quartos_themes(themes, theme: str, text: str, backgr
 def test_marks_stand_out_from_the_page(project, themes):
     styles = (project / "site" / "site.css").read_text()
     light, *dark = [
-        dict(re.findall(r"--((?:not-)?significant): (#[0-9a-f]{6})", block)) for block in re.findall(r"\{[^{}]*--significant:[^{}]*\}", styles)
+        dict(re.findall(r"--((?:not-)?significant): (#[0-9a-f]{6})", block))
+        for block in re.findall(r"\{[^{}]*--significant:[^{}]*\}", styles)
     ]
     assert len(dark) == 3
     for marks, theme in [(light, LIGHT), *((marks, DARK) for marks in dark)]:

@@ -123,7 +123,9 @@ def _navigation(entries, current: str) -> str:
     for entry in entries:
         text = html.escape(str(entry["text"]))
         if entry["menu"]:
-            items.append(f"<li><details><summary>{text}</summary><ul>{_navigation(entry['menu'], current)}</ul></details></li>")
+            items.append(
+                f"<li><details><summary>{text}</summary><ul>{_navigation(entry['menu'], current)}</ul></details></li>"
+            )
         else:
             href = str(entry["href"])
             href = href if re.match(r"[a-z]+:|/|#", href) else f"/{href}"
