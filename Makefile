@@ -25,7 +25,7 @@ lme4: .venv/.base-ready
 
 # Recreates the long computations in data/computed (hours); without names, all of them: make compute NAMES="engines size"
 compute: .venv/.test-ready
-	@$(BIN)/python -m ilhte_report.compute $(NAMES)
+	@$(BIN)/python -m ilhte_report.studies.compute $(NAMES)
 
 # Timings beside lme4, glmmTMB, glmm and mixedlm, for the methods page (hours); peers that are not here are left out
 benchmark: .venv/.test-ready

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ilhte_lib.compress import SufficientStatistics
-from ilhte_lib.fit import fit_statistics, statistics_of
-from ilhte_lib.mixed_model import MODELS, Fit
-from ilhte_lib.prepare import Trial
-from ilhte_report.benchmark_page import NATIVE, above, above_the_best, by_model, ratios, table_ratios, wide
-from ilhte_report.computed import write_computed
+from ilhte_lib.data.prepare import Trial
+from ilhte_lib.engine.native import fit_statistics, statistics_of
+from ilhte_lib.model.compress import SufficientStatistics
+from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_report.pages.benchmark import NATIVE, above, above_the_best, by_model, ratios, table_ratios, wide
+from ilhte_report.studies.computed import write_computed
 
 from .peers import Peer
 from .trials import PEERS_UP_TO, long_table

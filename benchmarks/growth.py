@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ilhte_lib.large import large_trial
-from ilhte_lib.relations import Spark
-from ilhte_report.computed import write_computed
+from ilhte_lib.data.large import large_trial
+from ilhte_lib.data.relations import Spark
+from ilhte_report.studies.computed import write_computed
 
 from .comparison import machine
 from .trials import draw, item_parameters
@@ -31,8 +31,8 @@ BOUND_MB = 6 * 1024
 # a process of its own, so that the peak of its memory is this trial's
 READ_AND_FIT = """
 import json, resource, sys, time
-from ilhte_lib.fit import fit_models
-from ilhte_lib.large import large_trial
+from ilhte_lib.engine.native import fit_models
+from ilhte_lib.data.large import large_trial
 clock, cpu = time.perf_counter(), time.process_time()
 trial = large_trial(sys.argv[1], "growth")
 read, read_cpu = time.perf_counter() - clock, time.process_time() - cpu

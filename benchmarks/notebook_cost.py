@@ -15,9 +15,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ilhte_report.execute import Task, execute
-from ilhte_report.run_key import code_sha256, fit_notebook
-from ilhte_report.source import source
+from ilhte_report.intake.source import source
+from ilhte_report.run.execute import Task, execute
+from ilhte_report.run.key import code_sha256, fit_notebook
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _bare_kernel() -> None:
     import nbformat
     import papermill
 
-    from ilhte_report.kernel import kernel_options
+    from ilhte_report.run.kernel import kernel_options
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import numpy, pandas")])
     with tempfile.TemporaryDirectory() as scratch:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ilhte_lib.catalogue import bundled_tables, load_bundled, table_info
+from ilhte_lib.data.catalogue import bundled_tables, load_bundled, table_info
+from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.read import source_name
 from ilhte_lib.errors import InputError
-from ilhte_lib.prepare import Trial, prepare
-from ilhte_lib.read import source_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data" / "tables"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import EngineError, IlhteError, InputError
-from .mixed_model import MODELS, Fit, ModelSpec
+from .model.mixed_model import MODELS, Fit, ModelSpec
 
 __version__ = "0.1.0"
 __all__ = ["MODELS", "EngineError", "Fit", "IlhteError", "InputError", "ModelSpec", "__version__"]

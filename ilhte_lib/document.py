@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .effects import Effects
-from .mixed_model import Fit
-from .prepare import Trial
+from .data.prepare import Trial
+from .inference.effects import Effects
+from .model.mixed_model import Fit
 
 if TYPE_CHECKING:
-    from .inference import Inference
+    from .inference.infer import Inference
 
 
 def document(
@@ -39,7 +39,7 @@ def document(
     """
     record = None
     if inference is not None:
-        from .inference import inference_record, with_resampling
+        from .inference.infer import inference_record, with_resampling
 
         result, record = with_resampling(result, inference), inference_record(inference, result.summary)
     return _plain(

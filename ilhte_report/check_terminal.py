@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE
 from rich.table import Table
 
-from ilhte_lib.baseline import BaselineDifference
-from ilhte_lib.file_formats import counted
-from ilhte_lib.identifiers import cluster_codes
-from ilhte_lib.prepare import Trial
+from ilhte_lib.data.baseline import BaselineDifference
+from ilhte_lib.data.file_formats import counted
+from ilhte_lib.data.identifiers import cluster_codes
+from ilhte_lib.data.prepare import Trial
 
-from .check import Arm, Check, Column, Wave
-from .printable import printable
-from .table_page import number
+from .intake.check import Arm, Check, Column, Wave
+from .words.numbers import number
+from .words.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

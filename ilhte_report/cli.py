@@ -13,7 +13,7 @@ import typer
 from ilhte_lib import __version__
 from ilhte_lib.errors import IlhteError
 
-from .run_key import PAGE_REPLICATES
+from .run.key import PAGE_REPLICATES
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -150,15 +150,15 @@ def fit(
     """Fit one table: print a summary, and write it as JSON or HTML."""
     from rich.console import Console
 
+    from ilhte_lib.data.large import LargeTrial
     from ilhte_lib.document import document, to_json, write_text
-    from ilhte_lib.effects import effects
-    from ilhte_lib.fit import fit_models
-    from ilhte_lib.inference import infer, with_resampling
-    from ilhte_lib.large import LargeTrial
+    from ilhte_lib.engine.native import fit_models
+    from ilhte_lib.inference.effects import effects
+    from ilhte_lib.inference.infer import infer, with_resampling
 
     from .drawing import drawing
-    from .preparation import prepared
-    from .source import source
+    from .intake.preparation import prepared
+    from .intake.source import source
     from .terminal import print_results
 
     where = source(file)
@@ -201,7 +201,7 @@ def fit(
     if json:
         write_text(json, to_json(contents))
     if html:
-        from .single_page import single_page
+        from .pages.single import single_page
 
         write_text(html, single_page(where, trial, fits, result, inference, lower_is_better=lower))
 
@@ -228,9 +228,9 @@ def check(
 
     from ilhte_lib.errors import InputError
 
-    from .check import check_table
     from .check_terminal import print_check
-    from .source import load, source
+    from .intake.check import check_table
+    from .intake.source import load, source
 
     where = source(file)
     columns = {
@@ -275,7 +275,7 @@ def fetch(
 
     Exit code 3 if some could not be had.
     """
-    from .fetch import fetch_and_tell
+    from .intake.fetch import fetch_and_tell
 
     out, err = sys.stdout, sys.stderr
     failed = fetch_and_tell(
@@ -329,9 +329,9 @@ def run(
     """
     from rich.console import Console
 
-    from .progress import printable, progress
-    from .run import Settings, default_folder, point_to, run_tables
-    from .source import bundled_sources, sources
+    from .intake.source import bundled_sources, sources
+    from .run.progress import printable, progress
+    from .run.tables import Settings, default_folder, point_to, run_tables
 
     clock = time.perf_counter()
     settings = Settings(profile.value, engine.value, max_persons, bootstrap)
@@ -384,13 +384,13 @@ def who_benefits(
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
 
-    from ilhte_lib.fit import fit_models
-    from ilhte_lib.prepare import prepare
-    from ilhte_lib.who_benefits import needs_covariate
-    from ilhte_lib.who_benefits import who_benefits as compare
+    from ilhte_lib.data.prepare import prepare
+    from ilhte_lib.engine.native import fit_models
+    from ilhte_lib.inference.who_benefits import needs_covariate
+    from ilhte_lib.inference.who_benefits import who_benefits as compare
 
-    from .source import load, source
-    from .who_benefits_page import print_who_benefits
+    from .intake.source import load, source
+    from .pages.who_benefits import print_who_benefits
 
     where = source(file)
     columns = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
@@ -415,7 +415,7 @@ def diff(
     """Show what changed from one run to another: versions, decisions, estimates of each table."""
     from rich.console import Console
 
-    from .run_diff import compare_runs, print_diff, run_folder_named
+    from .run.diff import compare_runs, print_diff, run_folder_named
 
     print_diff(Console(), compare_runs(run_folder_named(run_a), run_folder_named(run_b)))
 
@@ -427,7 +427,7 @@ def render(
 ) -> None:
     """Render the site of the latest run: with Quarto where it is installed, else as a preview."""
     from .project import find_project
-    from .render import render as render_site
+    from .site.render import render as render_site
 
     clock = time.perf_counter()
     render_site(find_project(), run=run, to=to)
@@ -439,7 +439,7 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Folder for the tables and truth.json.")] = Path("simulated"),
 ) -> None:
     """Write the seeded trials with known truth as gzipped CSV files."""
-    from ilhte_lib.simulate import write_collection
+    from ilhte_lib.model.simulate import write_collection
 
     files = write_collection(out)
     typer.echo(f"{len(files)} files in {out}: seeded simulated trials and the truth they were drawn from.")
@@ -450,7 +450,7 @@ def main() -> None:
     try:
         app()
     except IlhteError as mistake:
-        from .printable import visible
+        from .words.printable import visible
 
         typer.echo(f"ilhte: {visible(str(mistake))}", err=True)
         sys.exit(2)

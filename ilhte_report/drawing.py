@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ilhte_lib.inference import Told
+from ilhte_lib.inference.infer import Told
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE
 from rich.table import Table
 
-from ilhte_lib.effects import Effects
-from ilhte_lib.inference import Inference
-from ilhte_lib.mixed_model import Fit
-from ilhte_lib.prepare import Trial
+from ilhte_lib.data.prepare import Trial
+from ilhte_lib.inference.effects import Effects
+from ilhte_lib.inference.infer import Inference
+from ilhte_lib.model.mixed_model import Fit
 
-from .inference_rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, told_summary, with_units
-from .numbers import number
-from .printable import printable
-from .source import Source
-from .table_page import cluster_sentences, coefficient_with_se
-from .wording import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
+from .intake.source import Source
+from .pages.table import cluster_sentences, coefficient_with_se
+from .words.numbers import number
+from .words.printable import printable
+from .words.rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, told_summary, with_units
+from .words.sentences import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
 
 if TYPE_CHECKING:
     from rich.console import Console

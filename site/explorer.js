@@ -1,4 +1,4 @@
-// Sorts, searches and filters the table that ilhte_report.explorer wrote; without this script it can still be read.
+// Sorts, searches and filters the table that ilhte_report.pages.explorer wrote; without this script it can still be read.
 (function () {
   "use strict";
 

@@ -1,4 +1,4 @@
-// Draws the figures that ilhte_report.embed.show wrote into the page, in the colours of the page's theme.
+// Draws the figures that ilhte_report.site.embed.show wrote into the page, in the colours of the page's theme.
 (function () {
   "use strict";
 

@@ -8,7 +8,7 @@ sys.path[0] = str(PROJECT)
 
 try:
     from ilhte_lib.errors import IlhteError
-    from ilhte_report.render import prepare_site
+    from ilhte_report.site.render import prepare_site
 
     prepare_site(PROJECT)
 except ImportError as error:

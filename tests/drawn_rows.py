@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from dense_laplace import Rows
 
-from ilhte_lib.compress import SufficientStatistics, sufficient_statistics
-from ilhte_lib.mixed_model import Fit, ModelSpec
+from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
+from ilhte_lib.model.mixed_model import Fit, ModelSpec
 
 KINDS = ("complete", "missing", "trials")
 

@@ -18,8 +18,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from ilhte_lib.simulate import Design, simulate_trial
-from ilhte_report.execute import Executed, Task
+from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.run.execute import Executed, Task
 
 PROJECT = Path(__file__).resolve().parents[1]
 TIMES = {"seconds", "cpu_seconds", "started", "finished"}

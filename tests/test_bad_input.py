@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from command_line import call, refusal
 
+from ilhte_lib.data.identifiers import check_identifiers
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.errors import InputError
-from ilhte_lib.identifiers import check_identifiers
-from ilhte_lib.prepare import prepare
-from ilhte_lib.simulate import Design, simulate_trial
+from ilhte_lib.model.simulate import Design, simulate_trial
 
 
 def trial(n_persons: int = 40, n_items: int = 5, **more: object) -> pd.DataFrame:

@@ -14,11 +14,11 @@ import pytest
 from benchmarks.comparison import compare, measure
 from benchmarks.peers import Peer
 from benchmarks.trials import long_table
-from ilhte_lib.catalogue import load_bundled
-from ilhte_lib.fit import fit_models
-from ilhte_lib.prepare import Trial, prepare
+from ilhte_lib.data.catalogue import load_bundled
+from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.engine.native import fit_models
 from ilhte_report import benchmark_page, computed
-from ilhte_report.computed import read_computed
+from ilhte_report.studies.computed import read_computed
 
 LOGLIK_SHORTFALL = 1e-6
 """The native engine may end so far below the best peer, by rounding and by where a peer stops."""

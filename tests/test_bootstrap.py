@@ -8,7 +8,10 @@ import os
 import numpy as np
 import pytest
 
-from ilhte_lib.bootstrap import (
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.native import fit_models, statistics_of
+from ilhte_lib.errors import EngineError, InputError
+from ilhte_lib.inference.bootstrap import (
     ESTIMANDS,
     Bootstrap,
     PersonTable,
@@ -19,14 +22,11 @@ from ilhte_lib.bootstrap import (
     parametric_bootstrap,
     resampling_bootstrap,
 )
-from ilhte_lib.compress import sufficient_statistics
-from ilhte_lib.effects import effects
-from ilhte_lib.errors import EngineError, InputError
-from ilhte_lib.fit import fit_models, statistics_of
-from ilhte_lib.mixed_model import MODELS
-from ilhte_lib.prepare import prepare
-from ilhte_lib.replicate import replicate_generator, run_replicates
-from ilhte_lib.simulate import Design, simulate_trial
+from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.replicate import replicate_generator, run_replicates
+from ilhte_lib.model.compress import sufficient_statistics
+from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.simulate import Design, simulate_trial
 
 
 def prepared(**design):

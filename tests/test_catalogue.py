@@ -9,9 +9,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from ilhte_lib.catalogue import bundled_tables, load_bundled, table_info
+from ilhte_lib.data.catalogue import bundled_tables, load_bundled, table_info
 from ilhte_lib.errors import InputError
-from ilhte_lib.simulate import COLLECTION, SPURIOUS_INTERACTION, simulate_trial
+from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, simulate_trial
 
 REAL = ["bacteria_weeks", "mathexam14w_group", "respiratory_visits", "spisa_gender", "toenail_visits", "verbagg_gender"]
 

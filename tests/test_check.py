@@ -13,10 +13,10 @@ import pytest
 from command_line import call, refusal
 from test_read import ENDINGS, save
 
-from ilhte_lib.baseline import baseline_difference
-from ilhte_lib.simulate import Design, simulate_trial
-from ilhte_report.check import check_table
-from ilhte_report.irw_format import format_findings
+from ilhte_lib.data.baseline import baseline_difference
+from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.intake.check import check_table
+from ilhte_report.intake.irw.format import format_findings
 
 
 def small() -> pd.DataFrame:

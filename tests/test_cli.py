@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ilhte_lib.simulate import Design, draw_trial
+from ilhte_lib.model.simulate import Design, draw_trial
 
 SUMMARY_NULLS = ("rho", "rho_se")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from drawn_rows import KINDS, compressed, draw_psi, draw_rows, psi_of, uncompressed
 
-from ilhte_lib.compress import sufficient_statistics
-from ilhte_lib.fit import fit_statistics
-from ilhte_lib.laplace import LaplaceDeviance
-from ilhte_lib.mixed_model import MODELS
+from ilhte_lib.engine.laplace import LaplaceDeviance
+from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.model.compress import sufficient_statistics
+from ilhte_lib.model.mixed_model import MODELS
 
 
 @pytest.mark.parametrize(("kind", "model"), list(product(KINDS, MODELS)))

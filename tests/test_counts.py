@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from drawn_rows import compressed, draw_rows
 
-from ilhte_lib.catalogue import load_bundled
-from ilhte_lib.fit import fit_models, fit_statistics
-from ilhte_lib.laplace import LaplaceDeviance
-from ilhte_lib.mixed_model import MODELS, Fit
-from ilhte_lib.modes import Modes
-from ilhte_lib.prepare import prepare
-from ilhte_lib.tiny import TinyDeviance
+from ilhte_lib.data.catalogue import load_bundled
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.laplace import LaplaceDeviance
+from ilhte_lib.engine.modes import Modes
+from ilhte_lib.engine.native import fit_models, fit_statistics
+from ilhte_lib.engine.tiny import TinyDeviance
+from ilhte_lib.model.mixed_model import MODELS, Fit
 
 # evaluations and passes in 2026: a search from several starts, a table of few items, a usual one, one with 1,075 persons
 COUNTS = {

@@ -11,11 +11,11 @@ import re
 import pandas as pd
 import pytest
 
-from ilhte_lib.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
-from ilhte_report.downloads import csv_text, downloads_section, write_downloads
-from ilhte_report.explorer import explorer
-from ilhte_report.results import RunResults
-from ilhte_report.sparkline import MARGIN, WIDTH, sparkline
+from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
+from ilhte_report.pages.explorer import explorer
+from ilhte_report.pages.results import RunResults
+from ilhte_report.pages.sparkline import MARGIN, WIDTH, sparkline
+from ilhte_report.site.downloads import csv_text, downloads_section, write_downloads
 
 
 def document(tab: str, *items: str) -> dict:

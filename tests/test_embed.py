@@ -14,7 +14,7 @@ display_module = pytest.importorskip("IPython.display")
 import numpy as np
 import plotly.graph_objects as go
 
-from ilhte_report.embed import script_safe, show
+from ilhte_report.site.embed import script_safe, show
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028"
 

@@ -12,8 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilhte_lib.catalogue import bundled_tables, load_bundled
-from ilhte_lib.engine_comparison import (
+from ilhte_lib.data.catalogue import bundled_tables, load_bundled
+from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.engine.native import fit_models
+from ilhte_lib.errors import EngineError, InputError
+from ilhte_report import computed, engines_compute, engines_page
+from ilhte_report.studies.computed import read_computed, write_computed
+from ilhte_report.studies.engine_comparison import (
     SAME_LOGLIK,
     STANDARDISED,
     compare,
@@ -21,12 +26,7 @@ from ilhte_lib.engine_comparison import (
     lme4_versions,
     tight_logliks,
 )
-from ilhte_lib.errors import EngineError, InputError
-from ilhte_lib.fit import fit_models
-from ilhte_lib.prepare import Trial, prepare
-from ilhte_report import computed, engines_compute, engines_page
-from ilhte_report.computed import read_computed, write_computed
-from ilhte_report.engines_page import read_comparison
+from ilhte_report.studies.engines_page import read_comparison
 
 CLOSE = 0.005
 SHORTFALL = 1e-4
@@ -116,7 +116,7 @@ def test_the_stored_native_side_is_what_the_engine_says_today(stored, toenail):
 
 
 def test_the_file_says_what_computed_it(stored):
-    assert stored.about["command"] == "python -m ilhte_report.compute engines"
+    assert stored.about["command"] == "python -m ilhte_report.studies.compute engines"
     assert {"R", "lme4", "pymer4", "rpy2"} <= set(stored.about["lme4"])
     assert len(stored.about["commit"].removesuffix("-dirty")) == 40
     assert {"numpy", "scipy", "python", "ilhte"} <= set(stored.about["versions"])
@@ -202,7 +202,7 @@ def test_computed_files_keep_their_facts(tmp_path, monkeypatch):
 
 
 def test_an_unknown_computation_is_one_sentence(capsys):
-    from ilhte_report.compute import main
+    from ilhte_report.studies.compute import main
 
     assert main(["nothing"]) == 2
     assert capsys.readouterr().err.startswith("There is no computation 'nothing': use one of ")
@@ -236,7 +236,7 @@ def test_the_page_counts_a_shortfall(stored):
 
 
 def test_the_figure_has_a_point_an_item_in_both_panels(stored):
-    from ilhte_lib.engine_figure import engines_figure
+    from ilhte_report.studies.engine_figure import engines_figure
 
     figure = engines_figure(stored.items, stored.simulated)
     above = [t for t in figure.data if t.mode == "markers" and t.yaxis == "y"]

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("plotly.graph_objects", reason="plotly is not installed (extra 'report')")
 
-from ilhte_lib.figures import (
+from ilhte_lib.figures.tables import (
     NOT_SIGNIFICANT,
     SIGNIFICANT,
     UNDEFINED,

@@ -13,13 +13,21 @@ from drawn_rows import compressed, draw_psi, draw_rows, psi_of
 from scipy.optimize import minimize
 
 from ilhte_lib import EngineError, InputError
-from ilhte_lib.compress import SufficientStatistics, sufficient_statistics
-from ilhte_lib.fit import _at_boundary, _minimise, _search, fit_model, fit_models, fit_statistics, statistics_of
-from ilhte_lib.laplace import LaplaceDeviance, ModeNotFound
-from ilhte_lib.mixed_model import MODELS, SINGULAR_BELOW, Fit
-from ilhte_lib.prepare import Trial, prepare
-from ilhte_lib.simulate import Design, draw_trial, simulate_trial
-from ilhte_lib.starts import SMALLEST_SPREAD, start_from
+from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.engine.laplace import LaplaceDeviance, ModeNotFound
+from ilhte_lib.engine.native import (
+    _at_boundary,
+    _minimise,
+    _search,
+    fit_model,
+    fit_models,
+    fit_statistics,
+    statistics_of,
+)
+from ilhte_lib.engine.starts import SMALLEST_SPREAD, start_from
+from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
+from ilhte_lib.model.mixed_model import MODELS, SINGULAR_BELOW, Fit
+from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 
 
 def trial_of(design: Design, **options) -> Trial:

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from run_cases import ilhte
 from test_preview import chromium
 
-from ilhte_lib.read import sha256_of
-from ilhte_lib.simulate import Design, simulate_trial
-from ilhte_report.csv_download import csv_safe
-from ilhte_report.downloads import csv_text
-from ilhte_report.irw_tables import IrwTable
+from ilhte_lib.data.read import sha256_of
+from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.intake.irw.tables import IrwTable
 from ilhte_report.project import slug
+from ilhte_report.site.csv_download import csv_safe
+from ilhte_report.site.downloads import csv_text
 
 ITEMS = [
     "</script><script>window.ran=1</script>",
@@ -224,10 +224,10 @@ title: "Hostile"
 ---
 
 ```{python}
-from ilhte_lib.figures import item_effects_figure
-from ilhte_report.embed import show
-from ilhte_report.explorer import explorer
-from ilhte_report.results import effects_alt, page_addresses, read_latest
+from ilhte_lib.figures.tables import item_effects_figure
+from ilhte_report.site.embed import show
+from ilhte_report.pages.explorer import explorer
+from ilhte_report.pages.results import effects_alt, page_addresses, read_latest
 
 run = read_latest()
 show(item_effects_figure(run.summary, run.items), alt=effects_alt(run), pages=page_addresses(run))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from ilhte_lib.fit import fit_statistics
-from ilhte_lib.identification import (
+from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.inference.closed_form import (
     attenuation,
     expected_scores,
     look_alike,
@@ -19,8 +19,12 @@ from ilhte_lib.identification import (
     predicted_bias_of,
     treated_spread,
 )
-from ilhte_lib.identification_figures import grid_figure, same_scores_figure, slider_figure, typical_effects
-from ilhte_lib.identification_grid import (
+from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.response_matrix import matrix_statistics
+from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, draw_trial
+from ilhte_report.studies.computed import read_computed
+from ilhte_report.studies.identification_figures import grid_figure, same_scores_figure, slider_figure, typical_effects
+from ilhte_report.studies.identification_grid import (
     CELL,
     ESTIMATES,
     GAMMA,
@@ -32,10 +36,6 @@ from ilhte_lib.identification_grid import (
     grid_study,
     grid_summary,
 )
-from ilhte_lib.mixed_model import MODELS, Fit
-from ilhte_lib.response_matrix import matrix_statistics
-from ilhte_lib.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, draw_trial
-from ilhte_report.computed import read_computed
 
 
 def fitted(design: Design, model: str = "M_C") -> Fit:

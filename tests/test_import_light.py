@@ -37,7 +37,9 @@ def test_the_library_loads_numpy_and_nothing_heavier():
     assert third_party == {"ilhte_lib"}
 
 
-@pytest.mark.parametrize("module", ["prepare", "compress", "effects", "lrt", "document", "mixed_model"])
+@pytest.mark.parametrize(
+    "module", ["data.prepare", "model.compress", "inference.effects", "inference.lrt", "document", "model.mixed_model"]
+)
 def test_these_parts_too(module):
     loaded = loaded_by(f"import ilhte_lib.{module}")
     assert not loaded & set(HEAVY) and "ilhte_report" not in loaded
@@ -46,10 +48,10 @@ def test_these_parts_too(module):
 def test_fitting_loads_scipy_and_no_more():
     code = """
 import numpy as np
-from ilhte_lib.compress import sufficient_statistics
-from ilhte_lib.fit import fit_statistics
-from ilhte_lib.mixed_model import MODELS
-from ilhte_lib.simulate import Design, draw_trial
+from ilhte_lib.model.compress import sufficient_statistics
+from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.simulate import Design, draw_trial
 trial = draw_trial(Design(100, 6, 1))
 person, item = np.indices(trial.responses.shape).reshape(2, -1)
 names = tuple("abcdef")

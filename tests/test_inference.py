@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ilhte_lib.bootstrap import bootstrap_p_value, parametric_bootstrap, resampling_bootstrap
+from ilhte_lib.data.prepare import Trial, prepare
 from ilhte_lib.document import document, to_json
-from ilhte_lib.effects import effects
+from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.errors import InputError
-from ilhte_lib.fit import fit_models, statistics_of
-from ilhte_lib.inference import PARAMETERS, RESAMPLED, infer, with_resampling
-from ilhte_lib.lrt import likelihood_ratio
-from ilhte_lib.mixed_model import MODELS
-from ilhte_lib.prepare import Trial, prepare
-from ilhte_lib.profile import profile_intervals
-from ilhte_lib.simulate import Design, simulate_trial
+from ilhte_lib.inference.bootstrap import bootstrap_p_value, parametric_bootstrap, resampling_bootstrap
+from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.infer import PARAMETERS, RESAMPLED, infer, with_resampling
+from ilhte_lib.inference.lrt import likelihood_ratio
+from ilhte_lib.inference.profile import profile_intervals
+from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.simulate import Design, simulate_trial
 
 DRAWS = 12
 
@@ -154,7 +154,7 @@ def test_negative_replicates_are_refused(trial, fits):
 
 def test_a_trial_read_out_of_core_has_what_needs_no_persons(tmp_path):
     pytest.importorskip("duckdb", reason="DuckDB is not installed")
-    from ilhte_lib.large import large_trial
+    from ilhte_lib.data.large import large_trial
 
     table, _ = simulate_trial(Design(n_persons=200, n_items=6, seed=5, sigma_zeta=0.5))
     path = tmp_path / "trial.csv"

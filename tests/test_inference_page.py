@@ -15,17 +15,18 @@ import pytest
 from rich.console import Console
 from scipy.stats import t
 
-from ilhte_lib.effects import effects
-from ilhte_lib.fit import fit_models
-from ilhte_lib.generalise import persons_floor, se_with_items
-from ilhte_lib.generalise_figure import item_numbers, items_figure
-from ilhte_lib.inference import Inference, infer, with_resampling
-from ilhte_lib.item_curves_figure import THETA, characteristic_curves, item_curves_figure
-from ilhte_lib.prepare import Trial, prepare
-from ilhte_lib.profile_figure import profile_figure
-from ilhte_lib.simulate import Design, simulate_trial
+from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.engine.native import fit_models
+from ilhte_lib.figures.curves import THETA, characteristic_curves, item_curves_figure
+from ilhte_lib.figures.more_items import item_numbers, items_figure
+from ilhte_lib.figures.profile import profile_figure
+from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.generalise import persons_floor, se_with_items
+from ilhte_lib.inference.infer import Inference, infer, with_resampling
+from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.drawing import drawing
-from ilhte_report.inference_page import (
+from ilhte_report.intake.source import source
+from ilhte_report.pages.inference import (
     curves_alt,
     item_findings,
     items_alt,
@@ -33,7 +34,11 @@ from ilhte_report.inference_page import (
     show_resampling,
     show_sum_score,
 )
-from ilhte_report.inference_rows import (
+from ilhte_report.pages.single import single_page
+from ilhte_report.pages.table import cluster_sentences, item_table, verdict
+from ilhte_report.terminal import print_results
+from ilhte_report.words.numbers import between, number, p_text
+from ilhte_report.words.rows import (
     cluster_sentence,
     estimate_rows,
     flagged_sentence,
@@ -46,12 +51,7 @@ from ilhte_report.inference_rows import (
     test_rows,
     told_summary,
 )
-from ilhte_report.numbers import between, number, p_text
-from ilhte_report.single_page import single_page
-from ilhte_report.source import source
-from ilhte_report.table_page import cluster_sentences, item_table, verdict
-from ilhte_report.terminal import print_results
-from ilhte_report.wording import average_sentence
+from ilhte_report.words.sentences import average_sentence
 
 test_rows.__test__ = False  # a function of the page, named for what it shows
 HOSTILE = "<script>alert(1)</script>*_q"

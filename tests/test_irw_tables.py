@@ -20,10 +20,10 @@ pytest.importorskip("platformdirs")
 from conftest import PROJECT
 from redivis_server import TOKEN, RedivisServer
 
+from ilhte_lib.data.read import read_table
 from ilhte_lib.errors import EngineError, InputError
-from ilhte_lib.read import read_table
-from ilhte_report.irw_tables import cache_folder, cached, fetch, rct_tables, write_bibtex
-from ilhte_report.irw_trouble import IrwError
+from ilhte_report.intake.irw.tables import cache_folder, cached, fetch, rct_tables, write_bibtex
+from ilhte_report.intake.irw.trouble import IrwError
 from ilhte_report.project import slug
 
 WAREHOUSE = "item_response_warehouse:as2e"
@@ -459,5 +459,7 @@ def test_the_client_leaves_no_trace_in_the_process(redivis, capsys):
 
 def test_loading_the_module_loads_no_client():
     heavy = "{'irw', 'redivis', 'requests', 'pandas', 'pyarrow'}"
-    script = f"import sys, ilhte_report.irw_tables; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    script = (
+        f"import sys, ilhte_report.intake.irw.tables; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=PROJECT)

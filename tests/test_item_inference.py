@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from ilhte_lib.effects import total_effect_variance
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.laplace import LaplaceDeviance
+from ilhte_lib.engine.native import fit_models, fit_statistics, statistics_of
 from ilhte_lib.errors import EngineError
-from ilhte_lib.fit import fit_models, fit_statistics, statistics_of
-from ilhte_lib.item_inference import (
+from ilhte_lib.inference.effects import total_effect_variance
+from ilhte_lib.inference.items import (
     _bisquare_centres,
     effect_covariance,
     free_item_effects,
@@ -17,11 +19,9 @@ from ilhte_lib.item_inference import (
     leave_one_item_out,
     robust_comparison,
 )
-from ilhte_lib.laplace import LaplaceDeviance
-from ilhte_lib.mixed_model import MODELS
-from ilhte_lib.prepare import prepare
-from ilhte_lib.response_matrix import matrix_statistics
-from ilhte_lib.simulate import Design, draw_trial, simulate_trial
+from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.response_matrix import matrix_statistics
+from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 
 
 def drawn(**design):
@@ -264,7 +264,7 @@ def test_an_item_without_which_nothing_can_be_fitted_is_left_undefined(monkeypat
             raise EngineError("M_A could not be fitted.")
         return fit_statistics(statistics, *arguments, **named)
 
-    monkeypatch.setattr("ilhte_lib.item_inference.fit_statistics", refusing)
+    monkeypatch.setattr("ilhte_lib.inference.items.fit_statistics", refusing)
     influence = leave_one_item_out(trial, fit)
     np.testing.assert_array_equal(np.isnan(influence.ate_change), [False, False, True, False])
 
@@ -273,7 +273,7 @@ def test_fewer_nodes_change_nothing_where_they_are_used(monkeypatch):
     """Ten items, the fewest for which large data get fewer nodes."""
     statistics = statistics_of(drawn_trial(), MODELS["M_A"])
     exact = free_item_effects(statistics, 1.2)
-    monkeypatch.setattr("ilhte_lib.item_inference.LARGE_CELLS", 0)
+    monkeypatch.setattr("ilhte_lib.inference.items.LARGE_CELLS", 0)
     rough = free_item_effects(statistics, 1.2)
     assert 0 < np.abs(rough.effect - exact.effect).max() < 1e-5
     np.testing.assert_allclose(rough.covariance, exact.covariance, rtol=1e-4)

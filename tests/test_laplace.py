@@ -9,9 +9,9 @@ import pytest
 from dense_laplace import dense_laplace
 from drawn_rows import KINDS, compressed, draw_psi, draw_rows
 
-from ilhte_lib.fit import SEARCH_TOLERANCE
-from ilhte_lib.laplace import MODE_TOLERANCE, LaplaceDeviance, ModeNotFound
-from ilhte_lib.mixed_model import MODELS
+from ilhte_lib.engine.laplace import MODE_TOLERANCE, LaplaceDeviance, ModeNotFound
+from ilhte_lib.engine.native import SEARCH_TOLERANCE
+from ilhte_lib.model.mixed_model import MODELS
 
 CASES = [(kind, model) for kind, model in product(KINDS, MODELS)]
 PLACES = ("inside", "inside too", "sigma = 0", "l11 = 0", "l22 = 0", "l21 = l22 = 0", "everything 0", "negative")
@@ -42,7 +42,7 @@ def psi_at(place: str, spec) -> np.ndarray:
 @pytest.fixture(params=["by elimination", "by dense matrices"])
 def path(request, monkeypatch) -> None:
     """Each of the two ways to compute the deviance, whatever the table's size."""
-    monkeypatch.setattr("ilhte_lib.tiny.MOST_WORK", np.inf if request.param == "by dense matrices" else 0)
+    monkeypatch.setattr("ilhte_lib.engine.tiny.MOST_WORK", np.inf if request.param == "by dense matrices" else 0)
 
 
 def places_of(spec) -> list[str]:

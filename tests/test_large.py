@@ -13,16 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from ilhte_lib import InputError
-from ilhte_lib.compress import SufficientStatistics
+from ilhte_lib.data.large import LARGE_TEXT, LargeTrial, is_large, large_trial
+from ilhte_lib.data.prepare import Trial, prepare
 from ilhte_lib.document import document
-from ilhte_lib.effects import effects
-from ilhte_lib.fit import fit_models, statistics_of
-from ilhte_lib.inference import infer
-from ilhte_lib.large import LARGE_TEXT, LargeTrial, is_large, large_trial
-from ilhte_lib.mixed_model import MODELS
-from ilhte_lib.prepare import Trial, prepare
+from ilhte_lib.engine.native import fit_models, statistics_of
+from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.infer import infer
+from ilhte_lib.model.compress import SufficientStatistics
+from ilhte_lib.model.mixed_model import MODELS
 from ilhte_report.cli import app
-from ilhte_report.inference_rows import cluster_sentence
+from ilhte_report.words.rows import cluster_sentence
 
 pytest.importorskip("duckdb", reason="DuckDB is not installed")
 
@@ -204,7 +204,7 @@ def test_clusters_that_nobody_draws_are_told(tmp_path):
 
 
 def test_python_sees_classes_and_never_responses(tmp_path):
-    from ilhte_lib.relations import DuckDB
+    from ilhte_lib.data.relations import DuckDB
 
     table = draw(n_persons=4000, n_items=8)
     fetched = []
@@ -222,7 +222,7 @@ def test_python_sees_classes_and_never_responses(tmp_path):
 
 
 def test_too_many_answer_patterns_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("ilhte_lib.large.MOST_CELLS", 500)
+    monkeypatch.setattr("ilhte_lib.data.large.MOST_CELLS", 500)
     path = write(draw(missing=0.3), tmp_path, ".parquet")
     with pytest.raises(
         InputError, match="different answer patterns of 9 items, too many to fit at once: draw at most 55 persons"
@@ -233,7 +233,7 @@ def test_too_many_answer_patterns_are_refused(tmp_path, monkeypatch):
 def test_what_is_large(tmp_path, monkeypatch):
     parquet, text = write(draw(), tmp_path, ".parquet"), write(draw(), tmp_path, ".csv")
     assert not is_large(parquet) and not is_large(text)
-    monkeypatch.setattr("ilhte_lib.large.LARGE_ROWS", 2000)
+    monkeypatch.setattr("ilhte_lib.data.large.LARGE_ROWS", 2000)
     assert is_large(parquet)
     with open(text, "rb+") as stream:
         stream.truncate(LARGE_TEXT + 1)
@@ -253,10 +253,10 @@ def test_the_command_takes_a_large_file_out_of_core(tmp_path, monkeypatch, endin
     path = write(draw(missing=0.1).rename(columns={"resp": "right"}), tmp_path, ending)
     memory, said = results()
     assert "out of core" not in said
-    monkeypatch.setattr("ilhte_lib.large.LARGE_ROWS", 2000)
-    monkeypatch.setattr("ilhte_lib.large.LARGE_TEXT", 2000)
+    monkeypatch.setattr("ilhte_lib.data.large.LARGE_ROWS", 2000)
+    monkeypatch.setattr("ilhte_lib.data.large.LARGE_TEXT", 2000)
     with monkeypatch.context() as without_memory:
-        without_memory.setattr("ilhte_report.preparation.load", None)
+        without_memory.setattr("ilhte_report.intake.preparation.load", None)
         large, said = results()
     assert re.search(r"Read out of core in [0-9.]+ s, fitted in [0-9.]+ s\.", said)
     for part in ("tab", "audit", "flags"):
@@ -363,7 +363,7 @@ def spark():
 
 
 def test_spark_gives_the_same_to_the_last_bit(spark, tmp_path):
-    from ilhte_lib.relations import Spark
+    from ilhte_lib.data.relations import Spark
 
     table = draw(missing=0.1)
     table.loc[table["id"].isin([f"p{k}" for k in range(0, 300, 7)]), "cov_pretest"] = np.nan

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import EngineError
-from ilhte_lib.fit import fit_models
-from ilhte_lib.lrt import likelihood_ratio, p_values
-from ilhte_lib.prepare import prepare
-from ilhte_lib.simulate import Design, simulate_trial
+from ilhte_lib.inference.lrt import likelihood_ratio, p_values
+from ilhte_lib.model.simulate import Design, simulate_trial
 
 
 @pytest.mark.parametrize("statistic", [0.0, 1e-12, 0.5, 2.7, 3.84, 4.605, 5.99, 30.0, 700.0])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from ilhte_lib.lrt import p_values
-from ilhte_lib.multiplicity import benjamini_hochberg, holm
+from ilhte_lib.inference.lrt import p_values
+from ilhte_lib.inference.multiplicity import benjamini_hochberg, holm
 
 P = np.array([0.01, 0.04, 0.03, 0.005, 0.5])
 

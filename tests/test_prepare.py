@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ilhte_lib import InputError
-from ilhte_lib.prepare import AuditEntry, Trial, prepare
+from ilhte_lib.data.prepare import AuditEntry, Trial, prepare
 
 PROFILES = ("vignette", "full")
 ITEMS = ("a", "b", "c")

@@ -24,9 +24,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_report import render as rendering
 from ilhte_report import run as running
-from ilhte_report.markdown import escape_markdown
-from ilhte_report.preview.errors import PageError
-from ilhte_report.preview.site import build_site
+from ilhte_report.site.preview.errors import PageError
+from ilhte_report.site.preview.site import build_site
+from ilhte_report.words.markdown import escape_markdown
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOSTILE = '<script>alert(1)</script> *b* $x$ @none [l](u) `c` "q"'
@@ -101,7 +101,7 @@ Hidden at first.
 #| fig-cap: "A *caption* after @key2024."
 #| echo: true
 import plotly.graph_objects as go
-from ilhte_report.embed import show
+from ilhte_report.site.embed import show
 show(go.Figure(go.Scatter(x=[1, 2, 3], y=[1, 2, 3], mode="markers", text=[hostile] * 3)), alt="Three <points>")
 ```
 
@@ -675,7 +675,7 @@ SLIDER = """
 ```{python}
 #| echo: false
 import plotly.graph_objects as go
-from ilhte_report.embed import show
+from ilhte_report.site.embed import show
 figure = go.Figure([go.Scatter(x=[1], y=[k], mode="markers", visible=k == 1) for k in (1, 2)])
 steps = [{"label": f"{k}", "method": "restyle", "args": [{"visible": [k == 1, k == 2]}]} for k in (1, 2)]
 figure.update_layout(height=500, margin={"b": 200}, sliders=[{"active": 0, "steps": steps, "currentvalue": {"prefix": "k = "}}])

@@ -7,14 +7,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
+from ilhte_lib.engine.laplace import LaplaceDeviance
+from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.errors import InputError
-from ilhte_lib.fit import fit_statistics
-from ilhte_lib.laplace import LaplaceDeviance
-from ilhte_lib.lrt import likelihood_ratio
-from ilhte_lib.mixed_model import MODELS
-from ilhte_lib.profile import Profiler, profile_intervals
-from ilhte_lib.response_matrix import matrix_statistics
-from ilhte_lib.simulate import Design, draw_trial
+from ilhte_lib.inference.lrt import likelihood_ratio
+from ilhte_lib.inference.profile import Profiler, profile_intervals
+from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.response_matrix import matrix_statistics
+from ilhte_lib.model.simulate import Design, draw_trial
 
 QUANTILE = chi2.ppf(0.95, 1)
 
@@ -190,8 +190,8 @@ def test_an_end_that_laplace_cannot_give_is_undefined(shared):
     """With 4 items and rare responses the Laplace deviance has a spurious deeper valley at five times the sigma_theta."""
     import pandas as pd
 
-    from ilhte_lib.fit import fit_models, statistics_of
-    from ilhte_lib.prepare import prepare
+    from ilhte_lib.data.prepare import prepare
+    from ilhte_lib.engine.native import fit_models, statistics_of
 
     name = "washb_bgd_symptoms_wsh_wave1"
     trial = prepare(pd.read_csv(shared / "data" / "tables" / f"{name}.csv.gz"), name)

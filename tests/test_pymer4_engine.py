@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ilhte_lib import EngineError, Fit, InputError, pymer4_engine
-from ilhte_lib.pymer4_engine import fit_pymer4
+from ilhte_lib.engine.lme4 import fit_pymer4
 
 TABLES = ("bacteria_weeks", "verbagg_gender", "respiratory_visits")
 
@@ -28,7 +28,7 @@ def lme4() -> None:
             pytest.skip(f"the Python package {package} is not installed (make lme4)")
     if shutil.which("R") is None and "R_HOME" not in os.environ:
         pytest.skip("R is not installed (make lme4)")
-    from ilhte_lib.r_session import start_r
+    from ilhte_lib.engine.r_session import start_r
 
     try:
         start_r()
@@ -72,7 +72,7 @@ def prepared(folder: Path, tab: str):
     """A table of the project's or the shared collection, prepared as the vignette does."""
     import pandas as pd
 
-    from ilhte_lib.prepare import prepare
+    from ilhte_lib.data.prepare import prepare
 
     return prepare(pd.read_csv(folder / f"{tab}.csv.gz"), tab, profile="vignette")
 
@@ -190,7 +190,7 @@ def standardised(fit: Fit, sigma_theta: float) -> np.ndarray:
 @pytest.mark.r
 @pytest.mark.parametrize("tab", ["simulated", *TABLES])
 def test_native_engine_agrees_and_is_never_lower(lme4, project, tab):
-    from ilhte_lib.fit import fit_models
+    from ilhte_lib.engine.native import fit_models
 
     trial = simulated() if tab == "simulated" else prepared(project / "data/tables", tab)
     native, ours = fit_models(trial), fit_models(trial, engine="pymer4")
@@ -241,7 +241,7 @@ FIT_AND_TELL = """
 import numpy as np
 from types import SimpleNamespace
 from ilhte_lib import EngineError
-from ilhte_lib.pymer4_engine import fit_pymer4
+from ilhte_lib.engine.lme4 import fit_pymer4
 rng = np.random.default_rng(0)
 trial = SimpleNamespace(item_names=("a", "b", "c"), treat=(np.arange(40) % 2).astype(np.int8),
     person=np.repeat(np.arange(40), 3), item=np.tile(np.arange(3), 40),
@@ -254,9 +254,9 @@ except EngineError as error:
 
 
 def test_importing_the_library_loads_no_engine():
-    code = "import sys, ilhte_lib, ilhte_lib.pymer4_engine, ilhte_lib.r_session; print(*sys.modules)"
+    code = "import sys, ilhte_lib, ilhte_lib.engine.lme4, ilhte_lib.engine.r_session; print(*sys.modules)"
     loaded = set(in_fresh_python(code).stdout.split())
-    assert "ilhte_lib.pymer4_engine" in loaded
+    assert "ilhte_lib.engine.lme4" in loaded
     assert not loaded & {"rpy2", "pymer4", "polars", "pandas", "scipy"}
 
 
@@ -364,7 +364,7 @@ def test_pymer4s_model_class_still_ignores_control(lme4):
 def test_starting_r_leaves_the_environment_of_later_processes_alone(lme4):
     """R's folders in LD_LIBRARY_PATH made child processes load another Python's libraries."""
     program = (
-        "import os, subprocess, sys; before = dict(os.environ); from ilhte_lib.r_session import start_r; start_r(); "
+        "import os, subprocess, sys; before = dict(os.environ); from ilhte_lib.engine.r_session import start_r; start_r(); "
         "assert os.environ.get('LD_LIBRARY_PATH') == before.get('LD_LIBRARY_PATH'); "
         "subprocess.run([sys.executable, '-c', 'import ssl, os; print(os.environ.get(\"LD_LIBRARY_PATH\"))'], check=True)"
     )

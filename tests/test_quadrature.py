@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.laplace import LaplaceDeviance
+from ilhte_lib.engine.native import fit_models, fit_statistics
+from ilhte_lib.engine.quadrature import PersonIntegrals, QuadratureDeviance
 from ilhte_lib.errors import InputError
-from ilhte_lib.fit import fit_models, fit_statistics
-from ilhte_lib.laplace import LaplaceDeviance
-from ilhte_lib.mixed_model import MODELS, Fit
-from ilhte_lib.prepare import prepare
-from ilhte_lib.profile import profile_intervals
-from ilhte_lib.quadrature import PersonIntegrals, QuadratureDeviance
-from ilhte_lib.response_matrix import matrix_statistics
-from ilhte_lib.simulate import Design, draw_trial, simulate_trial
+from ilhte_lib.inference.profile import profile_intervals
+from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.response_matrix import matrix_statistics
+from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 
 PATTERNS = np.array(list(product((0, 1), repeat=3)))
 
@@ -267,7 +267,7 @@ def test_mistakes_are_told_in_one_sentence():
 
 
 def test_data_that_would_not_fit_the_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("ilhte_lib.quadrature.MOST_CELLS", 500)
+    monkeypatch.setattr("ilhte_lib.engine.quadrature.MOST_CELLS", 500)
     with pytest.raises(InputError, match="use the method laplace"):
         fit_statistics(drawn("M_0", 8), MODELS["M_0"], method="aghq")
 
@@ -287,7 +287,7 @@ def test_quadrature_gives_the_interval_that_laplace_cannot(shared):
     """4 items, rare responses: the Laplace deviance has a spurious valley at five times the sigma_theta."""
     import pandas as pd
 
-    from ilhte_lib.fit import statistics_of
+    from ilhte_lib.engine.native import statistics_of
 
     name = "washb_bgd_symptoms_wsh_wave1"
     trial = prepare(pd.read_csv(shared / "data" / "tables" / f"{name}.csv.gz"), name)

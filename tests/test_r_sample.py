@@ -9,7 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from ilhte_lib.r_sample import LARGEST_POPULATION, LEcuyer, sample_ids
+from ilhte_lib.data.r_sample import LARGEST_POPULATION, LEcuyer, sample_ids
 
 GENERATOR = 'RNGkind("L\'Ecuyer-CMRG", "Inversion", "Rejection")'
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ilhte_lib.multiplicity import benjamini_hochberg, holm
-from ilhte_report.results import RunResults
+from ilhte_lib.inference.multiplicity import benjamini_hochberg, holm
+from ilhte_report.pages.results import RunResults
 
 
 @pytest.mark.parametrize(("profile", "plain", "by_holm", "by_bh"), [("full", 3, 1, 2), ("vignette", 4, 2, 4)])

@@ -15,12 +15,12 @@ from run_cases import ilhte, replay, results, same, small_tables, undisturbed, w
 
 from ilhte_lib.errors import InputError
 from ilhte_report import run as run_module
-from ilhte_report.execute import Executed, Task, execute
-from ilhte_report.progress import progress
+from ilhte_report.intake.source import source, sources
 from ilhte_report.project import slug
-from ilhte_report.run import Settings, Standing, TableOutcome, default_folder, run_tables
-from ilhte_report.run_key import code_sha256, fit_notebook, imported_modules, table_key
-from ilhte_report.source import source, sources
+from ilhte_report.run.execute import Executed, Task, execute
+from ilhte_report.run.key import code_sha256, fit_notebook, imported_modules, table_key
+from ilhte_report.run.progress import progress
+from ilhte_report.run.tables import Settings, Standing, TableOutcome, default_folder, run_tables
 
 HOSTILE = "..\\<script>alert(1) '\"{x}\x1b[2J=1+1"
 
@@ -74,8 +74,8 @@ def test_mixed_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _cache_irw_table(name: str, table: pd.DataFrame) -> None:
-    from ilhte_report.irw_client import Download
-    from ilhte_report.irw_tables import _keep, cache_folder
+    from ilhte_report.intake.irw.client import Download
+    from ilhte_report.intake.irw.tables import _keep, cache_folder
 
     _keep(Download(name, table, f"reference of {name}", "hash", ()), 57, cache_folder())
 
@@ -102,7 +102,7 @@ def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_unreadable_file_is_that_tables_failure(replayed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that may not be read comes with its reason; the other tables go on."""
-    import ilhte_report.source as module
+    import ilhte_report.intake.source as module
 
     def forbidden(path):
         if "trial_000" in str(path):
@@ -178,7 +178,7 @@ def test_key_covers_everything_a_result_depends_on(tmp_path: Path, monkeypatch: 
     keys.append(
         table_key(source(str(path)), Settings(), code_sha256(notebook.replace("Four models", "Models"), "native"))
     )
-    monkeypatch.setattr("ilhte_report.run_key.versions", lambda: {"ilhte": "9.9"})
+    monkeypatch.setattr("ilhte_report.run.key.versions", lambda: {"ilhte": "9.9"})
     keys.append(table_key(source(str(path)), Settings(), code_sha256(notebook, "native")))
     assert len(set(keys)) == 8
 

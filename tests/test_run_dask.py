@@ -13,8 +13,8 @@ from run_cases import ilhte, results, same, undisturbed
 
 from ilhte_lib.errors import InputError
 from ilhte_report import workers as workers_module
-from ilhte_report.run import run_tables
-from ilhte_report.source import sources
+from ilhte_report.intake.source import sources
+from ilhte_report.run.tables import run_tables
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
 

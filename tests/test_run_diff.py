@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from run_cases import ilhte, undisturbed
 
+from ilhte_lib.data.read import sha256_of
 from ilhte_lib.errors import InputError
-from ilhte_lib.read import sha256_of
-from ilhte_report.run_diff import Change, compare_runs, print_diff, run_folder_named
+from ilhte_report.run.diff import Change, compare_runs, print_diff, run_folder_named
 
 
 @pytest.fixture

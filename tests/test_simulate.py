@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from ilhte_lib.errors import InputError
-from ilhte_lib.simulate import (
+from ilhte_lib.model.simulate import (
     COLLECTION,
     MISSING,
     SPURIOUS_INTERACTION,
@@ -249,7 +249,7 @@ def test_two_designs_of_one_name_are_refused(tmp_path):
 
 def test_drawing_arrays_needs_numpy_alone():
     code = (
-        "import sys; from ilhte_lib.simulate import Design, draw_trial; draw_trial(Design(50, 5, 1));"
+        "import sys; from ilhte_lib.model.simulate import Design, draw_trial; draw_trial(Design(50, 5, 1));"
         "print([m for m in ('pandas', 'scipy', 'plotly') if m in sys.modules])"
     )
     assert (

@@ -25,14 +25,14 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 import pandas as pd
 
-from ilhte_lib.simulate import Design, simulate_trial
-from ilhte_report.command_page import command_names
-from ilhte_report.preview.site import build_site
+from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.intake.source import sources
+from ilhte_report.pages.command import command_names
 from ilhte_report.project import slug
-from ilhte_report.render import prepare_site
-from ilhte_report.run import run_tables
-from ilhte_report.run_key import Settings
-from ilhte_report.source import sources
+from ilhte_report.run.key import Settings
+from ilhte_report.run.tables import run_tables
+from ilhte_report.site.preview.site import build_site
+from ilhte_report.site.render import prepare_site
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 from ilhte_lib import bias_study, coverage_study, size_study
-from ilhte_lib.size_study import size_p_values, size_summary, wilson_interval
+from ilhte_report.studies.size import size_p_values, size_summary, wilson_interval
 
 
 def stored(project, name: str) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def test_stored_files_hold_what_was_announced(project):
     for name, study in (("size", size_study), ("coverage", coverage_study), ("bias", bias_study)):
         path = project / "data" / "computed" / f"{name}.parquet"
         about = json.loads(pq.read_schema(path).metadata[b"ilhte"])
-        assert about["seed"] == study.SEED and about["command"] == f"python -m ilhte_report.compute {name}"
+        assert about["seed"] == study.SEED and about["command"] == f"python -m ilhte_report.studies.compute {name}"
         assert len(about["commit"]) == 40
         assert path.stat().st_size < 1_000_000
 

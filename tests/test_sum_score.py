@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.errors import InputError
-from ilhte_lib.prepare import prepare
-from ilhte_lib.simulate import Design, draw_trial, simulate_trial
-from ilhte_lib.sum_score import sum_score_effect, sum_score_interaction
+from ilhte_lib.inference.sum_score import sum_score_effect, sum_score_interaction
+from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 
 
 def prepared(responses, treat):

@@ -59,7 +59,7 @@ def test_marks_stand_out_from_the_page(project, themes):
 
 
 def test_the_figures_colours_stand_out_from_the_page(project, themes):
-    from ilhte_lib.figures import NOT_SIGNIFICANT, SIGNIFICANT, UNDEFINED
+    from ilhte_lib.figures.tables import NOT_SIGNIFICANT, SIGNIFICANT, UNDEFINED
 
     on_dark = dict(re.findall(r'"(#[0-9a-f]{6})": "(#[0-9a-f]{6})"', (project / "site" / "figures.js").read_text()))
     assert set(on_dark) == {SIGNIFICANT, NOT_SIGNIFICANT}

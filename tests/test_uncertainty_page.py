@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ilhte_lib.bias_study import bias_summary
-from ilhte_lib.coverage_study import coverage_summary
-from ilhte_lib.profile import ProfileCurve, ProfileInterval
-from ilhte_lib.profile_figure import profile_figure
-from ilhte_lib.size_study import size_summary
-from ilhte_lib.study_figures import bias_figure, coverage_figure, size_figure
-from ilhte_report.uncertainty_page import (
+from ilhte_lib.figures.profile import profile_figure
+from ilhte_lib.inference.profile import ProfileCurve, ProfileInterval
+from ilhte_report.studies.bias import bias_summary
+from ilhte_report.studies.coverage import coverage_summary
+from ilhte_report.studies.figures import bias_figure, coverage_figure, size_figure
+from ilhte_report.studies.size import size_summary
+from ilhte_report.studies.uncertainty_page import (
     bias_findings,
     bias_table,
     coverage_findings,

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from ilhte_lib.bootstrap import ESTIMANDS, Bootstrap
+from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.read import read_table
+from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import InputError
-from ilhte_lib.fit import fit_models
-from ilhte_lib.identification import look_alike
-from ilhte_lib.prepare import Trial, prepare
-from ilhte_lib.read import read_table
-from ilhte_lib.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
-from ilhte_lib.sum_score import sum_score_interaction
-from ilhte_lib.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
-from ilhte_report.who_benefits_page import comparison_rows, verdict_sentence, who_benefits_section
+from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap
+from ilhte_lib.inference.closed_form import look_alike
+from ilhte_lib.inference.sum_score import sum_score_interaction
+from ilhte_lib.inference.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
+from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
+from ilhte_report.pages.who_benefits import comparison_rows, verdict_sentence, who_benefits_section
 
 
 def drawn(design: Design) -> Trial:

@@ -1,0 +1,153 @@
+"""The bundled collection: real tables kept in the data folder, simulated ones drawn when asked for."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial, truth_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What is known of one bundled table; texts are plain, not HTML.
+
+    Attributes
+    ----------
+    tab, title : its name and a short title.
+    kind : "real" or "simulated".
+    randomised : whether ``treat`` was assigned at random; if not, effects are differences between groups.
+    group : what ``treat = 1`` and ``treat = 0`` are.
+    items, response, pretest : what the items are, what ``resp = 1`` means, which column is a pretest if any.
+    lower_is_better : whether a response of 1 is undesirable (symptoms).
+    note : what a reader should know before believing the effect; may be empty.
+    citation, citation_key : full reference, and the ";"-separated keys of ``data/citations.bib``; empty if simulated.
+    origin, licence : where the table comes from and under which licence.
+    sha256 : of the bundled file; None if simulated.
+    truth : what a simulated table was drawn from (``simulate.truth_of``), None for a real one.
+    """
+
+    tab: str
+    title: str
+    kind: str
+    randomised: bool
+    group: str
+    items: str
+    response: str
+    lower_is_better: bool
+    pretest: str
+    note: str
+    citation: str
+    citation_key: str
+    origin: str
+    licence: str
+    sha256: str | None = None
+    truth: dict[str, Any] | None = field(default=None, compare=False)
+
+
+def bundled_tables(data_folder: str | Path | None) -> list[str]:
+    """Names of the bundled collection, real tables first; without a data folder (None) the simulated ones alone."""
+    return [*_real(data_folder), *COLLECTION]
+
+
+def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
+    """The catalogue's entry for a bundled table.
+
+    Raises
+    ------
+    InputError : no such table, or ``data_folder`` has no catalogue.csv.
+    """
+    if tab in COLLECTION:
+        return _simulated_info(COLLECTION[tab])
+    real = _real(data_folder)
+    if tab not in real:
+        names = [*real, *COLLECTION]
+        close = difflib.get_close_matches(tab, names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:3])} and others."
+        raise InputError(f"There is no bundled table called {tab!r}: {hint}")
+    return real[tab]
+
+
+def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
+    """A bundled table in long format: ``id, item, resp, treat`` and possibly ``std_baseline`` or ``cov_*``.
+
+    Raises
+    ------
+    InputError : no such table, its file is absent, or it does not match its checksum.
+    """
+    import pandas as pd
+
+    info = table_info(tab, data_folder)
+    if info.kind == "simulated":
+        return simulate_trial(COLLECTION[tab])[0]
+    path = Path(data_folder) / "tables" / f"{tab}.csv.gz"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The bundled table {tab} cannot be read ({error.strerror}): restore {path}.") from error
+    if hashlib.sha256(content).hexdigest() != info.sha256:
+        raise InputError(f"The bundled table {tab} differs from its checksum in catalogue.csv: restore {path}.")
+    return pd.read_csv(io.BytesIO(content), compression="gzip")
+
+
+def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:
+    if data_folder is None:
+        return {}
+    path = Path(data_folder) / "catalogue.csv"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): name the project's data folder.") from error
+    flags = {"true": True, "false": False}
+    return {
+        row["tab"]: TableInfo(
+            **{**row, "randomised": flags[row["randomised"]], "lower_is_better": flags[row["lower_is_better"]]}
+        )
+        for row in csv.DictReader(io.StringIO(text))
+    }
+
+
+def _simulated_info(design: Design) -> TableInfo:
+    pretest = "none"
+    if design.gamma is not None:
+        values = f" with at most {design.baseline_levels} values" if design.baseline_levels else ""
+        pretest = f"std_baseline: simulated pretest{values}"
+    note = "Simulated, not a trial: drawn from the model with a known truth."
+    if design.forms:
+        note += f" Planned missing responses: {design.forms} test forms, each without every {design.forms}th item."
+    if design.missing:
+        note += f" {design.missing:.0%} of the responses are missing at random."
+    if design.beta_3:
+        note += f" There is a true treatment-by-pretest interaction of {design.beta_3:g} logits."
+    if design.name == SPURIOUS_INTERACTION:
+        note += (
+            " Made to show the identification problem: easy items gain less from the treatment (rho = -0.9) and the"
+            " true treatment-by-pretest interaction is 0. A model without item-level effects (M_B) tends to find a positive"
+            " interaction; with them (M_C) it should vanish."
+        )
+    return TableInfo(
+        tab=design.name,
+        title=f"Simulated trial: {design.n_persons:,} persons, {design.n_items} items",
+        kind="simulated",
+        randomised=True,
+        group="treat = 1: simulated treatment; treat = 0: simulated control",
+        items=f"{design.n_items} simulated items",
+        response="resp = 1: simulated correct answer",
+        lower_is_better=False,
+        pretest=pretest,
+        note=note,
+        citation="",
+        citation_key="",
+        origin=f"ilhte_lib.simulate, seed {design.seed}",
+        licence="MIT",
+        truth=truth_of(design),
+    )

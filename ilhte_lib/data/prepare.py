@@ -1,0 +1,593 @@
+"""From a long table to the arrays a model is fitted to, every dropped row, person and item counted.
+
+Two profiles. ``vignette`` applies the rules of the published analysis to the letter; ``full`` (for a researcher's own
+data) keeps what those rules throw away and refuses what they pass over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from .columns import as_numbers
+from .covariate import Candidate, candidates, judged
+from .file_formats import counted, listed, quoted
+from .identifiers import check_identifiers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROFILES = ("vignette", "full")
+REQUIRED_COLUMNS = ("id", "item", "resp", "treat")
+FEWEST_ITEMS = 3
+VIGNETTE_MAX_PERSONS = 5000
+VIGNETTE_SEED = 42
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One step of the preparation: what it left out and why, or what it only noted (all counts 0).
+
+    Attributes
+    ----------
+    step : short name of the rule.
+    rows, persons, items : how many of each the step removed.
+    reason : one sentence.
+    """
+
+    step: str
+    rows: int
+    persons: int
+    items: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A prepared trial of P persons, J binary items and n responses.
+
+    Attributes
+    ----------
+    tab : name of the table.
+    profile : "vignette" or "full".
+    item_names : J names in natural order, so that the order of rows in the file changes nothing.
+    person_ids : (P,) identifiers as in the table.
+    treat : (P,) 0 control, 1 treated.
+    person, item : (n,) indices into ``person_ids`` and ``item_names``.
+    resp : (n,) 0 or 1.
+    covariate : (P,) standardised covariate, NaN where missing; None if there is none.
+    covariate_name : its column, or None.
+    covariate_correlation : its correlation with resp among control rows; NaN if there is none.
+    cluster : (P,) cluster of each person, or None.
+    wave : the wave that was kept, or None where the table has no waves.
+    audit : every step, in order.
+    flags : short sentences a reader of the results must see.
+    """
+
+    tab: str
+    profile: str
+    item_names: tuple[str, ...]
+    person_ids: np.ndarray
+    treat: np.ndarray
+    person: np.ndarray
+    item: np.ndarray
+    resp: np.ndarray
+    covariate: np.ndarray | None
+    covariate_name: str | None
+    covariate_correlation: float
+    cluster: np.ndarray | None
+    wave: str | None
+    audit: tuple[AuditEntry, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def n_persons(self) -> int:
+        """P."""
+        return len(self.person_ids)
+
+    @property
+    def n_items(self) -> int:
+        """J."""
+        return len(self.item_names)
+
+    @property
+    def n_responses(self) -> int:
+        """n."""
+        return len(self.resp)
+
+    def audit_rows(self) -> list[dict]:
+        """The audit as plain dictionaries, for JSON and tables."""
+        return [asdict(entry) for entry in self.audit]
+
+
+class Audit:
+    """Collects entries while the table shrinks."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+        self.flags: list[str] = []
+
+    def note(self, step: str, reason: str, *, flag: bool = False) -> None:
+        self.entries.append(AuditEntry(step, 0, 0, 0, reason))
+        if flag:
+            self.flags.append(reason)
+
+    def keep(self, table: pd.DataFrame, kept: np.ndarray, step: str, reason: str) -> pd.DataFrame:
+        """``table[kept]``, with an entry if anything goes."""
+        after = table[kept]
+        lost = len(table) - len(after)
+        if lost:
+            persons = table["id"].nunique() - after["id"].nunique()
+            items = table["item"].nunique() - after["item"].nunique()
+            self.entries.append(AuditEntry(step, lost, persons, items, reason))
+        return after
+
+
+def prepare(
+    table: pd.DataFrame,
+    tab: str = "table",
+    *,
+    profile: str = "full",
+    covariate: str | None = None,
+    wave: str | None = None,
+    max_persons: int | None = None,
+    repeated: str = "error",
+    cluster: str | None = None,
+) -> Trial:
+    """Apply a profile's rules to a long table.
+
+    Parameters
+    ----------
+    table : one row a response, columns id, item, resp, treat, and if present wave, cluster, std_baseline, cov_*.
+    tab : its name, for messages and results.
+    profile : "vignette" or "full".
+    covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
+        control rows.
+    wave : the wave to keep (profile full); default the first after randomisation.
+    max_persons : draw so many persons if there are more; 0 for all. Default 5,000 under vignette, all under full.
+    repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
+        trials).
+    cluster : the column of clusters; default ``cluster`` if the table has it.
+
+    Raises
+    ------
+    InputError : the table cannot be used; one sentence names the column, rows or items and the remedy.
+    """
+    if profile not in PROFILES:
+        raise InputError(f"Profile '{profile}' is not known: use one of {', '.join(PROFILES)}.")
+    vignette = profile == "vignette"
+    audit = Audit()
+    check_columns(table, tab, covariate, cluster)
+    table = table.reset_index(drop=True)
+    table = _drop_unnamed(table, audit)
+    table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
+
+    table, kept_wave = keep_wave(table, tab, vignette, wave, audit)
+    table = table.assign(resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
+    _check_arms(table, tab)
+
+    chosen, correlation = _choose_covariate(table, tab, covariate, audit)
+    if vignette:
+        table["resp"] = np.trunc(table["resp"])
+    table = _drop_unanswered(table, audit)
+    table = audit.keep(table, table["treat"].notna(), "missing arm", "The treatment indicator is missing.")
+    if chosen:
+        table = table.assign(**{chosen: as_numbers(table[chosen])})
+        if vignette:
+            table = audit.keep(
+                table,
+                table[chosen].notna(),
+                "missing covariate",
+                f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
+            )
+    table = _draw_persons(table, tab, vignette, max_persons, audit)
+    table = keep_binary_items(table, tab, vignette, audit)
+    _check_arms(table, tab)
+    _count_repeats(table, tab, vignette, repeated, audit)
+    return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, audit)
+
+
+def _three(values) -> str:
+    """The first three values, for a message; they may be anything a stranger wrote."""
+    return listed((str(v) for v in values), 3)
+
+
+def check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster: str | None) -> None:
+    names = [str(c) for c in table.columns]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(
+            f"Table {quoted(tab)} has more than one column named {_three(twice)}: rename or remove the others."
+        )
+    wanted = dict.fromkeys([*REQUIRED_COLUMNS, *([covariate] if covariate else []), *([cluster] if cluster else [])])
+    missing = [c for c in wanted if c not in names]
+    if missing:
+        raise InputError(
+            f"Table {quoted(tab)} has no column {listed(missing, 6)} (found: {listed(names, 12)}): rename your columns "
+            "to id, item, resp and treat, or name them with the options of the command."
+        )
+    if table.empty:
+        raise InputError(f"Table {quoted(tab)} has a header but no rows: check that the file was written completely.")
+
+
+def _drop_unnamed(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
+    """Rows without person or item, said aloud: a file's NA, null or None may have been somebody's name."""
+    lost = {column: int(table[column].isna().sum()) for column in ("id", "item")}
+    reason = (
+        f"{counted(lost['id'], 'row names', 'rows name')} no person and {lost['item']} no item (empty, or a word for missing such as NA, null, "
+        "None or nan): they are left out."
+    )
+    if any(lost.values()):
+        audit.flags.append(reason)
+    return audit.keep(table, table["id"].notna() & table["item"].notna(), "identifiers", reason)
+
+
+def _drop_unanswered(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
+    answered = table["resp"].notna()
+    reason = "The response is missing."
+    heard = set(table.loc[answered, "id"].drop_duplicates())
+    silent = [person for person in table.loc[~answered, "id"].drop_duplicates() if person not in heard]
+    if silent:
+        reason += f" {counted(len(silent), 'person has', 'persons have')} no response at all (id {_three(silent)})."
+    return audit.keep(table, answered, "missing response", reason)
+
+
+def _numeric(table: pd.DataFrame, name: str, tab: str, allowed: tuple[float, ...] = ()) -> pd.Series:
+    """The column as float; text that is no number, infinities and values that are not allowed are an error."""
+    column = table[name]
+    numbers = as_numbers(column)
+    bad = numbers.isna() & column.notna()
+    if allowed:
+        bad |= numbers.notna() & ~numbers.isin(allowed)
+    bad |= np.isinf(numbers)
+    if bad.any():
+        values = column[bad].astype(str).drop_duplicates()
+        raise not_the_numbers(name, tab, int(bad.sum()), values, table.loc[bad, ["id", "item"]])
+    return numbers
+
+
+def not_the_numbers(name: str, tab: str, n_rows: int, values: Iterable[str], rows: pd.DataFrame) -> InputError:
+    """The error for a column resp or treat with such values in so many rows, of which ``rows`` has the first (id, item)."""
+    if name == "treat":
+        rule, who = "must be 0 (control) or 1 (treated)", "id " + _three(rows["id"].drop_duplicates())
+        remedy = "recode it, or name the value that means control with --control"
+    else:
+        rule, who = "must hold numbers (0 and 1)", "; ".join(_cells(rows))
+        remedy = "recode them to 0 and 1, or leave them empty where they mean a missing response"
+    hold = counted(n_rows, "row holds", "rows hold")
+    return InputError(f"Column {name} of table {quoted(tab)} {rule}, but {hold} {_three(values)} ({who}): {remedy}.")
+
+
+def _cells(rows: pd.DataFrame) -> list[str]:
+    """Where the first three rows are, by person and item: row numbers of a table made long mean nothing in its file."""
+    where = rows[["id", "item"]].head(3).itertuples(index=False)
+    return [f"id {quoted(str(person))} item {quoted(str(item))}" for person, item in where]
+
+
+def _check_arms(table: pd.DataFrame, tab: str) -> None:
+    arms = table.dropna(subset=["treat"]).groupby("id", sort=False)["treat"].agg(["min", "max"])
+    changing = arms.index[arms["min"] != arms["max"]]
+    if len(changing):
+        raise InputError(
+            f"Column treat of table {quoted(tab)} is not constant within a person for {counted(len(changing), 'person', 'persons')} "
+            f"(id {_three(changing)}): give each person one arm."
+        )
+    for value, arm in ((0.0, "control (treat = 0)"), (1.0, "treated (treat = 1)")):
+        if not (arms["min"] == value).any():
+            raise InputError(
+                f"Table {quoted(tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
+            )
+
+
+def keep_wave(
+    table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: Audit
+) -> tuple[pd.DataFrame, str | None]:
+    if "wave" not in table.columns:
+        if wave is not None:
+            raise InputError(f"Table {quoted(tab)} has no column wave: leave the wave out.")
+        return table, None
+    values = table["wave"]
+    numbers = as_numbers(values)
+    levels = sorted(numbers.dropna().unique())
+    if vignette:
+        if wave is not None and wave != "1":
+            raise InputError(f"The vignette keeps wave 1 alone: choose wave {quoted(wave)} under profile full.")
+        wanted, kept, rule = "1", numbers == 1, "The vignette keeps wave 1 alone."
+    elif wave is not None:
+        wanted = wave
+        kept = in_wave(values, wave)
+        rule = f"Wave {quoted(wave)} was asked for."
+    elif numbers.notna().sum() < values.notna().sum():
+        raise InputError(
+            f"Column wave of table {quoted(tab)} holds names ({_three(values.dropna().unique())}), so the first wave after "
+            "randomisation cannot be told: choose one (option --wave)."
+        )
+    elif not levels:
+        audit.note("wave", "Column wave is empty and was ignored.")
+        return table, None
+    else:
+        after = [level for level in levels if level >= 1]
+        first = after[0] if after else levels[0]
+        wanted, kept = f"{first:.15g}", numbers == first
+        rule = f"The first wave after randomisation is kept ({wanted})."
+        if not after:
+            rule = f"No wave is numbered 1 or later, as waves after randomisation are; the first is kept ({wanted})."
+            audit.flags.append(rule)
+    if not kept.any():
+        remedy = "choose one under profile full" if vignette else "choose one of these (option --wave)"
+        raise InputError(
+            f"Table {quoted(tab)} has no rows of wave {quoted(wanted)} (it has {_three(values.dropna().unique())}): "
+            f"{remedy}."
+        )
+    return audit.keep(table, kept, "wave", rule), wanted
+
+
+def in_wave(waves: pd.Series, wave: str) -> pd.Series:
+    """Which rows are of a wave, by its name or, where that is a number, by its value."""
+    kept = waves.astype(str) == wave
+    with suppress(ValueError):  # of a wave with a name
+        kept |= as_numbers(waves) == float(wave)
+    return kept & waves.notna()
+
+
+def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: Audit) -> tuple[str | None, float]:
+    """The covariate's column and its correlation with resp among control rows."""
+    if asked is not None:
+        candidate = judged(table, asked)
+        if candidate.fault:
+            raise InputError(
+                f"Column {quoted(asked)} of table {quoted(tab)} cannot serve as covariate, {candidate.fault}: "
+                "choose a column of numbers (option --covariate)."
+            )
+        audit.note("covariate", f"{quoted(asked)} was asked for.")
+        return asked, candidate.correlation
+    found = candidates(table)
+    for candidate in found:
+        if candidate.fault:
+            audit.note("covariate", f"{quoted(candidate.name)} is no candidate: {candidate.fault}.")
+    usable = [c for c in found if not c.fault]
+    chosen, reason = chosen_among(usable)
+    audit.note("covariate", reason)
+    return (chosen.name, chosen.correlation) if chosen else (None, float("nan"))
+
+
+def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
+    """The covariate that is used when none is asked for, and why."""
+    if not usable:
+        return None, "There is no usable pretest or covariate: M_B and M_C are not fitted."
+    if len(usable) == 1:
+        return usable[0], f"{quoted(usable[0].name)} is the only candidate."
+    defined = [c for c in usable if np.isfinite(c.correlation)]
+    if not defined:
+        return None, "No candidate covariate varies with the responses: M_B and M_C are not fitted."
+    best = max(defined, key=lambda c: abs(c.correlation))
+    return best, f"{quoted(best.name)} has the largest correlation with the responses in the control arm."
+
+
+def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: int | None, audit: Audit) -> pd.DataFrame:
+    limit = (VIGNETTE_MAX_PERSONS if vignette else 0) if max_persons is None else max_persons
+    if limit < 0:
+        raise InputError(
+            f"The largest number of persons is {limit}: give a positive number, or 0 for all (--max-persons)."
+        )
+    persons = table["id"].unique()
+    if not limit or len(persons) <= limit:
+        return table
+    from .r_sample import sample_ids
+
+    drawn = sample_ids(persons, size=limit, seed=VIGNETTE_SEED)
+    return audit.keep(
+        table,
+        table["id"].isin(drawn),
+        "size",
+        f"{limit} of {len(persons)} persons were drawn as R draws them with seed {VIGNETTE_SEED}.",
+    )
+
+
+def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audit) -> pd.DataFrame:
+    values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
+    constant = values.index[values["nunique"] == 1]
+    polytomous = values.index[values["nunique"] > 2]
+    binary = values.index[values["nunique"] == 2]
+    if len(binary) < FEWEST_ITEMS:
+        raise InputError(
+            f"Table {quoted(tab)} has {counted(len(binary), 'binary item', 'binary items')} and at least {FEWEST_ITEMS} are needed "
+            f"({counted(len(constant), 'item holds', 'items hold')} a single value{_named(constant)}, {len(polytomous)} more than two"
+            f"{_named(polytomous)}): recode polytomous items to 0/1 or add items."
+        )
+    odd = values.loc[binary]
+    odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
+    if len(odd):
+        remedy = (
+            "lme4 cannot fit such a table, so the vignette drops it"
+            if vignette
+            else "recode them so that 1 is the response modelled"
+        )
+        shown = "; ".join(_values_of(table, item) for item in odd[:3]) + ("; ..." if len(odd) > 3 else "")
+        which = counted(len(odd), f"binary item of table {quoted(tab)} is", f"binary items of table {quoted(tab)} are")
+        raise InputError(f"{which} not coded 0/1 ({shown}): {remedy}.")
+    table = audit.keep(table, ~table["item"].isin(constant), "items", f"Items with a single value: {_three(constant)}.")
+    if len(polytomous):
+        shown = "; ".join(_values_of(table, item) for item in polytomous[:3]) + ("; ..." if len(polytomous) > 3 else "")
+        reason = (
+            f"{counted(len(polytomous), 'item with more than two values is', 'items with more than two values are')} left out ({shown}): recode their responses to 0/1, "
+            "or empty the cells that hold a code for missing, to have them."
+        )
+        audit.flags.append(reason)
+        table = audit.keep(table, ~table["item"].isin(polytomous), "items", reason)
+    return table
+
+
+def _named(items) -> str:
+    return f": {_three(items)}" if len(items) else ""
+
+
+def _values_of(table: pd.DataFrame, item) -> str:
+    """An item and what it holds, for a message."""
+    values = sorted(table.loc[table["item"] == item, "resp"].unique())
+    shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
+    return f"item {quoted(str(item))} holds {shown}"
+
+
+def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, audit: Audit) -> None:
+    if repeated not in ("error", "trials"):
+        raise InputError(f"Repeated rows can be 'error' or 'trials', not '{repeated}' (option --repeated).")
+    again = table.duplicated(["id", "item"])
+    if not again.any():
+        return
+    if not vignette and repeated == "error":
+        raise InputError(
+            f"Table {quoted(tab)} has {int(again.sum())} repeated rows of one person and item "
+            f"({'; '.join(_cells(table[again]))}): keep one row each, choose a wave (--wave), or count them as trials "
+            "(--repeated trials)."
+        )
+    audit.note(
+        "repeated rows", f"{int(again.sum())} repeated rows of one person and item count as further trials.", flag=True
+    )
+
+
+def natural_key(name: str) -> tuple:
+    """Sorts q2 before q10; the name itself breaks ties."""
+    parts = re.split(r"(\d+)", name)
+    # digits by their number first and as text then: int() refuses thousands of them
+    digits = {p: p.lstrip("0") for p in parts if p.isdigit() and p.isascii()}
+    return tuple((0, len(digits[p]), digits[p]) if p in digits else (1, 0, p) for p in parts), name
+
+
+def _arrays(
+    table: pd.DataFrame,
+    tab: str,
+    profile: str,
+    chosen: str | None,
+    correlation: float,
+    wave: str | None,
+    cluster: str | None,
+    audit: Audit,
+) -> Trial:
+    import pandas as pd
+
+    person, person_ids = pd.factorize(table["id"])
+    labels, raw_items = pd.factorize(table["item"])
+    # 0.1 + 0.2 style float labels and integers print alike in every reader once they are text
+    names = [f"{v:.15g}" if isinstance(v, float) else str(v) for v in raw_items]
+    if len(set(names)) < len(names):
+        alike = [name for name, count in Counter(names).items() if count > 1]
+        raise InputError(
+            f"Items of table {quoted(tab)} have labels that read alike ({_three(alike)}): give each item its own name."
+        )
+    order = sorted(range(len(names)), key=lambda k: natural_key(names[k]))
+    position = np.empty(len(names), int)
+    position[order] = np.arange(len(names))
+    item = position[labels]
+    first_row = np.unique(person, return_index=True)[1]
+    treat = table["treat"].to_numpy()[first_row].astype(np.int8)
+    resp = table["resp"].to_numpy().astype(np.int8)
+
+    covariate = None
+    if chosen:
+        covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
+        if covariate is None:
+            chosen, correlation = None, float("nan")
+    note_arms_of_items([names[k] for k in order], treat[person], item, resp, audit)
+    cluster_name = cluster or ("cluster" if "cluster" in table.columns else None)
+    return Trial(
+        tab=tab,
+        profile=profile,
+        item_names=tuple(names[k] for k in order),
+        person_ids=np.asarray(person_ids),
+        treat=treat,
+        person=person.astype(np.int64),
+        item=item.astype(np.int64),
+        resp=resp,
+        covariate=covariate,
+        covariate_name=chosen,
+        covariate_correlation=correlation,
+        cluster=None if cluster_name is None else _person_cluster(table, cluster_name, person, audit),
+        wave=wave,
+        audit=tuple(audit.entries),
+        flags=tuple(audit.flags),
+    )
+
+
+def _person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: Audit) -> np.ndarray:
+    """(P,) each person's cluster, the first that is named."""
+    by_person = table[name].groupby(person)
+    changing = np.flatnonzero(by_person.nunique().to_numpy() > 1)
+    if len(changing):
+        ids = table["id"].groupby(person).first().iloc[changing]
+        audit.flags.append(
+            f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id {_three(ids)}): "
+            "the first is taken for the person's cluster."
+        )
+    cluster = by_person.first()
+    if lacking := int(cluster.isna().sum()):
+        audit.flags.append(
+            f"{counted(lacking, 'person has', 'persons have')} no {quoted(name)}: each is a cluster of one."
+        )
+    if cluster.nunique() + lacking == len(cluster):
+        audit.flags.append(f"Each cluster of column {quoted(name)} holds a single person.")
+    return cluster.to_numpy(object)
+
+
+def note_arms_of_items(names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: Audit) -> None:
+    """Items whose own effect the data say nothing finite about: what is reported of it comes from the other items."""
+    cell, size = arm.astype(int) * len(names) + item, 2 * len(names)
+    answers = np.bincount(cell, minlength=size).reshape(2, -1)
+    ones = np.bincount(cell, weights=resp, minlength=size).reshape(2, -1)
+    one_arm = [names[k] for k in np.flatnonzero((answers == 0).any(axis=0))]
+    if one_arm:
+        audit.note(
+            "items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True
+        )
+    opposite = ((ones[0] == 0) & (ones[1] == answers[1])) | ((ones[1] == 0) & (ones[0] == answers[0]))
+    separated = [names[k] for k in np.flatnonzero(opposite & (answers > 0).all(axis=0))]
+    if separated:
+        audit.note(
+            "items",
+            "Items with every response 0 in one arm and 1 in the other: their own effects have no finite estimate, "
+            f"those shown are drawn in by the other items: {_three(separated)}.",
+            flag=True,
+        )
+
+
+def _person_covariate(
+    values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
+) -> np.ndarray | None:
+    """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.
+
+    None if an arm has fewer than two values: then its slope there, and so treat:cov, cannot be estimated.
+    """
+    present = np.flatnonzero(~np.isnan(values))
+    holders, where = np.unique(person[present], return_index=True)
+    covariate = np.full(len(treat), np.nan)
+    covariate[holders] = values[present[where]]
+    varying = np.unique(person[present[values[present] != covariate[person[present]]]])
+    if len(varying):
+        audit.note(
+            "covariate",
+            f"{quoted(name)} varies within {len(varying)} persons; the first value of each is used.",
+            flag=True,
+        )
+    over = covariate[person] if profile == "vignette" else covariate
+    over = over[~np.isnan(over)]
+    for value, arm in ((0, "control"), (1, "treated")):
+        if len(np.unique(covariate[(treat == value) & ~np.isnan(covariate)])) < 2:
+            audit.note(
+                "covariate",
+                f"{quoted(name)} has fewer than two values in the {arm} arm, so treat:cov cannot be estimated: "
+                "M_B and M_C are not fitted.",
+                flag=True,
+            )
+            return None
+    missing = int(np.isnan(covariate).sum())
+    if missing:
+        who = counted(missing, f"person without {quoted(name)} is", f"persons without {quoted(name)} are")
+        audit.note("covariate", f"{who} used in M_0 and M_A, not in M_B and M_C.")
+    return (covariate - over.mean()) / over.std(ddof=1)

@@ -1,0 +1,289 @@
+"""The relational step: a long table of any size reduced to counts, in SQL that DuckDB and Spark run alike.
+
+Whatever enters the sufficient statistics is a count, a sum of integers, a minimum, a maximum or a bit-wise or, so that
+it does not depend on the engine, its threads or the order of the rows.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from ..errors import EngineError, InputError
+from .file_formats import quoted
+
+WORD = 60
+"""So many items' answers are kept in the bits of one integer."""
+# what pandas reads as missing in text files
+MISSING_WORDS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+
+CELLS = """
+SELECT item, resp, treat, wave,
+       COUNT(*) AS n, COUNT(id) AS named, SUM(bad_resp) AS bad_resp, SUM(bad_treat) AS bad_treat
+FROM responses GROUP BY item, resp, treat, wave"""
+"""The first scan: how often item, response, arm and wave come together, which decides what is kept."""
+
+NUMBERED_ITEMS = """
+SELECT item, ROW_NUMBER() OVER (ORDER BY item) AS k
+FROM (SELECT DISTINCT item FROM cells WHERE item IS NOT NULL) AS found"""
+
+NUMBERED_WAVES = """
+SELECT wave, ROW_NUMBER() OVER (ORDER BY wave) AS w
+FROM (SELECT DISTINCT wave FROM cells WHERE wave IS NOT NULL) AS found"""
+
+NUMBERED_CELLS = """
+SELECT items.k AS k, waves.w AS w, resp, treat, n, named, bad_resp, bad_treat
+FROM cells LEFT JOIN items ON cells.item = items.item LEFT JOIN waves ON cells.wave = waves.wave"""
+
+MARKED = """
+SELECT responses.*, items.k AS k, fates.word AS word, fates.bit AS bit,
+       CASE WHEN fates.kind <> 'constant' THEN 1 ELSE 0 END AS varies,
+       CASE WHEN fates.kind = 'binary' THEN 1 ELSE 0 END AS is_binary,
+       CASE WHEN kept_waves.w IS NOT NULL OR {every_wave} = 1 THEN 1 ELSE 0 END AS in_wave
+FROM responses
+LEFT JOIN items ON responses.item = items.item LEFT JOIN fates ON items.k = fates.k
+LEFT JOIN waves ON responses.wave = waves.wave LEFT JOIN kept_waves ON waves.w = kept_waves.w
+WHERE responses.id IS NOT NULL"""
+"""Every response with what the first scan decided about its item and wave."""
+
+
+def correlation_sql(k: int) -> str:
+    """What the k-th candidate for the covariate holds, and how it goes with the responses of the control arm."""
+    x = f"covariate{k}"
+    both = f"treat = 0 AND resp IS NOT NULL AND {x} IS NOT NULL"
+    pairs = f"CASE WHEN {both} THEN resp END", f"CASE WHEN {both} THEN {x} END"
+    return (
+        f"SELECT COUNT({x}) AS present, SUM(bad_{x}) AS text, MIN({x}) AS low, MAX({x}) AS high, COUNT({pairs[0]}) AS pairs, "
+        f"MIN({pairs[0]}) = MAX({pairs[0]}) OR MIN({pairs[1]}) = MAX({pairs[1]}) AS constant, CORR({pairs[0]}, {pairs[1]}) AS r "
+        "FROM marked WHERE item IS NOT NULL AND in_wave = 1"
+    )
+
+
+def persons_sql(n_words: int, covariate: int | None) -> str:
+    """The last scan: one row a person, with the number of rows after each rule and, of those kept, score and answers."""
+    rules = ("item IS NOT NULL", "in_wave = 1", "resp IS NOT NULL", "treat IS NOT NULL", "varies = 1", "is_binary = 1")
+    columns = ["id"]
+    for step in range(len(rules) + 1):
+        columns.append(f"SUM(CASE WHEN {' AND '.join(('1 = 1', *rules[:step]))} THEN 1 ELSE 0 END) AS left{step}")
+    in_arm, kept = " AND ".join((*rules[:2], rules[3])), " AND ".join(rules)
+    columns += [
+        f"{side}(CASE WHEN {in_arm} THEN treat END) AS {name}"
+        for side, name in (("MIN", "treat"), ("MAX", "other_treat"))
+    ]
+    value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN covariate{covariate} END"
+    columns += [f"MIN({value}) AS covariate", f"MAX({value}) AS other_covariate"]
+    columns.append(f"SUM(CASE WHEN {kept} THEN CAST(resp AS BIGINT) ELSE 0 END) AS score")
+    for word in range(n_words):
+        columns.append(f"BIT_OR(CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END) AS word{word}")
+    return f"SELECT {', '.join(columns)} FROM marked GROUP BY id"
+
+
+def classes_sql(n_words: int) -> str:
+    """Persons with the same arm, covariate, score and answered items, and how many they are."""
+    key = ", ".join(["treat", "covariate", "score", *(f"word{word}" for word in range(n_words))])
+    return f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}"
+
+
+COVARIATE_ONES = """
+SELECT marked.k AS k, persons.treat AS treat, SUM(CAST(marked.resp AS BIGINT)) AS ones
+FROM marked JOIN persons ON marked.id = persons.id
+WHERE in_wave = 1 AND resp IS NOT NULL AND marked.treat IS NOT NULL AND is_binary = 1 AND persons.covariate IS NOT NULL
+GROUP BY marked.k, persons.treat"""
+"""Item totals over the persons who have the covariate."""
+
+
+class Relations(Protocol):
+    """An engine that runs SQL and keeps relations. A view is computed when used, a kept relation once."""
+
+    def columns(self, path: Path) -> list[str]:
+        """Names of a file's columns."""
+
+    def open(self, path: Path, select: Mapping[str, str]) -> None:
+        """Make ``responses`` the view of a file with these columns, each an expression of the file's ones."""
+
+    def view(self, name: str, sql: str) -> None: ...
+
+    def keep(self, name: str, sql: str) -> None: ...
+
+    def table(self, name: str, columns: Mapping[str, Sequence]) -> None:
+        """A small relation of Python values."""
+
+    def fetch(self, sql: str) -> dict[str, np.ndarray]:
+        """A small result, by columns: int64, float64 with NaN, or objects with None."""
+
+
+_CSV = """header = true, all_varchar = true, delim = ',', quote = '"', escape = '"', comment = ''"""
+"""One dialect, not the likeliest: a file that does not keep to it is refused."""
+
+
+def _fault(message: str) -> str:
+    """DuckDB's error in a sentence."""
+    line = re.search(r"CSV Error on Line: (\d+)", message)
+    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
+    if line and counts:
+        return (
+            f"The table has {counts[2]} fields in line {line[1]} but {counts[1]} in its header: quote text that holds the "
+            "separator, or check that the file is complete."
+        )
+    if line and "not utf-8 encoded" in message:
+        return f"The table is not UTF-8 text (line {line[1]}): save it as CSV in UTF-8."
+    if "sniffing" in message:
+        return (
+            "The table is no regular table of fields separated by commas: check for a row with fields too many or too few "
+            "and for a quotation mark that is never closed."
+        )
+    return f"DuckDB could not read the table ({message.splitlines()[0]}): check the file."
+
+
+class DuckDB:
+    """DuckDB in this process, within a bound of memory; what does not fit goes to a temporary folder.
+
+    Parameters
+    ----------
+    memory : the bound, as DuckDB writes it.
+    threads : None for all processors.
+
+    Raises
+    ------
+    EngineError : DuckDB is not installed.
+    """
+
+    def __init__(self, memory: str = "2GB", threads: int | None = None):
+        try:
+            import duckdb
+        except ImportError:
+            raise EngineError(
+                "Large files are read with DuckDB, which is not here: pip install 'ilhte[large]'."
+            ) from None
+        self._folder = tempfile.TemporaryDirectory(prefix="ilhte-")
+        config = {"memory_limit": memory, "temp_directory": self._folder.name, "preserve_insertion_order": "false"}
+        if threads:
+            config["threads"] = str(threads)
+        self._connection, self._error = duckdb.connect(config=config), duckdb.Error
+        # standard output belongs to the results
+        self._connection.execute("SET enable_progress_bar = false")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._connection.close()
+        self._folder.cleanup()
+
+    def _run(self, sql: str) -> Any:
+        try:
+            return self._connection.execute(sql)
+        except self._error as failure:
+            raise InputError(_fault(str(failure))) from None
+
+    def _file(self, path: Path) -> str:
+        if set("*?[") & set(str(path)):
+            raise InputError(
+                f"DuckDB takes *, ? and [ in the path {quoted(str(path))} for a pattern: rename file or folder."
+            )
+        name = "'" + str(path).replace("'", "''") + "'"
+        return f"read_parquet({name})" if is_parquet(path) else f"read_csv({name}, {_CSV})"
+
+    def columns(self, path: Path) -> list[str]:
+        return [row[0] for row in self._run(f"DESCRIBE SELECT * FROM {self._file(path)}").fetchall()]
+
+    def open(self, path: Path, select: Mapping[str, str]) -> None:
+        self.view("responses", f"SELECT {_named(select)} FROM {self._file(path)}")
+
+    def view(self, name: str, sql: str) -> None:
+        self._run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
+    def keep(self, name: str, sql: str) -> None:
+        self._run(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
+    def table(self, name: str, columns: Mapping[str, Sequence]) -> None:
+        import pandas as pd
+
+        self._connection.register("given", pd.DataFrame(dict(columns)))
+        self.keep(name, "SELECT * FROM given")
+        self._connection.unregister("given")
+
+    def fetch(self, sql: str) -> dict[str, np.ndarray]:
+        return {name: _plain(values) for name, values in self._run(sql).fetchnumpy().items()}
+
+
+class Spark:
+    """Apache Spark; what is kept is cached there.
+
+    Parameters
+    ----------
+    session : a ``pyspark.sql.SparkSession``.
+    """
+
+    def __init__(self, session: Any):
+        self._session = session
+
+    def _file(self, path: Path) -> Any:
+        read = self._session.read
+        return read.parquet(str(path)) if is_parquet(path) else read.csv(str(path), header=True)
+
+    def columns(self, path: Path) -> list[str]:
+        return list(self._file(path).columns)
+
+    def open(self, path: Path, select: Mapping[str, str]) -> None:
+        self._file(path).createOrReplaceTempView("file")
+        # names are quoted with backticks here
+        self.view("responses", f"SELECT {_named(select)} FROM file".replace("`", "``").replace('"', "`"))
+
+    def view(self, name: str, sql: str) -> None:
+        self._session.sql(sql).createOrReplaceTempView(name)
+
+    def keep(self, name: str, sql: str) -> None:
+        self._session.sql(sql).cache().createOrReplaceTempView(name)
+
+    def table(self, name: str, columns: Mapping[str, Sequence]) -> None:
+        self._session.createDataFrame(list(zip(*columns.values(), strict=True)), list(columns)).createOrReplaceTempView(
+            name
+        )
+
+    def fetch(self, sql: str) -> dict[str, np.ndarray]:
+        result = self._session.sql(sql)
+        rows = result.collect()
+        return {name: _plain(np.array([row[k] for row in rows], dtype=object)) for k, name in enumerate(result.columns)}
+
+
+def is_parquet(path: Path) -> bool:
+    return path.name.lower().endswith(".parquet")
+
+
+def _named(select: Mapping[str, str]) -> str:
+    return ", ".join(f"{expression} AS {name}" for name, expression in select.items())
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    if np.ma.isMaskedArray(values):
+        missing, values = np.ma.getmaskarray(values), np.ma.getdata(values)
+    else:
+        missing = (
+            np.array([value is None for value in values], bool)
+            if values.dtype == object
+            else np.zeros(len(values), bool)
+        )
+    if values.dtype != object:
+        if not missing.any() and values.dtype.kind in "iub":
+            return values.astype(np.int64)
+        if values.dtype.kind in "iubf":
+            return np.where(missing, np.nan, values.astype(float))
+    present = [value for value, gone in zip(values.tolist(), missing, strict=True) if not gone]
+    if all(isinstance(value, int) for value in present) and len(present) == len(values) and present:
+        return values.astype(np.int64)
+    if present and all(isinstance(value, (int, float)) for value in present):
+        return np.array(
+            [np.nan if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], float
+        )
+    return np.array(
+        [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], dtype=object
+    )

@@ -1,0 +1,316 @@
+"""The Laplace-approximated deviance of the crossed-effects Rasch family and its exact gradient.
+
+    D(psi) = F(u^) + log det H(u^),    F = -2 loglik + |u|^2,
+
+``u^`` the mode of F, H half its Hessian, ``psi = (beta, sigma, L)``: lme4's objective with nAGQ = 1 (Bates et al. 2015,
+Journal of Statistical Software 67(1)). The mode and everything at it come from ``modes``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import ModelSpec
+from .modes import MAX_NEWTON_STEPS, MODE_TOLERANCE, Model, ModeNotFound, Modes, diagonals
+from .tiny import TinyDeviance
+
+HESSIAN_CELLS = 65536
+"""So many cells (class x item x psi) are differentiated side by side, where a single psi has fewer."""
+
+__all__ = ["MAX_NEWTON_STEPS", "MODE_TOLERANCE", "Evaluation", "LaplaceDeviance", "ModeNotFound"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The deviance at one psi.
+
+    Attributes
+    ----------
+    psi : (k,) where.
+    deviance : D(psi).
+    gradient : (k,) dD/dpsi.
+    """
+
+    psi: np.ndarray
+    deviance: float
+    gradient: np.ndarray
+
+
+class LaplaceDeviance:
+    """D(psi) and dD/dpsi for one model and one set of sufficient statistics.
+
+    Keeps the last mode, to start the next search from it. ``psi`` is ordered as ``spec.psi_names``. D is even in sigma,
+    in l22 and jointly in (l11, l21), so psi needs no bounds: zero is a stationary point in these, never a wall.
+    """
+
+    method = "laplace"
+
+    def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
+        self.statistics, self.spec = statistics, spec
+        self.model = Model(statistics, spec)
+        self.modes = Modes(self.model)
+        self.q, self.n_items, self.n_beta = spec.q, statistics.n_items, self.model.n_beta
+        self.design, self.weighted_design = self.model.design, self.model.weighted_design
+        self.evaluations = 0
+        self.passes = 0
+        self._tiny = TinyDeviance(self.model) if TinyDeviance.fits(self.model) else None
+        self.tolerance = MODE_TOLERANCE
+        """How exactly modes are searched for. What is left of log det H is added to first order, so that even a tolerance
+        of 1e-3 leaves D exact to far below 1e-8; the gradient is then exact to some thirty times the tolerance's square."""
+        self.at: np.ndarray | None = None
+        """The psi whose modes are in the workspace, or None."""
+        self._last: Evaluation | None = None
+        self._last_step = np.inf
+        self._cold = self._swept = False
+
+    @property
+    def v(self) -> np.ndarray:
+        """(G,) spherical person effects at the last psi."""
+        return self.modes.v[0]
+
+    @property
+    def w(self) -> np.ndarray:
+        """(q, J) spherical item effects at the last psi."""
+        return self.modes.w[0]
+
+    @property
+    def row_weight(self) -> np.ndarray:
+        """(G,) information of one person of each class at the last psi."""
+        return self.modes.row_weight[0] if self._swept else self._tiny.information()[0]
+
+    @property
+    def col_weight(self) -> np.ndarray:
+        """(2, J) information on each item by arm at the last psi."""
+        return self.modes.col_weight[0] if self._swept else self._tiny.information()[1]
+
+    def _at_last(self) -> Modes:
+        """The workspace with every array at the last psi."""
+        if not self._swept:
+            with np.errstate(all="ignore"):
+                self.modes.set_parameters(self.at[None])
+                self.modes.sweep()
+            self.passes += 1
+            self._swept = True
+        return self.modes
+
+    def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """psi as (beta, sigma, L)."""
+        beta, sigma, lower = psi[: self.n_beta], float(psi[self.n_beta]), psi[self.n_beta + 1 :]
+        factor = np.array([[lower[0], 0.0], [lower[1], lower[2]]]) if self.q == 2 else np.array([[lower[0]]])
+        return beta, sigma, factor
+
+    def start_modes(self, easiness: np.ndarray) -> None:
+        """Start the next mode search from these standardised item easinesses (J,), and persons from their scores."""
+        self.modes.w[0, 0] = easiness
+        self.at, self._cold = None, True
+
+    def __call__(self, psi: np.ndarray) -> Evaluation:
+        """Deviance and exact gradient at psi.
+
+        Raises
+        ------
+        ModeNotFound : psi is so far out that there is no usable mode.
+        """
+        psi = np.array(psi, float)
+        if self.at is not None and self._last_step < self.tolerance and np.array_equal(psi, self.at):
+            return self._last
+        self.evaluations += 1
+        before, self.at, self._swept = self.at, None, False
+        kept = (self.v.copy(), self.w.copy())
+        with np.errstate(all="ignore"):
+            try:
+                deviance, gradient = (self._by_elimination if self._tiny is None else self._by_dense_matrices)(
+                    psi, before
+                )
+                if not np.isfinite(deviance):
+                    raise ModeNotFound("the deviance is not finite")
+            except ModeNotFound:
+                self.v[:], self.w[:] = kept
+                raise
+        self.at, self._last = psi, Evaluation(psi, deviance, gradient)
+        return self._last
+
+    def _by_elimination(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
+        modes = self.modes
+        if before is not None:
+            dv, dw = modes.derivative((psi - before)[None])
+            if max(abs(modes.sigma[0, 0]) * np.abs(dv).max(), np.abs(dw).max()) < 3.0:
+                modes.v += dv
+                modes.w += dw
+        modes.set_parameters(psi[None])
+        if self._cold:
+            modes.start_persons()
+            self._cold = False
+        passes, self._last_step = modes.find(self.tolerance)
+        self.passes += passes
+        gradient, adjoint = _gradient(modes)
+        self._swept = True
+        return modes.penalised() + _logdet(modes) + _to_the_mode(modes, adjoint), gradient[0]
+
+    def _by_dense_matrices(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
+        tiny = self._tiny
+        if self._cold:
+            self.modes.set_parameters(psi[None])
+            self.modes.start_persons()
+            self._cold = False
+        tiny.set_modes(self.v, self.w)
+        if before is not None:
+            tiny.predict(psi - before)
+        passes = tiny.passes
+        try:
+            deviance, gradient = tiny(psi, self.tolerance)
+        finally:
+            self.passes += tiny.passes - passes
+        self.v[:], self.w[:] = tiny.modes()
+        self._last_step = tiny.last_step
+        return deviance, gradient
+
+    def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """Hessian of D in the free parameters, by central differences of the exact gradient.
+
+        The modes at the shifted points are taken from the exact derivative of the mode: its error is even in the step,
+        the same on both sides, and cancels in the difference, so no Newton step is needed there.
+
+        Parameters
+        ----------
+        at : an evaluation.
+        steps : (k,) step in each parameter.
+        free : indices of the free parameters.
+
+        Returns
+        -------
+        (f, f) symmetric matrix, ordered as ``free``.
+        """
+        if self.at is None or not np.array_equal(self.at, at.psi):
+            self(at.psi)
+        shifts = np.diag(steps)[free]
+        shifts = np.concatenate([shifts, -shifts])
+        modes = self._at_last()
+        dv, dw = modes.derivative(shifts)
+        cells = self.model.n_classes * self.n_items
+        lanes = max(1, min(len(shifts), HESSIAN_CELLS // cells))
+        self.passes += len(shifts)
+        gradients, beside = [], None
+        with np.errstate(all="ignore"):
+            for first in range(0, len(shifts), lanes):
+                some = slice(first, min(first + lanes, len(shifts)))
+                if beside is None or beside.lanes != some.stop - first:
+                    beside = Modes(self.model, some.stop - first)
+                beside.v[:] = modes.v + dv[some]
+                beside.w[:] = modes.w + dw[some]
+                beside.set_parameters(at.psi + shifts[some])
+                beside.sweep()
+                gradients.append(_gradient(beside)[0])
+        up, down = np.split(np.concatenate(gradients)[:, free], 2)
+        raw = (up - down) / (2.0 * steps[free, None])
+        return (raw + raw.T) / 2.0
+
+    # -- what a fit reports ------------------------------------------------------------------------------------
+
+    def item_effects(self) -> np.ndarray:
+        """(J, q) modes of (b_i, zeta_i) at the last psi, logits."""
+        return (self.unpack(self.at)[2] @ self.w).T
+
+    def item_covariances(self) -> np.ndarray:
+        """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi: the item blocks of Lambda H^-1 Lambda'."""
+        own = np.einsum("klii->ikl", self._inverse_blocks())
+        factor = self.unpack(self.at)[2]
+        return factor @ own @ factor.T
+
+    def _inverse_blocks(self) -> np.ndarray:
+        """(q, q, J, J) covariance of the spherical item effects given psi, the data and no more: S^-1 by blocks."""
+        return self._at_last().schur_inverse()[0]
+
+    def item_effect_derivatives(self) -> np.ndarray:
+        """(J, q, k) derivative of (b_i, zeta_i) with respect to psi at the last psi."""
+        units = np.eye(len(self.at))
+        _, dw = self._at_last().derivative(units)
+        dfactor = np.array([self.unpack(unit)[2] for unit in units])
+        return (dfactor @ self.w + self.unpack(self.at)[2] @ dw).transpose(2, 1, 0)
+
+
+def _logdet(modes: Modes) -> float:
+    """log det H = sum_g n_g log d_g + log det S (one lane)."""
+    return float(modes.model.statistics.count @ np.log(modes.d[0]) + 2.0 * np.log(modes.schur_diagonal).sum())
+
+
+def _to_the_mode(modes: Modes, adjoint: tuple[np.ndarray, np.ndarray]) -> float:
+    """What log det H still changes by between the current u and the mode, to first order (one lane).
+
+    With ``H a = d(log det H)/du`` and the Newton step ``H^-1 r`` that is a'r; F changes to second order alone.
+    """
+    person_slope, item_slope = modes.slope()
+    return float(modes.model.statistics.count @ (adjoint[0] * person_slope)[0] + np.vdot(adjoint[1], item_slope))
+
+
+def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """(B, k) dD/dpsi by one adjoint solve, and the adjoint ``H a = d(log det H)/du``.
+
+    The deviance's own terms, and what log det H adds through eta, through Lambda and through the mode:
+
+        dD/dpsi = dF/dpsi + d(log det H)/dpsi |_u - a' (1/2) d2F/(du dpsi).
+    """
+    model, sigma, d, weight = modes.model, modes.sigma, modes.d, modes.weight
+    b, j = modes.lanes, model.n_items
+    variance = sigma * sigma
+    inverse = modes.schur_inverse().reshape(b, -1, j * j)
+    # K_T = a_T' S^-1 a_T, (B, 2, J, J)
+    k = np.matmul(modes.loadings, inverse).reshape(b, 2, j, j)
+    modes.outer_columns[:, :2] = diagonals(k)
+
+    # d(log det H)/d eta = W' h, h_gi = K_ii + sigma^2 h_pp - 2 sigma^2 (W K)_gi / d the variance of eta_gi under H^-1
+    quadratic, trace_row = np.empty_like(d), np.empty_like(d)
+    trace_col = 0.0
+    for block in modes.blocks:
+        rows, w = block.rows, block.weight
+        wk, third, own = block.scratch
+        for t, part_weight, part in block.parts:
+            np.matmul(part_weight, k[:, t], out=part)
+        np.multiply(wk, w, out=own)
+        np.multiply(block.expected, -2.0, out=third)
+        if model.repeated:
+            third /= np.maximum(block.trials, 1.0)
+        third += 1.0
+        third *= w
+        wk *= third
+        d_rows = d[:, rows]
+        quadratic[:, rows] = np.matmul(own, model.ones)
+        h_pp = 1.0 / d_rows + variance * quadratic[:, rows] / (d_rows * d_rows)
+        shrink = 2.0 * variance / d_rows
+        modes.outer_rows[:, rows, 2] = variance * h_pp
+        np.matmul(modes.outer_rows[:, rows], modes.outer_columns, out=own)
+        own *= third
+        trace_row[:, rows] = np.matmul(own, model.ones) - shrink * np.matmul(wk, model.ones)
+        counts = model.count_by_arm[:, rows]
+        trace_col = trace_col + np.matmul(counts, own) - np.matmul(counts * shrink[:, None, :], wk)
+
+    adjoint_v, adjoint_w, offsets, shared = modes.solve(sigma * trace_row, np.matmul(modes.a_transposed, trace_col))
+    moved = sigma * adjoint_v
+    adjoint_row = moved * modes.row_weight + shared
+    adjoint_col = np.matmul(model.count_by_arm * moved[:, None, :], weight) + offsets * modes.col_weight
+
+    row = trace_row - 2.0 * modes.person_residual - adjoint_row
+    col = trace_col - 2.0 * modes.item_residual - adjoint_col
+    by_sigma = modes.v * row + adjoint_v * modes.person_residual + 2.0 * sigma * (modes.row_weight - quadratic / d) / d
+    # through Lambda: 2 [S^-1 (information_T a_T)]_ii summed over items
+    traces = np.matmul(modes.information.reshape(b, 2, j * j), inverse.transpose(0, 2, 1)).reshape(
+        b, 2, model.q, model.q
+    )
+    explicit = 2.0 * np.matmul(traces, modes.a[:, :, :, None])[:, :, :, 0]
+    by_a = (
+        np.matmul(col, modes.w.transpose(0, 2, 1))
+        + np.matmul(modes.item_residual, adjoint_w.transpose(0, 2, 1))
+        + explicit
+    )
+    gradient = np.concatenate(
+        [
+            np.matmul(row, model.weighted_design.T),
+            np.matmul(by_sigma, model.statistics.count[:, None]),
+            by_a.reshape(b, -1) @ model.factor_map.T,
+        ],
+        axis=1,
+    )
+    return gradient, (adjoint_v, adjoint_w)

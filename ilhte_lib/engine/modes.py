@@ -1,0 +1,366 @@
+"""The penalised likelihood of the random effects given the parameters: its Hessian, Newton's method, its mode.
+
+Notation (lme4's, Bates et al. 2015, Journal of Statistical Software 67(1)): person g of arm T has
+
+    eta_gi = x_g' beta + sigma v_g + a_T' w_i,    a_T = L'(1, T)',
+
+with spherical random effects ``u = (v, w)``; the mode u^ minimises ``F(u) = -2 loglik(u) + |u|^2``. Half its Hessian is
+``H = Lambda' Z' W Z Lambda + I``. Persons are eliminated from H because their block is diagonal, which leaves a Schur
+complement over the items. The arrays are over classes of persons (see ``compress``), weighted by their counts: nothing
+here sees the number of persons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import ModelSpec
+
+MODE_TOLERANCE = 2e-5
+"""The last Newton step changes no linear predictor by more than this (logits); the error after it is of the order of its square."""
+MAX_NEWTON_STEPS = 60
+BLOCK_CELLS = 16384
+"""Cells (class x item) worked on together, so that what is computed from them stays in the processor's cache."""
+
+
+class ModeNotFound(ArithmeticError):
+    """The penalised likelihood has no mode that Newton's method reaches from here (parameters far out, or not finite)."""
+
+
+def diagonals(matrices: np.ndarray) -> np.ndarray:
+    """Writable view (..., J) of the diagonals of contiguous (..., J, J) matrices."""
+    return matrices.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1]
+
+
+class Model:
+    """One model on one set of sufficient statistics: what does not change with psi.
+
+    Attributes
+    ----------
+    design : (G, p) fixed-effects design x_g of each class; ``weighted_design`` (p, G) is its transpose times the counts.
+    count_by_arm : (2, G) counts, each class in the row of its arm.
+    arms : the classes of each arm, as slices.
+    factor_map : (q(q+1)/2, 2q) linear map from the lower triangle of L to (a_0, a_1).
+    length, answers : (G,) responses a person gave, (2, J) responses to each item by arm.
+    repeated : whether some person answered some item more than once.
+    """
+
+    def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
+        s = statistics
+        self.statistics, self.spec, self.q = s, spec, spec.q
+        self.n_classes, self.n_items, self.n_beta = s.n_classes, s.n_items, len(spec.beta_names)
+        columns = [np.ones(s.n_classes), s.arm]
+        if spec.covariate:
+            columns += [s.covariate, s.arm * s.covariate]
+        self.design = np.column_stack(columns)
+        self.weighted_design = np.ascontiguousarray((self.design * s.count[:, None]).T)
+        self.arms = (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))
+        self.count_by_arm = np.array([s.count * (1.0 - s.arm), s.count * s.arm])
+        self.membership = np.column_stack([1.0 - s.arm, s.arm])
+        self.factor_map = np.array([[1.0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) if self.q == 2 else np.ones((1, 2))
+        self.ones = np.ones(s.n_items)
+        self.repeated = s.trials is not None and bool(s.trials.max(initial=0.0) > 1.0)
+        if s.trials is None:
+            self.length = np.full(s.n_classes, float(s.n_items))
+            self.answers = np.repeat(self.count_by_arm.sum(axis=1)[:, None], s.n_items, axis=1)
+        else:
+            self.length, self.answers = s.trials @ self.ones, self.count_by_arm @ s.trials
+
+    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(B, k) psi as beta (B, p), sigma (B, 1) and the item loadings a (B, 2, q)."""
+        n = self.n_beta
+        return psi[:, :n], psi[:, n : n + 1], (psi[:, n + 1 :] @ self.factor_map).reshape(len(psi), 2, self.q)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some consecutive classes, and views of the workspace's arrays of cells for them.
+
+    ``parts`` has, for each arm with classes in the block, (arm, weights, scratch rows).
+    """
+
+    rows: slice
+    cells: np.ndarray
+    expected: np.ndarray
+    weight: np.ndarray
+    trials: np.ndarray | None
+    scratch: np.ndarray
+    parts: tuple[tuple[int, np.ndarray, np.ndarray], ...]
+
+
+class Modes:
+    """The penalised likelihood at B values of psi side by side, each with its own random effects.
+
+    A workspace: it keeps the random effects (to start the next search from them) and its buffers. B is 1 while
+    searching; the Hessian of a small table is cheaper with many psi in one sweep.
+
+    Attributes (all with a leading axis B)
+    ----------
+    v, w : (B, G) and (B, q, J) spherical random effects.
+    expected, weight : (B, G, J) expected score and its variance, a person and item; views of ``cells``.
+    person_residual, item_residual : (B, G) and (B, 2, J) observed minus expected scores.
+    row_weight, col_weight : (B, G) and (B, 2, J) sums of the weights, a person and an item by arm.
+    d : (B, G) persons' diagonal of H.
+    information : (B, 2, J, J) the items' information by arm with persons eliminated, diag(col_weight) - C_T sigma^2.
+    """
+
+    def __init__(self, model: Model, lanes: int = 1):
+        self.model, self.lanes = model, lanes
+        g, j, q = model.n_classes, model.n_items, model.q
+        self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
+        self.cells = np.empty((2, lanes, g, j))
+        self.expected, self.weight = self.cells
+        self.sums = np.empty((2, lanes, g))
+        self.row_weight = self.sums[1]
+        self.information = np.empty((lanes, 2, j, j))
+        self._information_diagonal = diagonals(self.information)
+        self.schur = np.empty((lanes, q, j, q, j))
+        self._schur_flat = self.schur.reshape(lanes, q * j, q * j)
+        self.schur_diagonal = diagonals(self._schur_flat)
+        self._identity = np.eye(q * j, order="F")
+        # row and column factors of h_pp + K_ii, see laplace
+        self.outer_rows, self.outer_columns = np.empty((lanes, g, 3)), np.ones((lanes, 3, j))
+        self.outer_rows[:, :, :2] = model.membership
+        self.blocks = self._blocks(max(1, BLOCK_CELLS // (j * lanes)))
+
+    def _blocks(self, size: int) -> list[_Block]:
+        model, g = self.model, self.model.n_classes
+        size = min(size, g)
+        scratch = np.empty((3, self.lanes, size, model.n_items))
+        blocks = []
+        for start in range(0, g, size):
+            stop = min(start + size, g)
+            rows, own = slice(start, stop), scratch[:, :, : stop - start]
+            parts = []
+            for t, arm in enumerate(model.arms):
+                low, high = max(start, arm.start), min(stop, arm.stop)
+                if low < high:
+                    parts.append((t, self.weight[:, low:high], own[0, :, low - start : high - start]))
+            trials = None if model.statistics.trials is None else model.statistics.trials[rows]
+            cells = self.cells[:, :, rows]
+            blocks.append(_Block(rows, cells, cells[0], cells[1], trials, own, tuple(parts)))
+        return blocks
+
+    # -- one pass -----------------------------------------------------------------------------------------------
+
+    def set_parameters(self, psi: np.ndarray) -> None:
+        """Work at these psi, (B, k), from now on.
+
+        Raises
+        ------
+        ModeNotFound : fixed parts beyond 600 logits, or not finite.
+        """
+        self.beta, self.sigma, self.a = self.model.split(psi)
+        self.fixed = self.beta @ self.model.design.T
+        if not np.abs(self.fixed).max() <= 600.0:
+            raise ModeNotFound("linear predictors beyond 600 logits")
+        self.a_transposed = self.a.transpose(0, 2, 1)
+        # (a_T)_k (a_T)_l for all k, l: the weights of the arms in the blocks of the Schur complement
+        self.loadings = (self.a[:, :, :, None] * self.a[:, :, None, :]).reshape(self.lanes, 2, -1)
+
+    def sweep(self) -> None:
+        """One pass over the cells at the current u: probabilities, residuals, weights, and the items' information.
+
+        exp(-eta) is the outer product of a factor a class and a factor an item, so a pass takes G + 2J exponentials.
+        """
+        model, s = self.model, self.model.statistics
+        self._odds = np.exp(-(self.fixed + self.sigma * self.v))[:, :, None] * model.membership
+        self._item_odds = np.exp(-(self.a @ self.w))
+        self.d = np.empty_like(self.v)
+        variance = self.sigma * self.sigma
+        columns = 0.0
+        fresh = [True, True]
+        for block in self.blocks:
+            rows, expected, weight, scaled = block.rows, block.expected, block.weight, block.scratch[0]
+            np.matmul(self._odds[:, rows], self._item_odds, out=expected)
+            expected += 1.0
+            np.divide(1.0 if block.trials is None else block.trials, expected, out=expected)
+            np.multiply(expected, expected, out=weight)
+            if model.repeated:
+                weight /= np.maximum(block.trials, 1.0)
+            np.subtract(expected, weight, out=weight)
+            self.sums[:, :, rows] = np.matmul(block.cells, model.ones)
+            columns = columns + np.matmul(model.count_by_arm[:, rows], block.cells)
+            d = self.d[:, rows] = 1.0 + variance * self.row_weight[:, rows]
+            scale = self.sigma * np.sqrt(s.count[rows] / d)
+            np.matmul(scale[:, :, None], model.ones[None, :], out=scaled)
+            scaled *= weight
+            for t, _, part in block.parts:
+                if fresh[t]:
+                    np.matmul(part.transpose(0, 2, 1), part, out=self.information[:, t])
+                    fresh[t] = False
+                else:
+                    self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
+        for t in (0, 1):
+            if fresh[t]:
+                self.information[:, t] = 0.0
+        np.negative(self.information, out=self.information)
+        expected_by_item, self.col_weight = columns
+        self._information_diagonal += self.col_weight
+        self.person_residual = s.score - self.sums[0]
+        self.item_residual = s.item_total - expected_by_item
+        self._factorise()
+
+    def _factorise(self) -> None:
+        """Cholesky factor of the Schur complement ``S = sum_T (a_T a_T') (x) information_T + I``."""
+        b, q, j = self.lanes, self.model.q, self.model.n_items
+        by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, 2, j * j))
+        self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
+        self.schur_diagonal += 1.0
+        self.cholesky = []
+        for lane in self._schur_flat:
+            factor, info = lapack.dpotrf(lane.T, lower=1, clean=0, overwrite_a=1)
+            if info != 0:
+                raise ModeNotFound("the Hessian of the penalised likelihood is not positive definite")
+            self.cholesky.append(factor)
+
+    # -- linear algebra with H ----------------------------------------------------------------------------------
+
+    def by_arm(self, cells: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """(B, G): each class's row of ``cells`` (B, G, J) times the column of its arm in ``columns`` (B, 2, J)."""
+        out = np.empty((len(columns), cells.shape[1]))
+        for t, arm in enumerate(self.model.arms):
+            np.matmul(cells[:, arm], columns[:, t, :, None], out=out[:, arm, None])
+        return out
+
+    def solve(
+        self, person_rhs: np.ndarray, item_rhs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """H^-1 applied to a vector: (B, G) entries of one person of each class and (B, q, J) entries of the items.
+
+        With B = 1 the right-hand sides may have any number of vectors.
+
+        Returns
+        -------
+        persons, items : the solution.
+        offsets, shared : (B, 2, J) the items' solution on the scale of eta, (B, G) its sum over a person's weights.
+        """
+        model = self.model
+        pull = model.count_by_arm * (self.sigma * person_rhs / self.d)[:, None, :]
+        rhs = item_rhs - np.matmul(self.a_transposed, np.matmul(pull, self.weight))
+        rhs = rhs.reshape(len(rhs), -1)
+        if self.lanes == 1:
+            solved = lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
+        else:
+            solved = np.array([lapack.dpotrs(c, r, lower=1)[0] for c, r in zip(self.cholesky, rhs, strict=True)])
+        items = solved.reshape(item_rhs.shape)
+        offsets = np.matmul(self.a, items)
+        shared = self.by_arm(self.weight, offsets)
+        return (person_rhs - self.sigma * shared) / self.d, items, offsets, shared
+
+    def schur_inverse(self) -> np.ndarray:
+        """(B, q, q, J, J) blocks of S^-1."""
+        b, q, j = self.lanes, self.model.q, self.model.n_items
+        root = np.empty((b, q * j, q * j))
+        for lane, factor in enumerate(self.cholesky):
+            root[lane] = blas.dtrsm(1.0, factor, self._identity, lower=1)
+        inverse = np.matmul(root.transpose(0, 2, 1), root)
+        return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
+
+    # -- the mode -----------------------------------------------------------------------------------------------
+
+    def slope(self) -> tuple[np.ndarray, np.ndarray]:
+        """-F'(u)/2 at the current u, (B, G) for one person of each class and (B, q, J): the right-hand side of Newton."""
+        return (
+            self.sigma * self.person_residual - self.v,
+            np.matmul(self.a_transposed, self.item_residual) - self.w,
+        )
+
+    def penalised(self) -> float:
+        """F = -2 loglik + |u|^2 at the current u (one lane), from the factors of exp(-eta) of the last sweep."""
+        model, s = self.model, self.model.statistics
+        person_part, offsets = self.fixed[0] + self.sigma[0] * self.v[0], self.a[0] @ self.w[0]
+        log_terms = np.empty(model.n_classes)
+        for block in self.blocks:
+            terms = np.matmul(self._odds[:, block.rows], self._item_odds, out=block.scratch[0])
+            terms += 1.0
+            np.log(terms, out=terms)
+            if block.trials is not None:
+                terms *= block.trials
+            log_terms[block.rows] = np.matmul(terms[0], model.ones)
+        # log(1 + e^eta) = eta + log(1 + e^-eta)
+        by_class = person_part * (s.score - model.length) - log_terms - 0.5 * self.v[0] ** 2
+        return float(
+            np.vdot(self.w, self.w) - 2.0 * (s.count @ by_class + np.vdot(offsets, s.item_total - model.answers))
+        )
+
+    def start_persons(self) -> None:
+        """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
+        model, s = self.model, self.model.statistics
+        offsets = np.matmul(self.a, self.w)
+        spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
+        if s.trials is None:
+            mean = offsets.mean(axis=2) @ model.membership.T
+        else:
+            mean = self.by_arm(s.trials[None], offsets) / np.maximum(model.length, 1.0)
+        rate = (s.score + 0.5) / (model.length + 1.0)
+        distance = spread * np.log(rate / (1.0 - rate)) - mean - self.fixed
+        information = model.length * rate * (1.0 - rate)
+        self.v[:] = self.sigma * information * distance / (self.sigma**2 * information + 1.0)
+
+    def find(self, tolerance: float = MODE_TOLERANCE) -> tuple[int, float]:
+        """Newton on u (one lane) until a step changes no linear predictor by more than ``tolerance`` (logits).
+
+        Returns the number of sweeps and the largest change of the last step; ends with every array at the mode. Steps are
+        halved if they are long or stop shrinking.
+
+        Raises
+        ------
+        ModeNotFound : no mode was reached.
+        """
+        count = self.model.statistics.count
+        previous = np.inf
+        self.sweep()
+        sweeps = 1
+        for _ in range(MAX_NEWTON_STEPS):
+            person_rhs, item_rhs = self.slope()
+            dv, dw, offsets, _ = self.solve(person_rhs, item_rhs)
+            promised = float(count @ (person_rhs * dv)[0] + np.vdot(item_rhs, dw))
+            longest = float(abs(self.sigma[0, 0]) * np.abs(dv).max() + np.abs(offsets).max())
+            if not np.isfinite(longest + promised):
+                raise ModeNotFound("the Newton step is not finite")
+            if longest > previous or longest > 5.0:
+                sweeps += self._damped_step(dv, dw, promised)
+            else:
+                self.v += dv
+                self.w += dw
+                self.sweep()
+                sweeps += 1
+            if longest < tolerance:
+                return sweeps, longest
+            previous = longest
+        raise ModeNotFound(f"no mode after {MAX_NEWTON_STEPS} Newton steps")
+
+    def _damped_step(self, dv: np.ndarray, dw: np.ndarray, promised: float) -> int:
+        """Halve the Newton step until F falls by a fair share of what the slope promises; returns the number of sweeps."""
+        v, w = self.v.copy(), self.w.copy()
+        before = self.penalised()
+        step = 1.0
+        for tried in range(1, 41):
+            np.add(v, step * dv, out=self.v)
+            np.add(w, step * dw, out=self.w)
+            try:
+                self.sweep()
+                if self.penalised() <= before - 2e-4 * step * promised + 1e-9 * (1 + abs(before)):
+                    return tried
+            except ModeNotFound:
+                pass
+            step *= 0.5
+        raise ModeNotFound("no step along the Newton direction improves the penalised likelihood")
+
+    def derivative(self, dpsi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Derivative of the mode (v, w) along each row of ``dpsi``, (R, k), by the implicit function theorem (one lane)."""
+        model = self.model
+        dbeta, dsigma, da = model.split(dpsi)
+        shift = dbeta @ model.design.T + dsigma * self.v
+        offsets = np.matmul(da, self.w)
+        weighted = np.matmul(model.count_by_arm * shift[:, None, :], self.weight) + offsets * self.col_weight
+        item_rhs = np.matmul(da.transpose(0, 2, 1), self.item_residual) - np.matmul(self.a_transposed, weighted)
+        person_rhs = dsigma * self.person_residual - self.sigma * (
+            shift * self.row_weight + self.by_arm(self.weight, offsets)
+        )
+        return self.solve(person_rhs, item_rhs)[:2]

@@ -1,0 +1,444 @@
+"""Fit the four models: starts, minimisation, boundaries, certificate, standard errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from ..data.file_formats import quoted
+from ..data.large import LargeTrial
+from ..data.prepare import Trial
+from ..errors import EngineError, InputError
+from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
+from .laplace import MODE_TOLERANCE, Evaluation, LaplaceDeviance, ModeNotFound
+from .optimise import Minimum, minimise
+from .quadrature import NODES, QuadratureDeviance, quadrature_error
+from .starts import further_starts, rough_curvature, start, start_from
+
+ENGINES = ("native", "pymer4")
+METHODS = ("laplace", "aghq")
+SCALED_GRADIENT_TOLERANCE = 1e-3
+"""Certified: no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
+LEAST_CURVATURE = 2e-4
+"""Certified: no eigenvalue of the deviance's Hessian is below this, so no standard error above 100 logits."""
+NEAR_BOUNDARY = 0.05
+"""A standard deviation below this (logits) is also tried at exactly 0."""
+SAME_DEVIANCE = 1e-7
+"""Two deviances closer than this are the same optimum."""
+SAME_BASIN = 0.3
+"""How far, relatively, value and gradient may be from a known optimum's quadratic for a search to be heading there."""
+SEARCH_TOLERANCE = 1e-3
+"""Modes are found to this (logits) while searching, with an error in D far below 1e-8; exactly at the end."""
+HESSIAN_STEP = 1e-3
+"""Step of the differences for the Hessian, in rough standard errors."""
+FEW_ITEMS = 10
+"""With no more items than this the deviance has local optima often enough to always search from several starts."""
+
+
+def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStatistics:
+    """The sufficient statistics of a trial for one model (with the covariate only where the model has it).
+
+    Raises
+    ------
+    InputError : the model needs a covariate and the trial has none.
+    """
+    if spec.covariate and trial.covariate is None:
+        raise InputError(
+            f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate)."
+        )
+    if isinstance(trial, LargeTrial):
+        return trial.with_covariate if spec.covariate else trial.statistics
+    return sufficient_statistics(
+        trial.item_names, trial.treat, trial.person, trial.item, trial.resp, trial.covariate if spec.covariate else None
+    )
+
+
+def fit_models(
+    trial: Trial | LargeTrial,
+    models: Iterable[str] | None = None,
+    *,
+    engine: str = "native",
+    method: str = "laplace",
+    nodes: int = NODES,
+) -> dict[str, Fit]:
+    """Fit the models a trial allows: all four, or M_0 and M_A where there is no covariate.
+
+    Parameters
+    ----------
+    trial : prepared data.
+    models : names among M_0, M_A, M_B, M_C; default all the trial allows.
+    engine : "native" or "pymer4" (lme4 in R).
+    method, nodes : see ``fit_statistics``; lme4 has Laplace alone.
+
+    Returns
+    -------
+    Fits by model name, in the order M_0, M_A, M_B, M_C.
+
+    Raises
+    ------
+    InputError : a name is unknown, a model needs a covariate the trial has not, or the engine has not this method.
+    EngineError : the engine is missing or could not fit.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"Engine '{engine}' is not known: use one of {', '.join(ENGINES)}.")
+    wanted = (
+        list(models)
+        if models is not None
+        else [n for n, m in MODELS.items() if trial.covariate is not None or not m.covariate]
+    )
+    unknown = [n for n in wanted if n not in MODELS]
+    if unknown:
+        raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
+    names = [n for n in MODELS if n in wanted]
+    if engine == "pymer4":
+        if isinstance(trial, LargeTrial):
+            raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
+        if method != "laplace":
+            raise InputError(
+                f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
+            )
+        from .lme4 import fit_pymer4
+
+        return {name: fit_pymer4(trial, name) for name in names}
+    compressed: dict[bool, SufficientStatistics] = {}
+    fits: dict[str, Fit] = {}
+    for name in names:
+        spec = MODELS[name]
+        if spec.covariate not in compressed:
+            compressed[spec.covariate] = statistics_of(trial, spec)
+        fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
+    return fits
+
+
+def fit_model(trial: Trial, model: str, *, engine: str = "native", method: str = "laplace", nodes: int = NODES) -> Fit:
+    """Fit one model; see ``fit_models``."""
+    return fit_models(trial, [model], engine=engine, method=method, nodes=nodes)[model]
+
+
+def fit_statistics(
+    statistics: SufficientStatistics,
+    spec: ModelSpec,
+    *,
+    smaller: Fit | None = None,
+    fitted: Mapping[str, Fit] = MappingProxyType({}),
+    standard_errors: bool = True,
+    method: str = "laplace",
+    nodes: int = NODES,
+) -> Fit:
+    """Fit one model to sufficient statistics with the native engine.
+
+    Parameters
+    ----------
+    statistics : what ``sufficient_statistics`` gave, with the covariate if the model has one.
+    spec : the model.
+    smaller : a fit of a nested model on the same data, to start from; the result is never below it in log-likelihood.
+    fitted : fits of any models to the same or almost the same data, by name, to start from.
+    standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
+    method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
+    nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
+
+    Raises
+    ------
+    InputError : the method is unknown, or the nodes are too few.
+    EngineError : no optimum could be found, which no data seen so far have caused.
+    """
+    clock = time.perf_counter()
+    if smaller is not None:
+        fitted = {**fitted, smaller.spec.name: smaller}
+    if method not in METHODS:
+        raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
+    deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+    first, easiness = start(statistics, spec, fitted)
+    deviance.start_modes(easiness)
+    messages: list[str] = []
+    deviance.tolerance = SEARCH_TOLERANCE
+    try:
+        best, held = _search(deviance, spec, first, messages)
+        for nested in fitted.values():
+            if (
+                _is_nested(nested, statistics, spec, method)
+                and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE
+            ):
+                rival, rival_held = _search(
+                    deviance, spec, start_from(_psi_of(nested), nested.spec, first, spec), messages
+                )
+                if rival.evaluation.deviance < best.evaluation.deviance:
+                    best, held = rival, rival_held
+        if method == "aghq":
+            messages += quadrature_error(deviance, best.evaluation)
+        deviance.tolerance = MODE_TOLERANCE
+        fit = _result(deviance, spec, best, held, standard_errors, messages)
+    except (ModeNotFound, np.linalg.LinAlgError) as failure:
+        raise EngineError(
+            f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
+        ) from None
+    return _timed(fit, time.perf_counter() - clock)
+
+
+def _psi_of(fit: Fit) -> np.ndarray:
+    return np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
+
+
+def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, method: str) -> bool:
+    """Whether a model, fitted so to data of this size, cannot have a higher maximum than ``spec``."""
+    same_data = (fit.n_persons, fit.n_responses) == (statistics.n_persons, statistics.n_responses)
+    return same_data and fit.method == method and set(fit.spec.psi_names) <= set(spec.psi_names)
+
+
+def _timed(fit: Fit, seconds: float) -> Fit:
+    from dataclasses import replace
+
+    return replace(fit, seconds=seconds)
+
+
+def _spreads(spec: ModelSpec) -> dict[str, int]:
+    """Positions in psi of the parameters with a boundary at 0."""
+    return {n: k for k, n in enumerate(spec.psi_names) if n in ("sigma_theta", "l11", "l22")}
+
+
+def _signs(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """(k,) 1 or -1: the signs that make sigma, l11 and l22 not negative; D is even in sigma and in each column of L."""
+    signs, at = np.ones(len(psi)), _spreads(spec)
+    for name, columns in (("sigma_theta", 1), ("l11", spec.q), ("l22", 1)):
+        if name in at and psi[at[name]] < 0:
+            signs[at[name] : at[name] + columns] = -1.0
+    return signs
+
+
+def _canonical(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """The same model with sigma, l11 and l22 not negative."""
+    return psi * _signs(psi, spec)
+
+
+def _minimise(
+    deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, stop: Callable[[Evaluation], bool] | None = None
+) -> Minimum:
+    deviance(start)
+    n_beta = deviance.n_beta
+    longest = np.full(len(start), 2.0)
+    longest[n_beta:] = np.maximum(0.7 * np.abs(start[n_beta:]), 0.3)
+    return minimise(deviance, start, rough_curvature(deviance, start), free, longest, stop)
+
+
+def _search(
+    deviance: LaplaceDeviance, spec: ModelSpec, start: np.ndarray, messages: list[str]
+) -> tuple[Minimum, frozenset[int]]:
+    """The best optimum over the starts, and the parameters held at 0 there."""
+    everything = np.arange(len(start))
+    best, held = _at_boundary(deviance, spec, _minimise(deviance, start, everything))
+    psi = best.evaluation.psi
+    near_edge = bool(held) or min(abs(psi[k]) for k in _spreads(spec).values()) < NEAR_BOUNDARY
+    if spec.item_effects and not near_edge:
+        l21, l22 = psi[-2:]
+        near_edge = abs(l21) > 0.95 * np.hypot(l21, l22)
+    if statistics_are_few(deviance.statistics) or near_edge or not best.converged:
+        best = _with_exact_hessian(deviance, spec, best)
+        for other in further_starts(start, psi, spec):
+            known = _Basin(best, spec)
+            try:
+                rival = _minimise(deviance, other, everything, known.holds)
+                if known.holds(rival.evaluation):
+                    continue
+                rival, rival_held = _at_boundary(deviance, spec, rival)
+            except (ModeNotFound, np.linalg.LinAlgError):
+                continue
+            gain = best.evaluation.deviance - rival.evaluation.deviance
+            if gain > SAME_DEVIANCE:
+                if gain > 1e-4:
+                    messages.append(
+                        f"{spec.name}: another start was better by {gain / 2:.4f} in log-likelihood and was taken."
+                    )
+                best, held = _with_exact_hessian(deviance, spec, rival), rival_held
+    return best, held
+
+
+def _with_exact_hessian(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> Minimum:
+    """The same minimum, signs made canonical, with the Hessian from differences of the exact gradient."""
+    if found.exact:
+        return found
+    here = deviance(_canonical(found.evaluation.psi, spec))
+    # no longer on a plateau, where they would measure the slopes around it
+    steps = HESSIAN_STEP / np.sqrt(np.maximum(np.diagonal(found.hessian), LEAST_CURVATURE) / 2.0)
+    return Minimum(here, deviance.hessian(here, steps, np.arange(len(steps))), found.converged, exact=True)
+
+
+class _Basin:
+    """Where the deviance is the quadratic around a known minimum, so that a search that gets there would end in it.
+
+    With d the distance from the minimum and H the exact Hessian there: the deviance above the minimum is d'Hd/2 and the
+    gradient Hd, each to within ``SAME_BASIN`` of its size.
+    """
+
+    def __init__(self, minimum: Minimum, spec: ModelSpec):
+        self.spec, self.bottom, self.hessian = spec, minimum.evaluation, minimum.hessian
+        self.inverse = np.linalg.inv(minimum.hessian) if np.linalg.eigvalsh(minimum.hessian)[0] > 0 else None
+
+    def holds(self, here: Evaluation) -> bool:
+        above = here.deviance - self.bottom.deviance
+        if self.inverse is None or above <= 0.0:
+            return False
+        distance = _canonical(here.psi, self.spec) - self.bottom.psi
+        slope = self.hessian @ distance
+        rest = here.gradient * _signs(here.psi, self.spec) - slope
+        size = float(distance @ slope)
+        return abs(2.0 * above - size) < SAME_BASIN * size and float(rest @ self.inverse @ rest) < SAME_BASIN**2 * size
+
+
+def statistics_are_few(statistics: SufficientStatistics) -> bool:
+    """Whether the test is so short that several starts are always tried."""
+    return statistics.n_items <= FEW_ITEMS
+
+
+def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> tuple[Minimum, frozenset[int]]:
+    """Put standard deviations that are all but 0 at exactly 0 where that is no worse, and confirm that 0 is a minimum.
+
+    D is even in sigma, in l22 and in the first column of L, so its gradient there vanishes at 0 whether or not 0 is
+    a minimum: what decides is the second derivative (the derivative with respect to the variance).
+    """
+    at = _spreads(spec)
+    held: frozenset[int] = frozenset()
+    best = found
+
+    def edge(zero: frozenset[int], start: np.ndarray, confirm: set[int], gain: float) -> Minimum | None:
+        """The minimum with ``zero`` at 0, if it is lower by ``gain`` and D rises on leaving 0 in ``confirm``."""
+        start[list(zero)] = 0.0
+        try:
+            there = _minimise(deviance, start, np.array([k for k in range(len(start)) if k not in zero]))
+        except ModeNotFound:
+            return None
+        if there.evaluation.deviance > best.evaluation.deviance - gain or _falls_away(
+            deviance, there.evaluation, confirm
+        ):
+            return None
+        return there
+
+    for name, position in at.items():
+        psi = best.evaluation.psi.copy()
+        if abs(psi[position]) >= NEAR_BOUNDARY:
+            continue
+        column = {position}
+        if name == "l11" and spec.item_effects:
+            # with no easiness variance the factor is free up to a rotation: all of zeta goes to l22
+            column.add(at["l11"] + 1)
+            psi[at["l22"]] = np.hypot(psi[at["l11"] + 1], psi[at["l22"]])
+        there = edge(held | column, psi, column, -SAME_DEVIANCE)
+        if there is not None:
+            best, held = there, held | column
+    if not spec.item_effects:
+        return best, held
+    l11, l21, l22 = at["l11"], at["l11"] + 1, at["l22"]
+    if abs(found.evaluation.psi[l11]) < NEAR_BOUNDARY and l22 not in held:
+        # sigma_b = 0 is a saddle unless D is flat in the covariance there: the minimum beside it has |rho| = 1
+        psi = best.evaluation.psi.copy()
+        psi[l11] = max(abs(psi[l11]), 10.0 * SINGULAR_BELOW)
+        psi[l21] = np.copysign(np.hypot(psi[l21], psi[l22]), psi[l21])
+        zero = (held - {l11, l21}) | {l22}
+        there = edge(zero, psi, {l22}, SAME_DEVIANCE if l11 in held else -SAME_DEVIANCE)
+        if there is not None:
+            best, held = there, zero
+    if l22 in held and l11 not in held and abs(best.evaluation.psi[l21]) < SINGULAR_BELOW:
+        there = edge(held | {l21}, best.evaluation.psi.copy(), set(), -SAME_DEVIANCE)
+        if there is not None:
+            best, held = there, held | {l21}
+    return best, held
+
+
+def _falls_away(deviance: LaplaceDeviance, edge: Evaluation, column: set[int]) -> bool:
+    """Whether D falls on leaving 0 in one of these parameters: then 0 is a saddle, not a minimum."""
+    for k in column:
+        inside = edge.psi.copy()
+        inside[k] = 10.0 * SINGULAR_BELOW
+        if deviance(inside).gradient[k] < -1e-9 * deviance.statistics.n_responses:
+            return True
+    return False
+
+
+def _result(
+    deviance: LaplaceDeviance,
+    spec: ModelSpec,
+    best: Minimum,
+    held: frozenset[int],
+    standard_errors: bool,
+    messages: list[str],
+) -> Fit:
+    """Certify the optimum and collect what is reported there."""
+    n_psi, n_beta = len(spec.psi_names), len(spec.beta_names)
+    free = np.array([k for k in range(n_psi) if k not in held])
+    spread_positions = _spreads(spec).values()
+    vcov = np.full((n_psi, n_psi), np.nan)
+    smallest, certified = float("nan"), best.converged
+    if standard_errors:
+        best = _with_exact_hessian(deviance, spec, best)
+        here, hessian = best.evaluation, best.hessian[np.ix_(free, free)]
+        smallest = float(np.linalg.eigvalsh(hessian)[0])
+        if smallest > LEAST_CURVATURE:
+            vcov[np.ix_(free, free)] = 2.0 * np.linalg.inv(hessian)
+            here = _polished(deviance, spec, here, hessian, free)
+            scaled = np.abs(here.gradient[free]) * np.sqrt(np.diagonal(vcov)[free])
+            certified = bool(scaled.max() < SCALED_GRADIENT_TOLERANCE)
+            if not certified:
+                messages.append(
+                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
+                    "none are given."
+                )
+                vcov[:] = np.nan
+        else:
+            certified = False
+            messages.append(
+                f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
+                "predicted perfectly): estimates mean nothing, standard errors are undefined."
+            )
+    # the workspace must stand at what is reported
+    here = deviance(here.psi if standard_errors else _canonical(best.evaluation.psi, spec))
+    psi = here.psi
+    factor = np.zeros((spec.q, spec.q))
+    factor[np.tril_indices(spec.q)] = psi[n_beta + 1 :]
+    variance = np.diagonal(vcov)[:n_beta]
+    jacobian = (
+        deviance.item_effect_derivatives() if standard_errors else np.full((deviance.n_items, spec.q, n_psi), np.nan)
+    )
+    s = deviance.statistics
+    return Fit(
+        spec=spec,
+        engine="native",
+        method=deviance.method,
+        loglik=-here.deviance / 2.0,
+        beta=psi[:n_beta].copy(),
+        se=np.sqrt(variance),
+        sigma_theta=float(psi[n_beta]),
+        item_factor=factor,
+        vcov=vcov,
+        item_names=s.item_names,
+        ranef=deviance.item_effects(),
+        ranef_vcov=deviance.item_covariances(),
+        ranef_jacobian=jacobian,
+        n_persons=s.n_persons,
+        n_items=s.n_items,
+        n_responses=s.n_responses,
+        singular=bool(any(psi[k] < SINGULAR_BELOW for k in spread_positions)),
+        converged=certified,
+        gradient_norm=float(np.abs(here.gradient[free]).max()),
+        hessian_min_eigenvalue=smallest,
+        optimizer="BFGS with exact gradient",
+        evaluations=deviance.evaluations,
+        passes=deviance.passes,
+        seconds=float("nan"),
+        messages=tuple(messages),
+    )
+
+
+def _polished(
+    deviance: LaplaceDeviance, spec: ModelSpec, here: Evaluation, hessian: np.ndarray, free: np.ndarray
+) -> Evaluation:
+    """One Newton step with the exact Hessian of the free parameters, if it is worth one and does not raise D."""
+    step = -np.linalg.solve(hessian, here.gradient[free])
+    if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= 1e-6:
+        return here
+    psi = here.psi.copy()
+    psi[free] += step
+    after = deviance(_canonical(psi, spec))
+    return after if after.deviance <= here.deviance + 1e-9 * (1.0 + abs(here.deviance)) else here

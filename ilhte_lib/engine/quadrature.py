@@ -1,0 +1,443 @@
+"""Quadrature over persons: less biased than Laplace when each person answered few items.
+
+Given the item effects w, persons are independent and each needs a one-dimensional integral. Adaptive Gauss-Hermite
+quadrature (Naylor and Smith 1982, Applied Statistics 31(3); Pinheiro and Bates 1995, Journal of Computational and
+Graphical Statistics 4(1)) computes it for each class of persons (see ``compress``) around its mode,
+
+    m_g(w) = integral phi(v) exp( r_g (x_g'beta + sigma v) - sum_i log(1 + e^eta_gi) ) dv,
+
+and only the items are left to Laplace, whose posterior is concentrated, many persons having answered each item:
+
+    D(psi) = -2 [ sum_T o_T't_T + sum_g n_g log m_g(w^) ] + |w^|^2 + log det S(w^),     o_T = (1, T) L w,
+    S = sum_T (a_T a_T') (x) M_T + I,   M_T = sum_g n_g { diag E[W_g] - Cov(p_g) },
+
+t_T the item totals of arm T, expectations over the posterior of v. The Laplace step errs by about the inverse of the
+number of persons per item, a constant that hardly moves with psi.
+
+The gradient is exact for the quadrature sum with its nodes held where they are; that nodes move with psi is of the
+order of the quadrature error itself, which ``Fit.messages`` reports when it matters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import lapack
+
+from ..errors import InputError
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import ModelSpec
+from .laplace import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
+
+NODES = 15
+FEWEST_NODES = 5
+"""Below this the sum is too rough for its derivative to be that of the integral, and Laplace is the better choice."""
+MOST_CELLS = 40_000_000
+ARRAYS = 7
+"""So many arrays of (classes, nodes, items) are alive at a time, so that more cells than this do not fit a common machine."""
+NOTICEABLE = 1e-3
+"""An error of the quadrature below this, in log-likelihood, is not worth a message."""
+CENTRE_TOLERANCE = 1e-7
+"""The nodes' centres are modes to this accuracy (in standardised person effects)."""
+
+
+class PersonIntegrals:
+    """The integral over v of each class of persons, and posterior moments, given the items.
+
+    Parameters
+    ----------
+    statistics : the classes.
+    nodes : quadrature nodes for each class.
+
+    After ``integrate``: ``log_marginal`` (G,), posterior weights ``posterior`` (G, Q) and ``nodes`` (G, Q) of v, and
+    for the G x Q rows of class and node ``expected`` and ``weight`` (G, Q, J), the expected responses and their
+    variances (binomial counts where there are several trials).
+    """
+
+    def __init__(self, statistics: SufficientStatistics, nodes: int):
+        if nodes < FEWEST_NODES:
+            raise InputError(
+                f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or the method laplace."
+            )
+        cells = statistics.n_classes * nodes * statistics.n_items
+        if cells > MOST_CELLS:
+            raise InputError(
+                f"Quadrature over {statistics.n_classes:,} classes of persons and {statistics.n_items} items needs about "
+                f"{8 * ARRAYS * cells / 2**30:.0f} GB: use the method laplace, which is accurate with this many items, or fewer nodes."
+            )
+        self.statistics = statistics
+        position, weight = np.polynomial.hermite.hermgauss(nodes)
+        self.position = np.sqrt(2.0) * position
+        self.log_weight = np.log(weight) + position**2 + 0.5 * np.log(2.0)
+        shape = (statistics.n_classes, nodes, statistics.n_items)
+        self.expected, self.weight, self.scratch = np.empty(shape), np.empty(shape), np.empty(shape)
+        self.centre = np.zeros(statistics.n_classes)
+        self.arms = (slice(0, statistics.n_control_classes), slice(statistics.n_control_classes, statistics.n_classes))
+
+    def integrate(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> None:
+        """Integrate at fixed parts (G,), the person SD and item parts of eta by arm (J,), all in logits."""
+        curvature = self._find_centres(fixed, sigma, offsets)
+        s = self.statistics
+        self.nodes = self.centre[:, None] + self.position / np.sqrt(curvature)[:, None]
+        eta = fixed[:, None] + sigma * self.nodes
+        p, w = self.expected, self.weight
+        for arm, offset in zip(self.arms, offsets, strict=True):
+            np.add(eta[arm, :, None], offset, out=p[arm])
+        softplus = self.scratch
+        np.negative(p, out=w)
+        np.exp(w, out=w)
+        w += 1.0
+        np.log(w, out=softplus)
+        softplus += p
+        np.reciprocal(w, out=p)
+        np.multiply(p, p, out=w)
+        np.subtract(p, w, out=w)
+        self.slope = 1.0 - 2.0 * p
+        if s.trials is not None:
+            for array in (softplus, p, w):
+                array *= s.trials[:, None, :]
+        log_integrand = s.score[:, None] * eta - softplus.sum(axis=2) - 0.5 * self.nodes**2 + self.log_weight
+        highest = log_integrand.max(axis=1)
+        terms = np.exp(log_integrand - highest[:, None])
+        total = terms.sum(axis=1)
+        self.posterior = terms / total[:, None]
+        self.log_marginal = highest + np.log(total) - 0.5 * np.log(2.0 * np.pi * curvature)
+        self.mean = np.matmul(self.posterior[:, None, :], p)[:, 0]
+
+    def _find_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Move ``centre`` to the posterior modes of v; returns the curvature d_g there."""
+        s = self.statistics
+        for _ in range(MAX_NEWTON_STEPS):
+            eta = fixed + sigma * self.centre
+            if not np.isfinite(eta).all() or np.abs(eta).max() > 600:
+                raise ModeNotFound("linear predictors beyond 600 logits")
+            p = np.empty((s.n_classes, s.n_items))
+            for arm, offset in zip(self.arms, offsets, strict=True):
+                np.add(eta[arm, None], offset, out=p[arm])
+            p = 1.0 / (1.0 + np.exp(-p))
+            w = p * (1.0 - p)
+            if s.trials is not None:
+                p *= s.trials
+                w *= s.trials
+            curvature = 1.0 + sigma**2 * w.sum(axis=1)
+            step = (sigma * (s.score - p.sum(axis=1)) - self.centre) / curvature
+            if np.abs(step).max(initial=0.0) < CENTRE_TOLERANCE:
+                return curvature
+            # far from the mode the logistic is flat and Newton leaps
+            self.centre += np.clip(step, -2.0, 2.0)
+        raise ModeNotFound(f"no mode of a person after {MAX_NEWTON_STEPS} Newton steps")
+
+    def information(self) -> list[np.ndarray]:
+        """By arm, M_T (J, J): minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
+        count = self.statistics.count
+        root = np.sqrt(count[:, None] * self.posterior)
+        centred = np.subtract(self.expected, self.mean[:, None, :], out=self.scratch)
+        centred *= root[:, :, None]
+        out = []
+        for arm in self.arms:
+            block = centred[arm].reshape(-1, centred.shape[2])
+            m = -(block.T @ block)
+            m.flat[:: len(m) + 1] += np.tensordot(count[arm, None] * self.posterior[arm], self.weight[arm], 2)
+            out.append(m)
+        return out
+
+    def residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        """By arm, item totals less their expectation (J,)."""
+        s = self.statistics
+        return tuple(s.item_total[t] - s.count[arm] @ self.mean[arm] for t, arm in enumerate(self.arms))
+
+
+class QuadratureDeviance:
+    """D(psi) and dD/dpsi with quadrature over persons and Laplace over items; the interface of ``LaplaceDeviance``.
+
+    Parameters
+    ----------
+    statistics, spec : data and model.
+    nodes : quadrature nodes for each class of persons, at least 5.
+
+    Raises
+    ------
+    InputError : too few nodes.
+    """
+
+    method = "aghq"
+
+    def __init__(self, statistics: SufficientStatistics, spec: ModelSpec, nodes: int = NODES):
+        self.statistics, self.spec = statistics, spec
+        self.q, self.n_items, self.n_beta = spec.q, statistics.n_items, len(spec.beta_names)
+        treat = statistics.arm
+        columns = [np.ones(statistics.n_classes), treat]
+        if spec.covariate:
+            columns += [statistics.covariate, treat * statistics.covariate]
+        self.design = np.column_stack(columns)
+        self.weighted_design = np.ascontiguousarray((self.design * statistics.count[:, None]).T)
+        self.nodes = nodes
+        self.persons = PersonIntegrals(statistics, nodes)
+        self.arms = self.persons.arms
+        self.w = np.zeros((self.q, self.n_items))
+        self.evaluations = 0
+        self.passes = 0
+        self.at: np.ndarray | None = None
+
+    # -- parameters -----------------------------------------------------------------------------------------------
+
+    def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        """psi as (beta, sigma, L)."""
+        beta, sigma = psi[: self.n_beta], float(psi[self.n_beta])
+        factor = np.zeros((self.q, self.q))
+        factor[np.tril_indices(self.q)] = psi[self.n_beta + 1 :]
+        return beta, sigma, factor
+
+    def start_modes(self, easiness: np.ndarray) -> None:
+        """Start the next mode search from these standardised item easinesses (J,)."""
+        self.w[0] = easiness
+        self.at = None
+
+    def _set_parameters(self, psi: np.ndarray) -> None:
+        self.beta, self.sigma, self.factor = self.unpack(psi)
+        self.fixed = self.design @ self.beta
+        self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
+
+    # -- the inner problem ----------------------------------------------------------------------------------------
+
+    def _pass(self) -> None:
+        """Person integrals and everything at the current w."""
+        self.passes += 1
+        offsets = (self.a[0] @ self.w, self.a[1] @ self.w)
+        self.persons.integrate(self.fixed, self.sigma, offsets)
+        self.residual = self.persons.residuals()
+        total = self.statistics.item_total
+        linear = sum(o @ t for o, t in zip(offsets, total, strict=True))
+        loglik = linear + self.statistics.count @ self.persons.log_marginal
+        self.penalised = -2.0 * loglik + float((self.w**2).sum())
+
+    def _factorise(self) -> None:
+        self.information = self.persons.information()
+        j, q = self.n_items, self.q
+        (a0, a1), (m0, m1) = self.a, self.information
+        schur = np.empty((q * j, q * j), order="F")
+        for k in range(q):
+            for l in range(k + 1):
+                schur[k * j : (k + 1) * j, l * j : (l + 1) * j] = (a0[k] * a0[l]) * m0 + (a1[k] * a1[l]) * m1
+        schur.flat[:: q * j + 1] += 1.0
+        self.cholesky, info = lapack.dpotrf(schur, lower=1, clean=0, overwrite_a=1)
+        if info != 0:
+            raise ModeNotFound("the Hessian over the items is not positive definite")
+
+    def _solve(self, item_rhs: np.ndarray) -> np.ndarray:
+        """S^-1 applied to (q, J)."""
+        items, _ = lapack.dpotrs(self.cholesky, item_rhs.reshape(-1), lower=1)
+        return items.reshape(self.q, self.n_items)
+
+    def _score(self) -> np.ndarray:
+        """(q, J) half the negative gradient of the penalised deviance in w."""
+        return self.a[0][:, None] * self.residual[0] + self.a[1][:, None] * self.residual[1] - self.w
+
+    def _find_mode(self) -> None:
+        previous = np.inf
+        self._pass()
+        for _ in range(MAX_NEWTON_STEPS):
+            self._factorise()
+            score = self._score()
+            step = self._solve(score)
+            change = max(np.abs(self.a[0] @ step).max(), np.abs(self.a[1] @ step).max())
+            if not np.isfinite(change):
+                raise ModeNotFound("the Newton step is not finite")
+            if change > previous or change > 5.0:
+                self._damped_step(step, score)
+            else:
+                self.w += step
+                self._pass()
+            if change < MODE_TOLERANCE:
+                self._factorise()
+                return
+            previous = change
+        raise ModeNotFound(f"no mode after {MAX_NEWTON_STEPS} Newton steps")
+
+    def _damped_step(self, step: np.ndarray, score: np.ndarray) -> None:
+        w, before = self.w.copy(), self.penalised
+        promised = 2.0 * float((score * step).sum())
+        length = 1.0
+        for _ in range(40):
+            np.add(w, length * step, out=self.w)
+            try:
+                self._pass()
+                if self.penalised <= before - 1e-4 * length * promised + 1e-9 * (1 + abs(before)):
+                    return
+            except ModeNotFound:
+                self.persons.centre[:] = 0.0
+            length *= 0.5
+        raise ModeNotFound("no step along the Newton direction improves the penalised likelihood")
+
+    def _mode_derivative(self, dpsi: np.ndarray) -> np.ndarray:
+        """(q, J) directional derivative of the mode w along dpsi."""
+        dbeta, dsigma, dfactor = self.unpack(dpsi)
+        da = (dfactor[0], dfactor.sum(axis=0))
+        count, persons = self.statistics.count, self.persons
+        shift = (self.design @ dbeta)[:, None] + dsigma * persons.nodes
+        rhs = np.zeros((self.q, self.n_items))
+        for t, arm in enumerate(self.arms):
+            offset = da[t] @ self.w
+            weighted = count[arm, None] * persons.posterior[arm]
+            # how the log integrand moves, then how the posterior means of the expected responses do
+            by_row = (self.statistics.score[arm, None] - persons.expected[arm].sum(axis=2)) * shift[arm]
+            by_row -= persons.expected[arm] @ offset
+            by_row -= (persons.posterior[arm] * by_row).sum(axis=1, keepdims=True)
+            moved = np.tensordot(weighted * shift[arm], persons.weight[arm], 2)
+            moved += offset * np.tensordot(weighted, persons.weight[arm], 2)
+            moved += np.tensordot(weighted * by_row, persons.expected[arm], 2)
+            rhs += da[t][:, None] * self.residual[t] - self.a[t][:, None] * moved
+        return self._solve(rhs)
+
+    # -- the objective --------------------------------------------------------------------------------------------
+
+    def __call__(self, psi: np.ndarray) -> Evaluation:
+        """Deviance and gradient at psi.
+
+        Raises
+        ------
+        ModeNotFound : psi is so far out that there is no usable mode.
+        """
+        psi = np.array(psi, float)
+        self.evaluations += 1
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            kept = (self.w.copy(), self.persons.centre.copy())
+            try:
+                if self.at is not None:
+                    step = self._mode_derivative(psi - self.at)
+                    if np.abs(step).max() < 3.0:
+                        self.w += step
+                self.at = None
+                self._set_parameters(psi)
+                self._find_mode()
+            except ModeNotFound:
+                self.w[:], self.persons.centre[:] = kept
+                raise
+            logdet = 2.0 * np.log(np.diagonal(self.cholesky)).sum()
+            gradient = self._gradient()
+        self.at = psi
+        return Evaluation(psi, float(self.penalised + logdet), gradient)
+
+    def _inverse_blocks(self) -> list[list[np.ndarray]]:
+        inverse, info = lapack.dpotri(self.cholesky, lower=1)
+        if info != 0:
+            raise ModeNotFound("the Hessian over the items is singular")
+        lower = np.tril(inverse)
+        full = lower + np.tril(lower, -1).T
+        j = self.n_items
+        return [[full[k * j : (k + 1) * j, l * j : (l + 1) * j] for l in range(self.q)] for k in range(self.q)]
+
+    def _gradient(self) -> np.ndarray:
+        """dD/dpsi: the deviance's own terms, and what log det S adds through eta, L and the mode (one adjoint solve)."""
+        s, q, a, persons = self.statistics, self.q, self.a, self.persons
+        blocks = self._inverse_blocks()
+        weighted = s.count[:, None] * persons.posterior
+        by_cell = np.empty_like(persons.expected)
+        by_row = np.empty_like(persons.nodes)
+        explicit, trace_col = [], []
+        for t, arm in enumerate(self.arms):
+            k = sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q))
+            explicit.append(
+                [
+                    2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q))
+                    for m in range(q)
+                ]
+            )
+            # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], c the expected responses about their posterior mean
+            centred = persons.expected[arm] - persons.mean[arm, None, :]
+            spread = centred @ k
+            level = persons.weight[arm] @ np.diagonal(k) - np.einsum("gki,gki->gk", spread, centred)
+            level -= (persons.posterior[arm] * level).sum(axis=1, keepdims=True)
+            spread *= -2.0
+            spread += np.diagonal(k) * persons.slope[arm]
+            spread *= persons.weight[arm]
+            spread -= persons.expected[arm] * level[:, :, None]
+            spread *= weighted[arm, :, None]
+            by_cell[arm] = spread
+            by_row[arm] = weighted[arm] * level * s.score[arm, None]
+            trace_col.append(spread.sum(axis=(0, 1)))
+
+        adjoint = self._solve(a[0][:, None] * trace_col[0] + a[1][:, None] * trace_col[1])
+        col = []
+        for t, arm in enumerate(self.arms):
+            offset = a[t] @ adjoint
+            pulled = persons.expected[arm] @ offset
+            pulled -= (persons.posterior[arm] * pulled).sum(axis=1, keepdims=True)
+            moved = persons.expected[arm] * pulled[:, :, None]
+            moved -= offset * persons.weight[arm]
+            moved *= weighted[arm, :, None]
+            by_cell[arm] += moved
+            by_row[arm] -= weighted[arm] * pulled * s.score[arm, None]
+            col.append(by_cell[arm].sum(axis=(0, 1)) - 2.0 * self.residual[t])
+        by_row += by_cell.sum(axis=2)
+        by_row -= 2.0 * weighted * (s.score[:, None] - persons.expected.sum(axis=2))
+
+        gradient = np.empty(self.n_beta + 1 + q * (q + 1) // 2)
+        gradient[: self.n_beta] = self.design.T @ by_row.sum(axis=1)
+        gradient[self.n_beta] = float(np.vdot(by_row, persons.nodes))
+        position = self.n_beta + 1
+        rows = (
+            (col[0] + col[1], self.residual[0] + self.residual[1], np.add(*explicit)),
+            (col[1], self.residual[1], np.array(explicit[1])),
+        )
+        for k in range(q):
+            cell_total, residual, direct = rows[k]
+            for l in range(k + 1):
+                gradient[position] = cell_total @ self.w[l] + residual @ adjoint[l] + direct[l]
+                position += 1
+        return gradient
+
+    def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """Hessian of D in the free parameters, by central differences of the gradient.
+
+        Parameters and result as in ``LaplaceDeviance.hessian``.
+        """
+        units = np.eye(len(at.psi))
+        columns = []
+        for k in free:
+            sides = [self(at.psi + side * steps[k] * units[k]).gradient[free] for side in (1.0, -1.0)]
+            columns.append((sides[0] - sides[1]) / (2.0 * steps[k]))
+        raw = np.array(columns)
+        return (raw + raw.T) / 2.0
+
+    # -- what a fit reports, and what its start needs ----------------------------------------------------------------
+
+    @property
+    def row_weight(self) -> np.ndarray:
+        """(G,) posterior mean of a person's information, sum_i W_gi."""
+        return (self.persons.posterior * self.persons.weight.sum(axis=2)).sum(axis=1)
+
+    @property
+    def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
+        """By arm, (J,) posterior mean of each item's information, sum_g n_g W_gi."""
+        weighted = self.statistics.count[:, None] * self.persons.posterior
+        return tuple(np.tensordot(weighted[arm], self.persons.weight[arm], 2) for arm in self.arms)
+
+    def item_effects(self) -> np.ndarray:
+        """(J, q) modes of (b_i, zeta_i) at the last psi, logits."""
+        return (self.factor @ self.w).T
+
+    def item_covariances(self) -> np.ndarray:
+        """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi: the item blocks of L S^-1 L'."""
+        blocks = self._inverse_blocks()
+        own = np.array([[np.diagonal(blocks[k][l]) for l in range(self.q)] for k in range(self.q)])
+        return np.einsum("ka,abj,lb->jkl", self.factor, own, self.factor)
+
+    def item_effect_derivatives(self) -> np.ndarray:
+        """(J, q, k) derivative of (b_i, zeta_i) with respect to psi at the last psi."""
+        n_psi = self.n_beta + 1 + self.q * (self.q + 1) // 2
+        out = np.empty((self.n_items, self.q, n_psi))
+        for position, unit in enumerate(np.eye(n_psi)):
+            dw = self._mode_derivative(unit)
+            dfactor = self.unpack(unit)[2]
+            out[:, :, position] = (dfactor @ self.w + self.factor @ dw).T
+        return out
+
+
+def quadrature_error(deviance: QuadratureDeviance, at: Evaluation) -> list[str]:
+    """A sentence for ``Fit.messages`` where twice the nodes change the deviance at ``at`` noticeably; else nothing."""
+    finer = QuadratureDeviance(deviance.statistics, deviance.spec, 2 * deviance.nodes + 1)
+    finer.w[:], finer.persons.centre[:] = deviance.w, deviance.persons.centre
+    error = abs(finer(at.psi).deviance - at.deviance) / 2.0
+    name = deviance.spec.name
+    message = f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in log-likelihood, {finer.nodes} less."
+    return [message] if error > NOTICEABLE else []

@@ -1,0 +1,253 @@
+"""Where a fit starts: moment estimates of psi, and a rough guess of the deviance's curvature there.
+
+Neither has to be right, only near: good ones save objective evaluations. The factor ``sqrt(1 + 0.35 sigma^2)`` turns
+marginal into conditional logits (Zeger, Liang and Albert 1988, Biometrics 44(4), whose c^2 = 0.346).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import MODELS, Fit, ModelSpec
+from .laplace import LaplaceDeviance
+
+SMALLEST_SPREAD = 0.15
+"""No standard deviation starts below this (logits), so that no search begins in the trap at zero."""
+LARGEST_SIGMA = 4.0
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
+
+
+def to_conditional(sigma: float) -> float:
+    """What marginal logits are multiplied by to be logits given theta."""
+    return float(np.sqrt(1.0 + 0.35 * sigma**2))
+
+
+class Moments:
+    """Shares of 1 by item and arm, and what a start is made of.
+
+    Attributes
+    ----------
+    answers, share : (2, J) number of responses and proportion of 1 (a half added to each count).
+    variance, logits : (2, J) share (1 - share) and log-odds of the share.
+    """
+
+    def __init__(self, statistics: SufficientStatistics):
+        s = self.statistics = statistics
+        self.arms = (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))
+        if s.trials is None:
+            persons = np.array([s.count[arm].sum() for arm in self.arms])
+            self.answers = np.repeat(persons[:, None], s.n_items, axis=1)
+        else:
+            self.answers = np.array([s.count[arm] @ s.trials[arm] for arm in self.arms])
+        self.share = (s.item_total + 0.5) / (self.answers + 1.0)
+        self.variance = self.share * (1.0 - self.share)
+        pooled = s.item_total.sum(axis=0) + 0.5
+        pooled /= self.answers.sum(axis=0) + 1.0
+        self.pooled_variance = pooled * (1.0 - pooled)
+        self.logits = np.log(self.share / (1.0 - self.share))
+
+    def _by_class(self, item_values: np.ndarray) -> np.ndarray:
+        """(G,) sum over the items a class answered of values by arm and item."""
+        s = self.statistics
+        if s.trials is None:
+            return np.repeat(item_values.sum(axis=1), [arm.stop - arm.start for arm in self.arms])
+        return np.concatenate([s.trials[arm] @ item_values[t] for t, arm in enumerate(self.arms)])
+
+    def slopes(self) -> np.ndarray:
+        """(2, 2) by arm: mean of the covariate, and marginal logits of a unit of it, scores regressed on it."""
+        s = self.statistics
+        expected, binomial = self._by_class(self.share), self._by_class(self.variance)
+        out = np.zeros((2, 2))
+        for t, arm in enumerate(self.arms):
+            weight = s.count[arm] * binomial[arm]
+            mean = (weight @ s.covariate[arm]) / max(weight.sum(), 1e-300)
+            centred = s.covariate[arm] - mean
+            out[t] = mean, (s.count[arm] * centred) @ (s.score[arm] - expected[arm]) / max(weight @ centred**2, 1e-9)
+        return out
+
+    def sigma(self) -> float:
+        """SD of theta and whatever persons differ by within their arm, from the spread of the scores beyond the binomial."""
+        s = self.statistics
+        binomial = self._by_class(self.variance)
+        length = float(s.n_items) if s.trials is None else np.maximum(s.trials.sum(axis=1), 2.0)
+        beyond = s.count @ ((s.score - self._by_class(self.share)) ** 2 - binomial)
+        wanted = float(beyond / max(s.count @ (binomial**2 * (1.0 - 1.0 / length)), 1e-9))
+        if wanted <= SMALLEST_SPREAD**2:
+            return SMALLEST_SPREAD
+        sigma = min(np.sqrt(wanted), 2.0)
+        for _ in range(3):
+            # the spread grows about like sigma^2 / (1 + bend sigma^2)
+            bend = 1.0 / self._spread(sigma) - 1.0 / sigma**2
+            inverse = 1.0 / wanted - bend
+            sigma = 1.0 / np.sqrt(max(inverse, LARGEST_SIGMA**-2))
+        return float(max(sigma, SMALLEST_SPREAD))
+
+    def _spread(self, sigma: float) -> float:
+        """Variance of the expected score, given that theta has SD sigma, over the squared sum of share (1 - share)."""
+        eta = self.logits[:, None, :] * to_conditional(sigma) + sigma * NODES[:, None]
+        scores = (1.0 / (1.0 + np.exp(-eta))).sum(axis=2)
+        weights, persons = WEIGHTS / WEIGHTS.sum(), self.answers.mean(axis=1)
+        between = scores**2 @ weights - (scores @ weights) ** 2
+        return float(persons @ between / (persons @ self.variance.sum(axis=1) ** 2))
+
+    def items(self, sigma: float, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
+        """(2, J) conditional logits by arm, and the inverse of their sampling variance under the model."""
+        scale = to_conditional(sigma)
+        variance = self.variance if spec.item_effects else self.pooled_variance
+        return self.logits * scale, np.maximum(self.answers, 1.0) * variance / scale**2
+
+
+def _common(easiness: np.ndarray, information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Intercept, effect of treatment and SD of easiness (3,) without item effects, and the items' easiness (J,)."""
+    precision = information[0] * information[1] / information.sum(axis=0)
+    effect = float(precision @ (easiness[1] - easiness[0]) / precision.sum())
+    pooled = (information[0] * easiness[0] + information[1] * (easiness[1] - effect)) / information.sum(axis=0)
+    spread = np.sqrt(max(pooled.var() - (1.0 / information.sum(axis=0)).mean(), SMALLEST_SPREAD**2))
+    return np.array([pooled.mean(), effect, spread]), pooled - pooled.mean()
+
+
+def _by_item(easiness: np.ndarray, information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Intercept, effect of treatment and lower triangle of L (5,) with item effects, and the items' easiness (J,)."""
+    error = 1.0 / information
+    effect = easiness[1] - easiness[0]
+    covariance = np.cov(easiness[0], effect, bias=True)
+    covariance -= np.array([[error[0].mean(), -error[0].mean()], [-error[0].mean(), error.sum(axis=0).mean()]])
+    l11 = np.sqrt(max(covariance[0, 0], SMALLEST_SPREAD**2))
+    largest = np.sqrt(max(covariance[1, 1], SMALLEST_SPREAD**2))
+    l21 = float(np.clip(covariance[0, 1] / l11, -largest, largest))
+    l22 = np.sqrt(max(covariance[1, 1] - l21**2, SMALLEST_SPREAD**2))
+    shrunk = 1.0 / (l21**2 + l22**2 + error.sum(axis=0))
+    mean = float(shrunk @ effect / shrunk.sum())
+    return np.array([easiness[0].mean(), mean, l11, l21, l22]), easiness[0] - easiness[0].mean()
+
+
+def start(
+    statistics: SufficientStatistics, spec: ModelSpec, fitted: Mapping[str, Fit]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Starting psi (k,) and starting standardised item easinesses (J,).
+
+    Parameters
+    ----------
+    statistics, spec : data and model.
+    fitted : fits of models to the same or almost the same data, by name. A fit of this very model is the start itself;
+        otherwise what the models share is taken from the nearest smaller one and moved by what the moments of the two
+        models differ by.
+    """
+    moments = Moments(statistics)
+    again = fitted.get(spec.name)
+    if again is not None:
+        psi = np.array([*again.beta, again.sigma_theta, *again.item_factor[np.tril_indices(spec.q)]])
+        psi = start_from(psi, spec, psi, spec)
+        easiness = moments.logits.mean(axis=0) * to_conditional(again.sigma_theta)
+        return psi, (easiness - easiness.mean()) / psi[len(spec.beta_names) + 1]
+
+    null, effects = fitted.get("M_0"), fitted.get("M_A")
+    smaller = fitted.get("M_B") if spec.name == "M_C" else null
+    sigma = moments.sigma() if smaller is None else max(smaller.sigma_theta, SMALLEST_SPREAD)
+    common, easiness = _common(*moments.items(sigma, MODELS["M_0"]))
+    own = common
+    if spec.item_effects:
+        own, easiness = _by_item(*moments.items(sigma, spec))
+    intercept, effect, factor = own[0], own[1], own[2:]
+    beta = np.zeros(len(spec.beta_names))
+    if smaller is not None:
+        beta[: len(smaller.beta)] = smaller.beta
+        intercept, effect = smaller.beta[:2] + own[:2] - common[:2]
+        if not spec.item_effects:
+            factor = np.array([max(smaller.sigma_b, SMALLEST_SPREAD)])
+    if spec.covariate and (smaller is None or not smaller.spec.covariate):
+        means, slopes = moments.slopes().T
+        slopes = slopes * to_conditional(sigma)
+        intercept -= slopes[0] * means[0]
+        effect -= slopes[1] * means[1] - slopes[0] * means[0]
+        beta[2:] = slopes[0], slopes[1] - slopes[0]
+        persons = moments.statistics.count
+        explained = np.where(statistics.arm > 0, slopes[1], slopes[0]) * (
+            statistics.covariate - means[statistics.arm.astype(int)]
+        )
+        sigma = float(np.sqrt(max(sigma**2 - persons @ explained**2 / persons.sum(), SMALLEST_SPREAD**2)))
+    beta[:2] = intercept, effect
+    if spec.name == "M_C" and smaller is not None and null is not None and effects is not None:
+        beta[:2] = smaller.beta[:2] + effects.beta - null.beta
+        sigma *= effects.sigma_theta / max(null.sigma_theta, SMALLEST_SPREAD)
+        factor = effects.item_factor[np.tril_indices(2)].copy()
+        factor[[0, 2]] = np.maximum(factor[[0, 2]], SMALLEST_SPREAD)
+    return np.array([*beta, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
+
+
+def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """A start that takes every parameter a smaller model has from its psi, off the boundary, and the rest from ``own``."""
+    psi = own.copy()
+    names = list(spec.psi_names)
+    for name, value in zip(smaller_spec.psi_names, smaller, strict=True):
+        psi[names.index(name)] = max(value, SMALLEST_SPREAD) if name in ("sigma_theta", "l11", "l22") else value
+    return psi
+
+
+def further_starts(first: np.ndarray, best: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
+    """Starts for a search for other optima: they differ in sigma and, where items have effects, in l21 (both signs) and l22."""
+    n_beta = len(spec.beta_names)
+    sigma, l11 = n_beta, n_beta + 1
+    low = first.copy()
+    low[sigma] = max(0.3 * abs(best[sigma]), SMALLEST_SPREAD)
+    if not spec.item_effects:
+        return [low]
+    spread = max(float(np.hypot(first[l11 + 1], first[l11 + 2])), 2.0 * SMALLEST_SPREAD)
+    out = []
+    for sign, start in ((1.0, low), (-1.0, first.copy())):
+        start[l11] = max(abs(first[l11]), 2.0 * SMALLEST_SPREAD)
+        start[l11 + 1] = sign * 0.9 * spread
+        start[l11 + 2] = 0.4 * spread
+        out.append(start)
+    return out
+
+
+def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
+    """(k, k) positive definite guess of the Hessian of D at psi, where ``deviance`` was last evaluated.
+
+    As if each person gave one normal observation of theta with variance 1/information, and each item one of its easiness
+    in each arm: twice the expected information of that model. Marginal logits, not conditional ones, are what the data
+    determine, so beta and L are taken to move with ``sqrt(1 + 0.35 sigma^2)``.
+    """
+    s = deviance.statistics
+    _, sigma, factor = deviance.unpack(psi)
+    n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
+    person_variance = sigma**2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
+    covariance = np.linalg.pinv((deviance.weighted_design / person_variance) @ deviance.design)
+    covariance[:2, :2] += np.eye(2)[:, :q] @ (factor @ factor.T) @ np.eye(2)[:q] / n_items
+    hessian = np.zeros((len(psi), len(psi)))
+    hessian[:n_beta, :n_beta] = 2.0 * np.linalg.inv(covariance)
+    floor = max(abs(sigma), SMALLEST_SPREAD)
+    hessian[n_beta, n_beta] = 4.0 * floor**2 * float(s.count @ (1.0 / person_variance**2))
+    hessian[n_beta + 1 :, n_beta + 1 :] = _factor_information(deviance, factor)
+    stretch = np.eye(len(psi))
+    stretch[:, n_beta] = -0.35 * sigma / (1.0 + 0.35 * sigma**2) * psi
+    stretch[n_beta, n_beta] = 1.0
+    return stretch.T @ hessian @ stretch
+
+
+def _factor_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:
+    """Twice the expected information on the lower triangle of L, given the sampling covariance of each item's effects."""
+    control, treated = (1.0 / np.maximum(h, 1e-6) for h in deviance.col_weight)
+    diagonal = np.diagonal(factor)
+    floored = np.copysign(np.maximum(np.abs(diagonal), SMALLEST_SPREAD), diagonal)
+    factor = factor + np.diag(floored - diagonal)
+    if len(factor) == 1:
+        error = control * treated / (control + treated)
+        return np.array([[4.0 * factor[0, 0] ** 2 * float((1.0 / (factor[0, 0] ** 2 + error) ** 2).sum())]])
+    error = np.array([[control, -control], [-control, control + treated]]).transpose(2, 0, 1)
+    precision = np.linalg.inv(factor @ factor.T + error)
+    slopes = []
+    for row, column in ((0, 0), (1, 0), (1, 1)):
+        move = np.zeros((2, 2))
+        move[row, column] = 1.0
+        slopes.append(precision @ (move @ factor.T + factor @ move.T))
+    information = np.array([[float(np.einsum("iab,iba->", a, b)) for b in slopes] for a in slopes])
+    # D is even in either column of L: where one is 0, no slope in the other changes with it
+    coupling = np.hypot(diagonal[0], factor[1, 0]) / np.hypot(floored[0], factor[1, 0]) * diagonal[1] / floored[1]
+    information[2, :2] *= coupling
+    information[:2, 2] *= coupling
+    return information

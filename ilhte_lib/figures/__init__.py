@@ -1,0 +1,1 @@
+"""Plotly figures of one table and of many."""

@@ -1,0 +1,106 @@
+"""Item and test characteristic curves by arm: how likely a 1 is, for a person anywhere on the scale."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..model.mixed_model import Fit
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+CONTROL, TREATED = "#808080", "#3182bd"
+THETA = np.linspace(-3.0, 3.0, 21)
+"""Abilities at which curves are computed, SDs of the persons; Plotly's spline joins them."""
+NAME_LENGTH = 24
+
+
+def characteristic_curves(fit: Fit, scale: float, theta: np.ndarray = THETA) -> np.ndarray:
+    """(2, J, m) probability of a 1 under control and under treatment.
+
+    ``logit P = beta_0 + beta_1 T + scale theta + b_i + zeta_i T`` at the empirical-Bayes b_i and zeta_i of M_A (of M_C
+    at the covariate's mean).
+
+    Parameters
+    ----------
+    fit : a fit of M_A or M_C.
+    scale : sigma_theta of M_0, logits.
+    theta : (m,) abilities in SDs of the persons.
+    """
+    control = fit.coefficient("intercept") + fit.ranef[:, 0]
+    treated = control + fit.coefficient("treat") + fit.ranef[:, 1]
+    return 1.0 / (1.0 + np.exp(-(np.array([control, treated])[:, :, None] + scale * theta)))
+
+
+def item_curves_figure(fit: Fit, scale: float) -> go.Figure:
+    """Above the test: the expected share of items answered with 1, by arm; below the items, one line an item and arm.
+
+    The items with the largest and the smallest effect are drawn thick and named.
+
+    Parameters
+    ----------
+    fit, scale : see ``characteristic_curves``.
+    """
+    from plotly.subplots import make_subplots
+
+    curves = characteristic_curves(fit, scale)
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=["The test", "Its items"]
+    )
+    arms = ((CONTROL, "dash", "control"), (TREATED, "solid", "treated"))
+    for (colour, dash, name), of_arm in zip(arms, curves, strict=True):
+        line = {"color": colour, "shape": "spline"}
+        figure.add_scatter(
+            x=_short(THETA), y=_short(of_arm.mean(axis=0)), mode="lines", line={**line, "dash": dash, "width": 2.5},
+            name=name, legendgroup=name, hovertemplate=f"{name} %{{y:.2f}}<extra></extra>", row=1, col=1,
+        )  # fmt: skip
+        # one trace for all items, its lines parted by gaps
+        gaps = np.full((len(of_arm), 1), np.nan)
+        figure.add_scatter(
+            x=_short(np.tile([*THETA, np.nan], len(of_arm))), y=_short(np.hstack([of_arm, gaps]).ravel()), mode="lines",
+            line={**line, "width": 1}, opacity=0.45, name=name, legendgroup=name, showlegend=False, hoverinfo="skip",
+            row=2, col=1,
+        )  # fmt: skip
+        for item in sorted({int(fit.ranef[:, 1].argmax()), int(fit.ranef[:, 1].argmin())}):
+            label = _named(fit.item_names[item])
+            figure.add_scatter(
+                x=_short(THETA), y=_short(of_arm[item]), mode="lines", line={**line, "dash": dash, "width": 2.5},
+                name=name, legendgroup=name, showlegend=False,
+                hovertemplate=f"{label}, {name} %{{y:.2f}}<extra></extra>", row=2, col=1,
+            )  # fmt: skip
+    _annotate(figure, fit, curves[1])
+    clear, grid = "rgba(0,0,0,0)", {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
+    figure.update_xaxes(**grid, range=[-3, 3])
+    figure.update_xaxes(title={"text": "θ (SDs of the persons)"}, row=2, col=1)
+    figure.update_yaxes(**grid, range=[0, 1])
+    figure.update_yaxes(title={"text": "Expected share of 1"}, row=1, col=1)
+    figure.update_yaxes(title={"text": "Probability of a 1"}, row=2, col=1)
+    figure.update_layout(
+        template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=680, margin={"l": 55, "r": 20, "t": 40, "b": 90},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
+    )  # fmt: skip
+    return figure
+
+
+def _annotate(figure: go.Figure, fit: Fit, treated: np.ndarray) -> None:
+    """The names of the two items at their treated curves, one left of its curve and one right, so that they part."""
+    effect = fit.ranef[:, 1]
+    for item, height, side in ((int(effect.argmax()), 0.6, -1), (int(effect.argmin()), 0.4, 1)):
+        at = int(np.abs(treated[item] - height).argmin())
+        figure.add_annotation(
+            x=float(THETA[at]), y=float(treated[item, at]), text=_named(fit.item_names[item]), row=2, col=1,
+            ax=45 * side, ay=18 * side, arrowcolor=TREATED, arrowwidth=1, arrowhead=0,
+        )  # fmt: skip
+
+
+def _named(name: str) -> str:
+    """A stranger's name, cut and escaped for Plotly, which reads a small HTML in its texts."""
+    return html.escape(name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…", quote=False)
+
+
+def _short(values) -> list[float | None]:
+    """Three digits are finer than a pixel; NaN is None, a gap in the line."""
+    return [float(f"{x:.3g}") if np.isfinite(x) else None for x in np.asarray(values, float)]

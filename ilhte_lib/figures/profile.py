@@ -1,0 +1,81 @@
+"""The profile curves of a fit: how fast the deviance rises on leaving an estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from ..inference.profile import ProfileCurve, ProfileInterval
+
+LINE, MARK = "#3182bd", "#808080"
+_AXES = {
+    "treat": "β₁ (SDs)",
+    "sigma_zeta": "σζ (SDs)",
+    "rho": "ρ",
+    "sigma_theta": "σθ (logits)",
+    "treat:cov": "β₃ (logits)",
+}
+STANDARDISED = ("treat", "sigma_zeta")
+"""Parameters that are shown in SDs of theta."""
+
+
+def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileInterval], scale: float) -> go.Figure:
+    """One panel a parameter: the rise of the deviance over the parameter, the quantile, the interval and the estimate.
+
+    Four panels stand two by two.
+
+    Parameters
+    ----------
+    curves, intervals : of the same parameters in the same order, logits.
+    scale : sigma_theta of M_0; ``STANDARDISED`` parameters are divided by it.
+    """
+    from plotly.subplots import make_subplots
+    from scipy.special import chdtri
+
+    columns = len(curves) if len(curves) < 4 else 2
+    rows = -(-len(curves) // columns)
+    figure = make_subplots(rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.06, vertical_spacing=0.2)
+    for place, (curve, interval) in enumerate(zip(curves, intervals, strict=True)):
+        row, column = place // columns + 1, place % columns + 1
+        unit = scale if curve.parameter in STANDARDISED else 1.0
+        quantile = float(chdtri(1, 1.0 - interval.level))
+        title = _AXES.get(curve.parameter, f"{curve.parameter} (logits)")
+        x = curve.value / unit
+        figure.add_scatter(
+            x=_short(x), y=_short(np.maximum(curve.difference, 0.0)), mode="lines", line={"color": LINE, "width": 2},
+            hovertemplate=f"{title} %{{x:.3f}}<br>rise %{{y:.2f}}<extra></extra>", row=row, col=column,
+        )  # fmt: skip
+        ends = np.array([interval.lower, interval.upper]) / unit
+        known = np.isfinite(ends)
+        figure.add_scatter(
+            x=_short(ends[known]), y=[quantile] * int(known.sum()), mode="markers",
+            marker={"color": LINE, "size": 9, "symbol": "line-ns", "line": {"width": 2, "color": LINE}},
+            hovertemplate="end of the interval %{x:.3f}<extra></extra>", row=row, col=column,
+        )  # fmt: skip
+        if np.isfinite(interval.estimate):
+            figure.add_scatter(
+                x=_short([interval.estimate / unit]), y=[0.0], mode="markers", marker={"color": LINE, "size": 9},
+                hovertemplate="estimate %{x:.3f}<extra></extra>", row=row, col=column,
+            )  # fmt: skip
+        figure.add_hline(y=quantile, line={"color": MARK, "dash": "dash", "width": 1}, row=row, col=column)
+        figure.update_xaxes(
+            title={"text": title}, zeroline=False, gridcolor="rgba(128,128,128,0.25)", row=row, col=column
+        )
+    figure.update_yaxes(zeroline=False, gridcolor="rgba(128,128,128,0.25)", rangemode="tozero")
+    for row in range(1, rows + 1):
+        figure.update_yaxes(title={"text": "Rise of the deviance"}, row=row, col=1)
+    clear = "rgba(0,0,0,0)"
+    figure.update_layout(
+        template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=340 if rows == 1 else 560, showlegend=False,
+        margin={"l": 60, "r": 20, "t": 20, "b": 60},
+    )  # fmt: skip
+    return figure
+
+
+def _short(values) -> list[float]:
+    return [float(f"{x:.5g}") for x in np.asarray(values, float)]

@@ -1,0 +1,429 @@
+"""The bootstrap: parametric under a fitted model, and of persons or clusters within arm.
+
+Parametric (Efron and Tibshirani 1993, chapter 6; for variance components on their boundary Greven et al. 2008, Journal
+of Computational and Graphical Statistics 17(4)): draw new persons, new items and new responses from a fitted model, in
+the trial's own design (arm, covariate and answered items of every person), and fit again. Under M_0 it gives the null
+distribution of the likelihood ratio.
+
+Nonparametric: draw persons with replacement within arm, or whole clusters where the trial is clustered (Davison and
+Hinkley 1997, section 3.8). It conditions on the items and assumes nothing of the model: its standard errors are about
+other persons taking the same test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.file_formats import quoted
+from ..data.identifiers import cluster_codes
+from ..data.prepare import Trial
+from ..engine.native import fit_statistics
+from ..errors import EngineError, InputError
+from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.mixed_model import MODELS, Fit
+from .effects import item_spreads
+from .replicate import Progress, run_replicates
+
+REPLICATES = 999
+SEED = 20250101
+ESTIMANDS = (
+    "sigma_theta", "ate", "ate_std", "sigma_zeta", "sigma_zeta_std", "rho", "sd_ratio", "lrt_stat",
+    "beta3_b", "beta3_c", "delta_beta3", "lrt_stat_cov",
+)  # fmt: skip
+"""What every replicate gives. sigma_theta (of M_0), ate and sigma_zeta in logits, *_std in SDs of theta, beta3 in logits
+per SD of the covariate; lrt_stat compares M_0 with M_A, lrt_stat_cov M_B with M_C. NaN where undefined."""
+_BOUNDS = {
+    **dict.fromkeys(
+        ("sigma_theta", "sigma_zeta", "sigma_zeta_std", "sd_ratio", "lrt_stat", "lrt_stat_cov"), (0.0, np.inf)
+    ),
+    "rho": (-1.0, 1.0),
+}
+WHOLE_CLUSTERS = "whole clusters, which hold both arms"
+"""The scheme of trials in which clusters were not randomised."""
+TIE = 1e-6
+"""A replicate's likelihood ratio this little below the observed one counts as equal to it (rounding)."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What the replicates gave.
+
+    Attributes
+    ----------
+    scheme : what was drawn, in words.
+    seed : the seed.
+    estimates : (B, len(ESTIMANDS)) one row a replicate; a row of NaN is a replicate that could not be fitted.
+    units : number of units that were drawn in each arm (persons or clusters); persons for the parametric bootstrap;
+        the same number twice where clusters hold both arms.
+    """
+
+    scheme: str
+    seed: int
+    estimates: np.ndarray
+    units: tuple[int, int]
+
+    @property
+    def replicates(self) -> int:
+        """B."""
+        return len(self.estimates)
+
+    @property
+    def failed(self) -> int:
+        """Replicates that could not be fitted."""
+        return int(np.isnan(self.estimates).all(axis=1).sum())
+
+    def draws(self, name: str) -> np.ndarray:
+        """The defined replicates of one estimand."""
+        column = self.estimates[:, ESTIMANDS.index(name)]
+        return column[~np.isnan(column)]
+
+    def se(self, name: str) -> float:
+        """Bootstrap standard error (SD of the replicates, n - 1); NaN where fewer than half of them are defined.
+
+        Where clusters were drawn, times sqrt(G / (G - 1)) with G the clusters of the smaller arm: G drawn from G vary
+        around the arm's own mean, and so too little (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 5).
+        """
+        draws = self.draws(name)
+        if len(draws) <= max(1, self.replicates // 2):
+            return float("nan")
+        few = min(self.units)
+        return float(draws.std(ddof=1)) * (np.sqrt(few / (few - 1)) if self.of_clusters else 1.0)
+
+    @property
+    def of_clusters(self) -> bool:
+        """Whether clusters were drawn."""
+        return "clusters" in self.scheme
+
+    def quantile(self, level: float = 0.95) -> float:
+        """How many standard errors an interval reaches: by the normal distribution, where clusters were drawn by t with
+        as many degrees of freedom as there are clusters less the strata they were drawn from."""
+        from scipy.special import ndtri, stdtrit
+
+        if not self.of_clusters:
+            return float(ndtri((1 + level) / 2))
+        return float(
+            stdtrit(self.units[0] - 1 if self.scheme == WHOLE_CLUSTERS else sum(self.units) - 2, (1 + level) / 2)
+        )
+
+    def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
+        """``estimate`` plus and minus ``quantile(level)`` standard errors, cut where the parameter ends; NaN as for ``se``.
+
+        The interval is about these items: other items would make sigma_zeta and rho vary further.
+
+        Percentiles of the replicates would miss: the effect of an item in a sample holds the noise of its persons, and
+        drawing these again adds as much once more, so that the replicates' sigma_zeta lies above the estimate and their
+        rho below (the control arm's noise enters easiness and effect with opposite signs).
+        """
+        half = self.quantile(level) * self.se(name)
+        low, high = _BOUNDS.get(name, (-np.inf, np.inf))
+        return float(np.maximum(low, estimate - half)), float(np.minimum(high, estimate + half))
+
+
+def estimands(fits: dict[str, Fit]) -> np.ndarray:
+    """(len(ESTIMANDS),) what a set of fits says, as defined in ``effects``; NaN without M_B and M_C."""
+    null, main = fits["M_0"], fits["M_A"]
+    scale = null.sigma_theta if null.sigma_theta > 0 else np.nan
+    control, treated = item_spreads(main)
+    ate, spread = main.coefficient("treat"), main.sigma_zeta
+    beta3_b = beta3_c = lrt_cov = np.nan
+    if "M_B" in fits:
+        beta3_b, beta3_c = fits["M_B"].coefficient("treat:cov"), fits["M_C"].coefficient("treat:cov")
+        lrt_cov = max(fits["M_B"].deviance - fits["M_C"].deviance, 0.0)
+    ratio = treated / control if control > 0 else np.nan
+    return np.array(
+        [
+            null.sigma_theta, ate, ate / scale, spread, spread / scale, main.rho, ratio,
+            max(null.deviance - main.deviance, 0.0), beta3_b, beta3_c, beta3_b - beta3_c, lrt_cov,
+        ]
+    )  # fmt: skip
+
+
+def _refit(
+    plain: SufficientStatistics, with_covariate: SufficientStatistics | None, before: dict[str, Fit]
+) -> dict[str, Fit]:
+    """The models on new data by the method of the original fits, each started from its original where there is one."""
+    fits: dict[str, Fit] = {}
+    method = next(iter(before.values())).method
+    pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
+    for small, large, statistics in pairs:
+        null = fit_statistics(
+            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method
+        )
+        start = before.get(large, null)
+        main = fit_statistics(statistics, MODELS[large], smaller=start, standard_errors=False, method=method)
+        if main.deviance > null.deviance + TIE:
+            main = fit_statistics(statistics, MODELS[large], smaller=null, standard_errors=False, method=method)
+        fits |= {small: null, large: main}
+    return fits
+
+
+# -- parametric ----------------------------------------------------------------------------------------------------
+
+
+class _ParametricTask:
+    """Draws from a fitted model in the design of its data, and fits again."""
+
+    names = ESTIMANDS
+
+    def __init__(self, statistics: SufficientStatistics, fit: Fit):
+        self.statistics, self.fit = statistics, fit
+
+    @property
+    def identity(self) -> tuple:
+        s, fit = self.statistics, self.fit
+        design = (s.n_control_classes, s.count, s.score, s.covariate, s.trials, s.item_total)
+        psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor.ravel()])
+        # the last digits of an estimate may differ from one machine to the next
+        return (design, fit.spec.name, fit.method, tuple(f"{value:.5g}" for value in psi))
+
+    def _prepare(self) -> None:
+        """The design row by row; made in the process that draws."""
+        s = self.statistics
+        of_class = np.repeat(np.arange(s.n_classes), s.count.astype(int))
+        self.treat = s.arm[of_class]
+        self.covariate = None if s.covariate is None else s.covariate[of_class]
+        columns = [np.ones(len(of_class)), self.treat]
+        if self.fit.spec.covariate:
+            columns += [self.covariate, self.treat * self.covariate]
+        self.fixed = np.column_stack(columns) @ self.fit.beta
+        if s.trials is None:
+            self.person = np.repeat(np.arange(len(of_class)), s.n_items)
+            self.item = np.tile(np.arange(s.n_items), len(of_class))
+        else:
+            cells = s.trials[of_class].astype(int).ravel()
+            cell = np.repeat(np.arange(cells.size), cells)
+            self.person, self.item = np.divmod(cell, s.n_items)
+        self.cell = self.item + s.n_items * self.treat[self.person].astype(int)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """(n,) responses to the rows of the design."""
+        if not hasattr(self, "fixed"):
+            self._prepare()
+        fit, n_items = self.fit, self.statistics.n_items
+        effects = fit.item_factor @ rng.standard_normal((fit.spec.q, n_items))
+        by_arm = np.concatenate([effects[0], effects.sum(axis=0)])
+        persons = self.fixed + fit.sigma_theta * rng.standard_normal(len(self.fixed))
+        eta = persons[self.person] + by_arm[self.cell]
+        return (rng.random(len(eta)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
+
+    def compressed(self, resp: np.ndarray, covariate: bool) -> SufficientStatistics:
+        """The statistics of drawn responses, with or without the covariate."""
+        values = self.covariate if covariate else None
+        return sufficient_statistics(self.statistics.item_names, self.treat, self.person, self.item, resp, values)
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        resp = self.draw(rng)
+        plain = self.compressed(resp, False)
+        with_covariate = self.compressed(resp, True) if self.fit.spec.covariate else None
+        return estimands(_refit(plain, with_covariate, {self.fit.spec.name: self.fit}))
+
+    def __getstate__(self) -> dict:
+        return {"statistics": self.statistics, "fit": self.fit}
+
+
+def parametric_draw(statistics: SufficientStatistics, fit: Fit, rng: np.random.Generator) -> SufficientStatistics:
+    """One trial drawn from a fitted model in the design of its data: what a replicate of the bootstrap is fitted to."""
+    task = _ParametricTask(statistics, fit)
+    return task.compressed(task.draw(rng), fit.spec.covariate)
+
+
+def parametric_bootstrap(
+    statistics: SufficientStatistics,
+    fit: Fit,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    resume: Path | str | None = None,
+) -> Bootstrap:
+    """Draw from a fitted model and fit again.
+
+    Each replicate draws new person effects N(0, sigma_theta^2), new item effects N(0, L L') and new responses, with
+    the arms, covariates and answered items of the trial, and refits M_0 and M_A, and M_B and M_C if ``fit`` is one of
+    these.
+
+    Parameters
+    ----------
+    statistics : the data that were fitted (their design is what is kept; their responses are not used).
+    fit : any of the four models, from any engine.
+    replicates, seed, workers, progress, resume : see ``replicate.run_replicates``.
+
+    Raises
+    ------
+    InputError : see ``replicate.run_replicates``, or the model needs a covariate the statistics have not.
+    """
+    if fit.spec.covariate and statistics.covariate is None:
+        raise InputError(f"{fit.spec.name} has a covariate and these statistics have none: compress the data with it.")
+    rows = run_replicates(
+        _ParametricTask(statistics, fit), replicates, seed, workers=workers, progress=progress, resume=resume
+    )
+    treated = statistics.count[statistics.n_control_classes :].sum()
+    units = (int(statistics.count.sum() - treated), int(treated))
+    return Bootstrap(f"parametric, under {fit.spec.name}", seed, rows, units)
+
+
+def bootstrap_p_value(observed: float, bootstrap: Bootstrap, name: str = "lrt_stat") -> float:
+    """P-value of a likelihood ratio: ``(1 + #{LR* >= LR}) / (B + 1)`` over the replicates that could be fitted.
+
+    Parameters
+    ----------
+    observed : the trial's likelihood ratio, D(M_0) - D(M_A).
+    bootstrap : replicates drawn under the null model (M_0).
+    name : "lrt_stat", or "lrt_stat_cov" for M_B against M_C.
+
+    Source: Davison and Hinkley 1997, equation 4.11.
+    """
+    draws = bootstrap.draws(name)
+    return float((1 + np.count_nonzero(draws >= observed - TIE)) / (len(draws) + 1))
+
+
+# -- persons and clusters ------------------------------------------------------------------------------------------
+
+
+class PersonTable:
+    """A trial person by person, ready to be weighted: a draw with replacement is a count for each person.
+
+    The classes of ``compress`` are found once. The item totals depend on which persons of a class are drawn, so they
+    are formed from the persons' own responses.
+
+    Parameters
+    ----------
+    trial : prepared data.
+    covariate : whether classes carry the covariate; persons without it then count for nothing.
+    """
+
+    def __init__(self, trial: Trial, covariate: bool):
+        n_persons, n_items = trial.n_persons, trial.n_items
+        cell = trial.person * n_items + trial.item
+        shape = (n_persons, n_items)
+        trials = np.bincount(cell, minlength=n_persons * n_items).reshape(shape)
+        self.ones = np.bincount(cell, weights=trial.resp, minlength=n_persons * n_items).reshape(shape)
+        used = trials.any(axis=1)
+        if covariate:
+            used &= ~np.isnan(trial.covariate)
+        self.used = np.flatnonzero(used)
+        self.ones = self.ones[self.used]
+        trials = trials[self.used]
+        columns = [trial.treat[self.used].astype(float)]
+        if covariate:
+            columns.append(trial.covariate[self.used])
+        self.complete = bool((trials == 1).all())
+        if not self.complete:
+            columns.extend(trials.T.astype(float))
+        columns.append(self.ones.sum(axis=1))
+        rows, self.class_of = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
+        self.class_of = self.class_of.ravel()
+        self.arm, self.score = rows[:, 0], rows[:, -1]
+        self.covariate = rows[:, 1] if covariate else None
+        first = 2 if covariate else 1
+        self.trials = None if self.complete else rows[:, first : first + n_items]
+        self.answered = trials.sum(axis=1)
+        self.treated = trial.treat[self.used] == 1
+        self.item_names = trial.item_names
+
+    def weighted(self, times: np.ndarray) -> SufficientStatistics:
+        """The statistics of the trial in which person p occurs ``times[p]`` times (P,)."""
+        times = times[self.used].astype(float)
+        count = np.bincount(self.class_of, weights=times, minlength=len(self.score))
+        kept = count > 0
+        return SufficientStatistics(
+            item_names=self.item_names,
+            n_control_classes=int(np.count_nonzero(self.arm[kept] == 0)),
+            count=count[kept],
+            score=self.score[kept],
+            covariate=None if self.covariate is None else self.covariate[kept],
+            trials=None if self.complete else self.trials[kept],
+            item_total=np.array([(times * ~self.treated) @ self.ones, (times * self.treated) @ self.ones]),
+            n_persons=int(times.sum()),
+            n_responses=int(times @ self.answered),
+        )
+
+
+class _ResamplingTask:
+    """Draws persons or clusters with replacement within each stratum, and fits again."""
+
+    names = ESTIMANDS
+
+    def __init__(self, trial: Trial, before: dict[str, Fit], unit: np.ndarray, strata: list[np.ndarray]):
+        self.plain = PersonTable(trial, covariate=False)
+        self.with_covariate = PersonTable(trial, covariate=True) if "M_C" in before else None
+        self.before, self.unit, self.strata = before, unit, strata
+
+    @property
+    def identity(self) -> tuple:
+        tables = [table for table in (self.plain, self.with_covariate) if table is not None]
+        data = [(t.used, t.class_of, t.arm, t.covariate, t.trials, t.ones) for t in tables]
+        return (data, tuple(self.before), self.unit, self.strata)
+
+    def times(self, rng: np.random.Generator) -> np.ndarray:
+        """(P,) how often each person was drawn."""
+        drawn = np.zeros(int(self.unit.max()) + 1)
+        for units in self.strata:
+            drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))
+        return drawn[self.unit]
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        times = self.times(rng)
+        plain = self.plain.weighted(times)
+        if not 0 < plain.n_control_classes < plain.n_classes:
+            raise EngineError("An arm is empty in this draw of clusters.")
+        with_covariate = None if self.with_covariate is None else self.with_covariate.weighted(times)
+        return estimands(_refit(plain, with_covariate, self.before))
+
+
+def resampling_bootstrap(
+    trial: Trial,
+    fits: dict[str, Fit],
+    *,
+    clusters: bool | None = None,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    resume: Path | str | None = None,
+) -> Bootstrap:
+    """Draw persons, or whole clusters, with replacement within arm and fit again.
+
+    Where clusters were randomised, each is in one arm and clusters are drawn within arm. Where persons were randomised
+    within clusters, a cluster holds both arms, and it is drawn whole, so that what its arms share cancels in the effect
+    as it does in the trial. A person without a cluster is a cluster of one.
+
+    Parameters
+    ----------
+    trial : prepared data.
+    fits : its fits; M_B and M_C are refitted too if they are there.
+    clusters : draw clusters; default whether the trial has them.
+    replicates, seed, workers, progress, resume : see ``replicate.run_replicates``.
+
+    Raises
+    ------
+    InputError : clusters were asked for and the trial has none, or an arm has fewer than two units.
+    """
+    if clusters is None:
+        clusters = trial.cluster is not None
+    if clusters and trial.cluster is None:
+        raise InputError(f"Table {trial.tab} has no clusters to draw: name their column (option --cluster).")
+    unit = cluster_codes(trial.cluster) if clusters else np.arange(trial.n_persons)
+    treated_units, control_units = np.unique(unit[trial.treat == 1]), np.unique(unit[trial.treat == 0])
+    strata, word = [control_units, treated_units], "clusters within arm" if clusters else "persons within arm"
+    if clusters and len(np.intersect1d(treated_units, control_units)):
+        strata, word = [np.unique(unit)], WHOLE_CLUSTERS
+    if min(len(units) for units in strata) < 2:
+        raise InputError(
+            f"Table {quoted(trial.tab)} has a single {'cluster' if clusters else 'person'} to draw from"
+            f"{' in an arm' if len(strata) == 2 else ''}: without a second nothing can be said of how they vary."
+        )
+    before = {name: fits[name] for name in ("M_0", "M_A", "M_B", "M_C") if name in fits}
+    rows = run_replicates(
+        _ResamplingTask(trial, before, unit, strata),
+        replicates,
+        seed,
+        workers=workers,
+        progress=progress,
+        resume=resume,
+    )
+    return Bootstrap(word, seed, rows, (len(strata[0]), len(strata[-1])))

@@ -1,0 +1,152 @@
+"""The identification problem: an interaction that item effects produce by themselves.
+
+A model that gives every item the same effect (M_B) meets, in the treated arm, items whose spread treatment has changed.
+Wider items discriminate less at the level of the total score, so the slope of the pretest falls there, and M_B books
+the fall as a treatment-by-pretest interaction (Gilbert, Miratrix, Joshi & Domingue 2025, Journal of Educational and
+Behavioral Statistics, doi:10.3102/10769986241240085). Everything is in logits, per SD of the pretest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..model.mixed_model import Fit
+from ..model.simulate import Design, draw_trial
+
+LOGISTIC_NORMAL = 16.0 * np.sqrt(3.0) / (15.0 * np.pi)
+"""c: a logistic curve averaged over a normal N(0, s^2) is nearly the logistic curve with its slope times
+(1 + c^2 s^2)^(-1/2) (Johnson & Kotz 1970; Zeger, Liang & Albert 1988, Biometrics 44(4), equation 3.4)."""
+
+
+def attenuation(spread):
+    """k = (1 + c^2 spread^2)^(-1/2): the slope left after averaging over items whose easiness has this SD (logits)."""
+    return 1.0 / np.sqrt(1.0 + (LOGISTIC_NORMAL * np.asarray(spread)) ** 2)
+
+
+def treated_spread(sigma_b, sigma_zeta, rho):
+    """SD of b + zeta, the easiness of the items under treatment (logits)."""
+    variance = np.square(sigma_b) + 2.0 * rho * np.multiply(sigma_b, sigma_zeta) + np.square(sigma_zeta)
+    return np.sqrt(np.maximum(variance, 0.0))
+
+
+def predicted_bias(gamma, sigma_b, sigma_zeta, rho):
+    """The closed-form approximation of beta_3(M_B) - beta_3(M_C), logits per SD of the pretest; arguments broadcast.
+
+    ``gamma (k1 - k0) / kbar`` with k0 and k1 the attenuation under control and treatment and kbar their root mean
+    square: the pretest's slope is attenuated by k0 in one arm and by k1 in the other, M_B by kbar in both.
+
+    Parameters
+    ----------
+    gamma : slope of the pretest.
+    sigma_b, sigma_zeta, rho : SDs of easiness and of item effects, and their correlation.
+    """
+    k0, k1 = attenuation(sigma_b), attenuation(treated_spread(sigma_b, sigma_zeta, rho))
+    return gamma * (k1 - k0) / np.sqrt((k0**2 + k1**2) / 2.0)
+
+
+@dataclass(frozen=True)
+class PredictedBias:
+    """The closed form at a fit of M_C.
+
+    Attributes
+    ----------
+    value : predicted beta_3(M_B) - beta_3(M_C), logits per SD of the covariate.
+    se : its delta-method standard error from the fit's vcov; it does not cover the error of the approximation.
+    """
+
+    value: float
+    se: float
+
+
+def predicted_bias_of(fit: Fit) -> PredictedBias:
+    """The closed form at the estimates of a fit of M_C, with the slope of ``cov`` as gamma.
+
+    At |rho| = 1 (l22 = 0) nothing is lost by holding l22, for the slope in l22 is 0 there. At sigma_zeta = 0 the closed
+    form is 0 and has no standard error (NaN).
+
+    Raises
+    ------
+    ValueError : the model has no covariate or no item effects.
+    """
+    if not (fit.spec.covariate and fit.spec.item_effects):
+        raise ValueError(f"{fit.spec.name} has no covariate or no item effects: the closed form needs M_C")
+    gamma = fit.coefficient("cov")
+    (l11, _), (l21, l22) = fit.item_factor
+    k0, k1 = attenuation(l11), attenuation(np.hypot(l11 + l21, l22))
+    kbar = np.sqrt((k0**2 + k1**2) / 2.0)
+    ratio = (k1 - k0) / kbar
+    # dk/d(variance) = -c^2 k^3 / 2;  d ratio/dk1 = k0 (k0 + k1) / (2 kbar^3), d ratio/dk0 = -k1 (k0 + k1) / (2 kbar^3)
+    common = -gamma * LOGISTIC_NORMAL**2 * (k0 + k1) / (4.0 * kbar**3)
+    by_treated, by_control = common * k0 * k1**3, -common * k1 * k0**3
+    slopes = {
+        "cov": ratio,
+        "l11": 2.0 * (by_treated * (l11 + l21) + by_control * l11),
+        "l21": 2.0 * by_treated * (l11 + l21),
+        "l22": 2.0 * by_treated * l22,
+    }
+    at = [fit.spec.psi_names.index(name) for name in slopes]
+    slope = np.array(list(slopes.values()))
+    free = ~np.isnan(np.diagonal(fit.vcov)[at])
+    if fit.sigma_zeta == 0.0 or not free[0]:
+        return PredictedBias(float(gamma * ratio), float("nan"))
+    at, slope = np.array(at)[free], slope[free]
+    return PredictedBias(float(gamma * ratio), float(np.sqrt(slope @ fit.vcov[np.ix_(at, at)] @ slope)))
+
+
+# -- two processes, one pattern ------------------------------------------------------------------------------------
+
+
+def expected_scores(design: Design, pretest: np.ndarray, replication: int | None = None) -> np.ndarray:
+    """Expected share of items answered with 1, given pretest and arm, for the items that the design's seed draws.
+
+    Parameters
+    ----------
+    design : a design with a pretest.
+    pretest : (m,) values of the pretest in SDs.
+    replication : which trial of the design (see ``simulate.draw_trial``).
+
+    Returns
+    -------
+    (2, m) shares, control first; averaged over theta by Gauss-Hermite quadrature with 31 nodes.
+    """
+    trial = draw_trial(design, replication)
+    return _expected(design, np.asarray(pretest, float), trial.easiness, trial.zeta)
+
+
+def _expected(design: Design, pretest: np.ndarray, easiness: np.ndarray, zeta: np.ndarray) -> np.ndarray:
+    from scipy.special import expit
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    theta, weights = design.sigma_theta * nodes, weights / weights.sum()
+    arms = []
+    for treated in (0, 1):
+        person = design.ate * treated + (design.gamma + design.beta_3 * treated) * pretest
+        eta = person[:, None, None] + theta[:, None] + (easiness + treated * zeta)
+        arms.append(expit(eta).mean(axis=2) @ weights)
+    return np.array(arms)
+
+
+def look_alike(design: Design, replication: int | None = None) -> Design:
+    """The trial without item effects whose total scores look the same.
+
+    Same persons and easiness (same seed), sigma_zeta = 0, and a *true* interaction beta_3 and average effect that
+    bring the expected scores of the treated arm as near as possible, in least squares over the pretest's distribution,
+    to those of ``design``; the control arms agree exactly.
+    """
+    from scipy.optimize import least_squares
+
+    trial = draw_trial(design, replication)
+    value, count = np.unique(trial.covariate, return_counts=True)
+    wanted = _expected(design, value, trial.easiness, trial.zeta)[1]
+    same_items = np.zeros_like(trial.zeta)
+
+    def other(parameters: np.ndarray) -> Design:
+        ate, beta_3 = parameters
+        return replace(design, sigma_zeta=0.0, rho=0.0, ate=float(ate), beta_3=float(beta_3))
+
+    def misfit(parameters: np.ndarray) -> np.ndarray:
+        return (_expected(other(parameters), value, trial.easiness, same_items)[1] - wanted) * np.sqrt(count)
+
+    return other(least_squares(misfit, [design.ate, design.beta_3], xtol=1e-12, ftol=1e-12).x)

@@ -1,0 +1,191 @@
+"""From fits to effects: standardise by sigma_theta of M_0, test, and tabulate tables and items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.large import LargeTrial
+from ..data.prepare import Trial
+from ..errors import InputError
+from ..model.mixed_model import Fit
+from .lrt import likelihood_ratio
+
+ALPHA = 0.05
+SUMMARY_COLUMNS = (
+    "tab", "n_items", "n_persons", "n_responses", "sigma_theta", "ate_std", "sigma_zeta_std", "rho", "sigma_b_ctrl",
+    "sigma_b_treat", "sd_ratio", "lrt_stat", "lrt_pval", "lrt_pval_mixture", "sig_il_hte", "beta3_b", "beta3_c",
+    "delta_beta3", "ate_std_se", "sigma_zeta_std_se", "rho_se", "sigma_theta_se", "beta3_b_se", "beta3_c_se",
+    "sd_ratio_se", "delta_beta3_se", "n_persons_cov", "singular", "converged", "engine", "covariate", "wave", "profile",
+    "seconds", "sd_ratio_model",
+)  # fmt: skip
+"""One row a table; sigma_theta, sigma_b_*, beta3_*, delta_beta3 in logits (beta3 per SD of the covariate), *_std in SDs."""
+ITEM_COLUMNS = (
+    "tab", "item", "b_std", "zeta_std", "total_std", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
+)  # fmt: skip
+"""One row an item, all effects and their SEs in SDs of theta."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a trial says.
+
+    Attributes
+    ----------
+    summary : one value a column of ``SUMMARY_COLUMNS``; NaN or None where undefined.
+    items : one dictionary an item with ``ITEM_COLUMNS``, in the order of ``trial.item_names``.
+    """
+
+    summary: dict
+    items: list[dict]
+
+
+def effects(trial: Trial, fits: dict[str, Fit]) -> Effects:
+    """Standardised effects of a trial from its fits of M_0 and M_A and, where there is a covariate, M_B and M_C.
+
+    Effects are divided by sigma_theta of M_0 (Gilbert, Himmelsbach et al. 2025), which is treated as known in the
+    standard errors; those come from vcov by the delta method.
+
+    Raises
+    ------
+    InputError : persons do not differ (sigma_theta = 0), so that nothing can be standardised.
+    """
+    null, main = fits["M_0"], fits["M_A"]
+    if not null.sigma_theta > 0:
+        raise InputError(
+            f"Persons in table {trial.tab} do not differ beyond chance (sigma_theta = 0), so effects cannot be "
+            "standardised: the table is left out."
+        )
+    return Effects(_summary(trial, fits, null, main), item_rows(trial, main, null.sigma_theta))
+
+
+def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
+    test = likelihood_ratio(null, main)
+    scale = null.sigma_theta
+    control, treated = item_spreads(main)
+    constant, flexible = fits.get("M_B"), fits.get("M_C")
+    interaction = {
+        "beta3_b": constant.coefficient("treat:cov") if constant else np.nan,
+        "beta3_c": flexible.coefficient("treat:cov") if flexible else np.nan,
+        "beta3_b_se": constant.standard_error("treat:cov") if constant else np.nan,
+        "beta3_c_se": flexible.standard_error("treat:cov") if flexible else np.nan,
+    }
+    row = {
+        "tab": trial.tab,
+        "n_items": main.n_items,
+        "n_persons": main.n_persons,
+        "n_responses": main.n_responses,
+        "sigma_theta": scale,
+        "ate_std": main.coefficient("treat") / scale,
+        "sigma_zeta_std": main.sigma_zeta / scale,
+        "rho": main.rho,
+        "sigma_b_ctrl": control,
+        "sigma_b_treat": treated,
+        "sd_ratio": treated / control if control > 0 else np.nan,
+        "lrt_stat": test.statistic,
+        "lrt_pval": test.halved,
+        "lrt_pval_mixture": test.mixture,
+        "sig_il_hte": bool((test.halved if trial.profile == "vignette" else test.mixture) < ALPHA),
+        "delta_beta3": interaction["beta3_b"] - interaction["beta3_c"],
+        "ate_std_se": main.standard_error("treat") / scale,
+        "sigma_zeta_std_se": sigma_zeta_se(main) / scale,
+        "rho_se": rho_se(main),
+        "sigma_theta_se": float(np.sqrt(_variance(null, {"sigma_theta": 1.0}))),
+        # the difference and the ratio of two fits to the same data need the bootstrap
+        "sd_ratio_se": np.nan,
+        "delta_beta3_se": np.nan,
+        "n_persons_cov": flexible.n_persons if flexible else None,
+        "singular": main.singular,
+        "converged": all(fit.converged for fit in fits.values()),
+        "engine": main.engine,
+        "covariate": trial.covariate_name,
+        "wave": trial.wave,
+        "profile": trial.profile,
+        "seconds": float(sum(fit.seconds for fit in fits.values())),
+        "sd_ratio_model": model_sd_ratio(main),
+        **interaction,
+    }
+    return {name: row[name] for name in SUMMARY_COLUMNS}
+
+
+def item_spreads(main: Fit) -> tuple[float, float]:
+    """SD over items (n - 1) of the empirical-Bayes easiness under control and under treatment, logits."""
+    easiness, total = main.ranef[:, 0], main.ranef.sum(axis=1)
+    if main.sigma_b == 0.0:
+        return 0.0, float(total.std(ddof=1))
+    return float(easiness.std(ddof=1)), float(total.std(ddof=1))
+
+
+def model_sd_ratio(main: Fit) -> float:
+    """SD of b + zeta over SD of b as the model has it, not as shrunken estimates show it; NaN where sigma_b is 0."""
+    if main.sigma_b == 0.0:
+        return float("nan")
+    # |L'(1,1)'|, as the sum of L L' can be a rounding error below 0 where rho is -1
+    return float(np.linalg.norm(main.item_factor.sum(axis=0)) / main.sigma_b)
+
+
+def _variance(fit: Fit, slopes: dict[str, float]) -> float:
+    """Delta-method variance of a function of psi from its partial derivatives; NaN if one is needed on the boundary."""
+    names = fit.spec.psi_names
+    moving = [(names.index(name), slope) for name, slope in slopes.items() if slope != 0.0]
+    if not moving:
+        return float("nan")
+    index, slope = (np.array(x) for x in zip(*moving, strict=True))
+    return float(slope @ fit.vcov[np.ix_(index, index)] @ slope)
+
+
+def sigma_zeta_se(fit: Fit) -> float:
+    """Standard error of sigma_zeta, logits; NaN where sigma_zeta is 0."""
+    spread = fit.sigma_zeta
+    if not spread > 0:
+        return float("nan")
+    l21, l22 = fit.item_factor[1]
+    return float(np.sqrt(_variance(fit, {"l21": l21 / spread, "l22": l22 / spread})))
+
+
+def rho_se(fit: Fit) -> float:
+    """Standard error of rho; NaN on a boundary (|rho| = 1, sigma_b = 0 or sigma_zeta = 0)."""
+    spread = fit.sigma_zeta
+    l21, l22 = fit.item_factor[1]
+    if not spread > 0 or l22 == 0.0 or fit.sigma_b == 0.0:
+        return float("nan")
+    return float(np.sqrt(_variance(fit, {"l21": l22**2 / spread**3, "l22": -l21 * l22 / spread**3})))
+
+
+def total_effect_variance(fit: Fit) -> np.ndarray:
+    """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
+    uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and
+    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no
+    vcov."""
+    slopes = fit.ranef_jacobian[:, 1, :].copy()
+    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
+    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
+    if not len(free):
+        return np.full(fit.n_items, np.nan)
+    slopes = slopes[:, free]
+    return fit.ranef_vcov[:, 1, 1] + np.einsum("ik,kl,il->i", slopes, fit.vcov[np.ix_(free, free)], slopes)
+
+
+def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float) -> list[dict]:
+    """One row an item of M_A: effects and SEs in SDs of theta, counts and shares of 1 by arm."""
+    if isinstance(trial, LargeTrial):
+        answers, ones = trial.item_counts()
+    else:
+        cell = trial.treat[trial.person].astype(int) * trial.n_items + trial.item
+        answers = np.bincount(cell, minlength=2 * trial.n_items).reshape(2, -1)
+        ones = np.bincount(cell, weights=trial.resp, minlength=2 * trial.n_items).reshape(2, -1)
+    with np.errstate(invalid="ignore"):
+        share = ones / answers
+    average = main.coefficient("treat")
+    zeta_se = np.sqrt(main.ranef_vcov[:, 1, 1]) / scale
+    total_se = np.sqrt(total_effect_variance(main)) / scale
+    rows = []
+    for k, name in enumerate(trial.item_names):
+        easiness, zeta = main.ranef[k] / scale
+        values = (
+            trial.tab, name, easiness, zeta, average / scale + zeta, zeta_se[k], total_se[k],
+            int(answers[0, k]), int(answers[1, k]), share[0, k], share[1, k],
+        )  # fmt: skip
+        rows.append(dict(zip(ITEM_COLUMNS, values, strict=True)))
+    return rows

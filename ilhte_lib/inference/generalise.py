@@ -1,0 +1,156 @@
+"""What the effect means for items that are not on the test.
+
+The items of a test are a sample of those that could have been asked. The average effect beta_1 of M_A is the average
+over that population, and its standard error has a part for the sampling of persons and one for the sampling of items
+(Brennan 2001, Generalizability Theory; De Boeck 2008, Psychometrika 73(4); Gilbert et al. 2025,
+doi:10.3102/10769986241240085). Everything here is in logits except probabilities and shares; divide by sigma_theta of
+M_0 for SDs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import Fit
+from .items import effect_covariance
+
+
+@dataclass(frozen=True)
+class Generalisation:
+    """How far the average effect carries beyond the items of the test.
+
+    Attributes
+    ----------
+    ate : beta_1, logits.
+    se_with_item_sampling : its SE for the population of items (the model's).
+    se_without_item_sampling : SE of the average effect on exactly these items, (1/J) sum_i (beta_1 + zeta_i).
+    sigma_zeta : SD of the item effects over items, logits.
+    n_items : J.
+    new_item : prediction interval for the effect on one new item, ``beta_1 -+ z sqrt(sigma_zeta^2 + SE^2)``, which takes
+        sigma_zeta as known and so is too short where items are few.
+    form_items, new_form : J* and the prediction interval for the average effect on a new form of J* items,
+        ``beta_1 -+ z sqrt(sigma_zeta^2 / J* + SE^2)``.
+    same_sign : probability that a new item's effect has the sign of the average, Phi(|beta_1| / sigma_zeta), the
+        estimates taken as true; 1 where sigma_zeta is 0.
+    same_sign_predictive : the same with the uncertainty of beta_1, Phi(|beta_1| / sqrt(sigma_zeta^2 + SE^2)).
+    share_negative : share of items in the population with a negative effect, Phi(-beta_1 / sigma_zeta).
+    share_negative_here : expected share among the items of this test, the mean of P(beta_1 + zeta_i < 0 | data).
+    n_negative_here : items of this test whose estimated effect is negative.
+    level : coverage of the intervals.
+    """
+
+    ate: float
+    se_with_item_sampling: float
+    se_without_item_sampling: float
+    sigma_zeta: float
+    n_items: int
+    new_item: tuple[float, float]
+    form_items: int
+    new_form: tuple[float, float]
+    same_sign: float
+    same_sign_predictive: float
+    share_negative: float
+    share_negative_here: float
+    n_negative_here: int
+    level: float
+
+
+def generalise(
+    statistics: SufficientStatistics, fit: Fit, *, form_items: int | None = None, level: float = 0.95
+) -> Generalisation:
+    """What M_A says of other items.
+
+    Parameters
+    ----------
+    statistics, fit : data and fit of M_A (or M_C: the effect at the covariate's mean), with standard errors.
+    form_items : J*, the length of a new form; default that of the test.
+    level : coverage of the intervals.
+
+    Raises
+    ------
+    InputError : the model has no item effects, or J* is below 1.
+    """
+    from scipy.special import ndtr, ndtri
+
+    if not fit.spec.item_effects:
+        raise InputError(f"{fit.spec.name} has no item effects to generalise over: use M_A or M_C.")
+    form_items = fit.n_items if form_items is None else form_items
+    if form_items < 1:
+        raise InputError(f"A form of {form_items} items was asked for: at least 1 is needed.")
+    ate, se, spread = fit.coefficient("treat"), fit.standard_error("treat"), fit.sigma_zeta
+    covariance = effect_covariance(statistics, fit)
+    effects = ate + fit.ranef[:, 1]
+    z = float(ndtri(0.5 + level / 2.0))
+
+    def around(variance: float) -> tuple[float, float]:
+        half = z * float(np.sqrt(variance))
+        return ate - half, ate + half
+
+    def phi(value: float, scale: float) -> float:
+        # without spread every effect is the average one
+        return float(ndtr(value / scale)) if scale > 0 else float(np.heaviside(value, 0.5))
+
+    return Generalisation(
+        ate=ate,
+        se_with_item_sampling=se,
+        se_without_item_sampling=float(np.sqrt(covariance.sum())) / fit.n_items,
+        sigma_zeta=spread,
+        n_items=fit.n_items,
+        new_item=around(spread**2 + se**2),
+        form_items=form_items,
+        new_form=around(spread**2 / form_items + se**2),
+        same_sign=phi(abs(ate), spread),
+        same_sign_predictive=phi(abs(ate), float(np.hypot(spread, se))),
+        share_negative=phi(-ate, spread),
+        share_negative_here=float(ndtr(-effects / np.sqrt(np.diagonal(covariance))).mean()),
+        n_negative_here=int(np.count_nonzero(effects < 0)),
+        level=level,
+    )
+
+
+def persons_floor(statistics: SufficientStatistics, fit: Fit) -> float:
+    """SE that is left with infinitely many items: sigma_theta sqrt(1/N_0 + 1/N_1), logits.
+
+    With endless items every theta is known, and what remains is the difference of two means of persons.
+    """
+    treated = float(statistics.count[statistics.n_control_classes :].sum())
+    control = float(statistics.count[: statistics.n_control_classes].sum())
+    return fit.sigma_theta * float(np.sqrt(1.0 / control + 1.0 / treated))
+
+
+def se_with_items(statistics: SufficientStatistics, fit: Fit, n_items: np.ndarray | int) -> np.ndarray:
+    """SE of the average effect that the same persons would give with other numbers of items, logits.
+
+    ``SE(J*)^2 = A + (SE^2 - A) J / J*``: A (``persons_floor`` squared) does not depend on the items; the item effects'
+    variance sigma_zeta^2 / J* and the binomial noise of the responses both fall with the number of items. The curve
+    passes through today's test.
+
+    Parameters
+    ----------
+    statistics, fit : data and fit of M_A.
+    n_items : one or more J*, at least 1.
+    """
+    floor = persons_floor(statistics, fit) ** 2
+    items_part = max(fit.standard_error("treat") ** 2 - floor, 0.0)
+    return np.sqrt(floor + items_part * fit.n_items / np.asarray(n_items, float))
+
+
+def items_needed(statistics: SufficientStatistics, fit: Fit, target_se: float) -> float:
+    """The smallest number of items with which the same persons would give SE ``target_se`` (logits); inf if none does.
+
+    Raises
+    ------
+    InputError : the target is not positive.
+    """
+    if not target_se > 0:
+        raise InputError(f"The target standard error is {target_se}: give a positive number.")
+    floor = persons_floor(statistics, fit) ** 2
+    items_part = max(fit.standard_error("treat") ** 2 - floor, 0.0)
+    if target_se**2 <= floor:
+        return float("inf")
+    # a target met exactly must not be rounded up
+    return float(max(np.ceil(items_part * fit.n_items / (target_se**2 - floor) - 1e-9), 1.0))

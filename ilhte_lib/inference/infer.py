@@ -1,0 +1,256 @@
+"""Everything that is said of one trial beyond its estimates: intervals, tests, resampling, other items, single items.
+
+The parts are computed where the trial allows them; what cannot be had is NaN or None with a sentence in ``notes``, so
+that one part never costs a table the others.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..data.large import LargeTrial
+from ..engine.native import statistics_of
+from ..errors import EngineError, InputError
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import MODELS, Fit
+from .effects import Effects
+from .lrt import LikelihoodRatio, likelihood_ratio
+from .profile import ProfileCurve, ProfileInterval, Profiler, objective
+
+if TYPE_CHECKING:
+    from ..data.prepare import Trial
+    from .bootstrap import Bootstrap
+    from .generalise import Generalisation
+    from .items import ItemInference, ItemInfluence, RobustComparison
+    from .sum_score import SumScoreEffect
+
+PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
+"""Parameters of M_A with profile-likelihood intervals."""
+RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c", "delta_beta3")
+"""Columns of the summary that are resampled; *_std in SDs of theta (whose estimate is resampled too)."""
+INFLUENCE_LIMIT = 100_000_000
+"""Leaving items out reads all responses once an item: not done beyond so many readings."""
+
+Told = Callable[[str, int, int], None]
+"""Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What accompanies the estimates of one trial.
+
+    Attributes
+    ----------
+    statistics : the sufficient statistics of M_A.
+    intervals : profile-likelihood and Wald intervals of ``PARAMETERS`` under M_A, logits (rho without unit).
+    curves : their profile curves, if asked for, else empty.
+    test : the likelihood ratio of M_0 and M_A with its naive, halved and mixture p-values.
+    p_bootstrap : its parametric-bootstrap p-value; NaN without replicates.
+    null_replicates : replicates under M_0 behind it.
+    resampling : replicates of persons or clusters within arm, or None.
+    generalisation : what the effect means for other items (``generalise``), logits; None where it could not be had.
+    items : intervals and tests of single items, logits; None where it could not be had.
+    robust : mean and robust mean of the items' effects, logits; None where it could not be had.
+    influence : M_A without each item; None for a trial of three items or a very large one.
+    sum_score : the sum-score analysis; None where scores do not vary.
+    clustered : whether the trial's persons come in clusters.
+    notes : why something could not be had, one sentence each.
+    seconds : wall time.
+    """
+
+    statistics: SufficientStatistics
+    intervals: dict[str, ProfileInterval]
+    curves: tuple[ProfileCurve, ...]
+    test: LikelihoodRatio
+    p_bootstrap: float
+    null_replicates: int
+    resampling: Bootstrap | None
+    generalisation: Generalisation | None
+    items: ItemInference | None
+    robust: RobustComparison | None
+    influence: ItemInfluence | None
+    sum_score: SumScoreEffect | None
+    clustered: bool
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def knows_clusters(self) -> bool:
+        """Whether the resampling drew whole clusters and has standard errors."""
+        drawn = self.resampling
+        return drawn is not None and drawn.of_clusters and math.isfinite(drawn.se("ate_std"))
+
+    @property
+    def model_only(self) -> bool:
+        """Whether a clustered trial has only standard errors that take its persons as independent."""
+        return self.clustered and not self.knows_clusters
+
+
+def infer(
+    trial: Trial | LargeTrial,
+    fits: dict[str, Fit],
+    *,
+    replicates: int = 0,
+    seed: int | None = None,
+    workers: int | None = 1,
+    curves: bool = False,
+    told: Told | None = None,
+) -> Inference:
+    """Intervals, tests and what follows for other and for single items.
+
+    Parameters
+    ----------
+    trial, fits : prepared data and its fits, at least M_0 and M_A; M_B and M_C are resampled too if they are there. A
+        trial that was read out of core has no persons to resample, no sum scores and no items to leave out.
+    replicates : of each bootstrap, parametric under M_0 and of persons or clusters within arm; 0 for none.
+    seed : of both; default ``bootstrap.SEED``.
+    workers : processes of the bootstraps; None for one a core.
+    curves : compute profile curves as well.
+    told : see ``Told``.
+
+    Raises
+    ------
+    InputError : a negative number of replicates or seed.
+    EngineError : M_A is clearly below M_0, or a worker process died.
+    """
+    from .bootstrap import SEED
+
+    clock = time.perf_counter()
+    if replicates < 0:
+        raise InputError(f"{replicates} replicates were asked for: give a number that is not negative.")
+    null, main = fits["M_0"], fits["M_A"]
+    test = likelihood_ratio(null, main)
+    statistics = statistics_of(trial, MODELS["M_A"])
+    notes: list[str] = []
+
+    def had(what: str, compute: Callable[[], object]) -> object:
+        try:
+            return compute()
+        except (InputError, EngineError) as reason:
+            notes.append(f"{what}: {reason}")
+            return None
+
+    from .generalise import generalise
+    from .items import free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .sum_score import sum_score_effect
+
+    intervals, drawn = _profiles(statistics, null, main, curves, notes)
+    draws = {"seed": SEED if seed is None else seed, "replicates": replicates, "workers": workers}
+    p_bootstrap, fitted = _null_draws(statistics, null, test, draws, told) if replicates else (math.nan, 0)
+    resampling = influence = sum_score = None
+    if isinstance(trial, LargeTrial):
+        notes.append(
+            "Read out of core: persons cannot be resampled, nor sum scores formed, nor items left out; draw persons "
+            "(--max-persons) to have these."
+        )
+        if trial.clustered:
+            notes.append("Resampling: clusters are drawn in memory only, and --cluster NAME reads the file into it.")
+    else:
+        if replicates:
+            resampling = had("Resampling", lambda: _resampled(trial, fits, draws, told))
+        sum_score = had("Sum score", lambda: sum_score_effect(trial))
+        if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
+            influence = leave_one_item_out(trial, main)
+    free = had("Single items", lambda: free_item_effects(statistics, main.sigma_theta))
+    return Inference(
+        statistics=statistics,
+        intervals=intervals,
+        curves=drawn,
+        test=test,
+        p_bootstrap=p_bootstrap,
+        null_replicates=fitted,
+        resampling=resampling,
+        generalisation=had("Other items", lambda: generalise(statistics, main)),
+        items=item_inference(statistics, main, free=free) if free else None,
+        robust=robust_comparison(statistics, main, free=free) if free else None,
+        influence=influence,
+        sum_score=sum_score,
+        clustered=trial.clustered if isinstance(trial, LargeTrial) else trial.cluster is not None,
+        notes=tuple(notes),
+        seconds=time.perf_counter() - clock,
+    )
+
+
+def _profiles(statistics: SufficientStatistics, null: Fit, main: Fit, curves: bool, notes: list[str]):
+    profiler = Profiler(objective(statistics, main), main, null)
+    intervals, drawn = {}, []
+    for name in PARAMETERS:
+        try:
+            intervals[name] = profiler.interval(name)
+            if curves:
+                drawn.append(profiler.curve(intervals[name]))
+        except EngineError as reason:
+            notes.append(f"Profile of {name}: {reason}")
+    return intervals, tuple(drawn)
+
+
+def _null_draws(
+    statistics: SufficientStatistics, null: Fit, test: LikelihoodRatio, draws: dict, told: Told | None
+) -> tuple[float, int]:
+    from .bootstrap import bootstrap_p_value, parametric_bootstrap
+
+    drawn = parametric_bootstrap(statistics, null, progress=_progress(told, "null"), **draws)
+    return bootstrap_p_value(test.statistic, drawn), drawn.replicates - drawn.failed
+
+
+def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict, told: Told | None) -> Bootstrap:
+    from .bootstrap import resampling_bootstrap
+
+    return resampling_bootstrap(trial, fits, progress=_progress(told, "resampling"), **draws)
+
+
+def _progress(told: Told | None, what: str) -> Callable[[int, int], None] | None:
+    return None if told is None else lambda done, of: told(what, done, of)
+
+
+def with_resampling(result: Effects, inference: Inference) -> Effects:
+    """The same effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one."""
+    if inference.resampling is None:
+        return result
+    se = inference.resampling.se
+    return replace(
+        result, summary={**result.summary, "sd_ratio_se": se("sd_ratio"), "delta_beta3_se": se("delta_beta3")}
+    )
+
+
+def inference_record(inference: Inference, summary: dict) -> dict:
+    """What a document holds of it: plain values by name, NaN where undefined.
+
+    Parameters
+    ----------
+    summary : the estimates (``effects``). Everything but the resampling (SDs where its name ends in _std) is in logits.
+    """
+    drawn = inference.resampling
+
+    def resampled(name: str) -> dict:
+        estimate = math.nan if summary[name] is None else summary[name]
+        return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
+
+    record = {
+        "sigma_theta_of_M_0": summary["sigma_theta"],
+        "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
+        "test": {
+            **asdict(inference.test),
+            "bootstrap": inference.p_bootstrap,
+            "bootstrap_replicates": inference.null_replicates,
+        },
+        "resampling": drawn
+        and {
+            "scheme": drawn.scheme,
+            "seed": drawn.seed,
+            "replicates": drawn.replicates,
+            "failed": drawn.failed,
+            "units": drawn.units,
+            "estimates": {name: resampled(name) for name in RESAMPLED},
+        },
+        "clustered": inference.clustered,
+        "only_model_standard_errors": inference.model_only,
+        "notes": inference.notes,
+        "seconds": inference.seconds,
+    }
+    parts = {name: getattr(inference, name) for name in ("generalisation", "items", "robust", "influence", "sum_score")}
+    return record | {name: part and asdict(part) for name, part in parts.items()}

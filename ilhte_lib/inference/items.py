@@ -1,0 +1,411 @@
+"""Inference for single items: intervals, flagged items, what the average owes to a few of them.
+
+Two kinds of estimates are used side by side. Empirical-Bayes effects ``beta_1 + zeta_i`` of M_A borrow strength from the
+other items and are the better guesses; free estimates, one parameter an item and arm, borrow nothing, so that under a
+hypothesis about one item they are unbiased and can be tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..data.prepare import Trial
+from ..engine.native import fit_statistics
+from ..engine.quadrature import PersonIntegrals
+from ..errors import EngineError
+from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.mixed_model import Fit
+from .multiplicity import benjamini_hochberg, holm
+from .profile import objective
+
+FREE_NODES, FEWER_NODES = 31, 9
+"""Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being
+so nearly normal that they change nothing that is shown."""
+LARGE_CELLS, MANY_ITEMS = 10_000_000, 10
+CUT = 0.05
+"""The bisquare gives weight 0 to items whose departure would be significant at this level, as Halpin (2024) does."""
+DRAWS = 1999
+NULL_SEED = 1964
+STARTS = 15
+
+
+def effect_covariance(statistics: SufficientStatistics, fit: Fit) -> np.ndarray:
+    """(J, J) covariance of the item effects beta_1 + zeta_i, squared logits: the conditional covariance of the zeta_i
+    given psi plus what the uncertainty of psi adds (Kass and Steffey 1989, JASA 84(407)).
+
+    Its diagonal is ``effects.total_effect_variance``; with the entries beside it, means and contrasts of items have
+    standard errors too.
+
+    Parameters
+    ----------
+    statistics, fit : data and fit of a model with item effects, with standard errors.
+    """
+    deviance = objective(statistics, fit)
+    psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
+    deviance(psi)
+    blocks, row = deviance._inverse_blocks(), fit.item_factor[1]
+    conditional = sum(row[k] * row[l] * blocks[k][l] for k in range(2) for l in range(2))
+    slopes = fit.ranef_jacobian[:, 1, :].copy()
+    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
+    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
+    return conditional + slopes[:, free] @ fit.vcov[np.ix_(free, free)] @ slopes[:, free].T
+
+
+# -- free estimates ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FreeEffects:
+    """Item effects estimated one by one, logits.
+
+    Attributes
+    ----------
+    effect : (J,) log-odds of the item under treatment less under control, given theta; NaN where an arm answered the
+        item all alike or not at all.
+    covariance : (J, J) their covariance; NaN in the rows and columns of undefined effects.
+    """
+
+    effect: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def estimable(self) -> np.ndarray:
+        """(m,) indices of the items whose effect is defined."""
+        return np.flatnonzero(~np.isnan(self.effect))
+
+
+def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> FreeEffects:
+    """Marginal maximum likelihood with one easiness an item and arm and no distribution over items.
+
+    ``logit P(Y_pi = 1) = e_Ti + theta_p``, theta_p ~ N(0, sigma_theta^2), persons integrated by quadrature (Bock and
+    Aitkin 1981, Psychometrika 46(4)); effect_i = e_1i - e_0i, so that the average effect is in it. sigma_theta is
+    taken as known: its uncertainty moves every effect by the same small factor.
+
+    Parameters
+    ----------
+    statistics : without covariate.
+    sigma_theta : logits, as M_A estimates it.
+
+    Raises
+    ------
+    EngineError : Newton's method does not converge, which no data seen so far have caused.
+    """
+    usable, statistics = _without_constant_items(statistics)
+    n_items = statistics.n_items
+    large = statistics.n_classes * n_items * FREE_NODES > LARGE_CELLS and n_items >= MANY_ITEMS
+    persons = PersonIntegrals(statistics, FEWER_NODES if large else FREE_NODES)
+    answers = _answers(statistics)
+    share = (statistics.item_total + 0.5) / (answers + 1.0)
+    easiness = np.log(share / (1.0 - share)) * np.sqrt(1.0 + 0.35 * sigma_theta**2)
+    zero = np.zeros(statistics.n_classes)
+    for _ in range(100):
+        persons.integrate(zero, sigma_theta, (easiness[0], easiness[1]))
+        information = persons.information()
+        step = np.zeros((2, n_items))
+        for t in (0, 1):
+            here = usable[t]
+            step[t, here] = np.linalg.solve(information[t][np.ix_(here, here)], persons.residuals()[t][here])
+        easiness += np.clip(step, -1.0, 1.0)
+        if np.abs(step).max() < 1e-9:
+            break
+    else:
+        raise EngineError("The items' own effects could not be estimated: Newton's method does not converge.")
+    both = np.flatnonzero(usable.all(axis=0))
+    effect = np.full(n_items, np.nan)
+    effect[both] = easiness[1, both] - easiness[0, both]
+    covariance = np.full((n_items, n_items), np.nan)
+    covariance[np.ix_(both, both)] = sum(
+        _block(np.linalg.inv(_block(information[t], usable[t])), usable[t], both) for t in (0, 1)
+    )
+    return FreeEffects(effect, covariance)
+
+
+def _block(matrix: np.ndarray, of: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
+    """The rows and columns ``of`` (a mask); or, of a matrix that already has only those, the items ``wanted``."""
+    index = np.flatnonzero(of) if wanted is None else np.searchsorted(np.flatnonzero(of), wanted)
+    return matrix[np.ix_(index, index)]
+
+
+def _answers(statistics: SufficientStatistics) -> np.ndarray:
+    """(2, J) number of responses to each item, by arm."""
+    s = statistics
+    trials = np.ones((s.n_classes, s.n_items)) if s.trials is None else s.trials
+    cut = s.n_control_classes
+    return np.array([s.count[:cut] @ trials[:cut], s.count[cut:] @ trials[cut:]])
+
+
+def _without_constant_items(statistics: SufficientStatistics) -> tuple[np.ndarray, SufficientStatistics]:
+    """(2, J) which items have both responses in each arm, and the statistics without the others.
+
+    An item that an arm answered all alike has no finite easiness there and says nothing of that arm's persons. Its
+    responses are constants, so they leave the scores exactly.
+    """
+    s, answers = statistics, _answers(statistics)
+    usable = (s.item_total > 0) & (s.item_total < answers)
+    if usable.all():
+        return usable, s
+    trials = np.ones((s.n_classes, s.n_items)) if s.trials is None else s.trials.copy()
+    score, total = s.score.copy(), s.item_total.copy()
+    for t, arm in enumerate((slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))):
+        all_ones = (s.item_total[t] == answers[t]) & ~usable[t]
+        score[arm] -= trials[arm] @ all_ones
+        trials[arm] *= usable[t]
+        total[t] *= usable[t]
+    return usable, replace(s, trials=trials, score=score, item_total=total)
+
+
+# -- items one by one ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ItemInference:
+    """One entry an item in each array, effects in logits.
+
+    Attributes
+    ----------
+    item_names : J names.
+    effect, se, lower, upper : empirical-Bayes effect beta_1 + zeta_i, its SE with the uncertainty of beta_1, and the
+        interval effect -+ z SE.
+    p, p_bh, p_holm : two-sided p-value of "the effect on this item is 0", plain, after Benjamini-Hochberg and after Holm.
+    departure, departure_se : free estimate of the item's effect less the mean of all free estimates; NaN where an arm
+        answered the item all alike.
+    departure_p, departure_p_bh, departure_p_holm : two-sided p-value of "this item's effect is the average one".
+    level : coverage of the intervals, one item at a time.
+    """
+
+    item_names: tuple[str, ...]
+    effect: np.ndarray
+    se: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    p: np.ndarray
+    p_bh: np.ndarray
+    p_holm: np.ndarray
+    departure: np.ndarray
+    departure_se: np.ndarray
+    departure_p: np.ndarray
+    departure_p_bh: np.ndarray
+    departure_p_holm: np.ndarray
+    level: float
+
+    def flagged(self, alpha: float = 0.05) -> tuple[str, ...]:
+        """Items whose effect differs from the average after Holm's correction at level ``alpha``."""
+        return tuple(n for n, p in zip(self.item_names, self.departure_p_holm, strict=True) if p < alpha)
+
+
+def item_inference(
+    statistics: SufficientStatistics, fit: Fit, *, level: float = 0.95, free: FreeEffects | None = None
+) -> ItemInference:
+    """Intervals and tests for the items of M_A.
+
+    Parameters
+    ----------
+    statistics, fit : data and fit of M_A, with standard errors.
+    level : coverage of the intervals.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already.
+    """
+    from scipy.special import ndtri
+
+    effect = fit.coefficient("treat") + fit.ranef[:, 1]
+    se = np.sqrt(np.diagonal(effect_covariance(statistics, fit)))
+    p = _two_sided(effect / se)
+    free = free or free_item_effects(statistics, fit.sigma_theta)
+    departure, departure_se = np.full((2, fit.n_items), np.nan)
+    kept = free.estimable
+    if len(kept) > 1:
+        contrast = np.eye(len(kept)) - 1.0 / len(kept)
+        departure[kept] = contrast @ free.effect[kept]
+        departure_se[kept] = np.sqrt(np.diagonal(contrast @ free.covariance[np.ix_(kept, kept)] @ contrast.T))
+    departure_p = _two_sided(departure / departure_se)
+    z = float(ndtri(0.5 + level / 2.0))
+    return ItemInference(
+        fit.item_names, effect, se, effect - z * se, effect + z * se, p, benjamini_hochberg(p), holm(p),
+        departure, departure_se, departure_p, benjamini_hochberg(departure_p), holm(departure_p), level,
+    )  # fmt: skip
+
+
+def _two_sided(z: np.ndarray) -> np.ndarray:
+    from scipy.special import ndtr
+
+    return 2.0 * ndtr(-np.abs(z))
+
+
+# -- does the average hang on a few items? -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RobustComparison:
+    """The mean of the items' effects beside a robust one, logits.
+
+    Attributes
+    ----------
+    mean : unweighted mean of the free item effects.
+    robust : their bisquare M-estimate, in which items that depart count less or not at all.
+    difference : mean - robust.
+    weight : (J,) the bisquare's weight of each item, 1 at the centre and 0 beyond the cut; NaN where an item's effect
+        is undefined.
+    se : SD of the difference if all items had the same effect.
+    p : chance of a difference at least as large if all items had the same effect: sampling of persons alone.
+    p_normal : the same if effects varied normally with M_A's sigma_zeta: heterogeneity without a few odd items.
+    n_items : items that could be used.
+    """
+
+    mean: float
+    robust: float
+    difference: float
+    weight: np.ndarray
+    se: float
+    p: float
+    p_normal: float
+    n_items: int
+
+
+def robust_comparison(
+    statistics: SufficientStatistics, fit: Fit, *, draws: int = DRAWS, free: FreeEffects | None = None
+) -> RobustComparison:
+    """Whether the average effect hangs on a few items: a Hausman-type comparison of the mean with a robust mean.
+
+    After Halpin and Gilbert (2024, arXiv:2409.03502): if items differ by chance alone, the mean and the bisquare
+    estimate of Halpin (2024, Psychometrika 89(3)) estimate the same effect, and a difference beyond its sampling error
+    says that some items pull the mean. The bisquare's cut for item i is z_(1 - alpha/2) times the SD of its departure
+    from the centre under that hypothesis. Both estimates move with a shift of all effects, so what the items have in
+    common, theirs and the persons' alike, cancels in the difference.
+
+    The two p-values answer different questions. ``p`` small: the average depends on which items are in the test; items
+    that differ symmetrically cause that too, since then the bisquare settles on some of them. ``p_normal`` small: the
+    items' effects are more uneven than the normal distribution of M_A has it, a few stand out. A few strong items raise
+    M_A's sigma_zeta as well, so that ``p_normal`` has little power in a short test.
+
+    P-values come from drawing effects from the null with the estimated covariance and repeating both estimates, with a
+    fixed seed, not from a normal approximation: the difference is of second order where items are about equally precise.
+
+    Parameters
+    ----------
+    statistics, fit : data and fit of M_A.
+    draws : draws from each null.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already.
+
+    Returns
+    -------
+    All NaN (``n_items`` tells) with fewer than three usable items.
+    """
+    free = free or free_item_effects(statistics, fit.sigma_theta)
+    # drawn in the order of their effects, so that the order of the items in the table changes nothing
+    kept = free.estimable[np.argsort(free.effect[free.estimable], kind="stable")]
+    weight = np.full(fit.n_items, np.nan)
+    if len(kept) < 3:
+        nan = float("nan")
+        return RobustComparison(nan, nan, nan, weight, nan, nan, nan, len(kept))
+    effect, covariance = free.effect[kept], free.covariance[np.ix_(kept, kept)]
+    cut = _departure_cut(covariance)
+    robust = _bisquare_centres(effect[None], cut)[0]
+    weight[kept] = _bisquare_weight(effect - robust, cut)
+    difference = float(effect.mean() - robust)
+    rng = np.random.default_rng(NULL_SEED)
+    p, spread = [], []
+    for extra in (0.0, fit.sigma_zeta**2):
+        factor = np.linalg.cholesky(covariance + extra * np.eye(len(kept)))
+        null = rng.standard_normal((draws, len(kept))) @ factor.T
+        differences = null.mean(axis=1) - _bisquare_centres(null, cut)
+        p.append(float((1 + np.count_nonzero(np.abs(differences) >= abs(difference))) / (draws + 1)))
+        spread.append(float(differences.std(ddof=1)))
+    return RobustComparison(float(effect.mean()), float(robust), difference, weight, spread[0], *p, len(kept))
+
+
+def _departure_cut(covariance: np.ndarray) -> np.ndarray:
+    """(m,) largest departure from the precision-weighted mean that counts, logits."""
+    from scipy.special import ndtri
+
+    precision = 1.0 / np.diagonal(covariance)
+    w = precision / precision.sum()
+    contrast = np.eye(len(w)) - w
+    return float(ndtri(1.0 - CUT / 2.0)) * np.sqrt(np.diagonal(contrast @ covariance @ contrast.T))
+
+
+def _bisquare_weight(departure: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Tukey's weight (1 - (r/c)^2)^2 within the cut, 0 beyond."""
+    inside = np.maximum(1.0 - (departure / cut) ** 2, 0.0)
+    return inside**2
+
+
+def _bisquare_centres(effects: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """(B,) bisquare M-estimates of B sets of effects (B, m): the deepest minimum of sum rho(r / c).
+
+    The objective has several minima: a few steps are taken from up to ``STARTS`` of the effects, evenly spaced in rank
+    and so densest where the items are, and the lowest goes on.
+    """
+    m = effects.shape[1]
+    ranks = np.unique(np.linspace(0, m - 1, min(m, STARTS)).round().astype(int))
+    out = np.empty(len(effects))
+    for first in range(0, len(effects), 250):
+        part = effects[first : first + 250]
+        centres = np.sort(part, axis=1)[:, ranks]
+        for _ in range(5):
+            centres = _reweighted(part, centres, cut)
+        inside = np.maximum(1.0 - ((part[:, None, :] - centres[:, :, None]) / cut) ** 2, 0.0)
+        lowest = (1.0 - inside**3).sum(axis=2).argmin(axis=1)
+        centre = np.take_along_axis(centres, lowest[:, None], axis=1)
+        for _ in range(200):
+            moved = _reweighted(part, centre, cut)
+            change = np.abs(moved - centre).max()
+            centre = moved
+            if change < 1e-10:
+                break
+        centre = centre[:, 0]
+        out[first : first + 250] = centre
+    return out
+
+
+def _reweighted(effects: np.ndarray, centres: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """One step of iteratively reweighted least squares from each centre (B, s) for effects (B, m)."""
+    weight = _bisquare_weight(effects[:, None, :] - centres[:, :, None], cut) / cut**2
+    return np.einsum("bsm,bm->bs", weight, effects) / weight.sum(axis=2)
+
+
+# -- leave one item out --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ItemInfluence:
+    """What M_A says without each item, (J,) arrays in the order of the items; NaN where M_A cannot be fitted without it.
+
+    Attributes
+    ----------
+    item_names : J names.
+    ate, sigma_zeta : estimates without the item, logits.
+    rho : the same; NaN where undefined.
+    ate_change, sigma_zeta_change, rho_change : estimate without the item less the estimate with all items.
+    """
+
+    item_names: tuple[str, ...]
+    ate: np.ndarray
+    sigma_zeta: np.ndarray
+    rho: np.ndarray
+    ate_change: np.ndarray
+    sigma_zeta_change: np.ndarray
+    rho_change: np.ndarray
+
+
+def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
+    """Refit M_A without each item in turn, every refit started from the fit with all of them.
+
+    Parameters
+    ----------
+    trial : prepared data of at least 3 items.
+    fit : its fit of M_A, from any engine; the refits are native, by the same approximation of the likelihood.
+    """
+    values = np.full((trial.n_items, 3), np.nan)
+    for left_out in range(trial.n_items):
+        rows = trial.item != left_out
+        names = trial.item_names[:left_out] + trial.item_names[left_out + 1 :]
+        item = trial.item[rows] - (trial.item[rows] > left_out)
+        statistics = sufficient_statistics(names, trial.treat, trial.person[rows], item, trial.resp[rows])
+        try:
+            without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
+        except EngineError:
+            continue
+        values[left_out] = without.coefficient("treat"), without.sigma_zeta, without.rho
+    change = values - np.array([fit.coefficient("treat"), fit.sigma_zeta, fit.rho])
+    return ItemInfluence(trial.item_names, *values.T, *change.T)

@@ -1,0 +1,481 @@
+"""Profile-likelihood intervals and curves, right at the boundaries of the parameter space.
+
+The profile deviance of a quantity g(psi) is ``D_p(t) = min { D(psi) : g(psi) = t }``. A 95% interval is the connected
+set around the estimate where ``D_p(t) - D_p(estimate)`` stays within the chi2_1 quantile (Venzon and Moolgavkar 1988,
+Applied Statistics 37(1); for mixed models Bates et al. 2015, Journal of Statistical Software 67(1), section 5.1).
+Two ends are special (Self and Liang 1987, JASA 82(398)): the lower end for sigma_zeta is exactly 0 if and only if the
+mixture test of sigma_zeta = 0 does not reject at the interval's level, and an end for rho is exactly -1 or +1 if the
+deviance has not risen to the quantile there.
+
+The item factor is written in polar coordinates, ``l21 = s sin(a)``, ``l22 = s cos(a)``, so that sigma_zeta = s and
+rho = sin(a) are coordinates that can be held; the gradient follows by the chain rule from the exact one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from ..engine.laplace import Evaluation, LaplaceDeviance, ModeNotFound
+from ..engine.optimise import Minimum, minimise
+from ..engine.quadrature import QuadratureDeviance
+from ..engine.starts import rough_curvature
+from ..errors import EngineError, InputError
+from ..model.compress import SufficientStatistics
+from ..model.mixed_model import Fit
+from .effects import rho_se, sigma_zeta_se
+from .lrt import likelihood_ratio
+
+Result = TypeVar("Result")
+LEVEL = 0.95
+CROSSING_TOLERANCE = 1e-6
+"""An end is found when the profile deviance there is this close to the quantile."""
+MAX_STEPS = 60
+NEAR = 4.0
+"""A lower optimum this many standard errors away, or more, is another valley and not a better estimate."""
+INTERIOR = 0.05
+"""A nuisance standard deviation (logits) starts no closer to 0 than this, where the gradient vanishes by symmetry."""
+
+
+@dataclass(frozen=True)
+class ProfileInterval:
+    """An interval for one parameter, logits (rho without unit).
+
+    Attributes
+    ----------
+    parameter : "treat" (beta_1), another fixed effect, "sigma_theta", "sigma_zeta" or "rho".
+    estimate : the maximum-likelihood estimate; NaN for rho where it is undefined (sigma_b or sigma_zeta is 0).
+    lower, upper : ends of the profile-likelihood interval; NaN for an end that does not exist, because the deviance
+        falls below its minimum before it has risen to the quantile (the Laplace approximation can fail so with very
+        few items and rare responses; quadrature does not).
+    lower_bounded, upper_bounded : whether that end is the limit of the parameter (0 for a standard deviation, -1 or +1
+        for rho) and not a crossing of the profile.
+    wald_lower, wald_upper : estimate -+ z SE; NaN where the SE is undefined.
+    level : nominal coverage.
+    """
+
+    parameter: str
+    estimate: float
+    lower: float
+    upper: float
+    lower_bounded: bool
+    upper_bounded: bool
+    wald_lower: float
+    wald_upper: float
+    level: float
+
+
+@dataclass(frozen=True)
+class ProfileCurve:
+    """The profile deviance of one parameter above its minimum.
+
+    Attributes
+    ----------
+    parameter : as in ``ProfileInterval``.
+    value : (m,) increasing values of the parameter, logits (rho without unit).
+    difference : (m,) D_p(value) - D_p(estimate), at least 0 up to rounding.
+    """
+
+    parameter: str
+    value: np.ndarray
+    difference: np.ndarray
+
+
+def profile_intervals(
+    statistics: SufficientStatistics,
+    fit: Fit,
+    null: Fit | None = None,
+    parameters: tuple[str, ...] | None = None,
+    *,
+    level: float = LEVEL,
+) -> dict[str, ProfileInterval]:
+    """Profile-likelihood intervals of a fit, under the approximation of the likelihood it used.
+
+    Parameters
+    ----------
+    statistics : the data of the fit.
+    fit : a model fitted to them.
+    null : the same model without item effects (M_0 for M_A, M_B for M_C); needed for sigma_zeta and rho.
+    parameters : names; default treat, sigma_theta and, where items have effects, sigma_zeta and rho.
+    level : nominal coverage, between 0 and 1.
+
+    Raises
+    ------
+    InputError : a parameter the model has not, a level outside (0, 1), or ``null`` missing where it is needed.
+    EngineError : the constrained fits fail.
+    """
+    if parameters is None:
+        parameters = ("treat", "sigma_theta", *(("sigma_zeta", "rho") if fit.spec.item_effects else ()))
+    profiler = Profiler(objective(statistics, fit), fit, null)
+    return {name: profiler.interval(name, level=level) for name in parameters}
+
+
+def objective(statistics: SufficientStatistics, fit: Fit) -> LaplaceDeviance | QuadratureDeviance:
+    """The deviance that a fit minimises: Laplace (lme4's too), or quadrature with the default number of nodes."""
+    return QuadratureDeviance(statistics, fit.spec) if fit.method == "aghq" else LaplaceDeviance(statistics, fit.spec)
+
+
+class _Better(Exception):
+    """A constrained fit lies below the fit that is being profiled: that was not the optimum."""
+
+    def __init__(self, psi: np.ndarray):
+        self.psi = psi
+
+
+class _Section:
+    """The deviance in coordinates x one of which is the parameter to hold.
+
+    Without item effects, and for fixed effects and sigma_theta, x is psi. For sigma_zeta and rho the last two entries
+    of x are s and a.
+    """
+
+    def __init__(self, deviance: LaplaceDeviance, parameter: str):
+        self.deviance, self.statistics = deviance, deviance.statistics
+        self.polar = parameter in ("sigma_zeta", "rho")
+        names = deviance.spec.psi_names
+        self.k = len(names)
+        self.held = {"sigma_zeta": self.k - 2, "rho": self.k - 1}[parameter] if self.polar else names.index(parameter)
+        self.free = np.array([j for j in range(self.k) if j != self.held])
+
+    @property
+    def evaluations(self) -> int:
+        return self.deviance.evaluations
+
+    def psi(self, x: np.ndarray) -> np.ndarray:
+        if not self.polar:
+            return x
+        return np.array([*x[:-2], x[-2] * np.sin(x[-1]), x[-2] * np.cos(x[-1])])
+
+    def coordinates(self, psi: np.ndarray) -> np.ndarray:
+        if not self.polar:
+            return psi.copy()
+        return np.array([*psi[:-2], np.hypot(psi[-2], psi[-1]), np.arctan2(psi[-2], abs(psi[-1]))])
+
+    def jacobian(self, x: np.ndarray) -> np.ndarray:
+        out = np.eye(self.k)
+        if self.polar:
+            s, a = x[-2:]
+            out[-2:, -2:] = [[np.sin(a), s * np.cos(a)], [np.cos(a), -s * np.sin(a)]]
+        return out
+
+    def __call__(self, x: np.ndarray) -> Evaluation:
+        there = self.deviance(self.psi(x))
+        return Evaluation(np.array(x, float), there.deviance, self.jacobian(x).T @ there.gradient)
+
+
+@dataclass
+class _Point:
+    """One constrained fit: the held value, D_p there, its slope, the coordinates and the curvature found."""
+
+    at: float
+    deviance: float
+    slope: float
+    x: np.ndarray
+    hessian: np.ndarray
+
+
+class Profiler:
+    """Constrained fits along the parameters of one fit, each started from its neighbours.
+
+    Parameters
+    ----------
+    deviance : the objective the fit minimises (``LaplaceDeviance`` or one with the same interface).
+    fit : the fit.
+    null : the same model without item effects, fitted to the same data by the same method.
+    """
+
+    def __init__(self, deviance: LaplaceDeviance, fit: Fit, null: Fit | None = None):
+        if null is not None and (null.spec.item_effects or null.spec.covariate != fit.spec.covariate):
+            raise InputError(f"{null.spec.name} is not {fit.spec.name} without item effects: give that model's fit.")
+        self.deviance, self.fit, self.null = deviance, fit, null
+        psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
+        # the estimate is refined here so that engines that stop a little early can be profiled too
+        self._centre(psi)
+        self._points: dict[str, list[_Point]] = {}
+        self._edge: float | None = None
+
+    def _centre(self, psi: np.ndarray) -> None:
+        """Minimise from psi without constraint; what is profiled is this optimum."""
+        here = self.deviance(psi)
+        curvature = self._curvature(psi)
+        free = np.arange(len(psi))
+        best = minimise(self.deviance, self._interior(psi), curvature, free, np.maximum(0.5 * np.abs(psi), 0.3))
+        if best.evaluation.deviance < here.deviance - CROSSING_TOLERANCE:
+            here = best.evaluation
+        self.psi, self.minimum = here.psi.copy(), here.deviance
+
+    def _curvature(self, psi: np.ndarray) -> np.ndarray:
+        """(k, k) Hessian guess: from the fit's vcov where it is defined, rough elsewhere."""
+        curvature = rough_curvature(self.deviance, psi)
+        known = np.flatnonzero(~np.isnan(np.diagonal(self.fit.vcov)))
+        if len(known):
+            block = self.fit.vcov[np.ix_(known, known)]
+            curvature[:, known] = curvature[known, :] = 0.0
+            curvature[np.ix_(known, known)] = 2.0 * np.linalg.inv(block)
+        return curvature
+
+    def _interior(self, psi: np.ndarray) -> np.ndarray:
+        """psi with the standard deviations moved off 0, where a search would be trapped."""
+        psi, names = psi.copy(), list(self.fit.spec.psi_names)
+        for name in ("sigma_theta", "l11", "l22"):
+            if name in names:
+                j = names.index(name)
+                psi[j] = np.copysign(max(abs(psi[j]), INTERIOR), psi[j])
+        return psi
+
+    # -- constrained fits -----------------------------------------------------------------------------------------
+
+    def _solve(self, parameter: str, at: float) -> _Point:
+        """The constrained fit with the parameter's coordinate held at ``at``."""
+        section = _Section(self.deviance, parameter)
+        points = self._points.setdefault(parameter, [])
+        for point in points:
+            if point.at == at:
+                return point
+        if parameter == "sigma_zeta" and at == 0.0:
+            point = _Point(0.0, self.null.deviance, 0.0, section.coordinates(self.psi), np.empty((0, 0)))
+            points.append(point)
+            return point
+        x, hessian = self._start(section, points, at)
+        longest = np.maximum(0.5 * np.abs(x), 0.3)
+        try:
+            found = minimise(section, x, hessian, section.free, longest)
+            if not found.converged:
+                found = self._again(section, at, longest, found)
+        except (ModeNotFound, np.linalg.LinAlgError) as failure:
+            raise EngineError(f"The profile of {parameter} could not be computed at {at:.4g} ({failure}).") from None
+        here = found.evaluation
+        point = _Point(at, here.deviance, float(here.gradient[section.held]), here.psi, found.hessian)
+        if parameter == "rho" and (self._crossed(here.psi) or here.deviance > self._edge_deviance()):
+            # every rho is compatible with no item effects, so the profile never rises above their deviance
+            point.deviance, point.slope = self._edge_deviance(), 0.0
+        if point.deviance < self.minimum - 10 * CROSSING_TOLERANCE:
+            if self._near(section.psi(here.psi)):
+                raise _Better(section.psi(here.psi))
+            return point
+        points.append(point)
+        return point
+
+    def _near(self, psi: np.ndarray) -> bool:
+        """Whether the optimum that psi leads to is next to the fit's: no parameter moves by more than ``NEAR`` SEs.
+
+        With few items the Laplace deviance can fall far below the estimate's where sigma_theta is several times as
+        large, an artefact of the approximation; such a valley is not taken for the optimum.
+        """
+        free = np.arange(len(psi))
+        found = minimise(self.deviance, psi, self._curvature(self.psi), free, np.maximum(0.5 * np.abs(psi), 0.3))
+        scale = np.sqrt(2.0 / np.diagonal(self._curvature(self.psi)))
+        return bool(np.abs((np.abs(found.evaluation.psi) - np.abs(self.psi)) / scale).max() < NEAR)
+
+    def _start(self, section: _Section, points: list[_Point], at: float) -> tuple[np.ndarray, np.ndarray]:
+        """Nuisance coordinates from the nearest constrained fits, extrapolated linearly, and the nearest curvature."""
+        usable = sorted((p for p in points if p.hessian.size), key=lambda p: abs(p.at - at))
+        if not usable:
+            psi = self._interior(self.psi)
+            x = section.coordinates(psi)
+            jacobian = section.jacobian(x)
+            hessian = jacobian.T @ self._curvature(self.psi) @ jacobian
+            hessian[np.diag_indices(section.k)] = np.maximum(np.diagonal(hessian), 1e-2)
+            x[section.held] = at
+            return x, hessian
+        x = usable[0].x.copy()
+        if len(usable) > 1 and usable[0].at != usable[1].at:
+            slope = (usable[0].x - usable[1].x) / (usable[0].at - usable[1].at)
+            step = np.clip(slope * (at - usable[0].at), -0.3, 0.3)
+            x += step
+        if section.polar and section.held == section.k - 2:
+            # a = +-pi/2 (|rho| = 1) is stationary by symmetry: start beside it
+            x[-1] = np.clip(x[-1], -np.pi / 2 + 0.1, np.pi / 2 - 0.1)
+        elif not section.polar:
+            x = self._interior(x)
+        x[section.held] = at
+        return x, usable[0].hessian
+
+    def _again(self, section: _Section, at: float, longest: np.ndarray, found: Minimum) -> Minimum:
+        """A second attempt from the estimate with fresh curvature, for a search that stalled; the better of the two."""
+        x, hessian = self._start(section, [], at)
+        other = minimise(section, x, hessian, section.free, longest)
+        return min(found, other, key=lambda m: m.evaluation.deviance)
+
+    @staticmethod
+    def _crossed(x: np.ndarray) -> bool:
+        """Whether s or l11 passed through 0: then the search is on the side of -rho."""
+        return x[-3] * x[-2] < 0
+
+    def _edge_deviance(self) -> float:
+        """The lowest deviance with sigma_zeta = 0 or sigma_b = 0, where every rho gives the same model."""
+        if self._edge is None:
+            psi = self.psi.copy()
+            psi[-1] = max(np.hypot(psi[-2], psi[-1]), INTERIOR)
+            psi[-3:-1] = 0.0
+            free = np.array([*range(len(psi) - 3), len(psi) - 1])
+            self.deviance(psi)
+            curvature = rough_curvature(self.deviance, psi)
+            found = minimise(self.deviance, psi, curvature, free, np.maximum(0.5 * np.abs(psi), 0.3))
+            self._edge = min(self.null.deviance, found.evaluation.deviance)
+        return self._edge
+
+    # -- what is asked for ----------------------------------------------------------------------------------------
+
+    def _check(self, parameter: str) -> None:
+        spec = self.fit.spec
+        allowed = (*spec.beta_names, "sigma_theta", *(("sigma_zeta", "rho") if spec.item_effects else ()))
+        if parameter not in allowed:
+            raise InputError(f"{spec.name} has no parameter '{parameter}' to profile: use one of {', '.join(allowed)}.")
+        if parameter in ("sigma_zeta", "rho") and self.null is None:
+            raise InputError(f"The interval of {parameter} needs the fit of {spec.name} without item effects as well.")
+
+    def _estimate(self, parameter: str) -> tuple[float, float]:
+        """The estimate on the scale of the held coordinate, and its standard error there (NaN if undefined)."""
+        names, fit = list(self.fit.spec.psi_names), self.fit
+        if parameter == "sigma_zeta":
+            return float(np.hypot(*self.psi[-2:])), sigma_zeta_se(fit)
+        if parameter == "rho":
+            angle = float(np.arctan2(np.sign(self.psi[-3] or 1.0) * self.psi[-2], abs(self.psi[-1])))
+            return angle, rho_se(fit) / max(np.cos(angle), 1e-3)
+        j = names.index(parameter)
+        value = abs(self.psi[j]) if parameter == "sigma_theta" else self.psi[j]
+        return float(value), float(np.sqrt(fit.vcov[j, j]))
+
+    def interval(self, parameter: str, *, level: float = LEVEL) -> ProfileInterval:
+        """The profile-likelihood interval of one parameter, with the Wald interval beside it.
+
+        Raises
+        ------
+        InputError, EngineError : see ``profile_intervals``.
+        """
+        self._check(parameter)
+        if not 0 < level < 1:
+            raise InputError(f"The level of an interval is {level}: give a number between 0 and 1, such as 0.95.")
+        return self._settled(lambda: self._interval(parameter, level))
+
+    def _settled(self, compute: Callable[[], Result]) -> Result:
+        """The result, computed anew from every better optimum that is met on the way."""
+        for _ in range(5):
+            try:
+                return compute()
+            except _Better as better:
+                self._centre(better.psi)
+                self._points.clear()
+        raise EngineError(f"The optimum of {self.fit.spec.name} could not be settled while profiling.")
+
+    def _interval(self, parameter: str, level: float) -> ProfileInterval:
+        from scipy.special import chdtri, ndtri
+
+        quantile, z = float(chdtri(1, 1.0 - level)), float(ndtri(0.5 + level / 2.0))
+        centre, se = self._estimate(parameter)
+        low, high = self._limits(parameter)
+        if parameter == "rho" and self._edge_deviance() - self.minimum <= quantile:
+            lower, upper = low, high
+        else:
+            if parameter == "sigma_zeta" and likelihood_ratio(self.null, self.fit).mixture > 1.0 - level:
+                lower = 0.0
+            else:
+                lower = self._end(parameter, centre, se, -1, low, quantile)
+            upper = self._end(parameter, centre, se, +1, high, quantile)
+        estimate, wald = self._wald(parameter, centre, z)
+        shown = np.sin if parameter == "rho" else float
+        return ProfileInterval(
+            parameter, estimate, float(shown(lower)), float(shown(upper)), lower == low, upper == high, *wald, level
+        )
+
+    @staticmethod
+    def _limits(parameter: str) -> tuple[float, float]:
+        """Limits of the held coordinate (the angle a for rho)."""
+        if parameter == "rho":
+            return -np.pi / 2, np.pi / 2
+        return (0.0 if parameter.startswith("sigma_") else -np.inf), np.inf
+
+    def _wald(self, parameter: str, centre: float, z: float) -> tuple[float, tuple[float, float]]:
+        fit = self.fit
+        if parameter == "rho":
+            undefined = self.psi[-3] == 0.0 or np.hypot(*self.psi[-2:]) == 0.0
+            estimate, se = (float("nan") if undefined else float(np.sin(centre))), rho_se(fit)
+        else:
+            estimate, se = centre, self._estimate(parameter)[1]
+        return estimate, (estimate - z * se, estimate + z * se)
+
+    def _end(self, parameter: str, centre: float, se: float, side: int, limit: float, quantile: float) -> float:
+        """Where the profile deviance crosses the quantile on one side, or the limit if it does not before.
+
+        Newton on ``sqrt(D_p - D_min)``, which is nearly straight, with the slope that the constrained fit gives for
+        nothing (the envelope theorem), inside a bracket that only shrinks.
+        """
+        if centre == limit:
+            return limit
+        target = np.sqrt(quantile)
+        guess = (
+            target * se if np.isfinite(se) and se > 0 else (0.5 if parameter == "rho" else max(0.3 * abs(centre), 0.2))
+        )
+        inside, outside = centre, limit if np.isfinite(limit) else np.nan
+        outside_known = beyond = False
+        at = centre + side * guess
+        for _ in range(MAX_STEPS):
+            if side * (at - limit) >= 0 and not outside_known:
+                at = limit
+            point = self._solve(parameter, at)
+            rise = point.deviance - self.minimum
+            if abs(rise - quantile) < CROSSING_TOLERANCE:
+                return at
+            another_valley = rise < -10 * CROSSING_TOLERANCE
+            if rise < quantile and not another_valley:
+                if at == limit:
+                    return limit
+                inside = at
+            else:
+                outside, outside_known, beyond = at, True, another_valley
+            if outside_known and abs(outside - inside) < 1e-6 * guess:
+                return float("nan") if beyond else outside
+            if another_valley:
+                at = 0.5 * (inside + outside)
+                continue
+            root = np.sqrt(max(rise, 0.0))
+            slope = point.slope / (2.0 * root) if root > 0 else 0.0
+            step = (target - root) / slope if slope * side > 0 else np.nan
+            proposal = at + step
+            if outside_known:
+                low, high = sorted((inside, outside))
+                margin = 0.02 * (high - low)
+                if not low < proposal < high:
+                    proposal = 0.5 * (low + high)
+                elif abs(root - target) > 0.1:
+                    proposal = float(np.clip(proposal, low + margin, high - margin))
+            else:
+                reach = 2.0 * max(abs(at - centre), guess)
+                if not np.isfinite(proposal) or abs(proposal - at) > reach or side * (proposal - at) <= 0:
+                    proposal = at + side * reach
+            at = float(proposal)
+        raise EngineError(
+            f"No end of the profile interval of {parameter} was found after {MAX_STEPS} constrained fits."
+        )
+
+    def curve(self, interval: ProfileInterval, points: int = 41) -> ProfileCurve:
+        """The profile deviance over the interval and a quarter of its width beyond each end, for a figure.
+
+        Parameters
+        ----------
+        interval : what ``interval`` gave for the parameter. Where an end is undefined the curve goes as far as on the
+            other side and half as far again.
+        points : number of values, evenly spaced (in arcsin(rho) for rho).
+        """
+        self._check(interval.parameter)
+        return self._settled(lambda: self._curve(interval, points))
+
+    def _curve(self, interval: ProfileInterval, points: int) -> ProfileCurve:
+        name, limits = interval.parameter, self._limits(interval.parameter)
+        to_held = np.arcsin if name == "rho" else float
+        centre = self._estimate(name)[0]
+        low, high = float(to_held(interval.lower)), float(to_held(interval.upper))
+        low = low if np.isfinite(low) else centre - 1.5 * (high - centre)
+        high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
+        margin = 0.25 * (high - low)
+        values = np.linspace(max(low - margin, limits[0]), min(high + margin, limits[1]), points)
+        # outwards from the estimate, so that every constrained fit has a close neighbour to start from
+        rises = {}
+        for at in sorted(values, key=lambda v: abs(v - centre)):
+            rises[at] = self._solve(name, float(at)).deviance - self.minimum
+        shown = np.sin(values) if name == "rho" else values
+        return ProfileCurve(name, shown, np.array([rises[at] for at in values]))

@@ -1,0 +1,1 @@
+"""What is fitted: the models' formulas, the sufficient statistics of a trial, trials drawn from known values."""

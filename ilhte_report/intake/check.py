@@ -1,0 +1,182 @@
+"""What of a table would be used, and what a researcher should know before fitting it: ``ilhte check``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilhte_lib.data.baseline import BaselineDifference, baseline_difference
+from ilhte_lib.data.columns import as_numbers
+from ilhte_lib.data.covariate import Candidate, candidates, judged
+from ilhte_lib.data.prepare import Trial, in_wave, prepare
+from ilhte_lib.errors import InputError
+
+from .irw.format import FormatFinding, format_findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ARMS = ("control", "treated")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of what would be used.
+
+    Attributes
+    ----------
+    name : "control" or "treated".
+    persons : those the models would see.
+    silent : further persons of the arm, in the kept wave, without any response.
+    expected : responses if each of ``persons`` had answered each item.
+    missing : how many of these are not there.
+    """
+
+    name: str
+    persons: int
+    silent: int
+    expected: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A wave of the table, and whether it is the one that would be used."""
+
+    name: str
+    rows: int
+    persons: int
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a required column holds: how many values, and the most frequent of them with their numbers of rows."""
+
+    name: str
+    n_values: int
+    n_missing: int
+    frequent: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A table looked at.
+
+    Attributes
+    ----------
+    tab : its name.
+    n_rows : as read.
+    trial : what would be fitted; None if nothing can be.
+    refusal : why nothing can be, one sentence, or None.
+    columns : what the required columns hold; empty where the table can be fitted.
+    arms : control, treated; empty where the table cannot be fitted, as is all that follows but the findings.
+    waves : in order; empty if the table has none.
+    constant, polytomous : items of the kept wave with one value, and with more than two.
+    candidates : columns that could be the covariate.
+    baseline : for each of these that is numeric and for the one used, how the arms differ in it.
+    findings : of irw-validate; None where it is not installed.
+    """
+
+    tab: str
+    n_rows: int
+    trial: Trial | None
+    refusal: str | None
+    columns: tuple[Column, ...]
+    arms: tuple[Arm, ...]
+    waves: tuple[Wave, ...]
+    constant: tuple[str, ...]
+    polytomous: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    baseline: dict[str, BaselineDifference]
+    findings: list[FormatFinding] | None
+
+
+def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
+    """Look at a long table; ``options`` are those of ``prepare``. A table that cannot be fitted is described, not refused."""
+    common = {"tab": tab, "n_rows": len(table), "findings": format_findings(table, tab)}
+    try:
+        trial = prepare(table, tab, **options)
+    except InputError as error:
+        columns = tuple(_column(table[name]) for name in ("id", "item", "resp", "treat") if _is_one(table, name))
+        return Check(
+            **common, trial=None, refusal=str(error), columns=columns, arms=(), waves=(), constant=(), polytomous=(),
+            candidates=(), baseline={},
+        )  # fmt: skip
+    rows = _rows_of_wave(table, trial)
+    values = rows.dropna(subset=["resp"]).groupby("item", sort=False)["resp"].nunique()
+    found = candidates(rows)
+    if trial.covariate_name and trial.covariate_name not in [c.name for c in found]:
+        found.append(judged(rows, trial.covariate_name))
+    return Check(
+        **common,
+        trial=trial,
+        refusal=None,
+        columns=(),
+        arms=_arms(rows, trial),
+        waves=_waves(table, trial),
+        constant=tuple(map(str, values.index[values == 1])),
+        polytomous=tuple(map(str, values.index[values > 2])),
+        candidates=tuple(found),
+        baseline={c.name: _difference(rows, c.name, trial) for c in found if not c.fault},
+    )
+
+
+def _is_one(table: pd.DataFrame, name: str) -> bool:
+    return list(table.columns).count(name) == 1
+
+
+def _column(values: pd.Series) -> Column:
+    counts = values.dropna().astype(str).value_counts()
+    frequent = tuple((str(value), int(count)) for value, count in counts.head(5).items())
+    return Column(str(values.name), len(counts), int(values.isna().sum()), frequent)
+
+
+def _rows_of_wave(table: pd.DataFrame, trial: Trial) -> pd.DataFrame:
+    """Rows of the kept wave that name person, item and arm, with ``resp`` and ``treat`` as numbers."""
+    rows = table if trial.wave is None else table[in_wave(table["wave"], trial.wave)]
+    rows = rows.dropna(subset=["id", "item", "treat"])
+    resp = as_numbers(rows["resp"])
+    return rows.assign(resp=np.trunc(resp) if trial.profile == "vignette" else resp, treat=as_numbers(rows["treat"]))
+
+
+def _arms(rows: pd.DataFrame, trial: Trial) -> tuple[Arm, ...]:
+    heard = set(rows.loc[rows["resp"].notna(), "id"].drop_duplicates())
+    everyone = rows.drop_duplicates("id")
+    silent = everyone.loc[[person not in heard for person in everyone["id"]], "treat"]
+    pairs = np.unique(trial.person * trial.n_items + trial.item) // trial.n_items
+    arms = []
+    for value, name in enumerate(ARMS):
+        persons = int((trial.treat == value).sum())
+        expected = persons * trial.n_items
+        answered = int((trial.treat[pairs] == value).sum())
+        arms.append(Arm(name, persons, int((silent == value).sum()), expected, expected - answered))
+    return tuple(arms)
+
+
+def _waves(table: pd.DataFrame, trial: Trial) -> tuple[Wave, ...]:
+    if "wave" not in table.columns:
+        return ()
+    waves = []
+    for value, rows in table.groupby("wave", sort=False):
+        name = f"{value:.15g}" if isinstance(value, (float, np.floating)) else str(value)
+        kept = trial.wave is not None and bool(in_wave(rows["wave"].head(1), trial.wave).all())
+        waves.append(Wave(name, len(rows), int(rows["id"].nunique()), kept))
+    return tuple(sorted(waves, key=lambda wave: _natural_order(wave.name)))
+
+
+def _natural_order(name: str) -> tuple:
+    try:
+        return 0, float(name), name
+    except ValueError:
+        return 1, 0.0, name
+
+
+def _difference(rows: pd.DataFrame, name: str, trial: Trial) -> BaselineDifference:
+    import pandas as pd
+
+    first = rows.assign(value=as_numbers(rows[name])).dropna(subset=["value"]).drop_duplicates("id")
+    values = pd.Series(first["value"].to_numpy(), index=first["id"]).reindex(trial.person_ids).to_numpy(float)
+    return baseline_difference(values, trial.treat, trial.cluster)

@@ -1,0 +1,85 @@
+"""What ``ilhte fetch`` does: tables of the Item Response Warehouse into the cache, their citations beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ilhte_lib.data.file_formats import quoted
+from ilhte_lib.document import write_text
+from ilhte_lib.errors import InputError
+
+from .irw.tables import PAUSES, IrwTable, cache_folder, fetch, rct_tables
+from .source import IRW_PREFIX
+
+CITATIONS = "irw.bib"
+
+
+def fetch_and_tell(
+    names: Sequence[str],
+    *,
+    rct: bool,
+    irw_version: int | None,
+    say: Callable[[str], None],
+    complain: Callable[[str], None],
+    pauses: Sequence[float] = PAUSES,
+) -> list[str]:
+    """Have tables in the cache, saying of each what became of it; the names that could not be had.
+
+    Parameters
+    ----------
+    names : tables, with or without ``irw:`` before them.
+    rct : whether to add every table of the vignette's selection.
+    irw_version : the version to read, see ``irw_tables.fetch``.
+    say, complain : take a line each; called while the client keeps ``sys.stdout`` for itself.
+    pauses : seconds to wait before each further attempt.
+
+    Raises
+    ------
+    InputError : no table is named, or there is no such version.
+    IrwError, EngineError : no table can be had for now; those fetched before are in the cache.
+    """
+    if not names and not rct:
+        raise InputError("No table is named: name some, or ask for every randomised trial with --rct.")
+    wanted = [name.removeprefix(IRW_PREFIX) for name in names]
+    if rct:
+        chosen = rct_tables(irw_version=irw_version, pauses=pauses)
+        say(f"The selection is of {_tables(len(chosen))}: a treat column, at least 100 participants.")
+        wanted += chosen
+
+    def tell(name: str, outcome: IrwTable | str) -> None:
+        if isinstance(outcome, str):
+            complain(outcome)
+        else:
+            release = "the current release" if outcome.irw_version is None else f"IRW version {outcome.irw_version}"
+            say(f"{quoted(outcome.name)}: {outcome.n_rows} rows of {release}")
+
+    folder = cache_folder()
+    try:
+        tables, failures = fetch(wanted, irw_version=irw_version, pauses=pauses, progress=tell)
+    finally:
+        citations = save_citations(folder)
+    if tables:
+        say(f"{_tables(len(tables))} in {folder}, with the citations of all there in {citations}.")
+    return list(failures)
+
+
+def save_citations(folder: Path) -> Path:
+    """Write the citations of all tables in the cache, those of the copy fetched last, as one BibTeX file."""
+    records = []
+    for path in folder.glob("*/*.json"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            records.append((record["fetched_at"], record["name"], tuple(record["bibtex"])))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # not whole: the cache has no such table either
+    newest = {name: entries for _, name, entries in sorted(records)}
+    entries = dict.fromkeys(entry.strip() for name in sorted(newest) for entry in newest[name])
+    if records:
+        write_text(folder / CITATIONS, "".join(f"{entry}\n\n" for entry in entries))
+    return folder / CITATIONS
+
+
+def _tables(number: int) -> str:
+    return f"{number} table{'' if number == 1 else 's'}"

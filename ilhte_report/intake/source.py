@@ -1,0 +1,189 @@
+"""Where a table comes from: the bundled collection, a file, a folder of files, or the Item Response Warehouse (IRW)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilhte_lib.data.catalogue import TableInfo, bundled_tables, load_bundled, table_info
+from ilhte_lib.data.file_formats import FORMATS, format_of
+from ilhte_lib.data.read import option_of, read_table, sha256_of, source_name
+from ilhte_lib.errors import EngineError, InputError
+
+from ..project import find_project
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .irw.tables import IrwTable
+
+BUNDLED = "bundled"
+"""The word that stands for the whole bundled collection among the names of a run."""
+
+IRW_PREFIX = "irw:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that can be loaded.
+
+    Attributes
+    ----------
+    name : what the user wrote: a bundled table's name, a path, or ``irw:`` and a name.
+    tab : the table's name.
+    path : the file (for an IRW table its copy in the cache), or None for a bundled table.
+    info : the catalogue's entry of a bundled table, else None.
+    sha256 : of the file's bytes; of the design and seed for a simulated table.
+    irw : version and citations of an IRW table, else None.
+    trouble : why it cannot be read, one sentence, or None; a run lists such a table as failed.
+    """
+
+    name: str
+    tab: str
+    path: Path | None
+    info: TableInfo | None
+    sha256: str = field(repr=False)
+    irw: IrwTable | None = None
+    trouble: str | None = None
+
+
+def data_folder() -> Path | None:
+    """The project's ``data`` folder, or None outside a project (simulated tables need none)."""
+    try:
+        return find_project() / "data"
+    except InputError:
+        # a clone that is installed for editing brings its data along, wherever it is called
+        beside = Path(__file__).resolve().parents[2] / "data"
+        return beside if (beside / "catalogue.csv").is_file() else None
+
+
+def source(name: str) -> Source:
+    """The source a name stands for: ``irw:`` and a name, an existing file, else a bundled table.
+
+    An IRW table that is not in the cache is fetched.
+
+    Raises
+    ------
+    InputError : neither a file nor a bundled nor an IRW table.
+    IrwError, EngineError : the IRW table cannot be had.
+    PermissionError : the file may not be read.
+    """
+    if name.startswith(IRW_PREFIX):
+        return _irw_source(name)
+    path = Path(name)
+    if path.exists():
+        if path.is_dir():
+            raise InputError(f"{name} is a folder: name a file in it (`ilhte run` takes folders).")
+        return Source(name, source_name(path), path, None, sha256_of(path))
+    if _looks_like_path(name):
+        raise InputError(f"There is no file {name}: check the path.")
+    info = table_info(name, data_folder())
+    digest = info.sha256 or hashlib.sha256(repr(info.truth).encode()).hexdigest()
+    return Source(name, info.tab, None, info, digest)
+
+
+def sources(names: Sequence[str]) -> list[Source]:
+    """The sources of a run: any mix of files, folders (every table file in them), ``irw:`` names, bundled tables, ``bundled``.
+
+    A table that is there but cannot be read, or an IRW table that cannot be had, comes with its ``trouble``.
+
+    Raises
+    ------
+    InputError : a name that stands for nothing, or a folder without tables.
+    """
+    missing = _fetch([name for name in names if name.startswith(IRW_PREFIX)])
+    found: list[Source] = []
+    for name in names:
+        if name in missing:
+            found.append(_without_data(name, name.removeprefix(IRW_PREFIX), missing[name]))
+        elif name == BUNDLED and not Path(name).exists():
+            found += bundled_sources()
+        elif Path(name).is_dir():
+            found += [_file_source(str(path)) for path in _tables_in(Path(name))]
+        else:
+            found.append(_file_source(name))
+    return found
+
+
+def bundled_sources() -> list[Source]:
+    """The bundled collection: real tables first, then simulated ones."""
+    return [source(name) for name in bundled_tables(data_folder())]
+
+
+def load(where: Source, **columns: Any) -> pd.DataFrame:
+    """The long table of a source; ``columns`` are the naming options of ``ilhte_lib.read.read_table``, for files.
+
+    Raises
+    ------
+    InputError : the file cannot be read as a table, or a bundled table's columns are to be named or made long.
+    """
+    if where.path is not None:
+        return read_table(where.path, **columns)
+    own = {"pretest", "cluster"}  # what the table calls these is for the preparation to find
+    renamed = [role for role, name in columns.items() if role not in own and name not in (None, role)]
+    if renamed:
+        raise InputError(
+            f"{where.tab} is a bundled table, its columns need no names: leave out {' '.join(map(option_of, renamed))}."
+        )
+    return load_bundled(where.tab, data_folder())
+
+
+def _file_source(name: str) -> Source:
+    try:
+        return source(name)
+    except OSError as error:
+        return _without_data(
+            name, source_name(name), f"{name} cannot be read ({error.strerror}): check its permissions."
+        )
+
+
+def _without_data(name: str, tab: str, trouble: str) -> Source:
+    return Source(name, tab, None, None, sha256="", trouble=trouble)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    try:
+        files = sorted(p for p in folder.iterdir() if p.is_file() and format_of(p.name) and not p.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read ({error.strerror}): check its permissions.") from None
+    if not files:
+        raise InputError(f"The folder {folder} holds no table: put files there that end in {', '.join(FORMATS)}.")
+    return files
+
+
+def _irw_source(name: str) -> Source:
+    from .irw.tables import cached, fetch
+
+    tab = name.removeprefix(IRW_PREFIX)
+    table = cached(tab)
+    if table is None:
+        tables, failures = fetch([tab])
+        if failures:
+            raise InputError(failures[tab])
+        table = tables[0]
+    return Source(name, table.name, table.path, None, table.sha256, irw=table)
+
+
+def _fetch(names: Sequence[str]) -> dict[str, str]:
+    """Have IRW tables in the cache, all through one connection; the names that cannot be had, with the reason."""
+    if not names:
+        return {}
+    from .irw.tables import cached, fetch
+    from .irw.trouble import IrwError
+
+    tabs = [name.removeprefix(IRW_PREFIX) for name in names]
+    try:
+        failures = fetch(tabs)[1]
+    except (IrwError, EngineError) as error:
+        failures = {tab: str(error) for tab in tabs if cached(tab) is None}
+    return {f"{IRW_PREFIX}{tab}": reason for tab, reason in failures.items()}
+
+
+def _looks_like_path(name: str) -> bool:
+    try:
+        return "/" in name or "\\" in name or bool(format_of(name))
+    except InputError:
+        return False

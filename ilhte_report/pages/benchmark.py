@@ -1,0 +1,226 @@
+"""The engine's speed beside its peers: what ``make benchmark`` measured and keeps in ``data/computed/benchmark*.parquet``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ilhte_lib.errors import InputError
+
+from ..studies.computed import read_computed
+from ..words.markdown import escape_markdown
+from ..words.numbers import number
+from .table import html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.display import HTML, Markdown
+
+NATIVE = "native"
+FIT = ["tab", "model"]
+STOPPED_SHORT = 0.01
+"""A peer's fit further than this below the native log-likelihood stopped short of the maximum."""
+
+
+# -- what the measurements come to -------------------------------------------------------------------------------------
+
+
+def wide(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """``value`` with one row a fit (table and model) and one column a tool; NaN where a peer did not fit."""
+    fitted = frame[(frame["tool"] == NATIVE) | frame["failure"].isna()]
+    table = fitted.pivot_table(value, FIT, "tool", sort=False, dropna=False)
+    fits = table.index.isin(list(zip(*(frame[column] for column in FIT), strict=True)))
+    return table.loc[fits, list(frame["tool"].unique())]
+
+
+def ratios(frame: pd.DataFrame) -> pd.DataFrame:
+    """How many times as long as the native engine each peer took for each fit."""
+    seconds = wide(frame, "cpu_s")
+    return seconds.drop(columns=NATIVE).div(seconds[NATIVE], axis=0)
+
+
+def by_model(frame: pd.DataFrame) -> pd.DataFrame:
+    """Geometric means of the ratios, one row a model and "all" at the end, one column a peer."""
+    logs = np.log(ratios(frame))
+    means = np.exp(logs.groupby("model", sort=True).mean())
+    means.loc["all"] = np.exp(logs.mean())
+    return means
+
+
+def table_ratios(frame: pd.DataFrame) -> pd.DataFrame:
+    """The ratios of each table, its models summed (those that the peer fitted)."""
+    seconds = wide(frame, "cpu_s")
+    out = {}
+    for tool in seconds.columns.drop(NATIVE):
+        both = seconds[[NATIVE, tool]].dropna().groupby("tab", sort=False).sum()
+        out[tool] = both[tool] / both[NATIVE]
+    import pandas as pd
+
+    return pd.DataFrame(out)
+
+
+def above(frame: pd.DataFrame) -> pd.DataFrame:
+    """The native log-likelihood minus each peer's at that peer's estimates, for each fit."""
+    loglik = wide(frame.assign(loglik=frame["loglik_exact"].fillna(frame["loglik"])), "loglik")
+    return loglik.drop(columns=NATIVE).rsub(loglik[NATIVE], axis=0)
+
+
+def above_the_best(frame: pd.DataFrame) -> pd.Series:
+    """The native log-likelihood minus the best peer's, for each fit that some peer made."""
+    return above(frame).min(axis=1).dropna()
+
+
+# -- what the page shows -----------------------------------------------------------------------------------------------
+
+
+def measured(name: str) -> pd.DataFrame | Markdown:
+    """A benchmark's rows, or a sentence in their place where it has not been run."""
+    from IPython.display import Markdown
+
+    try:
+        return read_computed(name)[0]
+    except InputError:
+        return Markdown("*This has not been measured here; `make benchmark` does it.*")
+
+
+def speed_text() -> Markdown:
+    """What was compared, how, and what it comes to."""
+    from IPython.display import Markdown
+
+    try:
+        frame, about = read_computed("benchmark")
+    except InputError:
+        return Markdown("")
+    means, tables, lowest = by_model(frame).loc["all"], table_ratios(frame), above_the_best(frame)
+    ratio = ratios(frame)
+    slower = [f"{tool} in {n} of {ratio[tool].notna().sum()}" for tool in ratio if (n := (ratio[tool] <= 1).sum())]
+    parts = [
+        f"{tool} takes {number(means[tool], 0)} times as long ({number(tables[tool].min(), 1)} to {number(tables[tool].max(), 0)})"
+        for tool in ratio
+    ]
+    short = (above(frame) > STOPPED_SHORT).sum()
+    stopped = ", ".join(f"{tool} in {n}" for tool, n in short.items() if n)
+    certified = frame[frame["tool"] == NATIVE]["failure"].isna()
+    (tab, model), shortfall = lowest.idxmin(), lowest.min()
+    return Markdown(
+        f"{frame['tab'].nunique()} real tables, {certified.size} fits, {certified.sum()} of them certified, on one core of "
+        f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.\n\n"
+        f"In the geometric mean over the fits (and from table to table) {escape_markdown('; '.join(parts))}. "
+        + (
+            f"A peer was faster in some fits: {escape_markdown(', '.join(slower))}. "
+            if slower
+            else "No peer was faster in any fit. "
+        )
+        + (
+            f"Fits that ended more than {STOPPED_SHORT} below the native log-likelihood: {escape_markdown(stopped)}. "
+            if stopped
+            else ""
+        )
+        + f"The native engine's log-likelihood minus the best peer's is at worst {_signed(shortfall)} ({_code(tab)}, {model})."
+    )
+
+
+def speed_table() -> HTML | Markdown:
+    """Geometric means of the ratios of CPU time, by model and peer."""
+    frame = measured("benchmark")
+    if not hasattr(frame, "columns"):
+        return frame
+    means, fits = by_model(frame), ratios(frame).notna()
+    counts = fits.groupby("model", sort=True).sum()
+    counts.loc["all"] = fits.sum()
+    rows = [
+        {"Model": model, "Fits": f"{counts.loc[model].max()}"}
+        | {tool: number(means.loc[model, tool], 1) for tool in means}
+        for model in means.index
+    ]
+    return html_table(rows, left=("Model",))
+
+
+def peer_table() -> HTML | Markdown:
+    """One row a peer: where its ratio is smallest, and how far its log-likelihoods are from the native engine's."""
+    frame = measured("benchmark")
+    if not hasattr(frame, "columns"):
+        return frame
+    ratio, tables, difference = ratios(frame), table_ratios(frame), above(frame)
+    versions = frame.groupby("tool")["version"].agg(lambda v: next((x for x in v if x), ""))
+    rows = []
+    for tool in ratio:
+        tab, model = ratio[tool].idxmin()
+        rows.append(
+            {
+                "Peer": f"{tool} {versions[tool]}",
+                "Fits": f"{ratio[tool].notna().sum()} of {len(ratio)}",
+                "Smallest ratio of a table": f"{number(tables[tool].min(), 1)}, {tables[tool].idxmin()}",
+                "Of a fit": f"{number(ratio[tool].min(), 1)}, {tab}, {model}",
+                "Log-likelihood above it, least": _signed(difference[tool].min()),
+                "Median": _signed(float(difference[tool].median())),
+                "Most": _signed(difference[tool].max()),
+            }
+        )
+    return html_table(rows, left=("Peer", "Smallest ratio of a table", "Of a fit"))
+
+
+def sizes_table() -> HTML | Markdown:
+    """Simulated trials of growing size: milliseconds of the native engine, and how many times as long each peer took."""
+    frame = measured("benchmark_sizes")
+    if not hasattr(frame, "columns"):
+        return frame
+    own = frame[frame["tool"] == NATIVE].set_index(FIT)
+    ratio = ratios(frame)
+    rows = [
+        {
+            "Persons × items": tab.partition(",")[0].replace(" x ", "\u00a0×\u00a0"),
+            "Missing": tab.partition(", ")[2].removesuffix(" missing") or "–",
+            "Model": model,
+            "Milliseconds": number(1e3 * own.loc[(tab, model), "cpu_s"], 1),
+            "Without SEs": number(1e3 * own.loc[(tab, model), "cpu_s_without_se"], 1),
+        }
+        | {tool: number(ratio.loc[(tab, model), tool], 0) for tool in ratio}
+        for tab, model in own.index
+    ]
+    return html_table(rows, left=("Persons × items", "Missing", "Model"))
+
+
+def growth_text() -> Markdown:
+    """Where the growth was measured, and whether Spark found the same."""
+    from IPython.display import Markdown
+
+    try:
+        about = read_computed("benchmark_growth")[1]
+    except InputError:
+        return Markdown("")
+    text = f"Measured on {about['cores']} cores of {escape_markdown(about['machine'])} with DuckDB {about['duckdb']}."
+    if spark := about["spark"]:
+        found = "the same statistics to the last bit" if spark["same"] else "**other statistics**"
+        text += f" Spark {spark['version']}, in local mode, made {found} of the smallest file."
+    return Markdown(text)
+
+
+def growth_table() -> HTML | Markdown:
+    """1, 10 and 100 million responses out of core: seconds of reading and of fitting, peak memory."""
+    frame = measured("benchmark_growth")
+    if not hasattr(frame, "columns"):
+        return frame
+    rows = [
+        {
+            "Responses": f"{row.n_responses:,}",
+            "Persons": f"{row.n_persons:,}",
+            "Parquet, MB": number(row.file_mb, 1),
+            "Classes": f"{row.n_classes:,}",
+            "Reading, s": number(row.read_s, 1),
+            "Reading, CPU s": number(row.read_cpu_s, 1),
+            "Fitting, s": number(row.fit_s, 2),
+            "Peak memory, MB": number(row.peak_mb, 0),
+        }
+        for row in frame.itertuples()
+    ]
+    return html_table(rows, left=())
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1e}".replace("-", "−") if np.isfinite(value) else "–"

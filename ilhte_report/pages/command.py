@@ -1,0 +1,75 @@
+"""A command of the command line as a page shows it: its example and its options, read from the command itself."""
+
+from __future__ import annotations
+
+from enum import Enum
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ilhte_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+_EXAMPLE = "Example: "
+
+
+def command_names() -> list[str]:
+    """The commands of ``ilhte``, in the order of its help."""
+    return list(_commands())
+
+
+def command(name: str) -> Markdown:
+    """Example and, folded away, arguments and options of ``ilhte <name>``.
+
+    Raises
+    ------
+    InputError : there is no such command.
+    """
+    from IPython.display import Markdown
+
+    if name not in _commands():
+        raise InputError(f"There is no command {name!r}: use one of {', '.join(command_names())}.")
+    of = _commands()[name]
+    rows = "".join(
+        f'<tr><th scope="row"><code>{escape(_written(p))}</code></th><td>{escape(_told(p))}</td></tr>'
+        for p in of.params
+        if not getattr(p, "hidden", False) and p.name != "help"
+    )
+    return Markdown(f"""```bash
+{(of.epilog or "").removeprefix(_EXAMPLE)}
+```
+
+```{{=html}}
+<details class="options"><summary>What <code>ilhte {name}</code> takes</summary><p>{escape(" ".join((of.help or "").split()))}</p>
+<div class="table-scroll"><table class="table table-sm" data-quarto-disable-processing="true">
+<thead><tr><th scope="col">Option</th><th scope="col">What it does</th></tr></thead><tbody>{rows}</tbody></table></div></details>
+```
+""")
+
+
+def _commands() -> dict[str, Any]:
+    import typer
+
+    from ..cli import app
+
+    return typer.main.get_command(app).commands
+
+
+def _written(parameter: Any) -> str:
+    """As it is typed: `NAMES...`, `--quiet`, `--profile full|vignette`, `--out OUT`."""
+    name = parameter.opts[0]
+    if not name.startswith("-"):
+        return f"{name.upper()}{'...' if parameter.nargs == -1 else ''}"
+    spelled = ", ".join(parameter.opts)
+    if parameter.is_flag:
+        return spelled
+    if isinstance(parameter.default, Enum):
+        return f"{spelled} {'|'.join(choice.value for choice in type(parameter.default))}"
+    return f"{spelled} {parameter.name.upper()}"
+
+
+def _told(parameter: Any) -> str:
+    default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
+    shown = not parameter.opts[0].startswith("-") or getattr(parameter, "is_flag", False) or default in (None, False)
+    return (parameter.help or "") + ("" if shown else f" Default: {default}.")

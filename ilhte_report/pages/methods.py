@@ -1,0 +1,139 @@
+"""What the methods page shows of the engine: compression and certificates of this run, agreement with lme4, provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilhte_lib.data.catalogue import load_bundled
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.native import statistics_of
+from ilhte_lib.errors import InputError
+from ilhte_lib.model.mixed_model import MODELS
+
+from ..project import find_project, latest_run
+from ..studies.computed import computed_folder, read_computed
+from ..words.markdown import escape_markdown
+from ..words.numbers import number
+from .results import RunResults
+from .table import html_table
+
+if TYPE_CHECKING:
+    from IPython.display import HTML, Markdown
+
+
+def compression_table(run: RunResults) -> HTML | Markdown:
+    """Responses against classes of persons: the run's real bundled tables and its largest simulated one."""
+    from IPython.display import Markdown
+
+    rows = run.summary[run.summary["tab"].isin(list(run.info))].sort_values("n_responses")
+    real = rows["tab"].map(lambda tab: run.info[tab].kind == "real").astype(bool)
+    chosen = [*rows["tab"][real], *rows["tab"][~real].tail(1)]
+    if not chosen:
+        return Markdown("This run holds no table of the bundled collection that could be shown.")
+    return html_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
+
+
+def _compression_row(tab: str, settings: dict) -> dict:
+    trial = prepare(
+        load_bundled(tab, find_project() / "data"),
+        tab,
+        profile=settings["profile"],
+        max_persons=settings["max_persons"],
+    )
+    models = ("M_A", "M_C") if trial.covariate is not None else ("M_A",)
+    classes = {model: statistics_of(trial, MODELS[model]).n_classes for model in models}
+    return {
+        "Table": tab,
+        "Persons": f"{trial.n_persons:,}",
+        "Responses": f"{trial.n_responses:,}",
+        "Classes, M_0 and M_A": f"{classes['M_A']:,}",
+        "Classes, M_B and M_C": f"{classes['M_C']:,}" if "M_C" in classes else "–",
+        "Persons a class, M_A": number(trial.n_persons / classes["M_A"], 1),
+    }
+
+
+def certificate_table() -> HTML:
+    """The fits of the latest run by model: how many are certified, and the worst certificate among them."""
+    documents = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((latest_run(find_project()) / "fits").glob("[!.]*.json"))
+    ]
+    rows = []
+    for model in MODELS:
+        fits = [document["models"][model] for document in documents if model in document["models"]]
+        if not fits:
+            continue
+        gradients = [fit["gradient_norm"] for fit in fits if fit["gradient_norm"] is not None]
+        curvatures = [fit["hessian_min_eigenvalue"] for fit in fits if fit["hessian_min_eigenvalue"] is not None]
+        rows.append(
+            {
+                "Model": model,
+                "Fits": len(fits),
+                "Certified": sum(fit["converged"] for fit in fits),
+                "On a boundary": sum(fit["singular"] for fit in fits),
+                "Largest gradient": _power(max(gradients, default=math.nan)),
+                "Smallest curvature": _power(min(curvatures, default=math.nan)),
+                "Evaluations, median": f"{sorted(fit['evaluations'] for fit in fits)[len(fits) // 2]}",
+                "Seconds in all": number(sum(fit["seconds"] for fit in fits), 2),
+            }
+        )
+    return html_table(rows, left=("Model",))
+
+
+def agreement() -> Markdown:
+    """The bundled tables fitted by lme4 as well, in sentences; says so where that has not been computed."""
+    from IPython.display import Markdown
+
+    from ..studies.engines_page import overview, read_comparison
+
+    try:
+        return overview(read_comparison())
+    except InputError as absent:
+        return Markdown(f"*The comparison has not been computed here.* {escape_markdown(str(absent))}")
+
+
+def computed_table() -> HTML | Markdown:
+    """The long computations that are kept with the project: what made each file, when, and from which commit."""
+    from IPython.display import Markdown
+
+    names = sorted(path.stem for path in computed_folder().glob("[!.]*.parquet"))
+    if not names:
+        return Markdown("None has been computed here; `make compute` does it.")
+    rows = []
+    for name in names:
+        frame, about = read_computed(name)
+        rows.append(
+            {
+                "File in data/computed": f"{name}.parquet",
+                "Rows": f"{len(frame):,}",
+                "Computed on": about["date"],
+                "Command": about["command"],
+                "Commit": about["commit"][:10],
+            }
+        )
+    return html_table(rows, left=("File in data/computed", "Command", "Commit", "Computed on"))
+
+
+def more_pages(**names: str) -> Markdown:
+    """Links to those notebooks of the project that are there: words by the notebook's name, for ``notebooks/<name>.ipynb``."""
+    from IPython.display import Markdown
+
+    folder = find_project() / "notebooks"
+    found = [
+        f"- [{words}](notebooks/{name}.ipynb)" for name, words in names.items() if _is_page(folder / f"{name}.ipynb")
+    ]
+    return Markdown("\n".join(found))
+
+
+def _is_page(path: Path) -> bool:
+    from ..site.preview.config import read_config
+
+    project = find_project()
+    return path.relative_to(project).as_posix() in read_config(project).pages
+
+
+def _power(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2g}"

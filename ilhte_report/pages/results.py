@@ -1,0 +1,197 @@
+"""The run that pages read, and the numbers their text quotes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilhte_lib.data.catalogue import TableInfo, table_info
+from ilhte_lib.errors import InputError
+from ilhte_lib.inference.effects import ALPHA
+
+from ..project import find_project, latest_run, slug
+from ..words.markdown import escape_markdown
+from ..words.numbers import number
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from IPython.display import Markdown
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """A finished run.
+
+    Attributes
+    ----------
+    summary : one row a fitted table, the columns of ``ilhte_lib.effects.SUMMARY_COLUMNS``.
+    items : one row an item, ``ITEM_COLUMNS``.
+    record : what ``run.json`` holds: dates, settings, versions, the outcome of every table.
+    info : the catalogue's entries of those tables that are bundled.
+    """
+
+    summary: pd.DataFrame
+    items: pd.DataFrame
+    record: dict
+    info: dict[str, TableInfo]
+
+    @property
+    def n_tables(self) -> int:
+        """Fitted tables."""
+        return len(self.summary)
+
+    @property
+    def n_items(self) -> int:
+        """Items over all fitted tables."""
+        return len(self.items)
+
+    @property
+    def n_simulated(self) -> int:
+        """Fitted tables that are simulated."""
+        return sum(info.kind == "simulated" for info in self.info.values())
+
+    @property
+    def n_real(self) -> int:
+        """Fitted tables that are not simulated."""
+        return self.n_tables - self.n_simulated
+
+    @property
+    def n_significant(self) -> int:
+        """Tables whose item effects are significant under the run's profile."""
+        return int(self.summary["sig_il_hte"].sum())
+
+    def n_significant_after(self, correct: Callable[[np.ndarray], np.ndarray]) -> int:
+        """Tables that stay significant at 5% when all tables' p-values are adjusted together (``multiplicity.holm``, say)."""
+        vignette = self.record["settings"]["profile"] == "vignette"
+        p = self.summary["lrt_pval" if vignette else "lrt_pval_mixture"].to_numpy(dtype=float)
+        return int((correct(p) < ALPHA).sum())
+
+    @property
+    def n_interaction(self) -> int:
+        """Tables with a covariate, for which M_B and M_C were fitted."""
+        return int(self.summary["delta_beta3"].notna().sum())
+
+    @property
+    def n_boundary_rho(self) -> int:
+        """Tables whose correlation of easiness and effect is estimated at -1 or 1."""
+        return int((self.summary["rho"].abs() > 0.9999).sum())
+
+    @property
+    def not_randomised(self) -> list[str]:
+        """Tables whose two groups were not assigned at random."""
+        return [tab for tab, info in self.info.items() if not info.randomised]
+
+    @property
+    def failed(self) -> list[dict]:
+        """Outcomes of the tables that could not be fitted."""
+        return [row for row in self.record["tables"] if row["status"] == "failed"]
+
+    @property
+    def date(self) -> str:
+        """The day the run finished."""
+        return f"{datetime.fromisoformat(self.record['finished']):%-d %B %Y}"
+
+    @property
+    def test_name(self) -> str:
+        """The test behind ``sig_il_hte`` under the run's profile."""
+        vignette = self.record["settings"]["profile"] == "vignette"
+        return "the halved p-value of the published analysis" if vignette else "the mixture of chi-squares"
+
+    def follows_prediction(self) -> tuple[int, int]:
+        """Tables that differ in the predicted direction, and tables with an interaction and a ratio away from 1."""
+        rows = self.summary.dropna(subset=["delta_beta3", "sd_ratio"])
+        rows = rows[(rows["sd_ratio"] - 1.0).abs() > 0.01]
+        agree = ((rows["sd_ratio"] > 1.0) == (rows["delta_beta3"] < 0.0)).sum()
+        return int(agree), len(rows)
+
+
+def read_run(folder: Path) -> RunResults:
+    """Read a run's folder.
+
+    Raises
+    ------
+    InputError : the folder does not hold a finished run, or no table of it could be fitted.
+    """
+    import pandas as pd
+
+    try:
+        summary = pd.read_parquet(folder / "summary.parquet")
+        items = pd.read_parquet(folder / "items.parquet")
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.") from None
+    if summary.empty:
+        reasons = "; ".join(f"{row['tab']}: {row['reason']}" for row in record["tables"][:3])
+        raise InputError(f"No table of the run {folder.name} could be fitted ({reasons}).")
+    info = {}
+    for tab in summary["tab"]:
+        try:
+            info[tab] = table_info(tab, find_project() / "data")
+        except InputError:
+            continue
+    return RunResults(summary, items, record, info)
+
+
+def read_latest() -> RunResults:
+    """The run that ``results/latest.json`` or ``ILHTE_RUN`` names."""
+    return read_run(latest_run(find_project()))
+
+
+def effects_alt(run: RunResults) -> str:
+    """Figure 1 in words."""
+    ate, total = run.summary["ate_std"], run.items["total_std"]
+    return (
+        f"{run.n_tables} rows, one a table, ordered by average effect from {_range(ate, 2)} SDs. "
+        f"Around each, the effects of its items, {run.n_items} in all, from {_range(total, 2)} SDs. "
+        f"In {run.n_significant} tables the spread of item effects is significant."
+    )
+
+
+def interaction_alt(run: RunResults) -> str:
+    """Figure 2 in words."""
+    rows = run.summary.dropna(subset=["delta_beta3", "sd_ratio"])
+    if rows.empty:
+        return "No table has a covariate, so there is no point."
+    agree, of = run.follows_prediction()
+    return (
+        f"{len(rows)} points, one a table: the ratio of the spreads of item easiness runs from "
+        f"{_range(rows['sd_ratio'], 2)}, "
+        f"the difference in interactions from {_range(rows['delta_beta3'], 3)} logits. "
+        f"In {agree} of the {of} tables with a ratio away from 1, a ratio above 1 goes with a negative difference."
+    )
+
+
+def _range(values: pd.Series, digits: int) -> str:
+    return f"{number(values.min(), digits)} to {number(values.max(), digits)}"
+
+
+def page_addresses(run: RunResults) -> dict[str, str]:
+    """Where each table's page is, as seen from the pages in the site's root."""
+    return {tab: f"tables/{slug(tab)}.html" for tab in run.summary["tab"]}
+
+
+def failed_list(run: RunResults) -> Markdown:
+    """The tables that could not be fitted, with their reasons."""
+    from IPython.display import Markdown
+
+    if not run.failed:
+        return Markdown("Every table of the run could be fitted.")
+    lines = [f"- {escape_markdown(row['tab'])}: {escape_markdown(row['reason'])}" for row in run.failed]
+    return Markdown("These tables could not be fitted:\n\n" + "\n".join(lines))
+
+
+def versions_line(run: RunResults) -> str:
+    """Versions the run was computed with."""
+    return ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
+
+
+def named(tabs: list[str]) -> Markdown:
+    """Table names in a sentence."""
+    from IPython.display import Markdown
+
+    return Markdown(", ".join(escape_markdown(tab) for tab in tabs) or "none")

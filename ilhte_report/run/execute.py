@@ -1,0 +1,190 @@
+"""One table of a run: its notebook executed by papermill, here or on another machine's worker.
+
+Nothing is written into the run's folder: the executed notebook and the document are handed back, and the run writes
+them. So a worker that is cut off, or outlives the run that asked for the table, can spoil nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..project import slug
+from .folder import FULL
+from .key import code_sha256
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+START_LIMIT = 120
+"""Seconds a kernel may take to start, and a cell's output to arrive, on a busy machine."""
+
+LONGEST_REASON = 500
+LEAST_ROOM = 65_536
+"""Free bytes below which a failure is put down to want of room: a kernel cannot write its files then, and names no cause."""
+OTHER_CODE = (
+    "The worker's ilhte or its packages are not those the run began with: install the same version there, or run again."
+)
+LOG = "kernel.log"
+
+# papermill's client logs every failure that is a reason here anyway
+logging.getLogger("papermill").addHandler(logging.NullHandler())
+# modules that import one another must not be imported by several threads at a time
+_IMPORTING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker has to know.
+
+    Attributes
+    ----------
+    tab, title, input_sha256 : the table's name, the title of its page, the hash of its data.
+    parameters : of the notebook: table, profile, engine, max_persons.
+    notebook : the text of ``fit_table.ipynb``.
+    code : hash of the code that asks; a worker that runs another version refuses.
+    folder : where relative names of files start.
+    output : the run's folder, as the kept notebook names it; nothing is written there.
+    limit : seconds of wall time, or None.
+    """
+
+    tab: str
+    title: str
+    input_sha256: str
+    parameters: dict[str, Any]
+    notebook: str
+    code: str
+    folder: str
+    output: str
+    limit: float | None
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What came of a task: texts of the document and of the executed notebook, or the reason why there are none."""
+
+    seconds: float
+    document: str | None = None
+    notebook: str | None = None
+    reason: str | None = None
+
+
+def execute(task: Task) -> Executed:
+    """Execute the notebook of one table in a kernel of its own; whatever goes wrong is the ``reason``."""
+    clock = time.perf_counter()
+    if code_sha256(task.notebook, task.parameters["engine"]) != task.code:
+        return Executed(0.0, reason=OTHER_CODE)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ilhte-", ignore_cleanup_errors=True) as scratch:
+            try:
+                document, notebook = _executed(task, Path(scratch), clock)
+            except Exception as failure:
+                seconds = time.perf_counter() - clock
+                return Executed(seconds, reason=_reason(failure, task, seconds, Path(scratch)))
+    except OSError as failure:
+        return Executed(time.perf_counter() - clock, reason=_no_scratch(failure))
+    return Executed(time.perf_counter() - clock, document, notebook)
+
+
+class _Changed(Exception):
+    pass
+
+
+def _executed(task: Task, scratch: Path, clock: float) -> tuple[str, str]:
+    with _IMPORTING:
+        import nbformat
+        import papermill
+
+        from .kernel import kernel_options
+
+    def seconds_left(_cell: object = None) -> float | None:
+        return None if task.limit is None else max(task.limit - (time.perf_counter() - clock), 0.001)
+
+    prepared = scratch / "notebook.ipynb"
+    prepared.write_text(_titled(task), encoding="utf-8")
+    here = {"metadata": {"path": task.folder}} if Path(task.folder).is_dir() else {}
+    notebook = papermill.execute_notebook(
+        str(prepared),
+        None,
+        parameters={**task.parameters, "output": str(scratch)},
+        progress_bar=False,
+        start_timeout=min(START_LIMIT, int(task.limit or START_LIMIT) + 1),
+        iopub_timeout=START_LIMIT,
+        timeout_func=seconds_left,
+        resources=here,
+        **kernel_options(str(scratch)),
+    )
+    document = (scratch / "fits" / f"{slug(task.tab)}.json").read_text(encoding="utf-8")
+    if json.loads(document)["provenance"]["input_sha256"] != task.input_sha256:
+        raise _Changed
+    return document, nbformat.writes(_kept(notebook, task)) + "\n"
+
+
+def _titled(task: Task) -> str:
+    """The notebook with the table's title in its front matter (JSON is YAML: no name can break out of it)."""
+    notebook = json.loads(task.notebook)
+    front = {"title": task.title, "subtitle": task.tab}
+    notebook["cells"][0]["source"] = "---\n" + "\n".join(f"{k}: {json.dumps(v)}" for k, v in front.items()) + "\n---"
+    return json.dumps(notebook)
+
+
+def _kept(notebook: NotebookNode, task: Task) -> NotebookNode:
+    """The notebook as it is kept: the run's folder in place of the one it was executed in, which is gone by then."""
+    from papermill.translators import PythonTranslator
+
+    parameters = {**task.parameters, "output": task.output}
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = PythonTranslator.codify(parameters)
+    about = notebook.metadata.papermill
+    about["parameters"] = parameters
+    about["input_path"], about["output_path"] = "fit_table.ipynb", f"{slug(task.tab)}.ipynb"
+    return notebook
+
+
+def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> str:
+    from nbclient.exceptions import DeadKernelError
+    from papermill import PapermillExecutionError
+
+    name, message = type(failure).__name__, str(failure)
+    if isinstance(failure, PapermillExecutionError):
+        name, message = failure.ename, failure.evalue
+    if name in ("InputError", "EngineError", "IrwError"):
+        return message
+    if task.limit is not None and seconds >= task.limit:
+        return f"It took longer than the limit of {task.limit:g} s: give it more time with --timeout."
+    if isinstance(failure, DeadKernelError):
+        return "Its kernel died, most often for want of memory: fit it alone (--jobs 1) or on a larger machine."
+    if isinstance(failure, _Changed):
+        return "The table's data changed while it was read: run it again."
+    if name == "OSError" and re.match(rf"\[Errno ({'|'.join(map(str, FULL))})\]", message):
+        return _no_scratch(OSError(errno.ENOSPC, ""))
+    if shutil.disk_usage(scratch).free < LEAST_ROOM:
+        return _no_scratch(OSError(errno.ENOSPC, ""))
+    words = _last_line(scratch / LOG)
+    text = " ".join(f"{name}: {message}{f' ({words})' if words else ''}".split())
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
+
+
+def _no_scratch(failure: OSError) -> str:
+    place = tempfile.gettempdir()
+    if failure.errno in FULL:
+        return f"There is no room for temporary files in {place}: make room, or name another folder in TMPDIR."
+    return f"Temporary files cannot be written in {place} ({failure.strerror}): name another folder in TMPDIR."
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

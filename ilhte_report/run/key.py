@@ -1,0 +1,110 @@
+"""What the result of one table depends on: a table whose key is unchanged need not be fitted again."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import resolve_name
+from pathlib import Path
+
+import ilhte_lib
+from ilhte_lib.document import versions
+from ilhte_lib.errors import InputError
+
+from ..intake.source import Source
+from ..project import find_project
+
+PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parents[1]}
+
+PAGE_REPLICATES = 99
+"""Replicates of `ilhte run` unless asked otherwise: (B + 1) alpha is whole, and a table takes a few seconds more."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every table of a run is analysed.
+
+    Attributes
+    ----------
+    profile, engine, max_persons : of the preparation and the fits.
+    bootstrap : replicates of each bootstrap; 0 for none.
+    """
+
+    profile: str = "full"
+    engine: str = "native"
+    max_persons: int | None = None
+    bootstrap: int = 0
+
+
+def fit_notebook() -> Path:
+    """The notebook of one table: the project's own, or the copy that is installed with the package."""
+    try:
+        return find_project() / "notebooks" / "fit_table.ipynb"
+    except InputError:
+        here = Path(__file__).parents[1]
+        installed = here / "notebooks" / "fit_table.ipynb"
+        # an editable installation has no copy: the clone's own notebook is beside the package
+        return installed if installed.is_file() else here.parent / "notebooks" / "fit_table.ipynb"
+
+
+def code_sha256(notebook: str, engine: str) -> str:
+    """Hash of the code a result depends on: the notebook's text, our modules it imports, versions of the packages below."""
+    digest = hashlib.sha256(notebook.encode())
+    for module, file in sorted(imported_modules(notebook).items()):
+        digest.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
+    others = ("pandas", "plotly") if engine == "native" else ("pandas", "plotly", "pymer4", "rpy2")
+    digest.update(json.dumps([versions(), [_version(name) for name in others]], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+@cache
+def imported_modules(notebook: str) -> dict[str, Path]:
+    """Our own modules that a notebook imports, directly or through one another, with their files."""
+    cells = json.loads(notebook)["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found: dict[str, Path] = {}
+    waiting = list(_imports(code, package=""))
+    while waiting:
+        name = waiting.pop()
+        file = _file_of(name)
+        if file and name not in found:
+            found[name] = file
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            waiting += _imports(file.read_text(encoding="utf-8"), package)
+    return found
+
+
+def _imports(code: str, package: str) -> Iterator[str]:
+    """Whatever a module imports anywhere, and what may be a module: each name it takes from a package."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+
+
+def _file_of(module: str) -> Path | None:
+    package, *rest = module.split(".")
+    if package not in PACKAGES:
+        return None
+    place = PACKAGES[package].joinpath(*rest)
+    return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
+
+
+def table_key(source: Source, settings: Settings, code: str) -> str:
+    """Hash of everything the result of ``source`` depends on; ``code`` is a ``code_sha256``."""
+    parts = [source.tab, source.name, source.sha256, asdict(settings), code]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,81 @@
+"""What a run shows while it works: a bar on a terminal, a line a table elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .tables import Standing, TableOutcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Told = Callable[[TableOutcome | None, Standing], None]
+
+
+@contextmanager
+def progress(console: Console, *, quiet: bool = False) -> Iterator[Told]:
+    """What ``run_tables`` is to call with each outcome; failures are shown with their reasons even if ``quiet``."""
+    if console.is_terminal and not quiet:
+        yield from _bar(console)
+    else:
+        yield _lines(console, quiet)
+
+
+def _bar(console: Console) -> Iterator[Told]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        clock = _Clock()
+
+        def told(outcome: TableOutcome | None, standing: Standing) -> None:
+            words = f"{standing.running} running, {standing.failed} failed{clock.left(standing)}"
+            bar.update(task, total=standing.of, completed=standing.done, description=words)
+            if outcome and outcome.status == "failed":
+                bar.console.print(_failure(outcome), style="red", markup=False, highlight=False)
+
+        yield told
+
+
+def _lines(console: Console, quiet: bool) -> Told:
+    clock = _Clock()
+
+    def told(outcome: TableOutcome | None, standing: Standing) -> None:
+        if outcome is None or (quiet and outcome.status != "failed"):
+            return
+        what = _failure(outcome) if outcome.status == "failed" else f"{printable(outcome.tab)}: {outcome.status}"
+        if outcome.status == "fitted":
+            what += f" ({outcome.seconds:.1f} s)"
+        still = (
+            f", {standing.running} running, {standing.failed} failed{clock.left(standing)}" if standing.running else ""
+        )
+        console.print(f"[{standing.done}/{standing.of}{still}] {what}", markup=False, highlight=False, soft_wrap=True)
+
+    return told
+
+
+def _failure(outcome: TableOutcome) -> str:
+    return f"{printable(outcome.tab)} failed: {printable(outcome.reason)}"
+
+
+def printable(text: str) -> str:
+    """A stranger's text with nothing in it that a terminal obeys."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _Clock:
+    """Time left, from the pace of the tables that were not merely kept."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def left(self, standing: Standing) -> str:
+        worked = standing.done - standing.kept
+        if not worked or standing.done == standing.of:
+            return ""
+        seconds = (time.monotonic() - self._start) / worked * (standing.of - standing.done)
+        return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"

@@ -1,0 +1,252 @@
+"""Many tables through papermill: one executed notebook, one document a table, and the frames the pages read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ilhte_lib.document import to_json, versions, write_text
+from ilhte_lib.errors import InputError
+
+from ..intake.source import Source, bundled_sources
+from ..project import find_project, slug
+from .execute import Executed, Task, execute
+from .folder import RunFolder, TableRow, open_run_folder
+from .key import PAGE_REPLICATES, Settings, code_sha256, fit_notebook, table_key
+from .workers import cores, workers
+
+BUNDLED_RUN = "bundled"
+"""Name of the folder under ``results/`` that holds the bundled collection's run."""
+
+
+@dataclass(frozen=True)
+class TableOutcome:
+    """What became of one table in this run.
+
+    Attributes
+    ----------
+    tab : its name.
+    status : "fitted", "kept" (unchanged since it was fitted) or "failed".
+    reason : why it failed, one sentence; None otherwise.
+    seconds : wall time spent on it in this run.
+    """
+
+    tab: str
+    status: str
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a run is, in tables: finished of all, of these kept and failed, and running now."""
+
+    done: int
+    of: int
+    kept: int
+    failed: int
+    running: int
+
+
+def run_tables(
+    sources: Sequence[Source],
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    timeout: float | None = None,
+    force: bool = False,
+    told: Callable[[TableOutcome | None, Standing], None] = lambda outcome, standing: None,
+) -> list[TableOutcome]:
+    """Execute ``notebooks/fit_table.ipynb`` for each source and collect the results in ``out``.
+
+    Parameters
+    ----------
+    sources : the tables; their names must differ.
+    out : the run's folder; tables in it that are unchanged and whole are not fitted again.
+    settings : profile, engine, size.
+    jobs : notebooks executed at once on this machine; default the number of cores.
+    scheduler : address of a Dask scheduler whose workers execute the notebooks instead.
+    timeout : seconds of wall time a table may take; default no limit.
+    force : fit even what is unchanged.
+    told : called with each table's outcome, and first with None, and how far the run is.
+
+    Raises
+    ------
+    InputError : two tables of one name, nothing to do, a folder that cannot be written or that another run writes.
+    """
+    settings = settings or Settings()
+    _refuse_twins(sources)
+    started, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
+    notebook = fit_notebook().read_text(encoding="utf-8")
+    code = code_sha256(notebook, settings.engine)
+    keys = {source.tab: table_key(source, settings, code) for source in sources}
+    tally = _Tally(len(sources), told)
+    with open_run_folder(out) as folder:
+        earlier = {} if force else {source.tab: folder.result(source.tab, keys[source.tab]) for source in sources}
+        kept = {tab: replace(row, status="fitted", reason=None) for tab, row in earlier.items() if row}
+        if len(kept) == len(sources) and folder.holds(list(kept.values())):
+            return [tally.add(TableOutcome(tab, "kept", None, 0.0)) for tab in kept]
+        folder.rows |= kept
+        for tab in kept:
+            tally.add(TableOutcome(tab, "kept", None, 0.0))
+
+        def store(source: Source, done: Executed) -> None:
+            tally.add(_store(folder, source, keys[source.tab], done))
+
+        readable = []
+        for source in sources:
+            if source.trouble:
+                store(source, Executed(0.0, reason=source.trouble))
+            elif source.tab not in kept:
+                readable.append((source, _task(source, out, settings, notebook, code, timeout)))
+        if readable:
+            with workers(min(jobs or cores(), len(readable)), scheduler) as (pool, at_once):
+                tally.begin(at_once)
+                _execute_all(pool, readable, store)
+        header = {
+            "run": out.name,
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - clock,
+            "cpu_seconds": None if scheduler else _cpu_seconds() - cpu,
+            "at_once": tally.at_once,
+            "scheduler": scheduler,
+            "settings": asdict(settings),
+            "versions": versions(),
+        }
+        folder.finish(list(keys), header)
+    return [tally.outcomes[source.tab] for source in sources]
+
+
+def run_collection(project: Path) -> Path:
+    """The default run of the bundled collection, made or brought up to date; returns its folder."""
+    out = project / "results" / BUNDLED_RUN
+    run_tables(bundled_sources(), out, Settings(bootstrap=PAGE_REPLICATES))
+    point_to(out)
+    return out
+
+
+def default_folder(names: Sequence[str], settings: Settings) -> Path:
+    """Where a run goes that names no folder: the same for the same tables and settings, so that it can be resumed.
+
+    The bundled collection has one folder whatever the number of replicates: it is what the site shows.
+    """
+    try:
+        results = find_project() / "results"
+    except InputError:
+        results = Path("results")
+    if not names and replace(settings, bootstrap=0) == Settings():
+        return results / BUNDLED_RUN
+    digest = hashlib.sha256(json.dumps([*names, asdict(settings)]).encode()).hexdigest()[:8]
+    first = slug(Path(names[0]).name)[:40] if names else BUNDLED_RUN
+    others = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
+    return results / f"{first}{others}-{digest}"
+
+
+def point_to(out: Path) -> None:
+    """Make ``out`` the latest run, the one pages read, if it lies in a ``results`` folder."""
+    if out.parent.name == "results":
+        write_text(out.parent / "latest.json", to_json({"run": out.name}))
+
+
+class _Tally:
+    """Counts outcomes and tells of each."""
+
+    def __init__(self, of: int, told: Callable[[TableOutcome | None, Standing], None]) -> None:
+        self.outcomes: dict[str, TableOutcome] = {}
+        self.at_once = 0
+        self._of, self._told = of, told
+        self._counts = Counter()
+
+    def begin(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._tell(None)
+
+    def add(self, outcome: TableOutcome) -> TableOutcome:
+        self.outcomes[outcome.tab] = outcome
+        self._counts[outcome.status] += 1
+        self._tell(outcome)
+        return outcome
+
+    def _tell(self, outcome: TableOutcome | None) -> None:
+        done = len(self.outcomes)
+        running = min(self.at_once, self._of - done)
+        self._told(outcome, Standing(done, self._of, self._counts["kept"], self._counts["failed"], running))
+
+
+def _task(source: Source, out: Path, settings: Settings, notebook: str, code: str, limit: float | None) -> Task:
+    return Task(
+        tab=source.tab,
+        title=source.info.title if source.info else source.tab,
+        input_sha256=source.sha256,
+        parameters={"table": source.name, **asdict(settings)},
+        notebook=notebook,
+        code=code,
+        folder=os.getcwd(),
+        output=str(out),
+        limit=limit,
+    )
+
+
+def _execute_all(
+    pool: Executor, tasks: Sequence[tuple[Source, Task]], store: Callable[[Source, Executed], None]
+) -> None:
+    """Hand every result to ``store`` as it comes; if that raises, or the user interrupts, nothing goes on behind it."""
+    futures = {pool.submit(execute, task): source for source, task in tasks}
+    try:
+        for future in as_completed(list(futures)):
+            store(futures.pop(future), _result(future))
+    except BaseException:
+        from .kernel import stop_kernels
+
+        for future in futures:
+            future.cancel()
+        while not all(future.done() for future in futures):
+            stop_kernels()
+            time.sleep(0.1)
+        raise
+
+
+def _result(future: Future[Executed]) -> Executed:
+    try:
+        return future.result()
+    except Exception as failure:
+        reason = f"No worker could finish it ({type(failure).__name__}): look at the cluster's logs."
+        return Executed(0.0, reason=reason)
+
+
+def _store(folder: RunFolder, source: Source, key: str, done: Executed) -> TableOutcome:
+    status = "failed" if done.reason else "fitted"
+    row = TableRow(source.tab, slug(source.tab), status, done.reason, done.seconds, key, source.sha256)
+    if done.reason:
+        row = folder.store_failure(row)
+    else:
+        folder.store(row, done.document, done.notebook)
+    return TableOutcome(row.tab, row.status, row.reason, row.seconds)
+
+
+def _refuse_twins(sources: Sequence[Source]) -> None:
+    if not sources:
+        raise InputError("There is nothing to run: name files, folders or bundled tables.")
+    seen: dict[str, str] = {}
+    for source in sources:
+        if source.tab in seen:
+            raise InputError(
+                f"{seen[source.tab]} and {source.name} are both called {source.tab}: name it once, or rename a file."
+            )
+        seen[source.tab] = source.name
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of the kernels it has waited for."""
+    return sum(os.times()[:4])

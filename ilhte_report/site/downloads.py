@@ -1,0 +1,67 @@
+"""The results of a run as files that a reader of the site can take along."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
+
+from .csv_download import csv_safe
+from .write import write_if_changed
+
+WHOLE_RUN = "run"
+"""Folder, beside the files of the tables, of those of the whole run."""
+
+
+def write_downloads(run: Path, folder: Path) -> None:
+    """Writes, for each document in `run/fits`, `<slug>.json` (the document) and `<slug>.csv` (its items) into `folder`,
+    and into `folder/run` the summary and the items of all tables; removes those of other runs.
+
+    What is the same already is not written again.
+    """
+    fits = {path.stem: path.read_text(encoding="utf-8") for path in sorted((run / "fits").glob("[!.]*.json"))}
+    for old in [*folder.glob("*.json"), *folder.glob("*.csv")]:
+        if old.stem not in fits:
+            old.unlink()
+    documents = {name: json.loads(text) for name, text in fits.items()}
+    for name, text in fits.items():
+        write_if_changed(folder / f"{name}.json", text)
+        write_if_changed(folder / f"{name}.csv", csv_text(documents[name]["items"], ITEM_COLUMNS))
+    if not documents:
+        return
+    everything = folder / WHOLE_RUN
+    summaries = [document["summary"] for document in documents.values()]
+    items = [item for document in documents.values() for item in document["items"]]
+    write_if_changed(everything / "summary.csv", csv_text(summaries, SUMMARY_COLUMNS))
+    write_if_changed(everything / "items.csv", csv_text(items, ITEM_COLUMNS))
+
+
+def downloads_section(name: str) -> str:
+    """The section of a table's page, in Markdown, that offers its files; `name` is the table's slug."""
+    return (
+        "## Downloads {#downloads}\n\n"
+        f"- [Effects of the items]({name}.csv), one row an item (CSV); effects and standard errors in SDs of the persons\n"
+        f"- [Everything on this page]({name}.json): summary, items, audit, the four models, versions (JSON)\n"
+    )
+
+
+def csv_text(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
+    """CSV with a header; an undefined value is an empty field, and no text is one that a spreadsheet would run."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_field(row.get(column)) for column in columns])
+    return out.getvalue()
+
+
+def _field(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return csv_safe(value) if isinstance(value, str) else value

@@ -1,0 +1,152 @@
+"""The whole site: pages whose inputs changed are made anew, the finished folder takes the place of the earlier one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+
+from .config import SiteConfig, read_config
+from .document import Document
+from .errors import PageError
+from .execute import needs_kernel
+from .page import ASSETS, read_page, render_page
+from .search_index import search_index
+
+_MANIFEST = ".preview.json"
+
+
+def build_site(project: Path, run: Path | None, environment: Mapping[str, str], echo: Callable[[str], None]) -> Path:
+    """Makes the site of `project` and returns its folder; `run` is the run its pages read, `environment` that of the
+    kernels, `echo` takes one line a page made.
+
+    Raises `PageError`; the earlier site then stays as it was.
+    """
+    config = read_config(project)
+    if not config.pages:
+        raise PageError("_quarto.yml lists no page under `project: render:` that exists.")
+    _restore(config.output)
+    earlier = _manifest(config.output)
+    shipped = set(config.resources) | {f"site_libs/{name}" for name in ASSETS}
+    shipped |= {path.relative_to(project).as_posix() for path in config.files(config.defaults.get("css"))}
+
+    new = config.output.with_name(config.output.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        made: dict[str, dict] = {}
+        common, results = _common_stamp(config), _results_stamp(project, run)
+        changed: dict[str, tuple[Document, str]] = {}
+        for source, output in config.pages.items():
+            document = read_page(project, source)
+            stamp = _hash(common, (project / source).read_bytes(), *(results if needs_kernel(document) else ()))
+            before = earlier.get(output, {})
+            if before.get("stamp") == stamp and (config.output / output).is_file():
+                made[output] = before
+                _copy(config.output / output, new / output)
+            else:
+                changed[output] = document, stamp
+
+        def make(document: Document) -> tuple[str, set[str]]:
+            return render_page(document, config, environment, shipped)
+
+        for output, (page, linked) in _side_by_side(make, {o: document for o, (document, _) in changed.items()}):
+            document, stamp = changed[output]
+            echo(document.name)
+            (new / output).parent.mkdir(parents=True, exist_ok=True)
+            (new / output).write_text(page, encoding="utf-8")
+            made[output] = {"stamp": stamp, "files": sorted(linked)}
+        for name in shipped.union(*(page["files"] for page in made.values())):
+            if not name.startswith("site_libs/"):
+                _copy(project / name, new / name)
+        for name in ASSETS:
+            _copy(files(__package__) / name, new / "site_libs" / name)
+        (new / "site_libs" / "search-index.js").write_text(search_index(new, made), encoding="utf-8")
+        (new / _MANIFEST).write_text(json.dumps(made, indent=1), encoding="utf-8")
+        _replace(config.output, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return config.output
+
+
+def _side_by_side(make: Callable, documents: Mapping[str, Document]) -> Iterator[tuple[str, tuple]]:
+    """What `make` returns for each document, in their order, one page a core; when one fails, or the user interrupts,
+    the others are stopped."""
+    from ...run.kernel import stop_kernels
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = {output: pool.submit(make, document) for output, document in documents.items()}
+        try:
+            for output, future in futures.items():
+                yield output, future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_kernels()
+            raise
+
+
+def _common_stamp(config: SiteConfig) -> bytes:
+    """What every page depends on: the site's options and the files they name, which pages there are, this program."""
+    named = ("bibliography", "csl", "include-in-header")
+    contents = [path.read_bytes() for key in named for path in config.files(config.defaults.get(key))]
+    package = Path(str(files("ilhte_report")))
+    program = [path.read_bytes() for path in sorted((package / "preview").iterdir()) if path.is_file()]
+    quarto = (config.project / "_quarto.yml").read_bytes()
+    return _hash(quarto, repr(sorted(config.pages)).encode(), *contents, *program).encode()
+
+
+def _results_stamp(project: Path, run: Path | None) -> tuple[bytes, ...]:
+    """What a page that computes depends on besides: the run, the project's data and the project's own code."""
+    states = []
+    for folder in (run, project / "data"):
+        if folder is not None:
+            states.append(str(folder))
+            states += [
+                f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
+                for path in sorted(folder.rglob("*"))
+                if path.is_file() and "cache" not in path.relative_to(folder).parts
+            ]
+    code = []
+    for package in ("ilhte_lib", "ilhte_report"):
+        code += [path.read_bytes() for path in sorted(Path(str(files(package))).rglob("*.py"))]
+    return ("\n".join(states).encode(), *code)
+
+
+def _hash(*pieces: bytes) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(len(piece).to_bytes(8, "big") + piece)
+    return digest.hexdigest()
+
+
+def _manifest(site: Path) -> dict:
+    try:
+        return json.loads((site / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _copy(source, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _replace(site: Path, new: Path) -> None:
+    old = site.with_name(site.name + ".old")
+    if site.exists():
+        site.rename(old)
+    new.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(site: Path) -> None:
+    """Puts the earlier site back if a call was killed between the two renames of `_replace`."""
+    old = site.with_name(site.name + ".old")
+    if old.exists() and not site.exists():
+        old.rename(site)
+    shutil.rmtree(old, ignore_errors=True)

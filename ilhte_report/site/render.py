@@ -1,0 +1,116 @@
+"""The site: what has to be there before it is rendered, and rendering it with Quarto or without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ilhte_lib.errors import EngineError, InputError
+
+from ..project import latest_run
+from .run_pages import copy_run_pages
+from .write import write_if_changed
+
+_PATIENCE = 15
+_MARK = ".ilhte-site"
+
+
+def prepare_site(project: Path, run: Path | None = None) -> Path:
+    """Makes what rendering needs and the repository does not hold; returns the run that the pages read.
+
+    That is plotly.js in `assets/`, a run (of the bundled collection, if none is given and there is none yet) and its
+    executed notebooks in `tables/`. Whatever is there already is left untouched: calling it twice changes nothing.
+    """
+    from plotly.offline import get_plotlyjs
+
+    write_if_changed(project / "assets" / "plotly.min.js", get_plotlyjs())
+    if run is None and not os.environ.get("ILHTE_RUN") and not (project / "results" / "latest.json").is_file():
+        from ..run.tables import run_collection
+
+        run = run_collection(project)
+    run = run or latest_run(project)
+    copy_run_pages(run, project / "tables")
+    return run
+
+
+def render(project: Path, run: Path | None = None, to: Path | None = None, echo: Callable[[str], None] = print) -> Path:
+    """Renders the site of `project` from `run` (default: the latest) and returns its folder, `_site/` or a copy at `to`.
+
+    Quarto does it if there is one that works, else the preview renderer. Raises `InputError` if `to` is a folder that
+    holds something else, `EngineError` if Quarto fails, `PageError` if the preview renderer finds a page wrong.
+    """
+    project = Path(project).resolve()
+    environment = dict(os.environ)
+    if to is not None:
+        _check_free(Path(to))
+    if run is not None:
+        run = Path(run).resolve()
+        if not run.is_dir():
+            raise InputError(f"There is no run folder {run}: `ilhte run` makes one.")
+        environment["ILHTE_RUN"] = str(run)
+    quarto = find_quarto()
+    site = _with_quarto(quarto, project, environment, echo) if quarto else _preview(project, run, environment, echo)
+    if to is not None:
+        site = _publish(site, Path(to).resolve())
+    echo(f"The site: {site / 'index.html'}")
+    return site
+
+
+def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
+    """Quarto calls `prepare_site` itself, through the pre-render script that `_quarto.yml` names."""
+    from .preview.config import read_config
+
+    echo(f"Rendering with Quarto ({quarto}).")
+    environment = {**environment, "QUARTO_PYTHON": sys.executable}
+    done = subprocess.run([quarto, "render"], cwd=project, env=environment, check=False)
+    if done.returncode:
+        raise EngineError("quarto render failed: its message stands above.")
+    return read_config(project).output
+
+
+def _preview(project: Path, run: Path | None, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
+    from .preview.site import build_site
+
+    echo("Quarto is not installed here, so this is a preview render; with Quarto, `quarto render` makes the full site.")
+    return build_site(project, prepare_site(project, run), environment, echo)
+
+
+def find_quarto() -> str | None:
+    """The Quarto of this Python environment or of the PATH, if it runs.
+
+    The PyPI package leaves a `quarto` command even where the download of the program itself was refused.
+    """
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    quarto = shutil.which("quarto", path=places)
+    if quarto is None:
+        return None
+    try:
+        done = subprocess.run([quarto, "--version"], capture_output=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return quarto if done.returncode == 0 and done.stdout[:1].isdigit() else None
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / _MARK).is_file())):
+        raise InputError(f"{folder} holds something else than an earlier site: name an empty or a new folder.")
+
+
+def _publish(site: Path, to: Path) -> Path:
+    """Copies the site to `to`, in place of what was published there before."""
+    new, old = to.with_name(f".{to.name}.new"), to.with_name(f".{to.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(site, new)
+    (new / _MARK).write_text(
+        "Written by `ilhte render --to`, which replaces this folder as a whole.\n", encoding="utf-8"
+    )
+    if to.exists():
+        to.rename(old)
+    new.rename(to)
+    shutil.rmtree(old, ignore_errors=True)
+    return to

@@ -1,0 +1,57 @@
+"""The executed notebooks of a run, made pages of the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..words.markdown import escape_markdown
+from .downloads import downloads_section, write_downloads
+from .write import write_if_changed
+
+_PARAMETERS = {"parameters", "injected-parameters"}
+
+
+def copy_run_pages(run: Path, folder: Path) -> None:
+    """Copies each notebook of `run` into `folder` as a page, and removes those of other runs.
+
+    Title and subtitle, plain text in the notebook, become Markdown that shows just that. What a reader of the site has
+    no use for is taken out: the parameter cells, and the machine's paths in the metadata. A section with the files of
+    `downloads` is added. An unchanged page is not written again, so that nothing that watches the folder starts anew.
+    """
+    folder.mkdir(exist_ok=True)
+    write_downloads(run, folder)
+    notebooks = sorted((run / "tables").glob("[!.]*.ipynb"))
+    names = {path.name for path in notebooks}
+    for page in folder.glob("*.ipynb"):
+        if page.name not in names:
+            page.unlink()
+    for path in notebooks:
+        offered = downloads_section(path.stem) if (folder / f"{path.stem}.json").is_file() else ""
+        write_if_changed(folder / path.name, _page(path, offered))
+
+
+def _page(path: Path, last_section: str) -> str:
+    import nbformat
+    import yaml
+
+    from .preview.qmd import split_front_matter
+
+    notebook = nbformat.read(path, as_version=4)
+    front_matter, rest = split_front_matter(notebook.cells[0].source, path.name) if notebook.cells else ({}, "")
+    if front_matter:
+        notebook.cells[0].source = rest
+    words = {"title": path.stem} | {key: value for key, value in front_matter.items() if key in ("title", "subtitle")}
+    front_matter |= {key: escape_markdown(str(value)) for key, value in words.items()}
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if _PARAMETERS & set(cell.metadata.get("tags", [])):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
+    kept = [cell for cell in notebook.cells if cell.source.strip()]
+    top = nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front_matter, allow_unicode=True)}---", id="front-matter")
+    last = [nbformat.v4.new_markdown_cell(last_section, id="last-section")] if last_section else []
+    notebook.cells = [top, *kept, *last]
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    return nbformat.writes(notebook) + "\n"

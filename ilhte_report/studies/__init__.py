@@ -1,0 +1,1 @@
+"""Long computations and what their pages show: engines compared, simulations, identification."""

@@ -1,0 +1,95 @@
+"""The long computations behind the site: ``python -m ilhte_report.compute [NAME ...]``, all of them without a name.
+
+Each writes its files in ``data/computed``; one that was interrupted continues.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ilhte_lib.errors import IlhteError
+
+if TYPE_CHECKING:
+    from .simulation import Study
+
+
+def _simulate(computation: str, name: str, study: Study, replications: int) -> None:
+    """Run a study over all cores and store every replication."""
+    from rich.progress import Progress
+
+    from ..project import find_project
+    from .computed import write_computed
+
+    finished = find_project() / "data" / "cache" / f"{name}.npz"
+    with Progress() as bar:
+        job = bar.add_task(name, total=replications * len(study.designs))
+        rows = study.simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
+    command = f"python -m ilhte_report.compute {computation}"
+    write_computed(name, rows, command, seed=study.seed, replications=replications)
+    finished.unlink(missing_ok=True)
+
+
+def compute_engines() -> None:
+    """Every bundled table with both engines: needs R."""
+    from . import engines_compute
+
+    engines_compute.compute_engines()
+
+
+def compute_size() -> None:
+    """The size of the tests of sigma_zeta = 0: five minutes on one core."""
+    from .size import REPLICATIONS, STUDY
+
+    _simulate("size", "size", STUDY, REPLICATIONS)
+
+
+def compute_coverage() -> None:
+    """The coverage of the intervals: twenty minutes on one core."""
+    from .coverage import REPLICATIONS, STUDY
+
+    _simulate("coverage", "coverage", STUDY, REPLICATIONS)
+
+
+def compute_bias() -> None:
+    """The bias of Laplace and quadrature with few items: ten minutes on one core."""
+    from .bias import REPLICATIONS, STUDY
+
+    _simulate("bias", "bias", STUDY, REPLICATIONS)
+
+
+def compute_identification() -> None:
+    """The grid of the identification page and its limits: half an hour on one core."""
+    from .identification_grid import GRID, LIMITS, REPLICATIONS, grid_study
+
+    _simulate("identification", "identification", grid_study(GRID), REPLICATIONS)
+    _simulate("identification", "identification_limits", grid_study(LIMITS), REPLICATIONS)
+
+
+COMPUTATIONS: dict[str, Callable[[], None]] = {
+    "engines": compute_engines,
+    "size": compute_size,
+    "coverage": compute_coverage,
+    "bias": compute_bias,
+    "identification": compute_identification,
+}
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the named computations, or all; 2 and a sentence where one cannot be run."""
+    unknown = [name for name in names if name not in COMPUTATIONS]
+    if unknown:
+        print(f"There is no computation {unknown[0]!r}: use one of {', '.join(COMPUTATIONS)}.", file=sys.stderr)
+        return 2
+    for name in names or COMPUTATIONS:
+        try:
+            COMPUTATIONS[name]()
+        except IlhteError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,220 @@
+"""The words and tables of the engines page, every number of them from the stored comparison or a live one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from ilhte_lib.data.catalogue import bundled_tables, table_info
+from ilhte_lib.data.prepare import Trial
+from ilhte_lib.errors import EngineError
+
+from ..intake.source import data_folder
+from ..pages.table import html_table
+from ..words.markdown import escape_markdown
+from ..words.numbers import number
+from .computed import read_computed
+from .engine_comparison import SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.display import HTML, Markdown
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The stored comparison.
+
+    Attributes
+    ----------
+    models, items : rows as ``ilhte_lib.engine_comparison.compare`` gives them.
+    about : command, commit, date and versions of the computation.
+    left_out : bundled tables that are not in it.
+    """
+
+    models: pd.DataFrame
+    items: pd.DataFrame
+    about: dict
+    left_out: list[str]
+
+    @property
+    def gap(self) -> pd.Series:
+        """Native minus lme4's reported log-likelihood, a model."""
+        return self.models["loglik_native"] - self.models["loglik_lme4"]
+
+    @property
+    def stopped(self) -> pd.Series:
+        """The part of the gap that is due to where lme4 stopped: both ends by the native objective."""
+        return self.models["loglik_native"] - self.models["loglik_at_lme4"]
+
+    @property
+    def simulated(self) -> pd.Series:
+        """Whether an item is of a simulated table."""
+        kinds = {tab: table_info(tab, data_folder()).kind for tab in self.models["tab"].unique()}
+        return self.items["tab"].map(kinds) == "simulated"
+
+
+def read_comparison() -> Comparison:
+    """The comparison stored in ``data/computed``.
+
+    Raises
+    ------
+    InputError : it has not been computed.
+    """
+    models, about = read_computed("engines_models")
+    items, _ = read_computed("engines_items")
+    done = set(models["tab"])
+    return Comparison(models, items, about, [tab for tab in bundled_tables(data_folder()) if tab not in done])
+
+
+def overview(stored: Comparison) -> Markdown:
+    """How far apart the engines are, how much faster one is, and what is not in the comparison."""
+    from IPython.display import Markdown
+
+    rows, gap = stored.models, stored.gap
+    agree = gap.abs() < SAME_LOGLIK
+    estimates = rows.loc[rows.loc[agree, "largest_difference"].idxmax()]
+    items = rows.loc[rows.loc[agree, "largest_item_difference"].idxmax()]
+    boundaries = (rows["singular_native"] != rows["singular_lme4"]).sum()
+    native, lme4 = rows["cpu_native"].sum(), rows["cpu_lme4"].sum()
+    slowest = rows.loc[rows["cpu_lme4"].idxmax()]
+    same = "Both engines put the same models on the boundary."
+    if boundaries:
+        same = f"In {boundaries} models only one of the engines is on the boundary."
+    text = f"""\
+- {rows["tab"].nunique()} tables, {len(rows)} models, {len(stored.items)} items. Names that begin with `sim_` are
+  simulated tables.
+- **Log-likelihood.** {_lowest(gap)}; the largest difference is {number(gap.max(), 4)}. In {agree.sum()} models the two
+  agree to {SAME_LOGLIK:g}.
+- **Estimates.** In those models no standardised estimate differs by more than
+  {number(estimates["largest_difference"], 4)} ({_where(estimates)}), and no item's easiness or effect by more than
+  {number(items["largest_item_difference"], 4)} SDs ({_where(items)}). {same}
+- **Time.** All models together take the native engine {number(native, 1)} s and lme4 {number(lme4 / 60, 1)} min of
+  processor time, {lme4 / native:,.0f} times as much. lme4's longest was {_where(slowest)}:
+  {number(slowest["cpu_lme4"], 0)} s against {number(slowest["cpu_native"], 3)} s."""
+    if stored.left_out:
+        names = ", ".join(f"`{tab}`" for tab in stored.left_out)
+        text += f"\n- **Left out**, because lme4 had not finished with them: {names}."
+    return Markdown(text)
+
+
+def _lowest(gap: pd.Series) -> str:
+    below = (gap < 0).sum()
+    if not below:
+        return "The native engine's is the higher one in every model"
+    return f"The native engine's is lower in {below} of {len(gap)} models, by {gap.abs()[gap < 0].max():.1e} at most"
+
+
+def _where(row: pd.Series) -> str:
+    return f"`{row['tab']}`, $M_{row['model'][-1]}$"
+
+
+def comparison_table(stored: Comparison) -> HTML:
+    """One row a table: the largest differences among its models, and the processor time of all of them."""
+    rows = []
+    for tab, of_table in stored.models.assign(gap=stored.gap).groupby("tab", sort=False):
+        native, lme4 = of_table["cpu_native"].sum(), of_table["cpu_lme4"].sum()
+        rows.append(
+            {
+                "Table": tab,
+                "Δ log-lik.": number(of_table["gap"].max(), 5),
+                "Δ estim.": number(of_table["largest_difference"].max(), 5),
+                "Δ items": number(of_table["largest_item_difference"].max(), 5),
+                "native (s)": number(native, 2),
+                "lme4 (s)": number(lme4, 1),
+            }
+        )
+    return html_table(rows, left=("Table",))
+
+
+def figure_alt(stored: Comparison) -> str:
+    """The figure in words."""
+    native = stored.items["total_std_native"]
+    more = stored.items["total_std_lme4"] - native
+    return (
+        f"{len(native)} points, one an item: effects from {number(native.min(), 2)} to {number(native.max(), 2)} SDs lie "
+        "on the line where both engines agree; below, lme4's minus the native one's is "
+        f"{number(more.min(), 4)} to {number(more.max(), 4)} SDs."
+    )
+
+
+def why_lower(stored: Comparison) -> Markdown:
+    """Where lme4's log-likelihood is lower, and how much of that is where it stopped and how much what it reports."""
+    from IPython.display import Markdown
+
+    rows, gap, stopped = stored.models, stored.gap, stored.stopped
+    worst = rows.loc[gap.idxmax()]
+    with_covariate = rows["model"].isin(["M_B", "M_C"])
+    has_covariate = rows["tab"].isin(rows["tab"][with_covariate])
+    used, unused = (gap[has_covariate & (with_covariate == flag)].median() for flag in (True, False))
+    share = 100 * stopped.sum() / gap.sum()
+    tight = (rows["loglik_lme4_tight"] - rows["loglik_at_lme4"]).abs()
+    return Markdown(
+        f"""\
+**Where.** lme4's log-likelihood is lower by more than 0.001 in {(gap > 0.001).sum()} of {len(rows)} models and by more
+than {SAME_LOGLIK:g} in {(gap > SAME_LOGLIK).sum()}; the most, {number(gap.max(), 4)}, in {_where(worst)}. In tables
+that have a covariate it is lower by {_small(used)} in the models that use it and by {_small(unused)} in those that do not
+(medians).
+
+**Why.** Evaluated at lme4's estimates, the native objective is at most {_small(stopped.max())} below its own maximum:
+lme4 stopped up to {number(rows["distance_se"].max(), 3)} standard errors away from it. That is {number(share, 1)}% of
+what separates the reported numbers, all models together. The other {number(100 - share, 1)}% is error in the numbers:
+lme4 ends the search for the modes of the random effects as soon as the penalised sum of squares changes by less than
+one part in ten million. Told to go on (`tolPwrss = {TIGHT:g}`), lme4 itself reports at the same estimates what the native
+engine computes there, to {_small(tight.max())} in every model (median {_small(tight.median())}). The error of its
+own search hides what is left to gain, so the optimiser stops where it does."""
+    )
+
+
+def _small(value: float) -> str:
+    """A number of any size to two significant digits, as mathematics where it needs a power of ten."""
+    if abs(value) >= 0.001:
+        return f"{value:.2g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"${digits} \\times 10^{{{int(exponent)}}}$"
+
+
+def origin(stored: Comparison) -> Markdown:
+    """What the comparison was computed with."""
+    from IPython.display import Markdown
+
+    about = stored.about
+    versions = ", ".join(f"{name} {version}" for name, version in {**about["versions"], **about["lme4"]}.items())
+    return Markdown(
+        f"""\
+Computed on {about["date"]} with `{about["command"]}`, commit {about["commit"][:10]}, profile {about["profile"]}:
+{escape_markdown(versions)}. Times are processor time, user and system, after a warm-up, from prepared rows to estimates
+with standard errors; each of the native engine's models was timed by itself, compression included."""
+    )
+
+
+def live_comparison(trial: Trial) -> HTML:
+    """Both engines on one table, now, a column a model; without lme4 the native engine's side, and why."""
+    from IPython.display import HTML
+
+    native = estimate(trial, "native")
+    try:
+        lme4 = estimate(trial, "pymer4")
+        models, _ = compare(trial, native, lme4, tight_logliks(trial, lme4))
+    except EngineError as error:
+        alone = [
+            {"": "Log-likelihood, native", **{name: number(found.loglik, 5) for name, found in native.items()}},
+            {"": "CPU seconds, native", **{name: number(found.cpu_seconds, 3) for name, found in native.items()}},
+        ]
+        return HTML(f"<p>lme4's side is left out. {escape(str(error))}</p>{html_table(alone, left=('',)).data}")
+    lines = {
+        "Log-likelihood, native": ("loglik_native", 5),
+        "Log-likelihood, lme4": ("loglik_lme4", 5),
+        "Native objective at lme4's estimates": ("loglik_at_lme4", 5),
+        "lme4 there, with a longer inner search": ("loglik_lme4_tight", 5),
+        "Largest difference of estimates": ("largest_difference", 5),
+        "Largest difference of items (SD)": ("largest_item_difference", 5),
+        "CPU seconds, native": ("cpu_native", 3),
+        "CPU seconds, lme4": ("cpu_lme4", 3),
+    }
+    rows = [
+        {"": label, **{row["model"]: number(row[column], digits) for row in models}}
+        for label, (column, digits) in lines.items()
+    ]
+    return html_table(rows, left=("",))
