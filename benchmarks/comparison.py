@@ -10,10 +10,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_statistics, statistics_of
 from ilhte_lib.model.compress import SufficientStatistics
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
+from ilhte_lib.model.spec import MODELS
 from ilhte_report.pages.benchmark import NATIVE, above, above_the_best, by_model, ratios, table_ratios, wide
 from ilhte_report.studies.computed import write_computed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ilhte_lib.document import write_text
+from ilhte_lib.files import write_text
 
 from .trials import PROJECT
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ilhte_lib.data.catalogue import bundled_tables, load_bundled, table_info
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import source_name
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import InputError
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import platform
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .data.prepare import Trial
+from .data.trial import Trial
+from .files import plain, versions
 from .inference.effects import Effects
-from .model.mixed_model import Fit
+from .model.fit_result import Fit
 
 if TYPE_CHECKING:
     from .inference.infer import Inference
@@ -42,7 +35,7 @@ def document(
         from .inference.infer import inference_record, with_resampling
 
         result, record = with_resampling(result, inference), inference_record(inference, result.summary)
-    return _plain(
+    return plain(
         {
             "tab": trial.tab,
             "summary": result.summary,
@@ -83,55 +76,3 @@ def _model(fit: Fit) -> dict:
         "evaluations": fit.evaluations,
         "seconds": fit.seconds,
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
-    import scipy
-
-    from . import __version__
-
-    return {
-        "ilhte": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }
-
-
-def _plain(value):
-    """Python values JSON can hold; NaN and infinities become None."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def to_json(contents: dict) -> str:
-    """The document as JSON text: null, never NaN."""
-    return json.dumps(_plain(contents), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -9,9 +9,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ilhte_lib.data.baseline import BaselineDifference
-from ilhte_lib.data.file_formats import counted
 from ilhte_lib.data.identifiers import cluster_codes
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
+from ilhte_lib.messages import counted
 
 from .intake.check import Arm, Check, Column, Wave
 from .words.numbers import number

@@ -151,8 +151,9 @@ def fit(
     from rich.console import Console
 
     from ilhte_lib.data.large import LargeTrial
-    from ilhte_lib.document import document, to_json, write_text
+    from ilhte_lib.document import document
     from ilhte_lib.engine.native import fit_models
+    from ilhte_lib.files import to_json, write_text
     from ilhte_lib.inference.effects import effects
     from ilhte_lib.inference.infer import infer, with_resampling
 

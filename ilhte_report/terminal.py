@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE
 from rich.table import Table
 
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
-from ilhte_lib.model.mixed_model import Fit
+from ilhte_lib.model.fit_result import Fit
 
 from .intake.source import Source
 from .pages.table import cluster_sentences, coefficient_with_se

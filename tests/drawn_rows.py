@@ -6,7 +6,8 @@ import numpy as np
 from dense_laplace import Rows
 
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
-from ilhte_lib.model.mixed_model import Fit, ModelSpec
+from ilhte_lib.model.fit_result import Fit
+from ilhte_lib.model.spec import ModelSpec
 
 KINDS = ("complete", "missing", "trials")
 

@@ -15,7 +15,8 @@ from benchmarks.comparison import compare, measure
 from benchmarks.peers import Peer
 from benchmarks.trials import long_table
 from ilhte_lib.data.catalogue import load_bundled
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_report import benchmark_page, computed
 from ilhte_report.studies.computed import read_computed

@@ -25,8 +25,8 @@ from ilhte_lib.inference.bootstrap import (
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.replicate import replicate_generator, run_replicates
 from ilhte_lib.model.compress import sufficient_statistics
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 
 def prepared(**design):

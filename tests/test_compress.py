@@ -11,7 +11,7 @@ from drawn_rows import KINDS, compressed, draw_psi, draw_rows, psi_of, uncompres
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.model.compress import sufficient_statistics
-from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.spec import MODELS
 
 
 @pytest.mark.parametrize(("kind", "model"), list(product(KINDS, MODELS)))

@@ -13,7 +13,8 @@ from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.modes import Modes
 from ilhte_lib.engine.native import fit_models, fit_statistics
 from ilhte_lib.engine.tiny import TinyDeviance
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
+from ilhte_lib.model.spec import MODELS
 
 # evaluations and passes in 2026: a search from several starts, a table of few items, a usual one, one with 1,075 persons
 COUNTS = {

@@ -13,8 +13,9 @@ import pytest
 
 from ilhte_lib import document as module
 from ilhte_lib.data.prepare import prepare
-from ilhte_lib.document import document, to_json, write_text
+from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
+from ilhte_lib.files import to_json, write_text
 from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS, effects
 from ilhte_lib.model.simulate import Design, simulate_trial
 

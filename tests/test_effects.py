@@ -10,7 +10,8 @@ import pytest
 from drawn_rows import psi_of
 
 from ilhte_lib import InputError
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.inference.effects import (
@@ -21,8 +22,9 @@ from ilhte_lib.inference.effects import (
     sigma_zeta_se,
     total_effect_variance,
 )
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 VIGNETTE_SUMMARY = """tab, n_items, n_persons, n_responses, sigma_theta, ate_std, sigma_zeta_std, rho, sigma_b_ctrl,
     sigma_b_treat, sd_ratio, lrt_stat, lrt_pval, lrt_pval_mixture, sig_il_hte, beta3_b, beta3_c, delta_beta3, ate_std_se,

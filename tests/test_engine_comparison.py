@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ilhte_lib.data.catalogue import bundled_tables, load_bundled
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_report import computed, engines_compute, engines_page

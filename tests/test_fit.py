@@ -13,7 +13,8 @@ from drawn_rows import compressed, draw_psi, draw_rows, psi_of
 from scipy.optimize import minimize
 
 from ilhte_lib import EngineError, InputError
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance, ModeNotFound
 from ilhte_lib.engine.native import (
     _at_boundary,
@@ -26,8 +27,9 @@ from ilhte_lib.engine.native import (
 )
 from ilhte_lib.engine.starts import SMALLEST_SPREAD, start_from
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
-from ilhte_lib.model.mixed_model import MODELS, SINGULAR_BELOW, Fit
+from ilhte_lib.model.fit_result import SINGULAR_BELOW, Fit
 from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 
 def trial_of(design: Design, **options) -> Trial:

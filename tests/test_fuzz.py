@@ -24,13 +24,15 @@ from dense_laplace import Rows, dense_laplace
 from hypothesis import HealthCheck, Phase, given, settings
 from recount import MISSING_WORDS, Recount, recount
 
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
-from ilhte_lib.document import document, to_json
+from ilhte_lib.data.trial import Trial
+from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import IlhteError
+from ilhte_lib.files import to_json
 from ilhte_lib.inference.effects import effects
-from ilhte_lib.model.mixed_model import Fit
+from ilhte_lib.model.fit_result import Fit
 
 MAY_BE_NULL = {
     "rho", "rho_se", "sd_ratio", "sd_ratio_se", "sd_ratio_model", "sigma_zeta_std_se", "delta_beta3_se", "ate_std_se", "sigma_theta_se",

@@ -12,9 +12,9 @@ from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.generalise import generalise, items_needed, persons_floor, se_with_items
 from ilhte_lib.inference.items import free_item_effects
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
+from ilhte_lib.model.spec import MODELS
 
 
 def fitted(**design):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from run_cases import ilhte
 from test_preview import chromium
 
-from ilhte_lib.data.read import sha256_of
+from ilhte_lib.files import sha256_of
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.intake.irw.tables import IrwTable
 from ilhte_report.project import slug

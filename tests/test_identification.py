@@ -19,9 +19,10 @@ from ilhte_lib.inference.closed_form import (
     predicted_bias_of,
     treated_spread,
 )
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, draw_trial
+from ilhte_lib.model.spec import MODELS
 from ilhte_report.studies.computed import read_computed
 from ilhte_report.studies.identification_figures import grid_figure, same_scores_figure, slider_figure, typical_effects
 from ilhte_report.studies.identification_grid import (

@@ -38,7 +38,7 @@ def test_the_library_loads_numpy_and_nothing_heavier():
 
 
 @pytest.mark.parametrize(
-    "module", ["data.prepare", "model.compress", "inference.effects", "inference.lrt", "document", "model.mixed_model"]
+    "module", ["data.prepare", "model.compress", "inference.effects", "inference.lrt", "document", "model.spec"]
 )
 def test_these_parts_too(module):
     loaded = loaded_by(f"import ilhte_lib.{module}")
@@ -50,7 +50,7 @@ def test_fitting_loads_scipy_and_no_more():
 import numpy as np
 from ilhte_lib.model.compress import sufficient_statistics
 from ilhte_lib.engine.native import fit_statistics
-from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.spec import MODELS
 from ilhte_lib.model.simulate import Design, draw_trial
 trial = draw_trial(Design(100, 6, 1))
 person, item = np.indices(trial.responses.shape).reshape(2, -1)

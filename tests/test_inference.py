@@ -9,17 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ilhte_lib.data.prepare import Trial, prepare
-from ilhte_lib.document import document, to_json
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
+from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import to_json
 from ilhte_lib.inference.bootstrap import bootstrap_p_value, parametric_bootstrap, resampling_bootstrap
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import PARAMETERS, RESAMPLED, infer, with_resampling
 from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import profile_intervals
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 DRAWS = 12
 

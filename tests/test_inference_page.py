@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 from scipy.stats import t
 
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.figures.curves import THETA, characteristic_curves, item_curves_figure
 from ilhte_lib.figures.more_items import item_numbers, items_figure

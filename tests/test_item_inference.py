@@ -19,9 +19,9 @@ from ilhte_lib.inference.items import (
     leave_one_item_out,
     robust_comparison,
 )
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 
 def drawn(**design):

@@ -11,7 +11,7 @@ from drawn_rows import KINDS, compressed, draw_psi, draw_rows
 
 from ilhte_lib.engine.laplace import MODE_TOLERANCE, LaplaceDeviance, ModeNotFound
 from ilhte_lib.engine.native import SEARCH_TOLERANCE
-from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.spec import MODELS
 
 CASES = [(kind, model) for kind, model in product(KINDS, MODELS)]
 PLACES = ("inside", "inside too", "sigma = 0", "l11 = 0", "l22 = 0", "l21 = l22 = 0", "everything 0", "negative")

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from drawn_rows import psi_of
 
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.inference.effects import Effects, effects
 from ilhte_lib.inference.lrt import p_values
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
+from ilhte_lib.model.spec import MODELS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TABLES = sorted(p.name.removesuffix(".csv.gz") for p in (SHARED / "data" / "tables").glob("*.csv.gz")) or ["none here"]

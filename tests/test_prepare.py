@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ilhte_lib import InputError
-from ilhte_lib.data.prepare import AuditEntry, Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import AuditEntry, Trial
 
 PROFILES = ("vignette", "full")
 ITEMS = ("a", "b", "c")

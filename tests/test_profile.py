@@ -12,9 +12,9 @@ from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import Profiler, profile_intervals
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
+from ilhte_lib.model.spec import MODELS
 
 QUANTILE = chi2.ppf(0.95, 1)
 

@@ -14,9 +14,10 @@ from ilhte_lib.engine.native import fit_models, fit_statistics
 from ilhte_lib.engine.quadrature import PersonIntegrals, QuadratureDeviance
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.profile import profile_intervals
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 PATTERNS = np.array(list(product((0, 1), repeat=3)))
 

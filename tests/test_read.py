@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from ilhte_lib.data.prepare import prepare
-from ilhte_lib.data.read import read_table, sha256_of, source_name
+from ilhte_lib.data.read import read_table, source_name
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import sha256_of
 
 ENDINGS = [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".dta", ".sav", ".xlsx", ".rds"]
 PACKAGE = {".parquet": "pyarrow", ".dta": "pyreadstat", ".sav": "pyreadstat", ".xlsx": "openpyxl", ".rds": "pyreadr"}

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from run_cases import ilhte, undisturbed
 
-from ilhte_lib.data.read import sha256_of
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import sha256_of
 from ilhte_report.run.diff import Change, compare_runs, print_diff, run_folder_named
 
 

@@ -174,7 +174,7 @@ def _as_nobody(work: Callable[[], object]) -> str:
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
-            if not os.access(PROJECT / "ilhte_report" / "run.py", os.R_OK):
+            if not os.access(PROJECT / "ilhte_report" / "project.py", os.R_OK):
                 message = "unreadable"
             else:
                 work()

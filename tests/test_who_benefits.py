@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..messages import counted, listed, quoted
 from .columns import as_numbers
-from .file_formats import counted, listed, quoted
 
 if TYPE_CHECKING:
     import pandas as pd

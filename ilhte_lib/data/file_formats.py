@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..messages import listed, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,22 +74,6 @@ def read_file(path: Path, text_columns: Iterable[str] = ()) -> tuple[pd.DataFram
 def format_of(name: str) -> str:
     """The ending of a file's name that tells its format, such as ``.csv.gz``, or an empty string."""
     return next((ending for ending in sorted(FORMATS, key=len, reverse=True) if name.lower().endswith(ending)), "")
-
-
-def quoted(name: str, most: int = 60) -> str:
-    """A name out of a file, for a message: in quotes, control characters escaped, cut where it is long."""
-    return repr(name if len(name) <= most else name[: most - 3] + "...")
-
-
-def listed(names: Iterable[str], most: int) -> str:
-    """The first names of a list, for a message."""
-    names = list(names)
-    return ", ".join(quoted(name) for name in names[:most]) + (", ..." if len(names) > most else "")
-
-
-def counted(n: int, one: str, many: str) -> str:
-    """How many, with the words that agree: ``counted(1, "row holds", "rows hold")`` is "1 row holds"."""
-    return f"{n} {one if n == 1 else many}"
 
 
 def refuse_duplicates(columns: Iterable[str], where: str) -> None:

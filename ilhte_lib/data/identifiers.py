@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .file_formats import listed, quoted
+from ..messages import listed, quoted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..messages import counted, listed, quoted
 from ..model.compress import SufficientStatistics, classes
 from .covariate import Candidate
-from .file_formats import counted, listed, quoted
 from .identifiers import check_identifiers
 from .prepare import (
-    Audit,
-    AuditEntry,
     check_columns,
     chosen_among,
     keep_binary_items,
@@ -47,6 +45,7 @@ from .relations import (
     is_parquet,
     persons_sql,
 )
+from .trial import Audit, AuditEntry
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .file_formats import format_of, listed, quoted, read_file
+from ..messages import listed, quoted
+from .file_formats import format_of, read_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,12 +89,6 @@ def source_name(path: str | Path) -> str:
     """The table's name: the file's name without the ending that tells its format."""
     name = Path(path).name
     return name[: len(name) - len(format_of(name))]
-
-
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def option_of(role: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from ..errors import EngineError, InputError
-from .file_formats import quoted
+from ..messages import quoted
 
 WORD = 60
 """So many items' answers are kept in the bits of one integer."""

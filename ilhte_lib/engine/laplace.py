@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import ModelSpec
+from ..model.spec import ModelSpec
 from .modes import MAX_NEWTON_STEPS, MODE_TOLERANCE, Model, ModeNotFound, Modes, diagonals
 from .tiny import TinyDeviance
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import EngineError, InputError
-from ..model.mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
+from ..model.fit_result import SINGULAR_BELOW, Fit
+from ..model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
-    from ..data.prepare import Trial
+    from ..data.trial import Trial
 
 OPTIMIZER = "bobyqa"
 MAX_EVALUATIONS = 200_000

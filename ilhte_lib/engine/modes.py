@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import ModelSpec
+from ..model.spec import ModelSpec
 
 MODE_TOLERANCE = 2e-5
 """The last Newton step changes no linear predictor by more than this (logits); the error after it is of the order of its square."""

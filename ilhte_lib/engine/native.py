@@ -8,12 +8,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..data.file_formats import quoted
 from ..data.large import LargeTrial
-from ..data.prepare import Trial
+from ..data.trial import Trial
 from ..errors import EngineError, InputError
+from ..messages import quoted
 from ..model.compress import SufficientStatistics, sufficient_statistics
-from ..model.mixed_model import MODELS, SINGULAR_BELOW, Fit, ModelSpec
+from ..model.fit_result import SINGULAR_BELOW, Fit
+from ..model.spec import MODELS, ModelSpec
 from .laplace import MODE_TOLERANCE, Evaluation, LaplaceDeviance, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import NODES, QuadratureDeviance, quadrature_error

@@ -25,7 +25,7 @@ from scipy.linalg import lapack
 
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import ModelSpec
+from ..model.spec import ModelSpec
 from .laplace import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 
 NODES = 15

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import MODELS, Fit, ModelSpec
+from ..model.fit_result import Fit
+from ..model.spec import MODELS, ModelSpec
 from .laplace import LaplaceDeviance
 
 SMALLEST_SPREAD = 0.15

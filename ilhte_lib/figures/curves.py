@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..inference.generalise import persons_floor, se_with_items
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

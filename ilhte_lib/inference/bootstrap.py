@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.file_formats import quoted
 from ..data.identifiers import cluster_codes
-from ..data.prepare import Trial
+from ..data.trial import Trial
 from ..engine.native import fit_statistics
 from ..errors import EngineError, InputError
+from ..messages import quoted
 from ..model.compress import SufficientStatistics, sufficient_statistics
-from ..model.mixed_model import MODELS, Fit
+from ..model.fit_result import Fit
+from ..model.spec import MODELS
 from .effects import item_spreads
 from .replicate import Progress, run_replicates
 

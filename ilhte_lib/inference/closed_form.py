@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 from ..model.simulate import Design, draw_trial
 
 LOGISTIC_NORMAL = 16.0 * np.sqrt(3.0) / (15.0 * np.pi)

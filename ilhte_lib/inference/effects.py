@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.large import LargeTrial
-from ..data.prepare import Trial
+from ..data.trial import Trial
 from ..errors import InputError
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 from .lrt import likelihood_ratio
 
 ALPHA = 0.05

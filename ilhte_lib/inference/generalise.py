@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 from .items import effect_covariance
 
 

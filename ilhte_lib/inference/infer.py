@@ -16,13 +16,14 @@ from ..data.large import LargeTrial
 from ..engine.native import statistics_of
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import MODELS, Fit
+from ..model.fit_result import Fit
+from ..model.spec import MODELS
 from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
 
 if TYPE_CHECKING:
-    from ..data.prepare import Trial
+    from ..data.trial import Trial
     from .bootstrap import Bootstrap
     from .generalise import Generalisation
     from .items import ItemInference, ItemInfluence, RobustComparison

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.prepare import Trial
+from ..data.trial import Trial
 from ..engine.native import fit_statistics
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, sufficient_statistics
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 from .multiplicity import benjamini_hochberg, holm
 from .profile import objective
 

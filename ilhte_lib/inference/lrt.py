@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import EngineError
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 
 NOISE = 1e-6
 """A likelihood ratio this far below 0 is rounding and counts as 0."""

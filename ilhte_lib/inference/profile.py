@@ -25,7 +25,7 @@ from ..engine.quadrature import QuadratureDeviance
 from ..engine.starts import rough_curvature
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 from .effects import rho_se, sigma_zeta_se
 from .lrt import likelihood_ratio
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.prepare import Trial
+from ..data.trial import Trial
 from ..errors import InputError
 
 

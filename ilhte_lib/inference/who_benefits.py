@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..data.prepare import Trial
+from ..data.trial import Trial
 from ..errors import InputError
-from ..model.mixed_model import Fit
+from ..model.fit_result import Fit
 from .closed_form import predicted_bias_of
 from .sum_score import sum_score_interaction
 

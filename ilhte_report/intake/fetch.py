@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ilhte_lib.data.file_formats import quoted
-from ilhte_lib.document import write_text
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import write_text
+from ilhte_lib.messages import quoted
 
 from .irw.tables import PAUSES, IrwTable, cache_folder, fetch, rct_tables
 from .source import IRW_PREFIX

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.large import LargeTrial, is_large, large_trial
-from ilhte_lib.data.prepare import Trial, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
 
 from .source import Source, load
 

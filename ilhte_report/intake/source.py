@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, load_bundled, table_info
 from ilhte_lib.data.file_formats import FORMATS, format_of
-from ilhte_lib.data.read import option_of, read_table, sha256_of, source_name
+from ilhte_lib.data.read import option_of, read_table, source_name
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_lib.files import sha256_of
 
 from ..project import find_project
 

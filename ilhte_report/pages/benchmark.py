@@ -9,9 +9,8 @@ import numpy as np
 from ilhte_lib.errors import InputError
 
 from ..studies.computed import read_computed
-from ..words.markdown import escape_markdown
+from ..words.markdown import escape_markdown, html_table
 from ..words.numbers import number
-from .table import html_table
 
 if TYPE_CHECKING:
     import pandas as pd

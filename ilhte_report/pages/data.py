@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, table_info
 
 from ..project import find_project, slug
-from ..words.markdown import escape_markdown
+from ..words.markdown import escape_markdown, html_table, sentence
 from ..words.numbers import number
 from .results import RunResults
-from .table import html_table, sentence
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
 
-from ..words.markdown import escape_markdown
+from ..words.markdown import escape_markdown, html_table
 from ..words.numbers import between, number
 from ..words.rows import (
     cluster_sentence,
@@ -23,12 +23,11 @@ from ..words.rows import (
     test_rows,
     with_units,
 )
-from .table import html_table
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
-    from ilhte_lib.model.mixed_model import Fit
+    from ilhte_lib.model.fit_result import Fit
 
 NO_DRAWS = "Nothing was resampled for this page: `ilhte run --bootstrap N` does it N times."
 

@@ -11,14 +11,13 @@ from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import statistics_of
 from ilhte_lib.errors import InputError
-from ilhte_lib.model.mixed_model import MODELS
+from ilhte_lib.model.spec import MODELS
 
 from ..project import find_project, latest_run
 from ..studies.computed import computed_folder, read_computed
-from ..words.markdown import escape_markdown
+from ..words.markdown import escape_markdown, html_table
 from ..words.numbers import number
 from .results import RunResults
-from .table import html_table
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown

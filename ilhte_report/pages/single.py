@@ -5,13 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
-from ilhte_lib.model.mixed_model import Fit
+from ilhte_lib.model.fit_result import Fit
 
 from ..intake.source import Source
+from ..words.markdown import html_table
 from ..words.rows import (
     estimate_rows,
     flagged_sentence,
@@ -28,7 +29,7 @@ from ..words.rows import (
 )
 from ..words.sentences import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
 from .inference import curves_alt, items_alt, profiles_alt
-from .table import audit_table, cluster_sentences, figure_alt, html_table, item_table, model_table
+from .table import audit_table, cluster_sentences, figure_alt, item_table, model_table
 from .who_benefits import clustering_sentence, compared, comparison_rows, figure_words, verdict_sentence
 
 if TYPE_CHECKING:

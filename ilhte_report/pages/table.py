@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.inference.effects import Effects
-from ilhte_lib.model.mixed_model import Fit
+from ilhte_lib.model.fit_result import Fit
 
 from ..intake.source import Source, data_folder
-from ..words.markdown import code_block, escape_markdown
+from ..words.markdown import code_block, escape_markdown, html_table, sentence
 from ..words.numbers import number, p_text
 from ..words.rows import cluster_sentence, clusters_drawn_sentence, told_summary
 from ..words.sentences import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
@@ -74,12 +74,6 @@ def _bibtex_block(entries: list[str]) -> str:
     if not entries:
         return ""
     return f"<details><summary>BibTeX</summary>\n\n{code_block(chr(10).join(entries), 'bibtex')}\n\n</details>"
-
-
-def sentence(text: str) -> str:
-    """Plain text as a sentence of a Markdown page."""
-    text = text.strip()
-    return escape_markdown(text if text.endswith((".", "!", "?")) else f"{text}.")
 
 
 def audit_table(trial: Trial) -> HTML:
@@ -184,18 +178,3 @@ def figure_alt(result: Effects) -> str:
         f"Effects of {len(totals)} items with intervals, from {number(min(totals), 2)} to {number(max(totals), 2)} "
         f"SDs, around an average of {number(result.summary['ate_std'], 2)} SDs."
     )
-
-
-def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
-    """Rows as an HTML table, escaped, numbers to the right."""
-    from html import escape
-
-    from IPython.display import HTML
-
-    def cell(tag: str, column: str, value: object) -> str:
-        side = "left" if column in left else "right"
-        return f'<{tag} style="text-align:{side}">{escape(str(value))}</{tag.partition(" ")[0]}>'
-
-    head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
-    body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
-    return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')

@@ -16,9 +16,9 @@ from ..words.sentences import caveat
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ilhte_lib.data.prepare import Trial
+    from ilhte_lib.data.trial import Trial
     from ilhte_lib.inference.bootstrap import Bootstrap
-    from ilhte_lib.model.mixed_model import Fit
+    from ilhte_lib.model.fit_result import Fit
 
     from ..intake.source import Source
 

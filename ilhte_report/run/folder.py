@@ -17,9 +17,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ilhte_lib.data.read import sha256_of
-from ilhte_lib.document import to_json, write_text
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import sha256_of, to_json, write_text
 
 from ..project import slug
 

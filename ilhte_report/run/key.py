@@ -13,8 +13,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 import ilhte_lib
-from ilhte_lib.document import versions
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import versions
 
 from ..intake.source import Source
 from ..project import find_project

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ilhte_lib.document import to_json, versions, write_text
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import to_json, versions, write_text
 
 from ..intake.source import Source, bundled_sources
 from ..project import find_project, slug

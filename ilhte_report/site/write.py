@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilhte_lib.document import write_text
+from ilhte_lib.files import write_text
 
 
 def write_if_changed(path: Path, text: str) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.model.compress import SufficientStatistics
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.simulate import Design
+from ilhte_lib.model.spec import MODELS
 
 from .simulation import Study
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ilhte_lib.document import versions
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import versions
 
 from ..project import find_project
 

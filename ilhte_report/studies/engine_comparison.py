@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_model, fit_models, statistics_of
-from ilhte_lib.model.mixed_model import MODELS, Fit, ModelSpec
+from ilhte_lib.model.fit_result import Fit
+from ilhte_lib.model.spec import MODELS, ModelSpec
 
 SAME_LOGLIK = 0.01
 """Log-likelihoods no further apart than this agree."""

@@ -11,8 +11,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ilhte_lib.data.prepare import Trial, prepare
-from ilhte_lib.document import write_text
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import Trial
+from ilhte_lib.files import write_text
 
 from ..intake.source import Source, bundled_sources, load
 from ..project import find_project, slug

@@ -7,12 +7,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ilhte_lib.data.catalogue import bundled_tables, table_info
-from ilhte_lib.data.prepare import Trial
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import EngineError
 
 from ..intake.source import data_folder
-from ..pages.table import html_table
-from ..words.markdown import escape_markdown
+from ..words.markdown import escape_markdown, html_table
 from ..words.numbers import number
 from .computed import read_computed
 from .engine_comparison import SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks

@@ -10,8 +10,8 @@ import numpy as np
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.inference.closed_form import predicted_bias, predicted_bias_of
 from ilhte_lib.model.compress import SufficientStatistics
-from ilhte_lib.model.mixed_model import MODELS
 from ilhte_lib.model.simulate import Design
+from ilhte_lib.model.spec import MODELS
 
 from .simulation import Study
 

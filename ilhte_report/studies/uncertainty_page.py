@@ -11,8 +11,9 @@ from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.inference.bootstrap import bootstrap_p_value, parametric_bootstrap
 from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import ProfileCurve, ProfileInterval, Profiler, objective
-from ilhte_lib.model.mixed_model import MODELS, Fit
+from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.simulate import COLLECTION, simulate_trial
+from ilhte_lib.model.spec import MODELS
 
 from ..project import slug
 from ..words.numbers import number
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Markdown
 
-    from ilhte_lib.data.prepare import Trial
+    from ilhte_lib.data.trial import Trial
 
 EXAMPLE = "sim_n1000_j10_sz20_rhom50"
 """A bundled table with a small true sigma_zeta, for which the halved and the mixture test disagree."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 _SPECIAL = re.compile(r"""([\\`*_{}\[\]<>#|~^$@"'&])|(?<=-)(-)|(?<=\.)(\.)""")
 
@@ -17,3 +21,24 @@ def code_block(text: str, language: str) -> str:
     longest = max((len(run) for run in re.findall(r"~+", text)), default=0)
     fence = "~" * max(3, longest + 1)
     return f"{fence} {language}\n{text}\n{fence}"
+
+
+def sentence(text: str) -> str:
+    """Plain text as a sentence of a Markdown page."""
+    text = text.strip()
+    return escape_markdown(text if text.endswith((".", "!", "?")) else f"{text}.")
+
+
+def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
+    """Rows as an HTML table, escaped, numbers to the right."""
+    from html import escape
+
+    from IPython.display import HTML
+
+    def cell(tag: str, column: str, value: object) -> str:
+        side = "left" if column in left else "right"
+        return f'<{tag} style="text-align:{side}">{escape(str(value))}</{tag.partition(" ")[0]}>'
+
+    head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
+    body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
+    return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')

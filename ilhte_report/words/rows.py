@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ilhte_lib.data.file_formats import counted
 from ilhte_lib.inference.bootstrap import WHOLE_CLUSTERS
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
+from ilhte_lib.messages import counted
 
 from .numbers import DASH, between, number, p_text
 from .sentences import defined
 
 if TYPE_CHECKING:
-    from ilhte_lib.model.mixed_model import Fit
+    from ilhte_lib.model.fit_result import Fit
 
 Row = dict[str, str]
 TARGETS = (0.10, 0.05)

@@ -20,8 +20,8 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ilhte_lib.data.file_formats import listed, quoted
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_lib.messages import listed, quoted
 
 from .trouble import BrokenOff, IrwError, one_line, trouble_of
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ilhte_lib.data.file_formats import listed
+from ilhte_lib.messages import listed
 
 from .trouble import one_line
 

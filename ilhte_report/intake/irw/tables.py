@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ilhte_lib.data.read import sha256_of
-from ilhte_lib.document import write_text
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_lib.files import sha256_of, write_text
 
 from ...project import slug
 from .client import Download, open_warehouse

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ilhte_lib.data.file_formats import quoted
 from ilhte_lib.errors import IlhteError
+from ilhte_lib.messages import quoted
 
 
 class IrwError(IlhteError):

@@ -1,4 +1,4 @@
-"""The four models and the frozen result of fitting one, whichever engine fitted it."""
+"""The frozen result of fitting one model, whichever engine fitted it."""
 
 from __future__ import annotations
 
@@ -6,47 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One model of the family ``logit P(resp=1) = x_p' beta + theta_p + b_i + zeta_i treat_p``.
-
-    Attributes
-    ----------
-    name : "M_0", "M_A", "M_B" or "M_C".
-    covariate : whether the fixed part holds ``cov`` and ``treat:cov``.
-    item_effects : whether items have their own treatment effect zeta_i (q = 2) or easiness alone (q = 1).
-    formula : the same model in lme4's notation.
-    """
-
-    name: str
-    covariate: bool
-    item_effects: bool
-    formula: str
-
-    @property
-    def q(self) -> int:
-        """Random effects per item: 1 (easiness) or 2 (easiness and treatment effect)."""
-        return 2 if self.item_effects else 1
-
-    @property
-    def beta_names(self) -> tuple[str, ...]:
-        """Names of the fixed effects, in the order of ``Fit.beta``."""
-        return ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
-
-    @property
-    def psi_names(self) -> tuple[str, ...]:
-        """Names of all free parameters, in the order of ``Fit.vcov``: beta, sigma_theta, then L's lower triangle."""
-        factor = ("l11", "l21", "l22") if self.item_effects else ("l11",)
-        return (*self.beta_names, "sigma_theta", *factor)
-
-
-MODELS: dict[str, ModelSpec] = {
-    "M_0": ModelSpec("M_0", False, False, "resp ~ treat + (1|id) + (1|item)"),
-    "M_A": ModelSpec("M_A", False, True, "resp ~ treat + (1|id) + (treat|item)"),
-    "M_B": ModelSpec("M_B", True, False, "resp ~ treat * cov + (1|id) + (1|item)"),
-    "M_C": ModelSpec("M_C", True, True, "resp ~ treat * cov + (1|id) + (treat|item)"),
-}
+from .spec import ModelSpec
 
 SINGULAR_BELOW = 1e-4
 """A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary, as in lme4."""
