@@ -11,9 +11,12 @@ from typing import Annotated
 import typer
 
 from ilhte_lib import __version__
-from ilhte_lib.errors import IlhteError
 
 from .run.key import PAGE_REPLICATES
+
+MOST_REPLICATES = 1_000_000
+LONGEST_TIME = 1e8
+"""Seconds: three years."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -95,8 +98,15 @@ ClusterOption = Annotated[
 ]
 _RESAMPLING = "Resampling"
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, help="Seed of the replicates; default a fixed one.", rich_help_panel=_RESAMPLING)
+    int | None,
+    typer.Option(
+        min=0, max=2**63 - 1, help="Seed of the replicates; default a fixed one.", rich_help_panel=_RESAMPLING
+    ),
 ]
+
+
+def _tell_kept(path: Path) -> None:
+    typer.echo(f"ilhte: {path} was edited since ilhte wrote it: your version is kept.", err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -130,14 +140,23 @@ def fit(
         int,
         typer.Option(
             min=0,
+            max=MOST_REPLICATES,
             metavar="N",
             help="Draw N trials under equal effects, for a p-value, and N times the persons (or clusters), for standard errors.",
             rich_help_panel=_RESAMPLING,
         ),
     ] = 0,
     seed: SeedOption = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as a JSON document.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report as one HTML file that works offline.")] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
     id: IdColumn = "id",
     item: ItemColumn = "item",
     resp: RespColumn = "resp",
@@ -153,16 +172,20 @@ def fit(
     from ilhte_lib.data.large import LargeTrial
     from ilhte_lib.document import document
     from ilhte_lib.engine.native import fit_models
-    from ilhte_lib.files import to_json, write_text
+    from ilhte_lib.files import to_json
     from ilhte_lib.inference.effects import effects
     from ilhte_lib.inference.infer import infer, with_resampling
 
     from .drawing import drawing
     from .intake.preparation import prepared
     from .intake.source import source
+    from .outputs import outputs
     from .terminal import print_results
 
     where = source(file)
+    written = outputs({"--json": json, "--html": html}, [where.path], force=force)
+    # what is asked for on standard output is there alone
+    console = Console(stderr=any(output.to_standard_output for output in written.values()))
     columns = {
         "id": id,
         "item": item,
@@ -195,16 +218,16 @@ def fit(
         )
     result = with_resampling(result, inference)
     lower = lower_is_better or bool(where.info and where.info.lower_is_better)
-    print_results(Console(), where, trial, fits, result, inference, lower_is_better=lower)
+    print_results(console, where, trial, fits, result, inference, lower_is_better=lower)
     if isinstance(trial, LargeTrial):
-        typer.echo(f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.")
+        console.print(f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.", highlight=False)
     contents = document(trial, fits, result, inference, input_sha256=where.sha256)
-    if json:
-        write_text(json, to_json(contents))
-    if html:
+    if "--json" in written:
+        written["--json"].write(to_json(contents))
+    if "--html" in written:
         from .pages.single import single_page
 
-        write_text(html, single_page(where, trial, fits, result, inference, lower_is_better=lower))
+        written["--html"].write(single_page(where, trial, fits, result, inference, lower_is_better=lower))
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
@@ -309,7 +332,10 @@ def run(
     engine: EngineOption = Engine.native,
     max_persons: MaxPersons = None,
     bootstrap: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Replicates of each bootstrap of a table; 0 for none.")
+        int,
+        typer.Option(
+            min=0, max=MOST_REPLICATES, metavar="N", help="Replicates of each bootstrap of a table; 0 for none."
+        ),
     ] = PAGE_REPLICATES,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Tables at once on this machine; default one a core.", show_default=False)
@@ -348,6 +374,7 @@ def run(
                 timeout=timeout,
                 force=force,
                 told=told,
+                edited=_tell_kept,
             )
     except KeyboardInterrupt:
         typer.echo(f"Interrupted. The same command goes on from what is done in {out}.", err=True)
@@ -442,22 +469,15 @@ def simulate(
     """Write the seeded trials with known truth as gzipped CSV files."""
     from ilhte_lib.model.simulate import write_collection
 
-    files = write_collection(out)
+    files = write_collection(out, edited=_tell_kept)
     typer.echo(f"{len(files)} files in {out}: seeded simulated trials and the truth they were drawn from.")
 
 
 def main() -> None:
-    """The console script: a user's mistake is one sentence and exit code 2."""
-    try:
-        app()
-    except IlhteError as mistake:
-        from .words.printable import visible
+    """The console script: a mistake is one sentence and exit code 2, an error of ours one sentence and a report."""
+    from .mistakes import told_in_a_sentence
 
-        typer.echo(f"ilhte: {visible(str(mistake))}", err=True)
-        sys.exit(2)
-    except PermissionError as refusal:
-        typer.echo(f"ilhte: {refusal.filename or 'a file'} cannot be written or read: check its permissions.", err=True)
-        sys.exit(2)
+    sys.exit(told_in_a_sentence(app))
 
 
 if __name__ == "__main__":

@@ -10,21 +10,24 @@ from pathlib import Path
 
 from ilhte_lib.errors import InputError
 
+MARK = ".ilhte-project"
+"""The file that tells a project of ilhte from any other Quarto website."""
 _LONGEST = 60
 _RESERVED = {"con", "prn", "aux", "nul", "index"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 
 
 def find_project(start: Path | str | None = None) -> Path:
-    """The nearest folder at or above `start` (default: the current one) that holds `_quarto.yml` and `index.qmd`.
+    """The nearest folder at or above `start` (default: the current one) that bears the mark of a project of ilhte.
 
+    Another Quarto website, with a `_quarto.yml` and an `index.qmd` of its own, is none: rendering would write into it.
     Raises `InputError` if there is none.
     """
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        if (folder / "_quarto.yml").is_file() and (folder / "index.qmd").is_file():
+        if (folder / MARK).is_file() and (folder / "_quarto.yml").is_file():
             return folder
     raise InputError(
-        f"No project at or above {start}: neither _quarto.yml nor index.qmd is there; change into a clone of the project."
+        f"There is no project of ilhte at or above {start} (a folder with the file {MARK}): change into a clone of the project."
     )
 
 

@@ -18,7 +18,8 @@ from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
-from ilhte_report import benchmark_page, computed
+from ilhte_report.pages import benchmark as benchmark_page
+from ilhte_report.studies import computed
 from ilhte_report.studies.computed import read_computed
 
 LOGLIK_SHORTFALL = 1e-6

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ilhte_lib import document as module
+from ilhte_lib import files as module
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models

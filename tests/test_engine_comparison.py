@@ -17,7 +17,7 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import EngineError, InputError
-from ilhte_report import computed, engines_compute, engines_page
+from ilhte_report.studies import computed, engines_compute, engines_page
 from ilhte_report.studies.computed import read_computed, write_computed
 from ilhte_report.studies.engine_comparison import (
     SAME_LOGLIK,

@@ -15,8 +15,8 @@ from command_line import call, refusal
 from conftest import PROJECT
 from test_irw_tables import BIB, ROWS, redivis, trial  # noqa: F401 - redivis is a fixture
 
-from ilhte_report import fetch as fetch_module
-from ilhte_report import irw_tables
+from ilhte_report.intake import fetch as fetch_module
+from ilhte_report.intake.irw import tables as irw_tables
 
 
 @pytest.fixture(autouse=True)

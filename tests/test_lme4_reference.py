@@ -23,7 +23,8 @@ from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.spec import MODELS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TABLES = sorted(p.name.removesuffix(".csv.gz") for p in (SHARED / "data" / "tables").glob("*.csv.gz")) or ["none here"]
+TABLES = sorted(path.stem for path in (SHARED / "reference" / "lme4").glob("*.json")) or ["none here"]
+"""The tables that lme4 was fitted to; those with ratings have no such fit."""
 CLOSE = 0.005
 SAME_LOGLIK = 0.01
 

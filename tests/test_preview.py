@@ -22,8 +22,8 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from ilhte_lib.errors import EngineError, InputError
-from ilhte_report import render as rendering
-from ilhte_report import run as running
+from ilhte_report.run import tables as running
+from ilhte_report.site import render as rendering
 from ilhte_report.site.preview.errors import PageError
 from ilhte_report.site.preview.site import build_site
 from ilhte_report.words.markdown import escape_markdown

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilhte_lib import EngineError, Fit, InputError, pymer4_engine
+from ilhte_lib import EngineError, Fit, InputError
+from ilhte_lib.engine import lme4 as pymer4_engine
 from ilhte_lib.engine.lme4 import fit_pymer4
 
 TABLES = ("bacteria_weeks", "verbagg_gender", "respiratory_visits")

@@ -14,9 +14,9 @@ from rich.console import Console
 from run_cases import ilhte, replay, results, same, small_tables, undisturbed, write_table
 
 from ilhte_lib.errors import InputError
-from ilhte_report import run as run_module
 from ilhte_report.intake.source import source, sources
 from ilhte_report.project import slug
+from ilhte_report.run import tables as run_module
 from ilhte_report.run.execute import Executed, Task, execute
 from ilhte_report.run.key import code_sha256, fit_notebook, imported_modules, table_key
 from ilhte_report.run.progress import progress

@@ -12,8 +12,8 @@ import pytest
 from run_cases import ilhte, results, same, undisturbed
 
 from ilhte_lib.errors import InputError
-from ilhte_report import workers as workers_module
 from ilhte_report.intake.source import sources
+from ilhte_report.run import workers as workers_module
 from ilhte_report.run.tables import run_tables
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")

@@ -30,8 +30,8 @@ from run_cases import (
 )
 
 from ilhte_lib.errors import InputError
-from ilhte_report import run as run_module
 from ilhte_report.intake.source import sources
+from ilhte_report.run import tables as run_module
 from ilhte_report.run.tables import run_tables
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from run_cases import is_kernel, kernels_of, replay, results, same, start_ilhte, undisturbed, wait_until
 
-from ilhte_report import run as run_module
 from ilhte_report.intake.source import sources
+from ilhte_report.run import tables as run_module
 from ilhte_report.run.tables import point_to, run_tables
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 is a matter of POSIX systems")

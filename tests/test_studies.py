@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
-from ilhte_lib import bias_study, coverage_study, size_study
+from ilhte_report.studies import bias as bias_study
+from ilhte_report.studies import coverage as coverage_study
+from ilhte_report.studies import size as size_study
 from ilhte_report.studies.size import size_p_values, size_summary, wilson_interval
 
 

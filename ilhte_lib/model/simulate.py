@@ -11,8 +11,7 @@ For person p in arm T_p with pretest c_p, and item i with easiness b_i and effec
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -272,29 +271,39 @@ SPURIOUS_INTERACTION = _DESIGNS[19].name
 M_B finds that persons ahead at the pretest gain more, and M_C does not."""
 
 
-def write_collection(folder: str | Path, designs: Iterable[Design] = tuple(COLLECTION.values())) -> list[Path]:
+def write_collection(
+    folder: str | Path,
+    designs: Iterable[Design] = tuple(COLLECTION.values()),
+    edited: Callable[[Path], None] = lambda path: None,
+) -> list[Path]:
     """Write ``<name>.csv.gz`` for each design and ``truth.json`` (name -> truth) into ``folder``, each file atomically.
 
-    The same designs give the same bytes on every call. Returns the paths of the tables, in the order of ``designs``.
+    The same designs give the same bytes on every call. ``edited`` is called with the path of each earlier file that was
+    edited since, and is kept under that name. Returns the paths of the tables, in the order of ``designs``.
 
     Raises
     ------
-    InputError : two designs share a name.
+    InputError : two designs share a name, or the folder is somebody else's.
     """
     import json
+
+    from ..manifest import Manifest
 
     designs, folder = list(designs), Path(folder)
     names = [design.name for design in designs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"Two designs are both called {twice}: write them to different folders.")
-    folder.mkdir(parents=True, exist_ok=True)
+    remedy = "name an empty or a new folder."
+    manifest = Manifest.open(folder, remedy)
+    manifest.refuse_collisions([*(f"{name}.csv.gz" for name in names), "truth.json"], remedy)
     paths, truths = [], {}
     for design in designs:
         table, truths[design.name] = simulate_trial(design)
-        paths.append(folder / f"{design.name}.csv.gz")
-        _replace(paths[-1], _gzipped_csv(table))
-    _replace(folder / "truth.json", (json.dumps(truths, indent=1, allow_nan=False) + "\n").encode())
+        paths.append(manifest.write(f"{design.name}.csv.gz", _gzipped_csv(table)))
+    manifest.write("truth.json", (json.dumps(truths, indent=1, allow_nan=False) + "\n").encode())
+    for path in manifest.kept:
+        edited(path)
     return paths
 
 
@@ -308,12 +317,3 @@ def _gzipped_csv(table: pd.DataFrame) -> bytes:
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as stream:
         stream.write(text.encode())
     return buffer.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -79,7 +79,7 @@ def single_page(
     # plotly.js goes into the file once, with the first figure
     items = _drawn(table_figure(pd.DataFrame(result.items), pd.Series(row)), figure_alt(result), plotly=True)
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="ilhte"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(trial.tab)}: item-level treatment effects</title><style>{_STYLE}</style>
 </head><body>
 <h1>{escape(trial.tab)}</h1>

@@ -133,8 +133,14 @@ def _titled(task: Task) -> str:
     """The notebook with the table's title in its front matter (JSON is YAML: no name can break out of it)."""
     notebook = json.loads(task.notebook)
     front = {"title": task.title, "subtitle": task.tab}
-    notebook["cells"][0]["source"] = "---\n" + "\n".join(f"{k}: {json.dumps(v)}" for k, v in front.items()) + "\n---"
+    notebook["cells"][0]["source"] = "---\n" + "\n".join(f"{k}: {_yaml_text(v)}" for k, v in front.items()) + "\n---"
     return json.dumps(notebook)
+
+
+def _yaml_text(text: str) -> str:
+    """A name as YAML: as JSON, but that a character beyond the 16-bit plane is one escape, where JSON has a pair of halves."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "".join(f"\\U{ord(c):08X}" if ord(c) > 0xFFFF else json.dumps(c)[1:-1] for c in whole).join('""')
 
 
 def _kept(notebook: NotebookNode, task: Task) -> NotebookNode:

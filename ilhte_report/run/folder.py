@@ -1,5 +1,7 @@
 """The folder of a run: one writer at a time, every file written whole or not at all, and checksums to know it by.
 
+What is replaced or removed there is what a run wrote (``ilhte_lib.manifest``); a folder of somebody else's is refused.
+
 `run.json` is rewritten after each table with the checksums of its two files. So it always says which results are
 complete, however the last run ended; what does not match it is made again.
 """
@@ -7,8 +9,8 @@ complete, however the last run ended; what does not match it is made again.
 from __future__ import annotations
 
 import errno
+import io
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,12 +20,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ilhte_lib.errors import InputError
-from ilhte_lib.files import sha256_of, to_json, write_text
+from ilhte_lib.files import sha256_of, to_json
+from ilhte_lib.manifest import Manifest, read_manifest, refuse_foreign
 
 from ..project import slug
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TEMPORARY = ".writing-"
+_REMEDY = "name an empty or a new folder with --out."
+_FRAMES = ("summary.parquet", "items.parquet")
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ class RunFolder:
     rows : the tables by name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: Manifest | None = None) -> None:
         self.path = path
+        self._manifest = manifest
         self.record = _read_record(path)
         self.rows = _rows_of(self.record)
 
@@ -92,8 +97,8 @@ class RunFolder:
     def store(self, row: TableRow, document: str, notebook: str) -> None:
         """Keep the result of a table, in place of an earlier one."""
         with _telling(self.path):
-            write_text(self._fit(row), document)
-            write_text(self._notebook(row), notebook)
+            self._write(self._fit(row), document.encode())
+            self._write(self._notebook(row), notebook.encode())
             self._note(_with_checksums(row, sha256_of(self._fit(row)), sha256_of(self._notebook(row))))
 
     def store_failure(self, row: TableRow) -> TableRow:
@@ -113,14 +118,12 @@ class RunFolder:
         self.rows = {tab: self.rows[tab] for tab in tabs}
         fitted = [row for row in self.rows.values() if row.fit_sha256]
         with _telling(self.path):
-            for folder, suffix in (("fits", ".json"), ("tables", ".ipynb")):
-                for file in (self.path / folder).glob(f"*{suffix}"):
-                    if file.name.removesuffix(suffix) not in {row.slug for row in fitted}:
-                        file.unlink()
+            results = {name for row in fitted for name in (f"fits/{row.slug}.json", f"tables/{row.slug}.ipynb")}
+            self._files.keep_only(results | {"run.json", *_FRAMES})
             documents = [json.loads(self._fit(row).read_text(encoding="utf-8")) for row in fitted]
-            summary, items = self.path / "summary.parquet", self.path / "items.parquet"
-            _write_parquet(summary, [document["summary"] for document in documents], SUMMARY_COLUMNS)
-            _write_parquet(items, [item for document in documents for item in document["items"]], ITEM_COLUMNS)
+            summary, items = (self.path / name for name in _FRAMES)
+            self._write(summary, _parquet([document["summary"] for document in documents], SUMMARY_COLUMNS))
+            self._write(items, _parquet([item for document in documents for item in document["items"]], ITEM_COLUMNS))
             self.record = {**header, "sha256": {path.name: sha256_of(path) for path in (summary, items)}}
             self._save()
 
@@ -130,7 +133,7 @@ class RunFolder:
         return (
             list(_rows_of(self.record).values()) == list(rows)
             and isinstance(frames, dict)
-            and all(_sha256(self.path / name) == frames.get(name) for name in ("summary.parquet", "items.parquet"))
+            and all(_sha256(self.path / name) == frames.get(name) for name in _FRAMES)
         )
 
     def _fit(self, row: TableRow) -> Path:
@@ -146,7 +149,21 @@ class RunFolder:
 
     def _save(self) -> None:
         self.record["tables"] = [asdict(row) for row in self.rows.values()]
-        write_text(self.path / "run.json", to_json(self.record))
+        self._write(self.path / "run.json", to_json(self.record).encode())
+
+    @property
+    def _files(self) -> Manifest:
+        if self._manifest is None:
+            raise TypeError("A run's folder is written by whoever has it from open_run_folder.")
+        return self._manifest
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._files.write(path.relative_to(self.path).as_posix(), content)
+
+    @property
+    def kept(self) -> list[Path]:
+        """A user's edited files that were kept beside the new ones, or left where they stood."""
+        return self._files.kept
 
 
 @contextmanager
@@ -155,11 +172,11 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
 
     Raises
     ------
-    InputError : another run has it, or it cannot be written.
+    InputError : another run has it, it is somebody else's, or it cannot be written.
     """
+    refuse_other_folder(path)
     with _telling(path):
-        for folder in ("fits", "tables"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock", timeout=0)
         try:
             lock.acquire()
@@ -169,11 +186,42 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
             ) from None
     try:
         with _telling(path):
-            for leftover in path.rglob(f"{_TEMPORARY}*"):
-                leftover.unlink()
-        yield RunFolder(path)
+            manifest = Manifest.open(path, _REMEDY, _of_an_earlier_version)
+            for folder in ("fits", "tables"):
+                (path / folder).mkdir(exist_ok=True)
+        yield RunFolder(path, manifest)
     finally:
         lock.release()
+
+
+def refuse_other_folder(path: Path, slugs: Sequence[str] = ()) -> None:
+    """Raise InputError, before anything is computed, if the folder is not a run's or one of its future files is in use.
+
+    ``slugs`` are the file names of the tables to come.
+    """
+    with _telling(path):
+        written = read_manifest(path)
+        if written is None and path.is_dir():
+            written = _of_an_earlier_version(path) or None
+        if written is None:
+            refuse_foreign(path, _REMEDY)
+            return
+        names = [name for slug in slugs for name in (f"fits/{slug}.json", f"tables/{slug}.ipynb")]
+        Manifest(path, written).refuse_collisions(["run.json", *_FRAMES, *names], "move it elsewhere, or " + _REMEDY)
+
+
+def _of_an_earlier_version(path: Path) -> dict[str, list[str]]:
+    """What a run that left no manifest wrote: the files whose checksums its ``run.json`` holds; empty if there is none."""
+    record = _read_record(path)
+    rows = _rows_of(record)
+    if not rows or not isinstance(record.get("settings"), dict):
+        return {}
+    claimed = {f"fits/{row.slug}.json": row.fit_sha256 for row in rows.values()}
+    claimed |= {f"tables/{row.slug}.ipynb": row.notebook_sha256 for row in rows.values()}
+    frames = record.get("sha256")
+    claimed |= {name: frames.get(name) for name in _FRAMES} if isinstance(frames, dict) else {}
+    files = {name: [digest] for name, digest in claimed.items() if digest and _sha256(path / name) == digest}
+    return files | {"run.json": [sha256_of(path / "run.json")]}
 
 
 @contextmanager
@@ -224,15 +272,9 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _write_parquet(path: Path, rows: list[dict], columns: Sequence[str]) -> None:
+def _parquet(rows: list[dict], columns: Sequence[str]) -> bytes:
     import pandas as pd
 
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
-    try:
-        with open(temporary, "wb") as stream:
-            (pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(columns))).to_parquet(stream, index=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    stream = io.BytesIO()
+    (pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(columns))).to_parquet(stream, index=False)
+    return stream.getvalue()

@@ -19,7 +19,7 @@ from ilhte_lib.files import to_json, versions, write_text
 from ..intake.source import Source, bundled_sources
 from ..project import find_project, slug
 from .execute import Executed, Task, execute
-from .folder import RunFolder, TableRow, open_run_folder
+from .folder import RunFolder, TableRow, open_run_folder, refuse_other_folder
 from .key import PAGE_REPLICATES, Settings, code_sha256, fit_notebook, table_key
 from .workers import cores, workers
 
@@ -66,6 +66,7 @@ def run_tables(
     timeout: float | None = None,
     force: bool = False,
     told: Callable[[TableOutcome | None, Standing], None] = lambda outcome, standing: None,
+    edited: Callable[[Path], None] = lambda path: None,
 ) -> list[TableOutcome]:
     """Execute ``notebooks/fit_table.ipynb`` for each source and collect the results in ``out``.
 
@@ -79,6 +80,7 @@ def run_tables(
     timeout : seconds of wall time a table may take; default no limit.
     force : fit even what is unchanged.
     told : called with each table's outcome, and first with None, and how far the run is.
+    edited : called with the path of each file of an earlier run that was edited since, and is kept under that name.
 
     Raises
     ------
@@ -91,6 +93,7 @@ def run_tables(
     code = code_sha256(notebook, settings.engine)
     keys = {source.tab: table_key(source, settings, code) for source in sources}
     tally = _Tally(len(sources), told)
+    refuse_other_folder(out, [slug(source.tab) for source in sources])
     with open_run_folder(out) as folder:
         earlier = {} if force else {source.tab: folder.result(source.tab, keys[source.tab]) for source in sources}
         kept = {tab: replace(row, status="fitted", reason=None) for tab, row in earlier.items() if row}
@@ -125,6 +128,8 @@ def run_tables(
             "versions": versions(),
         }
         folder.finish(list(keys), header)
+        for path in folder.kept:
+            edited(path)
     return [tally.outcomes[source.tab] for source in sources]
 
 
@@ -155,8 +160,17 @@ def default_folder(names: Sequence[str], settings: Settings) -> Path:
 
 def point_to(out: Path) -> None:
     """Make ``out`` the latest run, the one pages read, if it lies in a ``results`` folder."""
-    if out.parent.name == "results":
-        write_text(out.parent / "latest.json", to_json({"run": out.name}))
+    pointer = out.parent / "latest.json"
+    if out.parent.name == "results" and (not pointer.exists() or _is_pointer(pointer)):
+        write_text(pointer, to_json({"run": out.name}))
+
+
+def _is_pointer(path: Path) -> bool:
+    """Whether a file is one that ``point_to`` wrote, and no user's of that name."""
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8"))) == {"run"}
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 class _Tally:

@@ -13,33 +13,27 @@ from typing import Any
 from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
 
 from .csv_download import csv_safe
-from .write import write_if_changed
 
 WHOLE_RUN = "run"
 """Folder, beside the files of the tables, of those of the whole run."""
 
 
-def write_downloads(run: Path, folder: Path) -> None:
-    """Writes, for each document in `run/fits`, `<slug>.json` (the document) and `<slug>.csv` (its items) into `folder`,
-    and into `folder/run` the summary and the items of all tables; removes those of other runs.
-
-    What is the same already is not written again.
-    """
+def downloads(run: Path) -> dict[str, str]:
+    """Name -> text: for each document in `run/fits`, `<slug>.json` (the document) and `<slug>.csv` (its items), and in the
+    folder `run` the summary and the items of all tables."""
     fits = {path.stem: path.read_text(encoding="utf-8") for path in sorted((run / "fits").glob("[!.]*.json"))}
-    for old in [*folder.glob("*.json"), *folder.glob("*.csv")]:
-        if old.stem not in fits:
-            old.unlink()
     documents = {name: json.loads(text) for name, text in fits.items()}
+    files = {}
     for name, text in fits.items():
-        write_if_changed(folder / f"{name}.json", text)
-        write_if_changed(folder / f"{name}.csv", csv_text(documents[name]["items"], ITEM_COLUMNS))
+        files[f"{name}.json"] = text
+        files[f"{name}.csv"] = csv_text(documents[name]["items"], ITEM_COLUMNS)
     if not documents:
-        return
-    everything = folder / WHOLE_RUN
+        return files
     summaries = [document["summary"] for document in documents.values()]
     items = [item for document in documents.values() for item in document["items"]]
-    write_if_changed(everything / "summary.csv", csv_text(summaries, SUMMARY_COLUMNS))
-    write_if_changed(everything / "items.csv", csv_text(items, ITEM_COLUMNS))
+    files[f"{WHOLE_RUN}/summary.csv"] = csv_text(summaries, SUMMARY_COLUMNS)
+    files[f"{WHOLE_RUN}/items.csv"] = csv_text(items, ITEM_COLUMNS)
+    return files
 
 
 def downloads_section(name: str) -> str:

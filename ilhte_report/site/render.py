@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, refuse_foreign, replaced_folder
 
 from ..project import latest_run
 from .run_pages import copy_run_pages
-from .write import write_if_changed
 
 _PATIENCE = 15
-_MARK = ".ilhte-site"
+_ELSEWHERE = "name an empty or a new folder with --to."
+_ASSETS = "move what is yours elsewhere: assets/ is written when the site is rendered."
 
 
-def prepare_site(project: Path, run: Path | None = None) -> Path:
+def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], None] = print) -> Path:
     """Makes what rendering needs and the repository does not hold; returns the run that the pages read.
 
     That is plotly.js in `assets/`, a run (of the bundled collection, if none is given and there is none yet) and its
@@ -27,13 +33,14 @@ def prepare_site(project: Path, run: Path | None = None) -> Path:
     """
     from plotly.offline import get_plotlyjs
 
-    write_if_changed(project / "assets" / "plotly.min.js", get_plotlyjs())
+    Manifest.open(project / "assets", _ASSETS).write_text("plotly.min.js", get_plotlyjs())
     if run is None and not os.environ.get("ILHTE_RUN") and not (project / "results" / "latest.json").is_file():
         from ..run.tables import run_collection
 
         run = run_collection(project)
     run = run or latest_run(project)
-    copy_run_pages(run, project / "tables")
+    for path in copy_run_pages(run, project / "tables"):
+        echo(f"{path} was edited since ilhte wrote it: your version is kept.")
     return run
 
 
@@ -46,16 +53,17 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
     project = Path(project).resolve()
     environment = dict(os.environ)
     if to is not None:
-        _check_free(Path(to))
+        refuse_foreign(Path(to), _ELSEWHERE)
     if run is not None:
         run = Path(run).resolve()
         if not run.is_dir():
             raise InputError(f"There is no run folder {run}: `ilhte run` makes one.")
         environment["ILHTE_RUN"] = str(run)
     quarto = find_quarto()
-    site = _with_quarto(quarto, project, environment, echo) if quarto else _preview(project, run, environment, echo)
-    if to is not None:
-        site = _publish(site, Path(to).resolve())
+    with _alone(project):
+        site = _with_quarto(quarto, project, environment, echo) if quarto else _preview(project, run, environment, echo)
+        if to is not None:
+            site = _publish(site, Path(to).resolve(), echo)
     echo(f"The site: {site / 'index.html'}")
     return site
 
@@ -76,7 +84,7 @@ def _preview(project: Path, run: Path | None, environment: dict[str, str], echo:
     from .preview.site import build_site
 
     echo("Quarto is not installed here, so this is a preview render; with Quarto, `quarto render` makes the full site.")
-    return build_site(project, prepare_site(project, run), environment, echo)
+    return build_site(project, prepare_site(project, run, echo), environment, echo)
 
 
 def find_quarto() -> str | None:
@@ -95,22 +103,30 @@ def find_quarto() -> str | None:
     return quarto if done.returncode == 0 and done.stdout[:1].isdigit() else None
 
 
-def _check_free(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / _MARK).is_file())):
-        raise InputError(f"{folder} holds something else than an earlier site: name an empty or a new folder.")
+@contextmanager
+def _alone(project: Path) -> Iterator[None]:
+    """One render of a project at a time: two would write the same folders."""
+    name = hashlib.sha256(str(project).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"ilhte-render-{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"Another `ilhte render` of {project} is at work: wait until it has ended.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _publish(site: Path, to: Path) -> Path:
-    """Copies the site to `to`, in place of what was published there before."""
-    new, old = to.with_name(f".{to.name}.new"), to.with_name(f".{to.name}.old")
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(site, new)
-    (new / _MARK).write_text(
-        "Written by `ilhte render --to`, which replaces this folder as a whole.\n", encoding="utf-8"
-    )
-    if to.exists():
-        to.rename(old)
-    new.rename(to)
-    shutil.rmtree(old, ignore_errors=True)
+def _publish(site: Path, to: Path, echo: Callable[[str], None]) -> Path:
+    """Copies the site to `to`, in place of what was published there before; a user's own files there stay."""
+    with replaced_folder(to, _ELSEWHERE) as (new, kept):
+        ours = read_manifest(site)
+        for path in sorted(site.rglob("*")):
+            name = path.relative_to(site).as_posix()
+            if path.is_file() and name != MANIFEST and (ours is None or name in ours):
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, new / name)
+    for path in kept:
+        echo(f"{path} is your edited version of a file that was replaced.")
     return to

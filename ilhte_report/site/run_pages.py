@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ilhte_lib.manifest import Manifest
+
 from ..words.markdown import escape_markdown
-from .downloads import downloads_section, write_downloads
-from .write import write_if_changed
+from .downloads import downloads, downloads_section
 
 _PARAMETERS = {"parameters", "injected-parameters"}
 
 
-def copy_run_pages(run: Path, folder: Path) -> None:
-    """Copies each notebook of `run` into `folder` as a page, and removes those of other runs.
+REMEDY = "the pages of the run are written there and published: move what is yours elsewhere (data/, say)."
+
+
+def copy_run_pages(run: Path, folder: Path) -> list[Path]:
+    """Copies each notebook of `run` into `folder` as a page, with the files of `downloads`, and removes those of other runs.
+
+    Returns the paths of pages that were edited since they were written, and are kept under that name. Raises
+    `InputError`, and writes nothing, if the folder holds files of somebody else.
 
     Title and subtitle, plain text in the notebook, become Markdown that shows just that. What a reader of the site has
     no use for is taken out: the parameter cells, and the machine's paths in the metadata. A section with the files of
     `downloads` is added. An unchanged page is not written again, so that nothing that watches the folder starts anew.
     """
-    folder.mkdir(exist_ok=True)
-    write_downloads(run, folder)
-    notebooks = sorted((run / "tables").glob("[!.]*.ipynb"))
-    names = {path.name for path in notebooks}
-    for page in folder.glob("*.ipynb"):
-        if page.name not in names:
-            page.unlink()
-    for path in notebooks:
-        offered = downloads_section(path.stem) if (folder / f"{path.stem}.json").is_file() else ""
-        write_if_changed(folder / path.name, _page(path, offered))
+    manifest = Manifest.open(folder, REMEDY)
+    manifest.refuse_others(REMEDY)
+    files = downloads(run)
+    for path in sorted((run / "tables").glob("[!.]*.ipynb")):
+        offered = downloads_section(path.stem) if f"{path.stem}.json" in files else ""
+        files[path.name] = _page(path, offered)
+    manifest.keep_only(set(files))
+    for name, text in files.items():
+        manifest.write_text(name, text)
+    return manifest.kept
 
 
 def _page(path: Path, last_section: str) -> str:

@@ -90,7 +90,7 @@ def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:
 
 
 def _arguments(tree: dict, config: SiteConfig, options: Mapping, name: str) -> list[str]:
-    package = files("ilhte_report.preview")
+    package = files(__package__)
     arguments = ["--template", str(package / "page.html"), "--mathml", "--wrap", "none", "--section-divs"]
     variables = {
         "site-title": html.escape(config.title),

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
+from ilhte_lib.manifest import is_untouched, replaced_folder
+
 from .config import SiteConfig, read_config
 from .document import Document
 from .errors import PageError
@@ -18,7 +20,8 @@ from .execute import needs_kernel
 from .page import ASSETS, read_page, render_page
 from .search_index import search_index
 
-_MANIFEST = ".preview.json"
+_STAMPS = ".preview.json"
+_REMEDY = "move it elsewhere, or delete it if an earlier render left it."
 
 
 def build_site(project: Path, run: Path | None, environment: Mapping[str, str], echo: Callable[[str], None]) -> Path:
@@ -30,15 +33,11 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
     config = read_config(project)
     if not config.pages:
         raise PageError("_quarto.yml lists no page under `project: render:` that exists.")
-    _restore(config.output)
-    earlier = _manifest(config.output)
+    earlier = _stamps(config.output)
     shipped = set(config.resources) | {f"site_libs/{name}" for name in ASSETS}
     shipped |= {path.relative_to(project).as_posix() for path in config.files(config.defaults.get("css"))}
 
-    new = config.output.with_name(config.output.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        new.mkdir(parents=True)
+    with replaced_folder(config.output, _REMEDY) as (new, kept):
         made: dict[str, dict] = {}
         common, results = _common_stamp(config), _results_stamp(project, run)
         changed: dict[str, tuple[Document, str]] = {}
@@ -46,7 +45,7 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
             document = read_page(project, source)
             stamp = _hash(common, (project / source).read_bytes(), *(results if needs_kernel(document) else ()))
             before = earlier.get(output, {})
-            if before.get("stamp") == stamp and (config.output / output).is_file():
+            if before.get("stamp") == stamp and is_untouched(config.output, output):
                 made[output] = before
                 _copy(config.output / output, new / output)
             else:
@@ -67,10 +66,9 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
         for name in ASSETS:
             _copy(files(__package__) / name, new / "site_libs" / name)
         (new / "site_libs" / "search-index.js").write_text(search_index(new, made), encoding="utf-8")
-        (new / _MANIFEST).write_text(json.dumps(made, indent=1), encoding="utf-8")
-        _replace(config.output, new)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        (new / _STAMPS).write_text(json.dumps(made, indent=1), encoding="utf-8")
+    for path in kept:
+        echo(f"{path} is your edited version of a file that was replaced.")
     return config.output
 
 
@@ -95,7 +93,7 @@ def _common_stamp(config: SiteConfig) -> bytes:
     named = ("bibliography", "csl", "include-in-header")
     contents = [path.read_bytes() for key in named for path in config.files(config.defaults.get(key))]
     package = Path(str(files("ilhte_report")))
-    program = [path.read_bytes() for path in sorted((package / "preview").iterdir()) if path.is_file()]
+    program = [path.read_bytes() for path in sorted((package / "site" / "preview").iterdir()) if path.is_file()]
     quarto = (config.project / "_quarto.yml").read_bytes()
     return _hash(quarto, repr(sorted(config.pages)).encode(), *contents, *program).encode()
 
@@ -124,9 +122,9 @@ def _hash(*pieces: bytes) -> str:
     return digest.hexdigest()
 
 
-def _manifest(site: Path) -> dict:
+def _stamps(site: Path) -> dict:
     try:
-        return json.loads((site / _MANIFEST).read_text(encoding="utf-8"))
+        return json.loads((site / _STAMPS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
@@ -134,19 +132,3 @@ def _manifest(site: Path) -> dict:
 def _copy(source, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-def _replace(site: Path, new: Path) -> None:
-    old = site.with_name(site.name + ".old")
-    if site.exists():
-        site.rename(old)
-    new.rename(site)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _restore(site: Path) -> None:
-    """Puts the earlier site back if a call was killed between the two renames of `_replace`."""
-    old = site.with_name(site.name + ".old")
-    if old.exists() and not site.exists():
-        old.rename(site)
-    shutil.rmtree(old, ignore_errors=True)

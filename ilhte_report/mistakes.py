@@ -1,0 +1,161 @@
+"""How a command ends that does not end well: in one sentence, whatever went wrong, and without harm to what reads it."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from ilhte_lib import __version__
+from ilhte_lib.errors import IlhteError
+
+from .words.printable import visible
+
+MISTAKE, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+"""Exit codes: of a user's mistake, of an error of ours or of the system, after Ctrl-C, after SIGTERM."""
+
+EXTRAS = {
+    "report": ("papermill", "nbclient", "nbformat", "ipykernel", "jupyter_client", "filelock", "plotly", "pyarrow", "yaml",
+               "pypandoc", "IPython"),
+    "large": ("duckdb",),
+    "irw": ("irw", "redivis", "requests", "platformdirs"),
+    "cluster": ("distributed", "dask"),
+    "formats": ("pyreadstat", "pyreadr", "openpyxl", "irw_validate"),
+    "lme4": ("pymer4", "rpy2", "polars"),
+}  # fmt: skip
+"""Extra -> the packages it brings."""
+
+_PLAIN = str.maketrans(
+    {"−": "-", "–": "-", "—": "-", "•": "*", "…": "...", "×": "x", "≥": ">=", "≤": "<=", "ρ": "rho", "σ": "sigma",
+     "β": "beta", "ζ": "zeta", "θ": "theta", "‘": "'", "’": "'", "“": '"', "”": '"'}
+)  # fmt: skip
+
+
+def told_in_a_sentence(command: Callable[[], object]) -> int:
+    """Run a command line and return its exit code; what goes wrong is told on standard error, one sentence."""
+    _prepare_streams()
+    if not sys.warnoptions:
+        # of pandas and NumPy, to developers: python -W default shows them
+        warnings.simplefilter("ignore")
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        os.getcwd()
+        command()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else FAULT
+    except KeyboardInterrupt:
+        code = _tell("Interrupted.", INTERRUPTED)
+    except IlhteError as mistake:
+        code = _tell(str(mistake), MISTAKE)
+    except BrokenPipeError:
+        return _left_alone()
+    except ImportError as error:
+        code = _missing_package(error)
+    except MemoryError:
+        code = _tell("There is not enough memory for this: close other programs, or take a machine with more.", FAULT)
+    except OSError as error:
+        code = _system_error(error)
+    except Exception as error:
+        code = _unexpected(error)
+    return _flushed(code)
+
+
+def _prepare_streams() -> None:
+    """Characters that a stream's encoding lacks are replaced by plain ones, in place of an error."""
+    codecs.register_error("ilhte.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="ilhte.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "replace").decode("ascii"), error.end
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def _tell(sentence: str, code: int) -> int:
+    with suppress(OSError, ValueError):
+        print(f"ilhte: {visible(sentence)}", file=sys.stderr, flush=True)
+    return code
+
+
+def _left_alone() -> int:
+    """Who read the output has closed it, which is no error; Python must not flush it once more at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _flushed(code: int) -> int:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _left_alone() or code
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is closed"
+        _tell(f"Standard output cannot be written ({reason}): what was to be printed is not complete.", FAULT)
+        _left_alone()
+        return code or FAULT
+    return code
+
+
+def _missing_package(error: ImportError) -> int:
+    name = (error.name or "").partition(".")[0]
+    for extra, packages in EXTRAS.items():
+        if name in packages:
+            return _tell(
+                f'This needs the package {name}, which is not installed: pip install "ilhte[{extra}]".', MISTAKE
+            )
+    return _unexpected(error)
+
+
+def _system_error(error: OSError) -> int:
+    place = visible(str(error.filename)) if error.filename else "standard output or a file"
+    if isinstance(error, PermissionError):
+        return _tell(f"{place} cannot be written or read: check its permissions.", MISTAKE)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _tell(f"There is no room left ({place}): make some and give the command again.", FAULT)
+    if error.errno == errno.ENAMETOOLONG:
+        return _tell("A file's name is longer than this system allows: give it a shorter one.", MISTAKE)
+    try:
+        os.getcwd()
+    except OSError:
+        return _tell("The folder you are in was deleted or moved: change into one that is there.", MISTAKE)
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> int:
+    """An error of ours: one sentence, and where a full report is."""
+    last = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1][:300]
+    report = "\n".join(
+        [
+            f"ilhte {__version__}, Python {sys.version}",
+            f"called as: {sys.argv!r}",
+            "",
+            "".join(traceback.format_exception(type(error), error, error.__traceback__)),
+        ]
+    )
+    try:
+        handle, name = tempfile.mkstemp(prefix="ilhte-report-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(report)
+    except OSError:
+        return _tell(f"An unexpected error, and no report of it could be written: {last}", FAULT)
+    return _tell(f"An unexpected error ({last}); please send the report {name} to the authors.", FAULT)
