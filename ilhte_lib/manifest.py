@@ -68,7 +68,8 @@ class Manifest:
         folder.mkdir(parents=True, exist_ok=True)
         manifest = cls(folder, written)
         manifest._sweep()
-        manifest._save()
+        if read_manifest(folder) != written:
+            manifest._save()
         return manifest
 
     def refuse_collisions(self, names: list[str], remedy: str) -> None:

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
+from ilhte_lib.manifest import Manifest
 from ilhte_report.pages.explorer import explorer
 from ilhte_report.pages.results import RunResults
 from ilhte_report.pages.sparkline import MARGIN, WIDTH, sparkline
-from ilhte_report.site.downloads import csv_text, downloads_section, write_downloads
+from ilhte_report.site.downloads import csv_text, downloads, downloads_section
 
 
 def document(tab: str, *items: str) -> dict:
@@ -33,9 +34,17 @@ def rows_of(path) -> list[dict]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
+def write_downloads(run, folder) -> None:
+    """As the pages of a run are written."""
+    manifest = Manifest.open(folder, "")
+    files = downloads(run)
+    manifest.keep_only(set(files))
+    for name, text in files.items():
+        manifest.write_text(name, text)
+
+
 def test_every_table_and_the_whole_run_are_written_and_what_is_gone_is_removed(tmp_path):
     run, folder = tmp_path / "run", tmp_path / "tables"
-    folder.mkdir()
     written(run, a=document("a", "i1", "i2"), b=document("b", "j1"))
     write_downloads(run, folder)
     assert json.loads((folder / "a.json").read_text()) == document("a", "i1", "i2")
@@ -47,7 +56,7 @@ def test_every_table_and_the_whole_run_are_written_and_what_is_gone_is_removed(t
     before = (folder / "a.csv").stat().st_mtime_ns
     (run / "fits" / "b.json").unlink()
     write_downloads(run, folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["a.csv", "a.json", "run"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["a.csv", "a.json", "run"]
     assert (folder / "a.csv").stat().st_mtime_ns == before
 
 
@@ -62,7 +71,6 @@ def test_text_is_no_formula_and_what_is_undefined_is_empty():
 
 def test_the_section_names_the_files_that_are_written(tmp_path):
     written(tmp_path / "run", some_table=document("some_table", "i1"))
-    (tmp_path / "tables").mkdir()
     write_downloads(tmp_path / "run", tmp_path / "tables")
     targets = re.findall(r"\]\(([^)]+)\)", downloads_section("some_table"))
     assert targets and all((tmp_path / "tables" / target).is_file() for target in targets)

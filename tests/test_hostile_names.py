@@ -186,6 +186,7 @@ def site(tmp_path_factory) -> Path:
     del config["bibliography"]
     (project / "_quarto.yml").write_text(yaml.safe_dump(config))
     (project / "index.qmd").write_text(INDEX)
+    (project / ".ilhte-project").touch()
     for folder in ("site", "notebooks"):
         (project / folder).symlink_to(source / folder)
     (project / "data" / "tables").mkdir(parents=True)

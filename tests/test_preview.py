@@ -22,6 +22,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_report.project import MARK
 from ilhte_report.run import tables as running
 from ilhte_report.site import render as rendering
 from ilhte_report.site.preview.errors import PageError
@@ -188,8 +189,9 @@ def write_project(folder: Path, **pages: str) -> Path:
     for path in [PROJECT / "site" / "head.html", *(PROJECT / "site").glob("*.js")]:
         shutil.copy(path, folder / "site")
     (folder / "site" / "dot.png").write_bytes(b"png")
+    (folder / MARK).touch()
     (folder / "assets").mkdir(exist_ok=True)
-    (folder / "assets" / "plotly.min.js").touch()
+    (folder / "assets" / "plotly.min.js").write_text("/* plotly.js v0 */")
     return folder
 
 
@@ -483,10 +485,10 @@ def test_a_render_that_is_cut_short_leaves_the_earlier_site(tmp_path: Path, monk
 
 def test_a_table_page_is_the_runs_notebook_without_what_concerns_the_machine(tmp_path: Path):
     run = write_run(tmp_path / "run", "one")
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "stale.ipynb").write_text("{}")
+    stale = write_run(tmp_path / "earlier", "stale")
+    rendering.prepare_site(tmp_path, stale)
     rendering.prepare_site(tmp_path, run)
-    (page,) = (tmp_path / "tables").iterdir()
+    (page,) = (tmp_path / "tables").glob("[!.]*")
     notebook = nbformat.read(page, as_version=4)
     nbformat.validate(notebook)
     front = yaml.safe_load(notebook.cells[0].source.strip("-\n"))
@@ -611,7 +613,7 @@ def test_without_quarto_the_terminal_says_that_it_is_a_preview(tmp_path: Path, m
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").touch()
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="not written by ilhte .*thesis.txt"):
         rendering.render(project, run=run, to=mine, echo=said.append)
     with pytest.raises(InputError, match="no run folder"):
         rendering.render(project, run=tmp_path / "gone", echo=said.append)

@@ -18,6 +18,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ILHTE_RUN", raising=False)
     (tmp_path / "_quarto.yml").touch()
     (tmp_path / "index.qmd").touch()
+    (tmp_path / ".ilhte-project").touch()
     return tmp_path
 
 
@@ -30,7 +31,7 @@ def test_the_project_is_found_from_a_folder_below_it(clone: Path, monkeypatch: p
 
 
 def test_outside_a_project_the_message_says_what_is_missing(tmp_path: Path):
-    with pytest.raises(InputError, match=r"_quarto\.yml nor index\.qmd"):
+    with pytest.raises(InputError, match=r"no project of ilhte .* \.ilhte-project"):
         find_project(tmp_path)
 
 

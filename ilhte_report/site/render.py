@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_lib.files import sha256_of
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, refuse_foreign, replaced_folder
 
 from ..project import latest_run
@@ -33,7 +34,7 @@ def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], N
     """
     from plotly.offline import get_plotlyjs
 
-    Manifest.open(project / "assets", _ASSETS).write_text("plotly.min.js", get_plotlyjs())
+    Manifest.open(project / "assets", _ASSETS, _plotly_alone).write_text("plotly.min.js", get_plotlyjs())
     if run is None and not os.environ.get("ILHTE_RUN") and not (project / "results" / "latest.json").is_file():
         from ..run.tables import run_collection
 
@@ -42,6 +43,14 @@ def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], N
     for path in copy_run_pages(run, project / "tables"):
         echo(f"{path} was edited since ilhte wrote it: your version is kept.")
     return run
+
+
+def _plotly_alone(assets: Path) -> dict[str, list[str]]:
+    """What an earlier version, which left no manifest, wrote into `assets/`: plotly.js and nothing else."""
+    plotly = assets / "plotly.min.js"
+    if [path.name for path in assets.iterdir()] != [plotly.name] or b"plotly.js v" not in plotly.read_bytes()[:500]:
+        return {}
+    return {plotly.name: [sha256_of(plotly)]}
 
 
 def render(project: Path, run: Path | None = None, to: Path | None = None, echo: Callable[[str], None] = print) -> Path:

@@ -1,4 +1,4 @@
-"""The long computations behind the site: ``python -m ilhte_report.compute [NAME ...]``, all of them without a name.
+"""The long computations behind the site: ``python -m ilhte_report.studies.compute [NAME ...]``, all of them without a name.
 
 Each writes its files in ``data/computed``; one that was interrupted continues.
 """
@@ -26,7 +26,7 @@ def _simulate(computation: str, name: str, study: Study, replications: int) -> N
     with Progress() as bar:
         job = bar.add_task(name, total=replications * len(study.designs))
         rows = study.simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
-    command = f"python -m ilhte_report.compute {computation}"
+    command = f"python -m ilhte_report.studies.compute {computation}"
     write_computed(name, rows, command, seed=study.seed, replications=replications)
     finished.unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ from ..project import find_project, slug
 from .computed import write_computed
 from .engine_comparison import Estimates, compare, estimate, lme4_versions, tight_logliks
 
-COMMAND = "python -m ilhte_report.compute engines"
+COMMAND = "python -m ilhte_report.studies.compute engines"
 PROFILE = "full"
 
 
