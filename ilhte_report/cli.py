@@ -96,6 +96,24 @@ ClusterOption = Annotated[
     str | None,
     typer.Option(help="Column of clusters (schools, villages); default cluster, if there.", rich_help_panel=_PANEL),
 ]
+IdWithinCluster = Annotated[
+    bool,
+    typer.Option(
+        "--id-within-cluster",
+        help="Ids are unique within a cluster only: persons are told apart by both.",
+        rich_help_panel=_PANEL,
+    ),
+]
+MissingCodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing-codes",
+        metavar="CODES",
+        help="Codes that mean a missing response, arm or covariate: -99,999; none takes every number as it is. Default: "
+        "only what stands apart in a covariate.",
+        rich_help_panel=_PANEL,
+    ),
+]
 _RESAMPLING = "Resampling"
 SeedOption = Annotated[
     int | None,
@@ -165,6 +183,8 @@ def fit(
     control: ControlOption = None,
     wide: WideOption = None,
     cluster: ClusterOption = None,
+    id_within_cluster: IdWithinCluster = False,
+    missing_codes: MissingCodes = None,
 ) -> None:
     """Fit one table: print a summary, and write it as JSON or HTML."""
     from rich.console import Console
@@ -207,6 +227,8 @@ def fit(
         max_persons=max_persons,
         repeated=repeated.value,
         cluster=cluster,
+        id_within_cluster=id_within_cluster,
+        missing_codes=missing_codes,
     )
     read = time.perf_counter()
     fits = fit_models(trial, engine=engine.value)
@@ -246,6 +268,8 @@ def check(
     control: ControlOption = None,
     wide: WideOption = None,
     cluster: ClusterOption = None,
+    id_within_cluster: IdWithinCluster = False,
+    missing_codes: MissingCodes = None,
 ) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
@@ -277,6 +301,8 @@ def check(
         max_persons=max_persons,
         repeated=repeated.value,
         cluster=cluster,
+        id_within_cluster=id_within_cluster,
+        missing_codes=missing_codes,
     )
     print_check(Console(), found)
     if found.refusal:
@@ -408,6 +434,8 @@ def who_benefits(
     control: ControlOption = None,
     wide: WideOption = None,
     cluster: ClusterOption = None,
+    id_within_cluster: IdWithinCluster = False,
+    missing_codes: MissingCodes = None,
 ) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
@@ -429,6 +457,8 @@ def who_benefits(
         "max_persons": max_persons,
         "repeated": repeated.value,
         "cluster": cluster,
+        "id_within_cluster": id_within_cluster,
+        "missing_codes": missing_codes,
     }
     trial = needs_covariate(prepare(table, where.tab, profile=profile.value, **chosen))
     fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)

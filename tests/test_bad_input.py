@@ -189,8 +189,32 @@ def test_no_flag_for_an_item_that_merely_leans(tmp_path):
     table = trial(n_persons=60)
     here = table["item"] == table["item"].unique()[1]
     table.loc[here, "resp"] = table.loc[here, "treat"].to_numpy()
-    table.loc[table.index[here][0], "resp"] ^= 1
+    for arm in (0, 1):
+        table.loc[table.index[here & (table["treat"] == arm)][0], "resp"] ^= 1
     assert fitted(table, tmp_path)["flags"] == []
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_item_that_an_arm_answers_one_way_is_flagged(tmp_path, value):
+    table = trial(n_persons=60)
+    here = table["item"] == table["item"].unique()[1]
+    table.loc[here & (table["treat"] == 1), "resp"] = value
+    (flag,) = fitted(table, tmp_path)["flags"]
+    all_in(flag, "one way by the whole treated arm", "no finite estimate", repr(table["item"].unique()[1]))
+
+
+def test_arms_without_a_common_item_are_flagged(tmp_path):
+    table = trial(n_persons=60, n_items=8)
+    of_arm = table["item"].isin(table["item"].unique()[:4]).astype(int)
+    (flag,) = fitted(table[of_arm == table["treat"]], tmp_path)["flags"]
+    all_in(flag, "No item was answered in both arms", "assumptions")
+
+
+def test_an_arm_of_few_persons_is_flagged(tmp_path):
+    table = trial(n_persons=60)
+    few = set(table.loc[table["treat"] == 1, "id"].unique()[:7])
+    flags = fitted(table[(table["treat"] == 0) | table["id"].isin(few)], tmp_path)["flags"]
+    assert any("The treated arm has 7 persons" in flag for flag in flags)
 
 
 def test_persons_without_any_response_are_noted(tmp_path):

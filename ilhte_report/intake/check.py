@@ -10,8 +10,9 @@ import numpy as np
 from ilhte_lib.data.baseline import BaselineDifference, baseline_difference
 from ilhte_lib.data.columns import as_numbers
 from ilhte_lib.data.covariate import Candidate, candidates, judged
-from ilhte_lib.data.prepare import in_wave, prepare
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
+from ilhte_lib.data.waves import in_wave
 from ilhte_lib.errors import InputError
 
 from .irw.format import FormatFinding, format_findings

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, load_bundled, table_info
 from ilhte_lib.data.file_formats import FORMATS, format_of
 from ilhte_lib.data.read import option_of, read_table, source_name
+from ilhte_lib.data.waves import IRW
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 
@@ -122,7 +123,10 @@ def load(where: Source, **columns: Any) -> pd.DataFrame:
     InputError : the file cannot be read as a table, or a bundled table's columns are to be named or made long.
     """
     if where.path is not None:
-        return read_table(where.path, **columns)
+        table = read_table(where.path, **columns)
+        if where.irw is not None:
+            table.attrs["waves"] = IRW
+        return table
     own = {"pretest", "cluster"}  # what the table calls these is for the preparation to find
     renamed = [role for role, name in columns.items() if role not in own and name not in (None, role)]
     if renamed:
