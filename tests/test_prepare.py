@@ -111,9 +111,7 @@ def test_vignette_without_a_wave_1_is_refused():
     assert "no rows of wave '1'" in refusal(in_waves([0, 2]), profile="vignette")
 
 
-@pytest.mark.parametrize(
-    ("waves", "kept"), [([0, 1, 2], "1"), ([-1, 0, 2, 3], "2"), ([0.0, 1.5], "1.5")]
-)
+@pytest.mark.parametrize(("waves", "kept"), [([0, 1, 2], "1"), ([-1, 0, 2, 3], "2"), ([0.0, 1.5], "1.5")])
 def test_full_keeps_the_first_wave_after_randomisation(waves, kept):
     trial = prepare(in_waves(waves))
     assert trial.wave == kept and trial.n_responses == 18
@@ -210,7 +208,12 @@ def test_a_code_for_missing_in_a_covariate_is_found_and_not_used(code):
 
 
 def test_values_of_a_scale_are_no_codes():
-    for values in (np.arange(40.0) + 60, np.linspace(-9, 9, 40), np.tile([77.0, 88, 99, 66], 10), np.arange(40) // 2 % 2):
+    for values in (
+        np.arange(40.0) + 60,
+        np.linspace(-9, 9, 40),
+        np.tile([77.0, 88, 99, 66], 10),
+        np.arange(40) // 2 % 2,
+    ):
         trial = prepare(table_of(40, cov_x=values))
         assert not np.isnan(trial.covariate).any() and not any("missing-codes" in flag for flag in trial.flags)
 

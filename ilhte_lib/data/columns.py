@@ -20,7 +20,9 @@ NUMBER = f"[ \t]*({_DECIMAL}|{_INFINITE})[ \t]*"
 """Text that spells a number, as Python's re and SQL's RE2 both read it: the same in memory and out of core."""
 TRUTH = {"TRUE": 1.0, "True": 1.0, "true": 1.0, "FALSE": 0.0, "False": 0.0, "false": 0.0}
 """Words that count as 1 and 0."""
-BLANKS = "".join(map(chr, [*range(9, 14), *range(28, 33), 133, 160, 5760, *range(8192, 8203), 8232, 8233, 8239, 8287, 12288]))
+BLANKS = "".join(
+    map(chr, [*range(9, 14), *range(28, 33), 133, 160, 5760, *range(8192, 8203), 8232, 8233, 8239, 8287, 12288])
+)
 """What Python's ``strip`` takes away."""
 _NUMBER = re.compile(NUMBER)
 _NUMERIC = (int, float, np.number, np.bool_, Decimal)

@@ -71,7 +71,11 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
         reason = (
             f"{counted(len(polytomous), 'item with more than two values is', 'items with more than two values are')} left out "
             f"({_values(table, polytomous, labels)}): "
-            + (f"{codes}; otherwise recode them to 0/1 to have them." if codes else "recode their responses to 0/1, or empty the cells that hold a code for missing, to have them.")
+            + (
+                f"{codes}; otherwise recode them to 0/1 to have them."
+                if codes
+                else "recode their responses to 0/1, or empty the cells that hold a code for missing, to have them."
+            )
         )
         audit.flags.append(reason)
         table = audit.keep(table, ~table["item"].isin(polytomous), "items", reason)
@@ -94,7 +98,9 @@ def _codes(table: pd.DataFrame, items: Sequence, labels: Mapping) -> str:
     return perhaps_codes(sorted(table.loc[table["item"].isin(items), "resp"].unique()), labels)
 
 
-def note_weak_items(names: Sequence[str], answers: np.ndarray, ones: np.ndarray, persons: Sequence[int], audit: Audit) -> None:
+def note_weak_items(
+    names: Sequence[str], answers: np.ndarray, ones: np.ndarray, persons: Sequence[int], audit: Audit
+) -> None:
     """Flags what no finite estimate can be had of, or hardly any: single items, arms without a common one, tiny arms.
 
     Parameters
@@ -103,6 +109,7 @@ def note_weak_items(names: Sequence[str], answers: np.ndarray, ones: np.ndarray,
     answers, ones : (2, J) responses, and responses of 1, by arm (control, treated).
     persons : of each arm.
     """
+
     def named(chosen: np.ndarray) -> str:
         return listed((names[k] for k in np.flatnonzero(chosen)), 3)
 
@@ -115,7 +122,9 @@ def note_weak_items(names: Sequence[str], answers: np.ndarray, ones: np.ndarray,
             flag=True,
         )
     elif not answered.all():
-        audit.note("items", f"Items answered in one arm only, their effects rest on the others: {named(~answered)}.", flag=True)
+        audit.note(
+            "items", f"Items answered in one arm only, their effects rest on the others: {named(~answered)}.", flag=True
+        )
     alike = ((ones == 0) | (ones == answers)) & (answers > 0)
     opposite = answered & alike.all(axis=0) & ((ones[0] > 0) != (ones[1] > 0))
     if opposite.any():

@@ -392,14 +392,18 @@ class _Reduction:
             if wrong.empty:
                 continue
             keys = ", ".join(str(int(key)) for key in wrong[at].unique()[:1000])
-            shown = self.relations.fetch(f"SELECT CAST(value AS STRING) AS value FROM {role}s WHERE k IN ({keys}) ORDER BY k LIMIT 4")
+            shown = self.relations.fetch(
+                f"SELECT CAST(value AS STRING) AS value FROM {role}s WHERE k IN ({keys}) ORDER BY k LIMIT 4"
+            )
             which = "id, item" if role == "resp" else "id, MIN(item) AS item"
             group = "" if role == "resp" else "GROUP BY id"
             rows = self.relations.fetch(
                 f"SELECT {which} FROM responses JOIN {role}s ON responses.raw_{role} = {role}s.value "
                 f"WHERE {role}s.k IN ({keys}) AND id IS NOT NULL {group} ORDER BY id, item LIMIT 4"
             )
-            raise not_the_numbers(role, self.tab, int(wrong["named"].sum()), map(str, shown["value"]), pd.DataFrame(rows))
+            raise not_the_numbers(
+                role, self.tab, int(wrong["named"].sum()), map(str, shown["value"]), pd.DataFrame(rows)
+            )
 
     def _binary_items(self, answered: pd.DataFrame) -> tuple[dict[int, str], list[AuditEntry], list[str]]:
         """What each item with responses is: "constant", "binary" or "polytomous"; and what there is to say."""
@@ -641,7 +645,9 @@ def _header(path: Path) -> list[str]:
     try:
         return pyarrow.parquet.read_schema(path).names
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{quoted(path.name)} is a damaged or cut-off Parquet file: copy or download it again.") from error
+        raise InputError(
+            f"{quoted(path.name)} is a damaged or cut-off Parquet file: copy or download it again."
+        ) from error
 
 
 def _float(value: object) -> float:

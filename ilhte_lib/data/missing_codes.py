@@ -38,7 +38,9 @@ def named_codes(codes: Sequence[str] | None) -> tuple[str, ...] | None:
     if [part.lower() for part in parts] == [NONE]:
         return ()
     if NONE in map(str.lower, parts) or not all(parts):
-        raise InputError(f"--missing-codes is {quoted(','.join(parts))}: give codes separated by commas, or the word none.")
+        raise InputError(
+            f"--missing-codes is {quoted(','.join(parts))}: give codes separated by commas, or the word none."
+        )
     return tuple(dict.fromkeys(parts))
 
 
@@ -121,5 +123,15 @@ def perhaps_codes(values: Sequence[float], labels: Mapping | None = None) -> str
 
 def _means_missing(label: str) -> bool:
     plain = label.lower()
-    words = ("missing", "refused", "don't know", "dont know", "no answer", "not answered", "not applicable", "n/a", "skipped")
+    words = (
+        "missing",
+        "refused",
+        "don't know",
+        "dont know",
+        "no answer",
+        "not answered",
+        "not applicable",
+        "n/a",
+        "skipped",
+    )
     return any(word in plain for word in words)

@@ -21,7 +21,9 @@ def within_clusters(table: pd.DataFrame, cluster: str, audit: Audit) -> pd.DataF
     """Ids that are unique within a cluster made unique: ``cluster / id``; rows without a cluster are left out."""
     known = table[cluster].notna()
     before = table["id"].nunique()
-    table = audit.keep(table, known, "identifiers", f"Rows without {quoted(cluster)} name no person (--id-within-cluster).")
+    table = audit.keep(
+        table, known, "identifiers", f"Rows without {quoted(cluster)} name no person (--id-within-cluster)."
+    )
     table = table.assign(id=table[cluster].astype(str) + " / " + table["id"].astype(str))
     audit.note(
         "identifiers",

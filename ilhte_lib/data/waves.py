@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 IRW = "irw"
 """What ``table.attrs["waves"]`` holds where waves are numbered as the IRW documents them: 0 before treatment, 1 the first after."""
-_TIME_NAMES = ("time", "timepoint", "time_point", "visit", "occasion", "session", "period", "phase", "round", "test_time")
+_TIME_NAMES = (
+    "time",
+    "timepoint",
+    "time_point",
+    "visit",
+    "occasion",
+    "session",
+    "period",
+    "phase",
+    "round",
+    "test_time",
+)
 _MOST_WAVES = 30
 
 
