@@ -50,7 +50,7 @@ def _print_use(console: Console, found: Check, trial: Trial) -> None:
         lines.append(counted(n_clusters, "cluster", "clusters"))
     for line in lines:
         console.print(f"  {line}", highlight=False)
-    for flag in trial.flags:
+    for flag in (*trial.flags, *found.concerns):
         console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
     console.print(_arms(found.arms))
