@@ -371,7 +371,8 @@ def run(
         typer.Option(help="A Dask scheduler, tcp://host:8786: its workers, which see the same files, fit the tables."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=1, help="Seconds a table may take; default no limit.", show_default=False)
+        float | None,
+        typer.Option(min=1, max=LONGEST_TIME, help="Seconds a table may take; default no limit.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,

@@ -88,7 +88,9 @@ def twin_items(trial: Trial, matrix: np.ndarray) -> str:
     if not pairs:
         return ""
     shown = "; ".join(f"{quoted(trial.item_names[b])} equals {quoted(trial.item_names[a])}" for a, b in pairs[:3])
-    return f"{shown}{'; ...' if len(pairs) > 3 else ''} for every person: an item given twice counts twice, leave one out."
+    return (
+        f"{shown}{'; ...' if len(pairs) > 3 else ''} for every person: an item given twice counts twice, leave one out."
+    )
 
 
 def all_coded_items(rows: pd.DataFrame) -> str:

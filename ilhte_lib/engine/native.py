@@ -16,6 +16,7 @@ from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import SINGULAR_BELOW, Fit
 from ..model.spec import MODELS, ModelSpec
 from .laplace import MODE_TOLERANCE, Evaluation, LaplaceDeviance, ModeNotFound
+from .memory import require_work_space
 from .optimise import Minimum, minimise
 from .quadrature import NODES, QuadratureDeviance, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
@@ -95,6 +96,7 @@ def fit_models(
     if unknown:
         raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
     names = [n for n in MODELS if n in wanted]
+    require_work_space()
     if engine == "pymer4":
         if isinstance(trial, LargeTrial):
             raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
