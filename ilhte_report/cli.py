@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -204,6 +205,10 @@ def fit(
 
     where = source(file)
     written = outputs({"--json": json, "--html": html}, [where.path], force=force)
+    if html is not None:
+        # what the report needs and the base installation lacks: missed now, not after the fit
+        for package in ("plotly", "IPython"):
+            import_module(package)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     columns = {
@@ -240,16 +245,21 @@ def fit(
         )
     result = with_resampling(result, inference)
     lower = lower_is_better or bool(where.info and where.info.lower_is_better)
-    print_results(console, where, trial, fits, result, inference, lower_is_better=lower)
-    if isinstance(trial, LargeTrial):
-        console.print(f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.", highlight=False)
     contents = document(trial, fits, result, inference, input_sha256=where.sha256)
-    if "--json" in written:
-        written["--json"].write(to_json(contents))
-    if "--html" in written:
-        from .pages.single import single_page
+    # files first: whoever reads the terminal may close it early
+    try:
+        if "--json" in written:
+            written["--json"].write(to_json(contents))
+        if "--html" in written:
+            from .pages.single import single_page
 
-        written["--html"].write(single_page(where, trial, fits, result, inference, lower_is_better=lower))
+            written["--html"].write(single_page(where, trial, fits, result, inference, lower_is_better=lower))
+    finally:
+        print_results(console, where, trial, fits, result, inference, lower_is_better=lower)
+        if isinstance(trial, LargeTrial):
+            console.print(
+                f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.", highlight=False
+            )
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")

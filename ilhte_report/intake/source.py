@@ -79,7 +79,7 @@ def source(name: str) -> Source:
     if path.exists():
         if path.is_dir():
             raise InputError(f"{name} is a folder: name a file in it (`ilhte run` takes folders).")
-        return Source(name, source_name(path), path, None, sha256_of(path))
+        return Source(name, _readable(source_name(path)), path, None, sha256_of(path))
     if _looks_like_path(name):
         raise InputError(f"There is no file {name}: check the path.")
     info = table_info(name, data_folder())
@@ -136,7 +136,17 @@ def load(where: Source, **columns: Any) -> pd.DataFrame:
     return load_bundled(where.tab, data_folder())
 
 
+def _readable(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 as the sign for an unknown character."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _file_source(name: str) -> Source:
+    if _readable(name) != name:
+        shown = _readable(name)
+        return _without_data(
+            shown, source_name(shown), f"The file name {shown} is not UTF-8, which no notebook can hold: rename the file."
+        )
     try:
         return source(name)
     except OSError as error:
