@@ -73,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
     project = folder / "project"
     project.mkdir()
-    for name in ("_quarto.yml", "references.bib", *(path.name for path in PROJECT.glob("*.qmd"))):
+    for name in (".ilhte-project", "_quarto.yml", "references.bib", *(path.name for path in PROJECT.glob("*.qmd"))):
         shutil.copy(PROJECT / name, project)
     for name in ("site", "data", "notebooks"):
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("cache", "__pycache__"))
