@@ -24,6 +24,7 @@ from ilhte_lib.figures.profile import profile_figure
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.generalise import persons_floor, se_with_items
 from ilhte_lib.inference.infer import Inference, infer, with_resampling
+from ilhte_lib.inference.parts import Missing, Part
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.drawing import drawing
 from ilhte_report.intake.source import source
@@ -235,7 +236,7 @@ def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
     for row in test_rows(inference):
         assert f"{row['p-value']} {row['Null distribution']} {row['p']}" in text
     assert "drawn with replacement" in text and "…" not in text.split("Models (logits")[0]
-    without = printed(trial, fits, result, replace(inference, resampling=None, notes=("Resampling: why not.",)))
+    without = printed(trial, fits, result, replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),)))
     assert "drawn with replacement" not in without and "! Resampling: why not." in without
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ilhte_lib.inference.bootstrap import WHOLE_CLUSTERS
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
+from ilhte_lib.inference.parts import Part
 from ilhte_lib.messages import counted
 
 from .numbers import DASH, between, number, p_text
@@ -93,12 +94,12 @@ def cluster_sentence(inference: Inference) -> str:
     """A warning where a clustered trial has nothing but standard errors of the model, else nothing."""
     if not inference.model_only:
         return ""
-    why = next((note for note in inference.notes if note.startswith("Resampling: ")), None)
+    why = inference.why_missing(Part.RESAMPLING)
     return (
         "The persons of this trial come in clusters, and only standard errors of the model are shown, which take persons "
         "as independent: the intervals are too narrow. "
         + (
-            f"Clusters were not resampled: {why.removeprefix('Resampling: ')}"
+            f"Clusters were not resampled: {why}"
             if why
             else "Resampling clusters (--bootstrap N) gives others."
         )
