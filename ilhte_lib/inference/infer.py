@@ -23,6 +23,7 @@ from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
+from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 
 if TYPE_CHECKING:
     from ..data.trial import Trial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .generalise import Generalisation
     from .items import ItemInference, ItemInfluence, RobustComparison
     from .sum_score import SumScoreEffect
+    from .without_one_way import WithoutOneWayItems
 
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
 """Parameters of M_A with profile-likelihood intervals."""
@@ -65,6 +67,9 @@ class Inference:
     robust : mean and robust mean of the items' effects, logits; None where it could not be had.
     influence : M_A without each item; None for a trial of three items or a very large one.
     sum_score : the sum-score analysis; None where scores do not vary.
+    without_one_way : M_0 and M_A without the items that an arm answered one way (``weak``); None where there are none, or
+        where nothing is concluded in any case.
+    weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     missing : the parts that could not be had, each with its reason.
     seconds : wall time.
@@ -82,6 +87,8 @@ class Inference:
     robust: RobustComparison | None
     influence: ItemInfluence | None
     sum_score: SumScoreEffect | None
+    without_one_way: WithoutOneWayItems | None
+    weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
     seconds: float
@@ -97,9 +104,17 @@ class Inference:
 
     @property
     def knows_clusters(self) -> bool:
-        """Whether the resampling drew whole clusters and has standard errors."""
+        """Whether the resampling drew whole clusters, enough of them (``weak.FEWEST_CLUSTERS``), and has standard errors."""
         drawn = self.resampling
-        return drawn is not None and drawn.of_clusters and math.isfinite(drawn.se("ate_std"))
+        if drawn is None or not drawn.of_clusters or drawn.n_clusters < FEWEST_CLUSTERS:
+            return False
+        return math.isfinite(drawn.se("ate"))
+
+    @property
+    def too_few_clusters(self) -> bool:
+        """Whether clusters were drawn from so few that nothing is taken from the draws."""
+        drawn = self.resampling
+        return drawn is not None and drawn.of_clusters and drawn.n_clusters < FEWEST_CLUSTERS
 
     @property
     def model_only(self) -> bool:
@@ -149,14 +164,16 @@ def infer(
     from .generalise import generalise
     from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
     from .sum_score import sum_score_effect
+    from .without_one_way import without_one_way_items
 
+    weak = weaknesses(trial, fits)
     intervals, drawn = _profiles(statistics, null, main, curves, parts)
     draws = {"seed": SEED if seed is None else seed, "replicates": replicates, "workers": workers}
     p_bootstrap, fitted = math.nan, 0
     if replicates:
         drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws, told))
         p_bootstrap, fitted = drawn_null or (math.nan, 0)
-    resampling = influence = sum_score = None
+    resampling = influence = sum_score = others = None
     if isinstance(trial, LargeTrial):
         parts.missing.append(Missing(Part.OUT_OF_CORE, OUT_OF_CORE))
         if trial.clustered:
@@ -165,6 +182,8 @@ def infer(
         if replicates:
             resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(trial, fits, draws, told))
         sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(trial))
+        if weak.one_way_items and not weak.forbids_conclusions:
+            others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(trial, fits, weak))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(trial, main))
     free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta))
@@ -182,6 +201,8 @@ def infer(
         robust=parts.attempt(Part.ROBUST, lambda: robust_comparison(statistics, main, free=free)) if free else None,
         influence=influence,
         sum_score=sum_score,
+        without_one_way=others,
+        weak=weak,
         clustered=trial.clustered if isinstance(trial, LargeTrial) else trial.cluster is not None,
         missing=tuple(parts.missing),
         seconds=time.perf_counter() - clock,
@@ -226,8 +247,8 @@ def _progress(told: Told | None, what: str) -> Callable[[int, int], None] | None
 
 
 def with_resampling(result: Effects, inference: Inference) -> Effects:
-    """The same effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one."""
-    if inference.resampling is None:
+    """The same effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one of enough units."""
+    if inference.resampling is None or inference.too_few_clusters:
         return result
     se = inference.resampling.se
     return replace(
@@ -263,6 +284,7 @@ def inference_record(inference: Inference, summary: dict) -> dict:
             "replicates": drawn.replicates,
             "failed": drawn.failed,
             "units": drawn.units,
+            "too_few_clusters": inference.too_few_clusters,
             "estimates": {name: resampled(name) for name in RESAMPLED},
         },
         "clustered": inference.clustered,
@@ -270,5 +292,6 @@ def inference_record(inference: Inference, summary: dict) -> dict:
         "notes": inference.notes,
         "seconds": inference.seconds,
     }
-    parts = {name: getattr(inference, name) for name in ("generalisation", "items", "robust", "influence", "sum_score")}
+    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way")
+    parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}
