@@ -26,7 +26,7 @@ class SumScoreEffect:
     sd : pooled SD of the score within arm, in items.
     smd, smd_se : standardised mean difference with Hedges' small-sample factor, and its standard error.
     reliability, reliability_se : KR-20 within arm (Cronbach's alpha of binary items) at the mean number of answered
-        items, and its distribution-free standard error; NaN where items do not covary positively.
+        items, and its distribution-free standard error; NaN where items do not covary positively or nobody answered two.
     corrected, corrected_se : smd / sqrt(reliability), and its SE with the uncertainty of the reliability.
     n_control, n_treated : persons.
     mean_answered : mean number of items a person answered.
@@ -152,8 +152,10 @@ def _reliability(trial: Trial, length: float) -> tuple[float, float]:
     total = np.bincount(trial.person, weights=residual, minlength=n)
     answered = np.bincount(trial.person, minlength=n).astype(float)
     products, pairs = total**2 - squares, answered * (answered - 1.0)
+    if not pairs.sum() > 0:  # one response each: nothing is known of how items go together
+        return float("nan"), float("nan")
     v, k = squares.sum() / answered.sum(), products.sum() / pairs.sum()
-    if not k > 0:
+    if not (k > 0 and v > 0):
         return float("nan"), float("nan")
     reliability = length * k / (v + (length - 1.0) * k)
     # v and k are ratios of sums over persons: the influence of a person on each, then on the reliability
