@@ -52,7 +52,7 @@ class Weaknesses:
     no_common_item : whether no item was answered in both arms.
     persons : persons of the control and of the treated arm.
     clusters : number of clusters; None where persons come in none, or where they are not known.
-    sigma_theta : the larger of M_0's and M_A's, logits.
+    sigma_theta : the largest of the fits, logits.
     uncertified : names of the models whose optimum is not certified.
     """
 
@@ -101,7 +101,7 @@ class Weaknesses:
 
 
 def weaknesses(trial: Trial | LargeTrial, fits: dict[str, Fit]) -> Weaknesses:
-    """What a prepared trial and its fits of at least M_0 and M_A are too weak in."""
+    """What a prepared trial and its fits are too weak in."""
     answers, ones = item_counts(trial)
     one_way = tuple(
         OneWayItem(name, ARMS[arm], int(ones[arm, k] > 0))
@@ -114,7 +114,7 @@ def weaknesses(trial: Trial | LargeTrial, fits: dict[str, Fit]) -> Weaknesses:
         no_common_item=not answers.all(axis=0).any(),
         persons=_persons(trial),
         clusters=_clusters(trial),
-        sigma_theta=max(fits["M_0"].sigma_theta, fits["M_A"].sigma_theta),
+        sigma_theta=max((fit.sigma_theta for fit in fits.values()), default=0.0),
         uncertified=tuple(name for name, fit in fits.items() if not fit.converged),
     )
 
@@ -154,12 +154,14 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
         for answer in (0, 1):
             names = [f.item for f in weak.one_way_items if (f.arm, f.answer) == (arm, answer)]
             if names:
-                one = len(names) == 1
+                items, have, own, them = (
+                    (f"Item {listed(names, 1)}", "has", "its own effect has", "it")
+                    if len(names) == 1
+                    else (f"{len(names)} items ({listed(names, MOST_NAMED)})", "have", "their own effects have", "them")
+                )
                 said.append(
-                    f"{'Item' if one else f'{len(names)} items'} {listed(names, MOST_NAMED)} {'has' if one else 'have'} "
-                    f"responses of {answer} only in the {arm} arm: {'its' if one else 'their'} own "
-                    f"{'effect has' if one else 'effects have'} no finite estimate, and {'it swells' if one else 'they swell'} "
-                    "sigma_zeta."
+                    f"{items} {have} one response only ({answer}) in the {arm} arm: {own} no finite estimate, and sigma_zeta "
+                    f"may rest on {them}."
                 )
     if weak.few_persons:
         control, treated = weak.persons
@@ -170,8 +172,7 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
     if weak.few_clusters:
         said.append(
             f"Persons come in {counted(weak.clusters, 'cluster', 'clusters')}: with fewer than {FEWEST_CLUSTERS} nothing "
-            "reliable can be said of how clusters vary, and the model's intervals, which take persons as independent, may "
-            "be far too narrow."
+            "reliable can be said of how clusters vary, and drawing them with replacement gives no better intervals."
         )
     if weak.extreme_persons:
         said.append(

@@ -9,7 +9,7 @@ import numpy as np
 from ..data.trial import Trial
 from ..engine.native import fit_statistics
 from ..errors import EngineError, InputError
-from ..model.compress import sufficient_statistics
+from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
 from .lrt import LikelihoodRatio, likelihood_ratio
@@ -43,6 +43,29 @@ class WithoutOneWayItems:
     test: LikelihoodRatio
 
 
+def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool = False) -> SufficientStatistics:
+    """The sufficient statistics of a trial without some items, with its covariate if that is wanted.
+
+    Raises
+    ------
+    InputError : fewer than three items are left.
+    """
+    kept = [k for k, name in enumerate(trial.item_names) if name not in names]
+    if len(kept) < FEWEST_ITEMS:
+        raise InputError(f"Only {len(kept)} of {trial.n_items} items have both responses in each arm.")
+    place = np.full(trial.n_items, -1)
+    place[kept] = np.arange(len(kept))
+    rows = place[trial.item] >= 0
+    return sufficient_statistics(
+        tuple(trial.item_names[k] for k in kept),
+        trial.treat,
+        trial.person[rows],
+        place[trial.item[rows]],
+        trial.resp[rows],
+        trial.covariate if covariate else None,
+    )
+
+
 def without_one_way_items(trial: Trial, fits: dict[str, Fit], weak: Weaknesses) -> WithoutOneWayItems:
     """Fit M_0 and M_A again without the items of ``weak.one_way_items``; native, by the approximation of ``fits``.
 
@@ -51,15 +74,7 @@ def without_one_way_items(trial: Trial, fits: dict[str, Fit], weak: Weaknesses) 
     InputError : fewer than three items are left.
     EngineError : the models cannot be fitted to these, or their optimum is not certified.
     """
-    kept = [k for k, name in enumerate(trial.item_names) if name not in weak.one_way_names]
-    if len(kept) < FEWEST_ITEMS:
-        raise InputError(f"Only {len(kept)} of {trial.n_items} items have both responses in each arm.")
-    place = np.full(trial.n_items, -1)
-    place[kept] = np.arange(len(kept))
-    rows = place[trial.item] >= 0
-    statistics = sufficient_statistics(
-        tuple(trial.item_names[k] for k in kept), trial.treat, trial.person[rows], place[trial.item[rows]], trial.resp[rows]
-    )  # fmt: skip
+    statistics = statistics_without(trial, weak.one_way_names)
     method = fits["M_A"].method
     null = fit_statistics(statistics, MODELS["M_0"], method=method)
     main = fit_statistics(statistics, MODELS["M_A"], smaller=null, method=method)

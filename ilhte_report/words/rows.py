@@ -105,19 +105,13 @@ def cluster_sentence(inference: Inference) -> str:
         return ""
     text = (
         "The persons of this trial come in clusters, and the standard errors and intervals shown are the model's, which "
-        "treat persons as independent: they are too narrow."
+        "treat persons as independent: they may be far too narrow."
     )
     why = inference.why_missing(Part.RESAMPLING)
     if why:
         return f"{text} Clusters were not resampled: {why}"
-    if inference.too_few_clusters:
-        drawn = inference.resampling
-        return (
-            f"{text} Resampling {counted(drawn.n_clusters, 'cluster', 'clusters')} gives no better ones: at least "
-            f"{FEWEST_CLUSTERS} are needed."
-        )
     if inference.weak.few_clusters:
-        return text
+        return text  # a flag says that resampling would be no better
     return f"{text} Use --bootstrap N for standard errors that allow for the clusters."
 
 
