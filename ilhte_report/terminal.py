@@ -77,11 +77,12 @@ def _print_inference(console: Console, result: Effects, inference: Inference) ->
 
 def _table(title: str, rows: list[dict[str, str]]) -> Table:
     """Rows as a table that fits a narrow terminal: units beside names, words to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE, collapse_padding=True, pad_edge=False)
     rows = with_units(rows)
     for column in rows[0]:
         left = column in ("", "p-value", "Null distribution")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+        # a long interval goes on in the next line: a number is never cut
+        table.add_column(column, justify="left" if left else "right", no_wrap=column in ("Estimate", "SE", "Model SE", "p"))
     for row in rows:
         table.add_row(*map(printable, row.values()))
     return table
@@ -120,7 +121,7 @@ def _models(fits: dict[str, Fit]) -> Table:
 
 def _items(result: Effects, most: int) -> Table:
     title = f"Items, from the most positive effect to the most negative ({result.scale.unit.of_persons})"
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE, collapse_padding=True)
     for column in ("item", "control", "treated", "easiness", "effect", "SE"):
         table.add_column(column, justify="left" if column == "item" else "right")
     ordered = result.shown_items

@@ -43,6 +43,7 @@ INFLUENCE_LIMIT = 100_000_000
 OUT_OF_CORE = (
     "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 )
+NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
 CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
 
 Told = Callable[[str, int, int], None]
@@ -221,6 +222,9 @@ def _profiles(
         if interval is None:
             continue
         intervals[name] = interval
+        for end, value in (("lower", interval.lower), ("upper", interval.upper)):
+            if math.isnan(value):
+                parts.missing.append(Missing(Part.PROFILE, NO_END.format(end), name))
         curve = parts.attempt(Part.CURVE, partial(profiler.curve, interval), name) if curves else None
         if curve is not None:
             drawn.append(curve)

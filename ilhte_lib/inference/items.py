@@ -120,7 +120,7 @@ def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> F
         found = _maximised(PersonIntegrals(statistics, FREE_NODES), usable, sigma_theta, easiness)
         coarse = _effects(usable, *found)
         fine = _effects(usable, *_maximised(PersonIntegrals(statistics, 4 * FREE_NODES), usable, sigma_theta, found[0]))
-    except (ModeNotFound, np.linalg.LinAlgError, EngineError):
+    except (ArithmeticError, ValueError, EngineError):
         raise EngineError(_too_different(sigma_theta)) from None
     kept = fine.estimable
     moved = np.abs(fine.effect - coarse.effect)[kept] / np.sqrt(np.diagonal(fine.covariance)[kept])
@@ -159,11 +159,12 @@ def _maximised(
 def _integrate(persons: PersonIntegrals, sigma: float, easiness: np.ndarray) -> None:
     """The persons' integrals; where Newton's method loses their modes, these are found inside a bracket first."""
     zero, offsets = np.zeros(persons.statistics.n_classes), (easiness[0], easiness[1])
-    try:
-        persons.integrate(zero, sigma, offsets)
-    except ModeNotFound:
-        persons.centre[:] = person_modes(persons.statistics, zero, sigma, offsets)
-        persons.integrate(zero, sigma, offsets)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        try:
+            persons.integrate(zero, sigma, offsets)
+        except ModeNotFound:
+            persons.centre[:] = person_modes(persons.statistics, zero, sigma, offsets)
+            persons.integrate(zero, sigma, offsets)
 
 
 def _effects(usable: np.ndarray, easiness: np.ndarray, information: list[np.ndarray]) -> FreeEffects:

@@ -34,6 +34,9 @@ LEVEL = 0.95
 CROSSING_TOLERANCE = 1e-6
 """An end is found when the profile deviance there is this close to the quantile."""
 MAX_STEPS = 60
+FARTHEST = 100.0
+"""An end is sought no farther than this from the estimate (logits), or twenty first steps: a profile that has not risen to the
+quantile there is flat, and the likelihood refutes nothing on that side."""
 NEAR = 4.0
 """A lower optimum this many standard errors away, or more, is another valley and not a better estimate."""
 INTERIOR = 0.05
@@ -50,7 +53,8 @@ class ProfileInterval:
     estimate : the maximum-likelihood estimate; NaN for rho where it is undefined (sigma_b or sigma_zeta is 0).
     lower, upper : ends of the profile-likelihood interval; NaN for an end that does not exist, because the deviance
         falls below its minimum before it has risen to the quantile (the Laplace approximation can fail so with very
-        few items and rare responses; quadrature does not), or jumps next to the estimate.
+        few items and rare responses; quadrature does not), because it never rises so far, or because it jumps next to the
+        estimate.
     lower_bounded, upper_bounded : whether that end is the limit of the parameter (0 for a standard deviation, -1 or +1
         for rho) and not a crossing of the profile.
     wald_lower, wald_upper : estimate -+ z SE; NaN where the SE is undefined.
@@ -429,7 +433,14 @@ class Profiler:
         for _ in range(MAX_STEPS):
             if side * (at - limit) >= 0 and not outside_known:
                 at = limit
-            point = self._solve(parameter, at)
+            if not outside_known and abs(at - centre) > max(FARTHEST, 20.0 * guess):
+                return float("nan")
+            try:
+                point = self._solve(parameter, at)
+            except EngineError:
+                if outside_known or inside == centre:
+                    raise
+                return float("nan")  # the profile was still below the quantile where it was lost
             rise = point.deviance - self.minimum
             if abs(rise - quantile) < CROSSING_TOLERANCE:
                 return at
@@ -483,6 +494,8 @@ class Profiler:
         to_held = np.arcsin if name == "rho" else float
         centre = self._estimate(name)[0]
         low, high = float(to_held(interval.lower)), float(to_held(interval.upper))
+        if not (np.isfinite(low) or np.isfinite(high)):
+            raise EngineError("Its interval has no ends, so that there is nothing to draw.")
         low = low if np.isfinite(low) else centre - 1.5 * (high - centre)
         high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
         margin = 0.25 * (high - low)

@@ -87,7 +87,7 @@ def sum_score_effect(trial: Trial) -> SumScoreEffect:
     means = np.array([score[~arm].mean(), score[arm].mean()])
     m = n0 + n1 - 2
     sd = float(np.sqrt(((score - means[arm.astype(int)]) ** 2).sum() / m))
-    if not sd > 0:
+    if not sd > 1e-12 * trial.n_items:
         raise InputError(
             f"Everyone in an arm of table {trial.tab} has the same score: there is no SD to standardise by."
         )
@@ -112,7 +112,7 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
 
     Raises
     ------
-    InputError : the trial has no covariate, too few persons have one, or it does not vary in both arms.
+    InputError : the trial has no covariate, too few persons have one, it or the score does not vary in both arms.
     """
     if trial.covariate is None:
         raise InputError(f"Table {trial.tab} has no covariate for an interaction: name one (option --covariate).")
@@ -125,7 +125,10 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
             f"The covariate of table {trial.tab} does not vary in both arms: no interaction can be estimated."
         )
     within = np.concatenate([score[arm == t] - score[arm == t].mean() for t in (0, 1)])
-    y = score / np.sqrt((within**2).sum() / (len(score) - 2))
+    sd = float(np.sqrt((within**2).sum() / (len(score) - 2)))
+    if not sd > 1e-12 * trial.n_items:
+        raise InputError(f"Everyone in an arm of table {trial.tab} has the same score: no interaction can be estimated.")
+    y = score / sd
     x = np.column_stack([np.ones_like(c), arm, c, arm * c])
     bread = np.linalg.inv(x.T @ x)
     beta = bread @ (x.T @ y)

@@ -58,7 +58,7 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
             value, half = value / by if defined(value) else math.nan, 1.96 * se / by if defined(se) else math.nan
             wald, profile = (max(low, value - half), min(high, value + half)), DASH
         else:
-            value = interval.estimate / by
+            value = value / by if defined(value) else interval.estimate / by
             half = (interval.wald_upper - interval.wald_lower) / 2 / by
             wald = max(low, interval.wald_lower / by), min(high, interval.wald_upper / by)
             profile = between(interval.lower / by, interval.upper / by)

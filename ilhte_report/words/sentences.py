@@ -60,6 +60,10 @@ def _one_way_names(result: Effects) -> str:
     return listed(result.weak.one_way_names, 3)
 
 
+def _them(result: Effects) -> str:
+    return "it" if len(result.weak.one_way_names) == 1 else "them"
+
+
 def average_sentence(result: Effects, inference: Inference | None, *, lower_is_better: bool = False) -> str:
     """The average effect, and its direction where the interval leaves only one."""
     shown = average_interval(result, inference)
@@ -74,7 +78,7 @@ def average_sentence(result: Effects, inference: Inference | None, *, lower_is_b
         others = inference.without_one_way if inference is not None else None
         again = others and _without(result, others, "treat")
         if not again or not again.excludes_zero or (again.estimate > 0) != (shown.estimate > 0):
-            left = f" ({_with_interval(again)} without it)" if again else ""
+            left = f" ({_with_interval(again)} without {_them(result)})" if again else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
     more = "more" if shown.estimate > 0 else "fewer"
     good = ""
@@ -111,7 +115,7 @@ def easiness_sentence(result: Effects, inference: Inference | None) -> str:
         others = inference.without_one_way if inference is not None else None
         again = others and _without(result, others, "rho")
         if not again or not again.excludes_zero or (again.estimate > 0) != (shown.estimate > 0):
-            left = f" ({_with_interval(again)} without it)" if again and defined(again.estimate) else ""
+            left = f" ({_with_interval(again)} without {_them(result)})" if again and defined(again.estimate) else ""
             return (
                 f"Correlation of item effects with easiness: {value}; this rests on {_one_way_names(result)}{left}, so that "
                 "nothing is concluded from it."
@@ -143,7 +147,7 @@ def test_sentence(result: Effects, inference: Inference | None) -> str:
         others = inference.without_one_way if inference is not None else None
         again = others and _test_p(others.test, halved)
         if again is None or again >= ALPHA:
-            left = f" ({_p(again)} without it)" if again is not None else ""
+            left = f" ({_p(again)} without {_them(result)})" if again is not None else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
         return (
             f"{text}, without {_one_way_names(result)} {_p(again)}; there is evidence that the effect differs between items."
