@@ -38,7 +38,7 @@ def document(
     if inference is not None:
         from .inference.infer import inference_record, with_resampling
 
-        result, record = with_resampling(result, inference), inference_record(inference, result.summary)
+        result, record = with_resampling(result, inference), inference_record(inference, result)
     return plain(
         {
             "tab": trial.tab,

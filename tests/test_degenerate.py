@@ -29,7 +29,7 @@ from ilhte_report.terminal import print_results
 from ilhte_report.words.sentences import average_sentence, easiness_sentence, test_sentence
 
 pytest.importorskip("plotly", reason="plotly is not installed")
-QUICK = 60
+QUICK = 20
 UNEXPECTED = re.compile(r"It could not be computed|Warning|Error\b")
 """Of a reason that nobody foresaw."""
 
@@ -37,7 +37,7 @@ UNEXPECTED = re.compile(r"It could not be computed|Warning|Error\b")
 @pytest.mark.parametrize("tens", range(QUICK // 10))
 def test_degenerate_tables(tens):
     outcomes = [judge(seed, replicates=2 if seed % 10 == 0 else 0) for seed in range(10 * tens, 10 * tens + 10)]
-    assert outcomes.count("refused") < 8
+    assert outcomes.count("refused") < 5
 
 
 @pytest.mark.soak
@@ -114,7 +114,7 @@ def _units_agree(name, contents, result, printed, page) -> None:
         assert [row["total"] for row in contents["items_logit"]] == [row["total"] for row in result.items_logit]
         assert any("cannot be standardised" in flag for flag in contents["flags"])
         assert "treatment effect (logits)" in page and "SDs of the persons)" not in page, name
-        assert "Average effect, β₁ (logits)" in printed and "SDs of the persons;" not in printed
+        assert "(logits)" in printed and "(SDs)" not in printed and "SDs of the persons;" not in printed, name
     else:
         assert all(value is not None for value in standard), name
         assert contents["unit"] == "SD" and contents["items_logit"] is None

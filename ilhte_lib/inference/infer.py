@@ -23,6 +23,7 @@ from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
+from .units import Unit
 from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 
 if TYPE_CHECKING:
@@ -260,17 +261,23 @@ def with_resampling(result: Effects, inference: Inference) -> Effects:
     )
 
 
-def inference_record(inference: Inference, summary: dict) -> dict:
+def inference_record(inference: Inference, result: Effects) -> dict:
     """What a document holds of it: plain values by name, NaN where undefined.
 
     Parameters
     ----------
-    summary : the estimates (``effects``). Everything but the resampling (SDs where its name ends in _std) is in logits.
+    result : the estimates. Everything but the resampling (SDs where its name ends in _std) is in logits; where persons do
+        not differ the resampling has ate and sigma_zeta, logits, as well.
     """
-    drawn = inference.resampling
+    drawn, summary = inference.resampling, result.summary
+    estimates = {name: summary[name] for name in RESAMPLED}
+    if result.scale.unit is Unit.LOGIT:
+        estimates |= {"ate": result.average, "sigma_zeta": result.spread}
 
     def resampled(name: str) -> dict:
-        estimate = math.nan if summary[name] is None else summary[name]
+        estimate = estimates[name]
+        if estimate is None or math.isnan(estimate):
+            return dict.fromkeys(("se", "lower", "upper"), math.nan)
         return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
 
     record = {
@@ -289,7 +296,7 @@ def inference_record(inference: Inference, summary: dict) -> dict:
             "failed": drawn.failed,
             "units": drawn.units,
             "too_few_clusters": inference.too_few_clusters,
-            "estimates": {name: resampled(name) for name in RESAMPLED},
+            "estimates": {name: resampled(name) for name in estimates},
         },
         "clustered": inference.clustered,
         "only_model_standard_errors": inference.model_only,

@@ -52,7 +52,7 @@ class SumScoreInteraction:
     Attributes
     ----------
     treat, cov, interaction : coefficients, SDs of the score within arm (per SD of the covariate).
-    treat_se, cov_se, interaction_se : heteroscedasticity-robust standard errors (HC2).
+    treat_se, cov_se, interaction_se : heteroscedasticity-robust standard errors (HC2); NaN where scores lie on a line.
     n_persons : persons with a covariate.
     """
 
@@ -134,7 +134,8 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     beta = bread @ (x.T @ y)
     leverage = np.einsum("pi,ij,pj->p", x, bread, x)
     meat = (x * ((y - x @ beta) ** 2 / np.maximum(1.0 - leverage, 1e-12))[:, None]).T @ x
-    se = np.sqrt(np.diagonal(bread @ meat @ bread))
+    variance = np.diagonal(bread @ meat @ bread)
+    se = np.sqrt(variance, out=np.full(4, np.nan), where=variance > 0)  # rounding where the line is met exactly
     return SumScoreInteraction(*(float(b) for b in beta[1:]), *(float(s) for s in se[1:]), len(score))
 
 
