@@ -8,11 +8,16 @@ import numpy as np
 
 from ..data.large import LargeTrial
 from ..data.trial import Trial
-from ..errors import InputError
 from ..model.fit_result import Fit
 from .lrt import likelihood_ratio
+from .units import Scale, Unit
+from .weak import Weaknesses, fit_messages, item_counts, weakness_sentences, weaknesses
 
 ALPHA = 0.05
+EQUAL_PERSONS = (
+    "Persons do not differ beyond chance (sigma_theta of M_0 is 0), so effects cannot be standardised: they are in logits, and "
+    "what would be in SDs of the persons is empty."
+)
 SUMMARY_COLUMNS = (
     "tab", "n_items", "n_persons", "n_responses", "sigma_theta", "ate_std", "sigma_zeta_std", "rho", "sigma_b_ctrl",
     "sigma_b_treat", "sd_ratio", "lrt_stat", "lrt_pval", "lrt_pval_mixture", "sig_il_hte", "beta3_b", "beta3_c",
@@ -25,6 +30,24 @@ ITEM_COLUMNS = (
     "tab", "item", "b_std", "zeta_std", "total_std", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
 )  # fmt: skip
 """One row an item, all effects and their SEs in SDs of theta."""
+LOGIT_ITEM_COLUMNS = (
+    "tab", "item", "b", "zeta", "total", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
+)  # fmt: skip
+"""The same in logits."""
+
+
+@dataclass(frozen=True)
+class ShownItem:
+    """One item as it is shown: easiness, effect and its SE in the table's unit; responses and shares of 1 by arm."""
+
+    name: str
+    easiness: float
+    effect: float
+    se: float
+    n_ctrl: int
+    n_treat: int
+    p_ctrl: float
+    p_treat: float
 
 
 @dataclass(frozen=True)
@@ -33,12 +56,44 @@ class Effects:
 
     Attributes
     ----------
-    summary : one value a column of ``SUMMARY_COLUMNS``; NaN or None where undefined.
+    summary : one value a column of ``SUMMARY_COLUMNS``; NaN or None where undefined, as everything in SDs is where persons
+        do not differ (sigma_theta of M_0 is 0).
     items : one dictionary an item with ``ITEM_COLUMNS``, in the order of ``trial.item_names``.
+    items_logit : the same with ``LOGIT_ITEM_COLUMNS``.
+    average, average_se, spread, spread_se : beta_1 and sigma_zeta of M_A with their standard errors, logits; NaN where
+        undefined.
+    weak : what the table is too weak in for a conclusion.
+    messages : what the engine says of its fits.
     """
 
     summary: dict
     items: list[dict]
+    items_logit: list[dict]
+    average: float
+    average_se: float
+    spread: float
+    spread_se: float
+    weak: Weaknesses
+    messages: tuple[str, ...]
+
+    @property
+    def scale(self) -> Scale:
+        """The unit that effects are shown in."""
+        return Scale.of(self.summary["sigma_theta"])
+
+    @property
+    def shown_items(self) -> list[ShownItem]:
+        """The items in the unit that effects are shown in, from the most positive effect to the most negative."""
+        unit = self.scale.unit
+        rows, names = (self.items, ITEM_COLUMNS) if unit is Unit.SD else (self.items_logit, LOGIT_ITEM_COLUMNS)
+        shown = [ShownItem(*(row[name] for name in ("item", names[2], names[4], *names[6:]))) for row in rows]
+        return sorted(shown, key=lambda item: -item.effect)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader must be told of these effects besides ``messages``, a sentence each."""
+        of_persons = (EQUAL_PERSONS,) if self.scale.unit is Unit.LOGIT else ()
+        return (*of_persons, *weakness_sentences(self.weak))
 
 
 def effects(trial: Trial, fits: dict[str, Fit]) -> Effects:
@@ -47,22 +102,31 @@ def effects(trial: Trial, fits: dict[str, Fit]) -> Effects:
     Effects are divided by sigma_theta of M_0 (Gilbert, Himmelsbach et al. 2025), which is treated as known in the
     standard errors; those come from vcov by the delta method.
 
-    Raises
-    ------
-    InputError : persons do not differ (sigma_theta = 0), so that nothing can be standardised.
+    Where persons do not differ (sigma_theta = 0) nothing can be standardised: what would be in SDs is NaN, the rest is there.
     """
     null, main = fits["M_0"], fits["M_A"]
-    if not null.sigma_theta > 0:
-        raise InputError(
-            f"Persons in table {trial.tab} do not differ beyond chance (sigma_theta = 0), so effects cannot be "
-            "standardised: the table is left out."
-        )
-    return Effects(_summary(trial, fits, null, main), item_rows(trial, main, null.sigma_theta))
+    weak = weaknesses(trial, fits)
+    return Effects(
+        summary=_summary(trial, fits, null, main),
+        items=item_rows(trial, main, _standard(null), ITEM_COLUMNS),
+        items_logit=item_rows(trial, main, 1.0, LOGIT_ITEM_COLUMNS),
+        average=main.coefficient("treat"),
+        average_se=main.standard_error("treat"),
+        spread=main.sigma_zeta,
+        spread_se=sigma_zeta_se(main),
+        weak=weak,
+        messages=tuple(fit_messages(fits, weak)),
+    )
+
+
+def _standard(null: Fit) -> float:
+    """What effects are divided by, logits: sigma_theta of M_0, NaN where that is 0."""
+    return null.sigma_theta if null.sigma_theta > 0 else float("nan")
 
 
 def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
     test = likelihood_ratio(null, main)
-    scale = null.sigma_theta
+    scale = _standard(null)
     control, treated = item_spreads(main)
     constant, flexible = fits.get("M_B"), fits.get("M_C")
     interaction = {
@@ -76,7 +140,7 @@ def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
         "n_items": main.n_items,
         "n_persons": main.n_persons,
         "n_responses": main.n_responses,
-        "sigma_theta": scale,
+        "sigma_theta": null.sigma_theta,
         "ate_std": main.coefficient("treat") / scale,
         "sigma_zeta_std": main.sigma_zeta / scale,
         "rho": main.rho,
@@ -167,14 +231,9 @@ def total_effect_variance(fit: Fit) -> np.ndarray:
     return fit.ranef_vcov[:, 1, 1] + np.einsum("ik,kl,il->i", slopes, fit.vcov[np.ix_(free, free)], slopes)
 
 
-def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float) -> list[dict]:
-    """One row an item of M_A: effects and SEs in SDs of theta, counts and shares of 1 by arm."""
-    if isinstance(trial, LargeTrial):
-        answers, ones = trial.item_counts()
-    else:
-        cell = trial.treat[trial.person].astype(int) * trial.n_items + trial.item
-        answers = np.bincount(cell, minlength=2 * trial.n_items).reshape(2, -1)
-        ones = np.bincount(cell, weights=trial.resp, minlength=2 * trial.n_items).reshape(2, -1)
+def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float, columns: tuple[str, ...]) -> list[dict]:
+    """One row an item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm."""
+    answers, ones = item_counts(trial)
     with np.errstate(invalid="ignore"):
         share = ones / answers
     average = main.coefficient("treat")
@@ -187,5 +246,5 @@ def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float) -> list[dict]:
             trial.tab, name, easiness, zeta, average / scale + zeta, zeta_se[k], total_se[k],
             int(answers[0, k]), int(answers[1, k]), share[0, k], share[1, k],
         )  # fmt: skip
-        rows.append(dict(zip(ITEM_COLUMNS, values, strict=True)))
+        rows.append(dict(zip(columns, values, strict=True)))
     return rows

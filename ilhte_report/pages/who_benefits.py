@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ilhte_lib.inference.weak import FEWEST_CLUSTERS
 from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits, who_benefits
 
 from ..words.markdown import escape_markdown
@@ -39,6 +40,8 @@ def compared(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None) ->
     Where clusters were drawn every interval is the resampling's. Elsewhere only that of the difference is, which has
     none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
     """
+    if bootstrap is not None and 0 < bootstrap.n_clusters < FEWEST_CLUSTERS:
+        bootstrap = None  # so few say nothing of how clusters vary
     drawn = bootstrap is not None and bootstrap.of_clusters
     found = who_benefits(trial, fits, bootstrap if drawn else None)
     if bootstrap is None or drawn:
@@ -127,7 +130,10 @@ def clustering_sentence(result: WhoBenefits) -> str:
     """A warning where the intervals take clustered persons as independent, else nothing."""
     if not result.clustered:
         return ""
-    return "Persons come in clusters here; these intervals take them as independent and are too narrow; those of `ilhte fit --bootstrap N` do not."
+    text = "Persons come in clusters here; these intervals treat them as independent and may be too narrow"
+    if result.clusters is not None and result.clusters < FEWEST_CLUSTERS:
+        return f"{text}; with {result.clusters} clusters resampling gives no better ones."
+    return f"{text}; those of `ilhte fit --bootstrap N` do not."
 
 
 def figure_words(result: WhoBenefits) -> str:
