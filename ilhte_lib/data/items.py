@@ -1,4 +1,4 @@
-"""Which items can be analysed, and what the data say nothing finite about."""
+"""Which items can be analysed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_ITEMS = 3
-FEW_PERSONS = 10
-"""An arm of fewer persons says little of any item."""
 
 
 def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audit) -> pd.DataFrame:
@@ -98,54 +96,15 @@ def _codes(table: pd.DataFrame, items: Sequence, labels: Mapping) -> str:
     return perhaps_codes(sorted(table.loc[table["item"].isin(items), "resp"].unique()), labels)
 
 
-def note_weak_items(
-    names: Sequence[str], answers: np.ndarray, ones: np.ndarray, persons: Sequence[int], audit: Audit
-) -> None:
-    """Flags what no finite estimate can be had of, or hardly any: single items, arms without a common one, tiny arms.
+def note_items_of_one_arm(names: Sequence[str], answers: np.ndarray, audit: Audit) -> None:
+    """Flags items that only one arm answered: their effects rest on the others. What else is weak, a fit's result says.
 
     Parameters
     ----------
     names : J items.
-    answers, ones : (2, J) responses, and responses of 1, by arm (control, treated).
-    persons : of each arm.
+    answers : (2, J) responses by arm (control, treated).
     """
-
-    def named(chosen: np.ndarray) -> str:
-        return listed((names[k] for k in np.flatnonzero(chosen)), 3)
-
     answered = (answers > 0).all(axis=0)
-    if not answered.any():
-        audit.note(
-            "items",
-            "No item was answered in both arms: what the items do and what the treatment does cannot be told apart, and "
-            "effects, their spread and correlation rest on the model's assumptions alone.",
-            flag=True,
-        )
-    elif not answered.all():
-        audit.note(
-            "items", f"Items answered in one arm only, their effects rest on the others: {named(~answered)}.", flag=True
-        )
-    alike = ((ones == 0) | (ones == answers)) & (answers > 0)
-    opposite = answered & alike.all(axis=0) & ((ones[0] > 0) != (ones[1] > 0))
-    if opposite.any():
-        audit.note(
-            "items",
-            "Items with every response 0 in one arm and 1 in the other: their own effects have no finite estimate, "
-            f"those shown are drawn in by the other items: {named(opposite)}.",
-            flag=True,
-        )
-    for t, arm in enumerate(("control", "treated")):
-        one_way = answered & alike[t] & ~opposite
-        if one_way.any():
-            audit.note(
-                "items",
-                f"Items answered one way by the whole {arm} arm: their own effects have no finite estimate, those shown are "
-                f"drawn in by the other items, and they widen sigma_zeta: {named(one_way)}.",
-                flag=True,
-            )
-        if persons[t] < FEW_PERSONS:
-            audit.note(
-                "persons",
-                f"The {arm} arm has {counted(persons[t], 'person', 'persons')}: fewer than {FEW_PERSONS} carry no conclusion.",
-                flag=True,
-            )
+    if answered.any() and not answered.all():
+        shown = listed((names[k] for k in np.flatnonzero(~answered)), 3)
+        audit.note("items", f"Items answered in one arm only, their effects rest on the others: {shown}.", flag=True)

@@ -23,7 +23,7 @@ from .columns import BLANKS, NUMBER, TRUTH, as_numbers
 from .covariate import Candidate, Examples, fault
 from .file_formats import csv_header, refuse_duplicates
 from .identifiers import check_identifiers, item_labels, plainest_sql, refuse_two_spellings
-from .items import keep_binary_items, note_weak_items
+from .items import keep_binary_items, note_items_of_one_arm
 from .missing_codes import CODES, named_codes, suspected, suspicion, without_codes
 from .prepare import check_columns, chosen_among, natural_key, not_the_numbers
 from .relations import (
@@ -282,11 +282,10 @@ class _Reduction:
         np.add.at(answers, at, used["named"])
         np.add.at(ones, at, used["named"] * used["resp"])
         treat, score, value, trials, count = self._classes(n_words, len(order))
-        persons = [int(count[treat == arm].sum()) for arm in (0, 1)]
         item_names = tuple(self.names[k] for k in order)
         statistics = classes(item_names, treat, score, trials, None, ones, int(answers.sum()), count)
         covariate = None if chosen is None else self._standardised(self.candidates[chosen], value, treat, count)
-        note_weak_items([self.names[k] for k in order], answers, ones, persons, self.audit)
+        note_items_of_one_arm([self.names[k] for k in order], answers, self.audit)
         with_covariate = None
         if covariate is not None:
             known = ~np.isnan(covariate)

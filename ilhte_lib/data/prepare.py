@@ -17,7 +17,7 @@ from ..messages import counted, listed, quoted
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels
-from .items import keep_binary_items, note_weak_items
+from .items import keep_binary_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
 from .trial import Audit, Trial
@@ -325,8 +325,7 @@ def _arrays(
             chosen, correlation = None, float("nan")
     cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
     answers = np.bincount(cell, minlength=size).reshape(2, -1)
-    ones = np.bincount(cell, weights=resp, minlength=size).reshape(2, -1)
-    note_weak_items([names[k] for k in order], answers, ones, np.bincount(treat, minlength=2).tolist(), audit)
+    note_items_of_one_arm([names[k] for k in order], answers, audit)
     return Trial(
         tab=tab,
         profile=profile,

@@ -15,6 +15,7 @@ from ilhte_lib.data.screening import concerns
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.data.waves import in_wave
 from ilhte_lib.errors import InputError
+from ilhte_lib.inference.weak import weakness_sentences, weaknesses
 
 from .irw.format import FormatFinding, format_findings
 
@@ -126,7 +127,7 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
         polytomous=tuple(map(str, values.index[values > 2])),
         candidates=tuple(found),
         baseline={c.name: _difference(rows, c.name, trial) for c in found if not c.fault},
-        concerns=concerns(trial, rows),
+        concerns=(*weakness_sentences(weaknesses(trial, {})), *concerns(trial, rows)),
     )
 
 
