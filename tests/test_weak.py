@@ -34,7 +34,9 @@ test_sentence.__test__ = False
 
 
 def table(n_persons: int = 40, n_items: int = 5, **changes) -> pd.DataFrame:
-    return simulate_trial(Design(**{"n_persons": n_persons, "n_items": n_items, "seed": 3, "sigma_zeta": 0.5, **changes}))[0]
+    return simulate_trial(
+        Design(**{"n_persons": n_persons, "n_items": n_items, "seed": 3, "sigma_zeta": 0.5, **changes})
+    )[0]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,9 @@ def test_an_arm_of_fewer_than_ten_persons(treated, few):
     fits = fit_models(trial)
     result, inference = effects(trial, fits), infer(trial, fits)
     assert result.weak.persons == (30, treated) and result.weak.few_persons == few
-    assert ("nothing is concluded from it, as an arm has fewer than 10 persons" in average_sentence(result, inference)) == few
+    assert (
+        "nothing is concluded from it, as an arm has fewer than 10 persons" in average_sentence(result, inference)
+    ) == few
     assert ("No item is said to differ" in flagged_sentence(inference)) == few
     assert any(f"30 control persons and {treated} treated" in flag for flag in result.flags) == few
 
@@ -115,7 +119,9 @@ def test_the_profile_interval_is_the_one_that_is_shown(parts):
     assert average_interval(result, bare) == average_interval(result, None)
     assert average_interval(result, bare).basis is Basis.WALD
     assert Interval(math.nan, math.nan, math.nan, Basis.NONE).excludes_zero is False
-    assert Interval(2.0, 1.0, math.nan, Basis.PROFILE).excludes_zero is False, "an end that does not exist claims nothing"
+    assert Interval(2.0, 1.0, math.nan, Basis.PROFILE).excludes_zero is False, (
+        "an end that does not exist claims nothing"
+    )
 
 
 def with_profile(inference: Inference, name: str, lower: float, upper: float) -> Inference:
