@@ -28,10 +28,10 @@ def document(
 
     Returns
     -------
-    ``{"tab", "summary", "items", "items_logit", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``; unit is the one
-    that sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items in it; weak as ``weak.Weaknesses``; models
-    by name with loglik, beta and se by
-    coefficient (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
+    ``{"tab", "summary", "items", "items_logit", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
+    unit is what sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items
+    in it (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
+    sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
     inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
     """
     record = None

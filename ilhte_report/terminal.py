@@ -82,7 +82,9 @@ def _table(title: str, rows: list[dict[str, str]]) -> Table:
     for column in rows[0]:
         left = column in ("", "p-value", "Null distribution")
         # a long interval goes on in the next line: a number is never cut
-        table.add_column(column, justify="left" if left else "right", no_wrap=column in ("Estimate", "SE", "Model SE", "p"))
+        table.add_column(
+            column, justify="left" if left else "right", no_wrap=column in ("Estimate", "SE", "Model SE", "p")
+        )
     for row in rows:
         table.add_row(*map(printable, row.values()))
     return table

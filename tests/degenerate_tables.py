@@ -42,12 +42,16 @@ def degenerate_table(seed: int) -> tuple[str, pd.DataFrame]:
     if rng.random() < 0.25:
         clusters = int(rng.choice([2, 3, 6, 12]))
         table["cluster"] = (
-            [f"{treat[p]}-{p % clusters}" for p in person] if rng.random() < 0.5 else [f"c{p % clusters}" for p in person]
+            [f"{treat[p]}-{p % clusters}" for p in person]
+            if rng.random() < 0.5
+            else [f"c{p % clusters}" for p in person]
         )
     return f"{' + '.join(names)}, {n_persons} persons, {n_items} items, seed {seed}", table
 
 
-def _drawn(rng: np.random.Generator, n_items: int, treat: np.ndarray, sigma: float, spread: float, effect: float) -> Matrix:
+def _drawn(
+    rng: np.random.Generator, n_items: int, treat: np.ndarray, sigma: float, spread: float, effect: float
+) -> Matrix:
     theta, easiness = sigma * rng.normal(size=len(treat)), rng.normal(size=n_items)
     zeta = spread * rng.normal(size=n_items)
     eta = theta[:, None] + easiness + treat[:, None] * (effect + zeta)

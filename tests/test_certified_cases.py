@@ -27,7 +27,13 @@ from ilhte_report.intake.source import source
 from ilhte_report.pages.single import single_page
 from ilhte_report.pages.table import verdict
 from ilhte_report.terminal import print_results
-from ilhte_report.words.sentences import average_sentence, easiness_sentence, findings, item_spread_sentence, test_sentence
+from ilhte_report.words.sentences import (
+    average_sentence,
+    easiness_sentence,
+    findings,
+    item_spread_sentence,
+    test_sentence,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ def _analysed(path: Path, replicates: int, lower_is_better: bool) -> Analysed:
     inference = infer(trial, fits, replicates=replicates, curves=True)
     result = with_resampling(effects(trial, fits), inference)
     screen, where = StringIO(), source(str(path))
-    print_results(Console(file=screen, width=200), where, trial, fits, result, inference, lower_is_better=lower_is_better)
+    print_results(
+        Console(file=screen, width=200), where, trial, fits, result, inference, lower_is_better=lower_is_better
+    )
     page = single_page(where, trial, fits, result, inference, lower_is_better=lower_is_better)
     contents = json.loads(to_json(document(trial, fits, result, inference)))
     return Analysed(trial, fits, result, inference, contents, screen.getvalue(), page)
@@ -77,7 +85,10 @@ def test_a_certified_fit_is_reported_and_what_is_missing_named(analysed, name):
     for text in (case.printed, case.page, verdict(case.trial, case.result, case.inference).data):
         assert "Persons differ enormously" in text and "nothing is concluded" in text
     for note in case.inference.notes:
-        assert re.match(r"(Single items|Profile of \w+|Profile curve of \w+): ", note) and note in case.contents["inference"]["notes"]
+        assert (
+            re.match(r"(Single items|Profile of \w+|Profile curve of \w+): ", note)
+            and note in case.contents["inference"]["notes"]
+        )
 
 
 @pytest.mark.shared
@@ -201,7 +212,11 @@ def test_two_clusters_take_no_place_of_the_model(analysed):
     assert f"[95% interval {interval.lower / scale:.2f} to {interval.upper / scale:.2f}]" in case.printed
     assert interval.lower / scale == pytest.approx(0.31, abs=0.03)
     assert "Persons come in 2 clusters" in case.printed and "treat persons as independent" in case.printed
-    assert "−2.63" not in case.printed and "Resampled" not in case.printed and "With fewer than 10 clusters" in case.printed
+    assert (
+        "−2.63" not in case.printed
+        and "Resampled" not in case.printed
+        and "With fewer than 10 clusters" in case.printed
+    )
     assert case.contents["summary"]["sd_ratio_se"] is None and case.contents["summary"]["delta_beta3_se"] is None
     assert case.contents["inference"]["resampling"]["too_few_clusters"] is True
     assert case.contents["weak"]["few_clusters"] is True and case.contents["weak"]["clusters"] == 2

@@ -227,7 +227,9 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     )
     unknown = replace(result, average_se=math.nan)
     assert "not known" in average_sentence(unknown, None)
-    assert "no covariate" in interaction_sentence(replace(result, summary=result.summary | {"delta_beta3": math.nan}), None)
+    assert "no covariate" in interaction_sentence(
+        replace(result, summary=result.summary | {"delta_beta3": math.nan}), None
+    )
 
 
 def printed(trial, fits, result, inference, width: int = 80) -> str:
@@ -245,7 +247,9 @@ def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
     for row in test_rows(inference):
         assert f"{row['p-value']} {row['Null distribution']} {row['p']}" in text
     assert "drawn with replacement" in text and "…" not in text.split("Models (logits")[0]
-    without = printed(trial, fits, result, replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),)))
+    without = printed(
+        trial, fits, result, replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),))
+    )
     assert "drawn with replacement" not in without and "! Resampling: why not." in without
 
 

@@ -41,9 +41,7 @@ RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c
 INFLUENCE_LIMIT = 100_000_000
 """Leaving items out reads all responses once an item: not done beyond so many readings."""
 
-OUT_OF_CORE = (
-    "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
-)
+OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
 CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
 

@@ -127,7 +127,9 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     within = np.concatenate([score[arm == t] - score[arm == t].mean() for t in (0, 1)])
     sd = float(np.sqrt((within**2).sum() / (len(score) - 2)))
     if not sd > 1e-12 * trial.n_items:
-        raise InputError(f"Everyone in an arm of table {trial.tab} has the same score: no interaction can be estimated.")
+        raise InputError(
+            f"Everyone in an arm of table {trial.tab} has the same score: no interaction can be estimated."
+        )
     y = score / sd
     x = np.column_stack([np.ones_like(c), arm, c, arm * c])
     bread = np.linalg.inv(x.T @ x)

@@ -166,7 +166,9 @@ def _holds_without(trial: Trial | LargeTrial, fits: dict[str, Fit], weak: Weakne
         bias = predicted_bias_of(flexible)
     except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
         return False
-    by_model = [with_wald_interval(f.coefficient("treat:cov"), f.standard_error("treat:cov")) for f in (constant, flexible)]
+    by_model = [
+        with_wald_interval(f.coefficient("treat:cov"), f.standard_error("treat:cov")) for f in (constant, flexible)
+    ]
     return verdict(*by_model, with_wald_interval(bias.value, bias.se)) == "item-level"
 
 

@@ -132,7 +132,9 @@ def items_alt(inference: Inference, fit: Fit, scale: Scale) -> str:
     """The curve of standard errors in words."""
     from ilhte_lib.inference.generalise import persons_floor, se_with_items
 
-    today, twice = (number(float(se_with_items(inference.statistics, fit, fit.n_items * k)) / scale.by, 3) for k in (1, 2))
+    today, twice = (
+        number(float(se_with_items(inference.statistics, fit, fit.n_items * k)) / scale.by, 3) for k in (1, 2)
+    )
     floor = number(persons_floor(inference.statistics, fit) / scale.by, 3)
     return (
         f"The standard error of the average effect falls with the number of items: {today} {scale.unit.plural} with the {fit.n_items} of "

@@ -159,7 +159,9 @@ def effects_alt(run: RunResults) -> str:
     """Figure 1 in words."""
     drawn = run.summary[run.summary["ate_std"].notna()]
     left_out = run.n_tables - len(drawn)
-    apart = f" {left_out} more, whose persons do not differ, have no effects in SDs and are not drawn." if left_out else ""
+    apart = (
+        f" {left_out} more, whose persons do not differ, have no effects in SDs and are not drawn." if left_out else ""
+    )
     if drawn.empty:
         return f"No table is drawn.{apart}"
     items = run.items[run.items["tab"].isin(drawn["tab"])]

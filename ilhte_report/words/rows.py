@@ -299,7 +299,13 @@ def sum_score_rows(result: Effects, inference: Inference) -> list[Row]:
         return []
     model = average_interval(result, inference)
     lines = (
-        ("Sum score, standardised mean difference", "SDs of scores", found.smd, found.smd_se, _wald(found.smd, found.smd_se)),
+        (
+            "Sum score, standardised mean difference",
+            "SDs of scores",
+            found.smd,
+            found.smd_se,
+            _wald(found.smd, found.smd_se),
+        ),
         (
             "… corrected for unreliability",
             "SDs of true scores",

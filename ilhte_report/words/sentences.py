@@ -53,7 +53,11 @@ def findings(result: Effects, inference: Inference | None, *, lower_is_better: b
 def _with_interval(shown: Interval) -> str:
     """An estimate and its interval; an end that does not exist is a dash."""
     interval = between(shown.low, shown.high)
-    return number(shown.estimate, 2) if interval == between(math.nan, math.nan) else f"{number(shown.estimate, 2)} [95% interval {interval}]"
+    return (
+        number(shown.estimate, 2)
+        if interval == between(math.nan, math.nan)
+        else f"{number(shown.estimate, 2)} [95% interval {interval}]"
+    )
 
 
 def _one_way_names(result: Effects) -> str:
@@ -90,7 +94,9 @@ def average_sentence(result: Effects, inference: Inference | None, *, lower_is_b
 def item_spread_sentence(result: Effects, inference: Inference | None) -> str:
     """How far items differ in their effect."""
     shown = spread_interval(result, inference)
-    text = f"Item effects vary around it with a standard deviation of {_with_interval(shown)} {result.scale.unit.plural}"
+    text = (
+        f"Item effects vary around it with a standard deviation of {_with_interval(shown)} {result.scale.unit.plural}"
+    )
     others = inference.without_one_way if inference is not None else None
     if result.weak.one_way_items and others is not None:
         again = _without(result, others, "sigma_zeta")
@@ -149,9 +155,7 @@ def test_sentence(result: Effects, inference: Inference | None) -> str:
         if again is None or again >= ALPHA:
             left = f" ({_p(again)} without {_them(result)})" if again is not None else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
-        return (
-            f"{text}, without {_one_way_names(result)} {_p(again)}; there is evidence that the effect differs between items."
-        )
+        return f"{text}, without {_one_way_names(result)} {_p(again)}; there is evidence that the effect differs between items."
     return f"{text}; there is evidence that the effect differs between items."
 
 
