@@ -8,7 +8,10 @@ PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text
 EXTRAS = ("report", "formats", "large", "irw", "test")
 
 lowest = {}
-for requirement in [*PROJECT["dependencies"], *(r for extra in EXTRAS for r in PROJECT["optional-dependencies"][extra])]:
+for requirement in [
+    *PROJECT["dependencies"],
+    *(r for extra in EXTRAS for r in PROJECT["optional-dependencies"][extra]),
+]:
     name, version = re.match(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", requirement).groups()
     lowest[name] = version
 print("\n".join(f"{name}=={version}" for name, version in sorted(lowest.items())))

@@ -201,7 +201,9 @@ def test_an_item_that_an_arm_answers_one_way_is_flagged(tmp_path, value):
     here = table["item"] == table["item"].unique()[1]
     table.loc[here & (table["treat"] == 1), "resp"] = value
     (flag,) = fitted(table, tmp_path)["flags"]
-    all_in(flag, f"one response only ({value}) in the treated arm", "no finite estimate", repr(table["item"].unique()[1]))
+    all_in(
+        flag, f"one response only ({value}) in the treated arm", "no finite estimate", repr(table["item"].unique()[1])
+    )
 
 
 def test_arms_without_a_common_item_are_flagged(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -78,7 +79,8 @@ def fit_models(
 
     Returns
     -------
-    Fits by model name, in the order M_0, M_A, M_B, M_C.
+    Fits by model name, in the order M_0, M_A, M_B, M_C. Where ``models`` is None and one with the covariate cannot be
+    fitted, M_0 and M_A are returned, the reason among the messages of M_A.
 
     Raises
     ------
@@ -113,7 +115,15 @@ def fit_models(
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
-        fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
+        try:
+            fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
+        except EngineError as reason:
+            # what was fitted without the covariate is not lost with it
+            if models is not None or not spec.covariate or "M_A" not in fits:
+                raise
+            said = f"M_B and M_C were not fitted: {reason}"
+            fits["M_A"] = replace(fits["M_A"], messages=(*fits["M_A"].messages, said))
+            return {name: fit for name, fit in fits.items() if not MODELS[name].covariate}
     return fits
 
 

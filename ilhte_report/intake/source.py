@@ -145,7 +145,9 @@ def _file_source(name: str) -> Source:
     if _readable(name) != name:
         shown = _readable(name)
         return _without_data(
-            shown, source_name(shown), f"The file name {shown} is not UTF-8, which no notebook can hold: rename the file."
+            shown,
+            source_name(shown),
+            f"The file name {shown} is not UTF-8, which no notebook can hold: rename the file.",
         )
     try:
         return source(name)
