@@ -9,8 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ilhte_lib.data.baseline import BaselineDifference
-from ilhte_lib.data.identifiers import cluster_codes
-from ilhte_lib.data.trial import Trial
+from ilhte_lib.data.trial import Trial, cluster_codes
 from ilhte_lib.messages import counted
 
 from .intake.check import Arm, Check, Column, Wave

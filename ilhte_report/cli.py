@@ -394,8 +394,9 @@ def run(
     from rich.console import Console
 
     from .intake.source import bundled_sources, sources
-    from .run.progress import printable, progress
+    from .run.progress import progress
     from .run.tables import Settings, default_folder, point_to, run_tables
+    from .words.printable import visible
 
     clock = time.perf_counter()
     settings = Settings(profile.value, engine.value, max_persons, bootstrap)
@@ -422,7 +423,7 @@ def run(
     if not quiet:
         typer.echo(
             f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
-            + (f" {len(failed)} failed: {', '.join(printable(o.tab) for o in failed)}." if failed else "")
+            + (f" {len(failed)} failed: {', '.join(visible(o.tab) for o in failed)}." if failed else "")
         )
     if failed:
         raise typer.Exit(3)

@@ -13,14 +13,8 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, statistics_of
-from ilhte_lib.inference.effects import (
-    ITEM_COLUMNS,
-    SUMMARY_COLUMNS,
-    effects,
-    rho_se,
-    sigma_zeta_se,
-    total_effect_variance,
-)
+from ilhte_lib.inference.delta_method import rho_se, sigma_zeta_se, total_effect_variance
+from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS, effects
 from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.simulate import Design, simulate_trial

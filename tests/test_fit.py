@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from ilhte_lib import EngineError, InputError
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
-from ilhte_lib.engine.laplace import LaplaceDeviance, ModeNotFound
+from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import (
     _at_boundary,
     _minimise,
@@ -25,6 +25,7 @@ from ilhte_lib.engine.native import (
     fit_statistics,
     statistics_of,
 )
+from ilhte_lib.engine.objective import ModeNotFound
 from ilhte_lib.engine.starts import SMALLEST_SPREAD, start_from
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
 from ilhte_lib.model.fit_result import SINGULAR_BELOW, Fit

@@ -228,7 +228,7 @@ def _likelihood_agrees(fit: Fit, rows: Rows) -> None:
         return
     rng = np.random.default_rng(1)
     n_beta, q = len(fit.beta), fit.spec.q
-    psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(q)]])
+    psi = fit.psi
     spread = np.sqrt(np.diagonal(fit.vcov))
     spread = np.where(np.isfinite(spread), spread, 0.1)
     for _ in range(6):

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from ilhte_lib.data.prepare import prepare
-from ilhte_lib.engine.modes import ModeNotFound
 from ilhte_lib.engine.native import fit_models, statistics_of
+from ilhte_lib.engine.objective import ModeNotFound
 from ilhte_lib.inference import items, profile, sum_score
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import Inference, infer

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import InputError
 from ..messages import listed, quoted
 from .columns import BLANKS
@@ -104,13 +102,3 @@ def plainest_sql(text: str, matches: Callable[[str, str], str], composed: Callab
     sign = f"CASE WHEN {bare} LIKE '-%' AND {digits} <> '0' THEN '-' ELSE '' END"
     whole = f"CONCAT({sign}, {digits}, CASE WHEN {digits} = '0' THEN '' ELSE {zeros} END)"
     return f"CASE WHEN {matches(bare, '[+-]?[0-9]+([.]0*)?([eE][+][0-9]{1,3})?')} THEN {whole} ELSE {bare} END"
-
-
-def cluster_codes(cluster: np.ndarray) -> np.ndarray:
-    """(P,) integers, one a cluster; each missing value is a cluster of its own."""
-    import pandas as pd
-
-    codes = pd.factorize(np.asarray(cluster, dtype=object))[0]
-    missing = np.flatnonzero(codes < 0)
-    codes[missing] = codes.max(initial=-1) + 1 + np.arange(len(missing))
-    return codes

@@ -108,6 +108,20 @@ class LargeTrial:
         return self.statistics.n_responses
 
     @property
+    def rows_known(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def n_clusters(self) -> int | None:
+        """None: clusters are not read."""
+        return None
+
+    def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
+        """Of all persons, or of those who have the covariate, with it."""
+        return self.with_covariate if with_covariate else self.statistics
+
+    @property
     def covariate(self) -> np.ndarray | None:
         """(G,) covariate of the classes, or None."""
         return None if self.with_covariate is None else self.with_covariate.covariate

@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.large import LargeTrial
-from ..data.trial import Trial
 from ..errors import EngineError, InputError
 from ..messages import quoted
-from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.compress import SufficientStatistics
 from ..model.fit_result import SINGULAR_BELOW, Fit
 from ..model.spec import MODELS, ModelSpec
-from .laplace import MODE_TOLERANCE, Evaluation, LaplaceDeviance, ModeNotFound
+from .laplace import LaplaceDeviance
 from .memory import require_work_space
+from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import NODES, QuadratureDeviance, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
+
+if TYPE_CHECKING:
+    from ..data.trial import PreparedTrial
 
 ENGINES = ("native", "pymer4")
 METHODS = ("laplace", "aghq")
@@ -42,7 +45,7 @@ FEW_ITEMS = 10
 """With no more items than this the deviance has local optima often enough to always search from several starts."""
 
 
-def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStatistics:
+def statistics_of(trial: PreparedTrial, spec: ModelSpec) -> SufficientStatistics:
     """The sufficient statistics of a trial for one model (with the covariate only where the model has it).
 
     Raises
@@ -53,15 +56,11 @@ def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStati
         raise InputError(
             f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate)."
         )
-    if isinstance(trial, LargeTrial):
-        return trial.with_covariate if spec.covariate else trial.statistics
-    return sufficient_statistics(
-        trial.item_names, trial.treat, trial.person, trial.item, trial.resp, trial.covariate if spec.covariate else None
-    )
+    return trial.sufficient_statistics(spec.covariate)
 
 
 def fit_models(
-    trial: Trial | LargeTrial,
+    trial: PreparedTrial,
     models: Iterable[str] | None = None,
     *,
     engine: str = "native",
@@ -100,7 +99,7 @@ def fit_models(
     names = [n for n in MODELS if n in wanted]
     require_work_space()
     if engine == "pymer4":
-        if isinstance(trial, LargeTrial):
+        if not trial.rows_known:
             raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
         if method != "laplace":
             raise InputError(
@@ -127,7 +126,9 @@ def fit_models(
     return fits
 
 
-def fit_model(trial: Trial, model: str, *, engine: str = "native", method: str = "laplace", nodes: int = NODES) -> Fit:
+def fit_model(
+    trial: PreparedTrial, model: str, *, engine: str = "native", method: str = "laplace", nodes: int = NODES
+) -> Fit:
     """Fit one model; see ``fit_models``."""
     return fit_models(trial, [model], engine=engine, method=method, nodes=nodes)[model]
 
@@ -176,9 +177,7 @@ def fit_statistics(
                 _is_nested(nested, statistics, spec, method)
                 and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE
             ):
-                rival, rival_held = _search(
-                    deviance, spec, start_from(_psi_of(nested), nested.spec, first, spec), messages
-                )
+                rival, rival_held = _search(deviance, spec, start_from(nested.psi, nested.spec, first, spec), messages)
                 if rival.evaluation.deviance < best.evaluation.deviance:
                     best, held = rival, rival_held
         if method == "aghq":
@@ -190,10 +189,6 @@ def fit_statistics(
             f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
         ) from None
     return _timed(fit, time.perf_counter() - clock)
-
-
-def _psi_of(fit: Fit) -> np.ndarray:
-    return np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
 
 
 def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, method: str) -> bool:

@@ -18,15 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.identifiers import cluster_codes
-from ..data.trial import Trial
+from ..data.trial import Trial, cluster_codes
 from ..engine.native import fit_statistics
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
-from .effects import item_spreads
+from .delta_method import item_spreads
 from .replicate import Progress, run_replicates
 
 REPLICATES = 999

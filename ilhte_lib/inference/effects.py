@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.large import LargeTrial
-from ..data.trial import Trial
+from ..data.trial import PreparedTrial
 from ..model.fit_result import Fit
+from .delta_method import (
+    item_spreads,
+    model_sd_ratio,
+    rho_se,
+    sigma_zeta_se,
+    total_effect_variance,
+    variance,
+)
 from .lrt import likelihood_ratio
 from .units import Scale, Unit
-from .weak import Weaknesses, fit_messages, item_counts, weakness_sentences, weaknesses
+from .weak import Weaknesses, fit_messages, weakness_sentences, weaknesses
 
 ALPHA = 0.05
 EQUAL_PERSONS = (
@@ -96,7 +103,7 @@ class Effects:
         return (*of_persons, *weakness_sentences(self.weak))
 
 
-def effects(trial: Trial, fits: dict[str, Fit]) -> Effects:
+def effects(trial: PreparedTrial, fits: dict[str, Fit]) -> Effects:
     """Standardised effects of a trial from its fits of M_0 and M_A and, where there is a covariate, M_B and M_C.
 
     Effects are divided by sigma_theta of M_0 (Gilbert, Himmelsbach et al. 2025), which is treated as known in the
@@ -124,7 +131,7 @@ def _standard(null: Fit) -> float:
     return null.sigma_theta if null.sigma_theta > 0 else float("nan")
 
 
-def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
+def _summary(trial: PreparedTrial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
     test = likelihood_ratio(null, main)
     scale = _standard(null)
     control, treated = item_spreads(main)
@@ -155,7 +162,7 @@ def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
         "ate_std_se": main.standard_error("treat") / scale,
         "sigma_zeta_std_se": sigma_zeta_se(main) / scale,
         "rho_se": rho_se(main),
-        "sigma_theta_se": float(np.sqrt(_variance(null, {"sigma_theta": 1.0}))),
+        "sigma_theta_se": float(np.sqrt(variance(null, {"sigma_theta": 1.0}))),
         # the difference and the ratio of two fits to the same data need the bootstrap
         "sd_ratio_se": np.nan,
         "delta_beta3_se": np.nan,
@@ -173,67 +180,9 @@ def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
     return {name: row[name] for name in SUMMARY_COLUMNS}
 
 
-def item_spreads(main: Fit) -> tuple[float, float]:
-    """SD over items (n - 1) of the empirical-Bayes easiness under control and under treatment, logits."""
-    easiness, total = main.ranef[:, 0], main.ranef.sum(axis=1)
-    if main.sigma_b == 0.0:
-        return 0.0, float(total.std(ddof=1))
-    return float(easiness.std(ddof=1)), float(total.std(ddof=1))
-
-
-def model_sd_ratio(main: Fit) -> float:
-    """SD of b + zeta over SD of b as the model has it, not as shrunken estimates show it; NaN where sigma_b is 0."""
-    if main.sigma_b == 0.0:
-        return float("nan")
-    # |L'(1,1)'|, as the sum of L L' can be a rounding error below 0 where rho is -1
-    return float(np.linalg.norm(main.item_factor.sum(axis=0)) / main.sigma_b)
-
-
-def _variance(fit: Fit, slopes: dict[str, float]) -> float:
-    """Delta-method variance of a function of psi from its partial derivatives; NaN if one is needed on the boundary."""
-    names = fit.spec.psi_names
-    moving = [(names.index(name), slope) for name, slope in slopes.items() if slope != 0.0]
-    if not moving:
-        return float("nan")
-    index, slope = (np.array(x) for x in zip(*moving, strict=True))
-    return float(slope @ fit.vcov[np.ix_(index, index)] @ slope)
-
-
-def sigma_zeta_se(fit: Fit) -> float:
-    """Standard error of sigma_zeta, logits; NaN where sigma_zeta is 0."""
-    spread = fit.sigma_zeta
-    if not spread > 0:
-        return float("nan")
-    l21, l22 = fit.item_factor[1]
-    return float(np.sqrt(_variance(fit, {"l21": l21 / spread, "l22": l22 / spread})))
-
-
-def rho_se(fit: Fit) -> float:
-    """Standard error of rho; NaN on a boundary (|rho| = 1, sigma_b = 0 or sigma_zeta = 0)."""
-    spread = fit.sigma_zeta
-    l21, l22 = fit.item_factor[1]
-    if not spread > 0 or l22 == 0.0 or fit.sigma_b == 0.0:
-        return float("nan")
-    return float(np.sqrt(_variance(fit, {"l21": l22**2 / spread**3, "l22": -l21 * l22 / spread**3})))
-
-
-def total_effect_variance(fit: Fit) -> np.ndarray:
-    """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
-    uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and
-    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no
-    vcov."""
-    slopes = fit.ranef_jacobian[:, 1, :].copy()
-    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
-    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
-    if not len(free):
-        return np.full(fit.n_items, np.nan)
-    slopes = slopes[:, free]
-    return fit.ranef_vcov[:, 1, 1] + np.einsum("ik,kl,il->i", slopes, fit.vcov[np.ix_(free, free)], slopes)
-
-
-def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float, columns: tuple[str, ...]) -> list[dict]:
+def item_rows(trial: PreparedTrial, main: Fit, scale: float, columns: tuple[str, ...]) -> list[dict]:
     """One row an item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm."""
-    answers, ones = item_counts(trial)
+    answers, ones = trial.item_counts()
     with np.errstate(invalid="ignore"):
         share = ones / answers
     average = main.coefficient("treat")

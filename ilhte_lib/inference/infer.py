@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..data.large import LargeTrial
 from ..engine.native import statistics_of
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
@@ -27,7 +26,7 @@ from .units import Unit
 from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 
 if TYPE_CHECKING:
-    from ..data.trial import Trial
+    from ..data.trial import PreparedTrial, Trial
     from .bootstrap import Bootstrap
     from .generalise import Generalisation
     from .items import ItemInference, ItemInfluence, RobustComparison
@@ -123,7 +122,7 @@ class Inference:
 
 
 def infer(
-    trial: Trial | LargeTrial,
+    trial: PreparedTrial,
     fits: dict[str, Fit],
     *,
     replicates: int = 0,
@@ -174,7 +173,7 @@ def infer(
         drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws, told))
         p_bootstrap, fitted = drawn_null or (math.nan, 0)
     resampling = influence = sum_score = others = None
-    if isinstance(trial, LargeTrial):
+    if not trial.rows_known:
         parts.missing.append(Missing(Part.OUT_OF_CORE, OUT_OF_CORE))
         if trial.clustered:
             parts.missing.append(Missing(Part.RESAMPLING, CLUSTERS_OUT_OF_CORE))
@@ -203,7 +202,7 @@ def infer(
         sum_score=sum_score,
         without_one_way=others,
         weak=weak,
-        clustered=trial.clustered if isinstance(trial, LargeTrial) else trial.cluster is not None,
+        clustered=trial.clustered,
         missing=tuple(parts.missing),
         seconds=time.perf_counter() - clock,
     )

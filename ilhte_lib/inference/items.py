@@ -13,16 +13,15 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..data.trial import Trial
-from ..engine.modes import ModeNotFound
 from ..engine.native import fit_statistics
+from ..engine.objective import ModeNotFound
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
-from .effects import total_effect_variance
+from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
 from .person_modes import person_modes
-from .profile import objective
 
 FREE_NODES, FEWER_NODES = 31, 9
 """Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being
@@ -37,30 +36,6 @@ CUT = 0.05
 DRAWS = 1999
 NULL_SEED = 1964
 STARTS = 15
-
-
-def effect_covariance(statistics: SufficientStatistics, fit: Fit) -> np.ndarray:
-    """(J, J) covariance of the item effects beta_1 + zeta_i, squared logits: the conditional covariance of the zeta_i
-    given psi plus what the uncertainty of psi adds (Kass and Steffey 1989, JASA 84(407)).
-
-    Its diagonal is ``effects.total_effect_variance``; with the entries beside it, means and contrasts of items have
-    standard errors too. NaN where psi has no vcov.
-
-    Parameters
-    ----------
-    statistics, fit : data and fit of a model with item effects, with standard errors.
-    """
-    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
-    if not len(free):
-        return np.full((fit.n_items, fit.n_items), np.nan)
-    deviance = objective(statistics, fit)
-    psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
-    deviance(psi)
-    blocks, row = deviance._inverse_blocks(), fit.item_factor[1]
-    conditional = sum(row[k] * row[l] * blocks[k][l] for k in range(2) for l in range(2))
-    slopes = fit.ranef_jacobian[:, 1, :].copy()
-    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
-    return conditional + slopes[:, free] @ fit.vcov[np.ix_(free, free)] @ slopes[:, free].T
 
 
 # -- free estimates ------------------------------------------------------------------------------------------------

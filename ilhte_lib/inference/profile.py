@@ -19,14 +19,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..engine.laplace import Evaluation, LaplaceDeviance, ModeNotFound
+from ..engine.laplace import LaplaceDeviance
+from ..engine.objective import Deviance, Evaluation, ModeNotFound
 from ..engine.optimise import Minimum, minimise
 from ..engine.quadrature import QuadratureDeviance
 from ..engine.starts import rough_curvature
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
-from .effects import rho_se, sigma_zeta_se
+from .delta_method import rho_se, sigma_zeta_se
 from .lrt import likelihood_ratio
 
 Result = TypeVar("Result")
@@ -136,7 +137,7 @@ class _Section:
     of x are s and a.
     """
 
-    def __init__(self, deviance: LaplaceDeviance, parameter: str):
+    def __init__(self, deviance: Deviance, parameter: str):
         self.deviance, self.statistics = deviance, deviance.statistics
         self.polar = parameter in ("sigma_zeta", "rho")
         names = deviance.spec.psi_names
@@ -191,11 +192,11 @@ class Profiler:
     null : the same model without item effects, fitted to the same data by the same method.
     """
 
-    def __init__(self, deviance: LaplaceDeviance, fit: Fit, null: Fit | None = None):
+    def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None):
         if null is not None and (null.spec.item_effects or null.spec.covariate != fit.spec.covariate):
             raise InputError(f"{null.spec.name} is not {fit.spec.name} without item effects: give that model's fit.")
         self.deviance, self.fit, self.null = deviance, fit, null
-        psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
+        psi = fit.psi
         # the estimate is refined here so that engines that stop a little early can be profiled too
         self._centre(psi)
         self._points: dict[str, list[_Point]] = {}

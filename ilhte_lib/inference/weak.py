@@ -7,14 +7,14 @@ flagged in the result, and sentences give estimates without drawing conclusions 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..data.identifiers import cluster_codes
-from ..data.large import LargeTrial
-from ..data.trial import Trial
 from ..messages import counted, listed
-from ..model.fit_result import Fit
+
+if TYPE_CHECKING:
+    from ..data.trial import PreparedTrial
+    from ..model.compress import SufficientStatistics
+    from ..model.fit_result import Fit
 
 FEWEST_PERSONS = 10
 """An arm of fewer persons is flagged."""
@@ -100,9 +100,9 @@ class Weaknesses:
         return "persons differ too much for the approximation of the likelihood" if self.extreme_persons else ""
 
 
-def weaknesses(trial: Trial | LargeTrial, fits: dict[str, Fit]) -> Weaknesses:
+def weaknesses(trial: PreparedTrial, fits: dict[str, Fit]) -> Weaknesses:
     """What a prepared trial and its fits are too weak in."""
-    answers, ones = item_counts(trial)
+    answers, ones = trial.item_counts()
     one_way = tuple(
         OneWayItem(name, ARMS[arm], int(ones[arm, k] > 0))
         for k, name in enumerate(trial.item_names)
@@ -112,34 +112,16 @@ def weaknesses(trial: Trial | LargeTrial, fits: dict[str, Fit]) -> Weaknesses:
     return Weaknesses(
         one_way_items=one_way,
         no_common_item=not answers.all(axis=0).any(),
-        persons=_persons(trial),
-        clusters=_clusters(trial),
+        persons=_persons(trial.sufficient_statistics(False)),
+        clusters=trial.n_clusters,
         sigma_theta=max((fit.sigma_theta for fit in fits.values()), default=0.0),
         uncertified=tuple(name for name, fit in fits.items() if not fit.converged),
     )
 
 
-def item_counts(trial: Trial | LargeTrial) -> tuple[np.ndarray, np.ndarray]:
-    """(2, J) number of responses, and of responses of 1, to each item by arm (control, treated)."""
-    if isinstance(trial, LargeTrial):
-        return trial.item_counts()
-    cell = trial.treat[trial.person].astype(int) * trial.n_items + trial.item
-    answers = np.bincount(cell, minlength=2 * trial.n_items).reshape(2, -1)
-    return answers, np.bincount(cell, weights=trial.resp, minlength=2 * trial.n_items).reshape(2, -1)
-
-
-def _persons(trial: Trial | LargeTrial) -> tuple[int, int]:
-    if isinstance(trial, LargeTrial):
-        count, cut = trial.statistics.count, trial.statistics.n_control_classes
-        return int(count[:cut].sum()), int(count[cut:].sum())
-    treated = int(np.count_nonzero(trial.treat == 1))
-    return trial.n_persons - treated, treated
-
-
-def _clusters(trial: Trial | LargeTrial) -> int | None:
-    if isinstance(trial, LargeTrial) or trial.cluster is None:
-        return None
-    return len(np.unique(cluster_codes(trial.cluster)))
+def _persons(statistics: SufficientStatistics) -> tuple[int, int]:
+    count, cut = statistics.count, statistics.n_control_classes
+    return int(count[:cut].sum()), int(count[cut:].sum())
 
 
 def weakness_sentences(weak: Weaknesses) -> list[str]:

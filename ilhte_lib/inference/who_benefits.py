@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..data.large import LargeTrial
-from ..data.trial import Trial
+from ..data.trial import PreparedTrial
 from ..engine.native import fit_statistics
 from ..errors import IlhteError, InputError
 from ..messages import listed
@@ -96,7 +95,7 @@ class WhoBenefits:
     clusters: int | None = None
 
 
-def who_benefits(trial: Trial | LargeTrial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> WhoBenefits:
+def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> WhoBenefits:
     """Compare the interactions that a sum score, M_B and M_C show, and say where they come from.
 
     Parameters
@@ -136,12 +135,12 @@ def who_benefits(trial: Trial | LargeTrial, fits: dict[str, Fit], bootstrap: Boo
         predicted=predicted,
         verdict="cannot tell" if reason else found,
         reason=reason,
-        clustered=_clustered(trial) and (bootstrap is None or not bootstrap.of_clusters),
+        clustered=trial.clustered and (bootstrap is None or not bootstrap.of_clusters),
         clusters=weak.clusters,
     )
 
 
-def _too_weak(trial: Trial | LargeTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> str:
+def _too_weak(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> str:
     """Why the rule's verdict cannot be relied on, or ""."""
     if weak.uncertified:
         return f"the fit of {' and '.join(weak.uncertified)} is not certified"
@@ -154,9 +153,9 @@ def _too_weak(trial: Trial | LargeTrial, fits: dict[str, Fit], weak: Weaknesses,
     return ""
 
 
-def _holds_without(trial: Trial | LargeTrial, fits: dict[str, Fit], weak: Weaknesses) -> bool:
+def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses) -> bool:
     """Whether the verdict is "item-level" also by the model's intervals on the items that each arm answered both ways."""
-    if isinstance(trial, LargeTrial):
+    if not trial.rows_known:
         return False
     try:
         statistics = statistics_without(trial, weak.one_way_names, covariate=True)
@@ -172,16 +171,14 @@ def _holds_without(trial: Trial | LargeTrial, fits: dict[str, Fit], weak: Weakne
     return verdict(*by_model, with_wald_interval(bias.value, bias.se)) == "item-level"
 
 
-def _persons_with_covariate(trial: Trial | LargeTrial) -> tuple[int, int]:
+def _persons_with_covariate(trial: PreparedTrial) -> tuple[int, int]:
     """By arm."""
-    if isinstance(trial, LargeTrial):
-        count, cut = trial.with_covariate.count, trial.with_covariate.n_control_classes
-        return int(count[:cut].sum()), int(count[cut:].sum())
-    treat = trial.treat[~np.isnan(trial.covariate)]
-    return int(np.count_nonzero(treat == 0)), int(np.count_nonzero(treat == 1))
+    statistics = trial.sufficient_statistics(True)
+    count, cut = statistics.count, statistics.n_control_classes
+    return int(count[:cut].sum()), int(count[cut:].sum())
 
 
-def needs_covariate(trial: Trial) -> Trial:
+def needs_covariate(trial: PreparedTrial) -> PreparedTrial:
     """The trial itself.
 
     Raises
@@ -204,12 +201,8 @@ def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verd
     return "item-level" if predicted.excludes_zero and explained and side != 0 else "cannot tell"
 
 
-def _clustered(trial: Trial | LargeTrial) -> bool:
-    return trial.clustered if isinstance(trial, LargeTrial) else trial.cluster is not None
-
-
-def _sum_score(trial: Trial | LargeTrial) -> Estimate:
-    if isinstance(trial, LargeTrial):
+def _sum_score(trial: PreparedTrial) -> Estimate:
+    if not trial.rows_known:
         return Estimate(np.nan, np.nan, np.nan)
     try:
         found = sum_score_interaction(trial)

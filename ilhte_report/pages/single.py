@@ -12,6 +12,7 @@ from ilhte_lib.inference.infer import Inference
 from ilhte_lib.model.fit_result import Fit
 
 from ..intake.source import Source
+from ..words.comparison import comparison_rows
 from ..words.markdown import html_table
 from ..words.rows import (
     estimate_rows,
@@ -29,7 +30,7 @@ from ..words.rows import (
 from ..words.sentences import caveat, findings
 from .inference import curves_alt, items_alt, profiles_alt
 from .table import audit_table, figure_alt, item_table, items_drawn, model_table, warnings_of
-from .who_benefits import clustering_sentence, compared, comparison_rows, figure_words, verdict_sentence
+from .who_benefits import clustering_sentence, compared, figure_words, verdict_sentence
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

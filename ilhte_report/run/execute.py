@@ -34,7 +34,6 @@ LEAST_ROOM = 65_536
 OTHER_CODE = (
     "The worker's ilhte or its packages are not those the run began with: install the same version there, or run again."
 )
-LOG = "kernel.log"
 _WANT_OF_MEMORY = re.compile("[Cc]annot allocate memory|failed to map segment|not enough memory|std::bad_alloc")
 
 # papermill's client logs every failure that is a reason here anyway
@@ -161,6 +160,8 @@ def _kept(notebook: NotebookNode, task: Task) -> NotebookNode:
 def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> str:
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
+
+    from .kernel import LOG
 
     name, message = type(failure).__name__, str(failure)
     if isinstance(failure, PapermillExecutionError):
