@@ -448,7 +448,7 @@ def who_benefits(
     where = source(file)
     columns = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
     table = load(
-        where, **columns, control=control, wide=wide, pretest=covariate, sheet=sheet, header_row=header_row
+        where, **columns, control=control, wide=wide, pretest=covariate, cluster=cluster, sheet=sheet, header_row=header_row
     )
     chosen = {
         "covariate": covariate,

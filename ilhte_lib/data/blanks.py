@@ -8,18 +8,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def empty_blanks(table: pd.DataFrame) -> None:
-    """Make every text of the table that is empty, or white space alone, a missing value."""
+def empty_blanks(table: pd.DataFrame) -> list[str]:
+    """Make every text of the table that is empty, or white space alone, a missing value; the columns that had such."""
+    changed = []
     for name in table.columns:
         column = table[name]
         if hasattr(column.dtype, "categories"):
             blank = [value for value in column.cat.categories if _is_blank(value)]
             if blank:
                 table[name] = column.cat.remove_categories(blank)
+                changed.append(name)
         elif getattr(column.dtype, "kind", "O") == "O":
             blank = _blanks(column)
             if blank is not None:
                 table[name] = column.mask(blank)
+                changed.append(name)
+    return changed
 
 
 def _blanks(column: pd.Series) -> pd.Series | None:

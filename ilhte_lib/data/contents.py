@@ -41,7 +41,13 @@ class Sought:
 
     def wants(self, name: str) -> bool:
         """Whether a column is looked for."""
-        return name in self.names or name in self.needed or any(fnmatch.fnmatchcase(name, p) for p in self.patterns)
+        return name in self.names or name in self.needed or self.takes_for_responses(name)
+
+    def takes_for_responses(self, name: str) -> bool:
+        """Whether a column is that of responses, or an item of a wide file."""
+        if name == self.responses or name in self.patterns:
+            return True
+        return name not in self.needed and any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
     def is_in(self, header: Iterable[str]) -> bool:
         """Whether a row holds the names of all columns that must be there, in whatever case."""

@@ -19,6 +19,7 @@ from .columnar import read_parquet
 from .contents import Contents, Sought, refuse_duplicates
 from .delimited import read_delimited
 from .labelled import read_spss, read_stata
+from .precision import numbers_if_exact
 from .r_objects import read_rds
 from .workbook import read_workbook
 
@@ -77,7 +78,9 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
     refuse_duplicates(table.columns, where)
     if table.empty:
         raise InputError(f"{where} has a header but no rows: check that it was written completely.")
-    empty_blanks(table)
+    for name in empty_blanks(table):
+        if ending in TEXT and name not in sought.names:
+            table[name] = numbers_if_exact(table[name])  # as it would have been read without the blanks
     return Contents(table, contents.labels, contents.single, contents.cautions, contents.other_sheets)
 
 

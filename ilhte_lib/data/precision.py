@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 DOUBLE, SINGLE = 2**53, 2**24
 """From here on whole numbers are no longer told from their neighbours in double and in single precision."""
 EXCEL_DIGITS = 15
+_FEWEST_ENDING_IN_0 = 5
+"""Fewer long numbers may end in 0 by chance."""
 
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,](\d+))?[eE]\+?(\d{2})", re.ASCII)
 _SHORTEST_SCIENTIFIC = 11
 """Excel shows whole numbers of 12 digits and more in scientific notation, and saves them as text so."""
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 def whole_names(column: pd.Series) -> pd.Series:
@@ -100,17 +103,18 @@ def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_ex
     if kind in "iu" and not is_excel:
         return None
     names = column.dropna().unique() if kind in "iu" else list(dict.fromkeys(v for v in column if _is_name(v)))
-    floats = [value for value in names if isinstance(value, float) and abs(value) >= DOUBLE]
-    if floats:
-        return _rounded(column.name, floats, DOUBLE, what, where)
-    if is_excel:
-        long = [int(v) for v in names if isinstance(v, int | np.integer) and abs(int(v)) >= 10**EXCEL_DIGITS]
-        if len(long) > 1 and all(value % 10 == 0 for value in long):
-            return (
-                f"Column {quoted(str(column.name))} of {where} holds numbers of more than {EXCEL_DIGITS} digits that all end "
-                f"in 0 ({listed(map(str, long), 2)}): Excel keeps {EXCEL_DIGITS}, so {what} may have been merged. "
-                "Have them as text from where they come."
-            )
+    # a workbook's numbers are floating point, however many digits are written there
+    numbers = (float, int, np.integer) if is_excel else float
+    large = [value for value in names if isinstance(value, numbers) and abs(value) >= DOUBLE]
+    if large:
+        return _rounded(column.name, large, DOUBLE, what, where)
+    long = [text for text in map(str, names) if _WHOLE.fullmatch(text) and len(text.lstrip("+-0")) > EXCEL_DIGITS]
+    if len(long) >= (2 if is_excel else _FEWEST_ENDING_IN_0) and all(text.endswith("0") for text in long):
+        return (
+            f"Column {quoted(str(column.name))} of {where} holds numbers of more than {EXCEL_DIGITS} digits that all end in 0 "
+            f"({listed(long, 2)}): Excel keeps {EXCEL_DIGITS}, so {what} may have been merged. Have them as text from where "
+            "they come."
+        )
     shown = [value for value in names if isinstance(value, str) and _lacks_digits(value)]
     if shown:
         return (
@@ -131,7 +135,7 @@ def _lacks_digits(text: str) -> bool:
 
 def _rounded(name: object, large: object, limit: int, what: str, where: str) -> str:
     precision, power = ("single", 24) if limit == SINGLE else ("double", 53)
-    shown = listed([str(int(value)) for value in dict.fromkeys(large[:100])], 2)
+    shown = listed([str(int(value)) for value in dict.fromkeys(list(large[:100]))], 2)
     return (
         f"Column {quoted(str(name))} of {where} holds whole numbers above 2^{power} ({shown}) as floating-point numbers of "
         f"{precision} precision, which do not tell such apart: {what} may have been merged. Have them as text from where "

@@ -123,13 +123,16 @@ class _Book:
         """Raise InputError if the columns that are looked for are on another sheet, or there is no table on this one."""
         if len(self.sheets) < 2 or self._holds(rows):
             return
-        better = [other for other in self.sheets if other is not sheet and self._holds(self._rows(other, DEEPEST_HEADER))]
+        better = self._others_with_the_columns(sheet)
         what = f"Sheet {quoted(sheet.title)} of {self.where}"
         if better:
             hold = "sheet {} does" if len(better) == 1 else "sheets {} do"
+            first, rows_there = next(iter(better.values()))
+            at = next(number for number, cells in rows_there if self._holds([(number, cells)]))
+            row = f" --header-row {at}" if at != rows_there[0][0] else ""
             raise InputError(
-                f"{what} does not have the columns that are looked for, but {hold.format(listed([s.title for s in better], 4))}: "
-                f"give --sheet {self._option(better[0])}."
+                f"{what} does not have the columns that are looked for, but {hold.format(listed(better, 4))}: "
+                f"give --sheet {self._option(first)}{row}."
             )
         widths = sorted(len(cells) for _, cells in rows)
         if len(rows) < 3 or widths[len(widths) // 2] < 3:
@@ -143,14 +146,23 @@ class _Book:
     def _same_columns(self, sheet: Any) -> list[str]:
         if self.sought.sheet is not None or not self.sought.needed:
             return []
-        others = [other for other in self.sheets if other is not sheet and self._holds(self._rows(other, DEEPEST_HEADER))]
+        others = self._others_with_the_columns(sheet)
         if not others:
             return []
         return [
-            f"{self.where} is read from sheet {quoted(sheet.title)} alone; "
-            f"{listed([other.title for other in others], 4)} {'has' if len(others) == 1 else 'have'} the same columns "
-            "(option --sheet)."
+            f"{self.where} is read from sheet {quoted(sheet.title)} alone; {listed(others, 4)} "
+            f"{'has' if len(others) == 1 else 'have'} the same columns (option --sheet)."
         ]
+
+    def _others_with_the_columns(self, sheet: Any) -> dict[str, tuple[Any, list[Cells]]]:
+        """Title -> sheet and first rows, of the others on which the columns are."""
+        found = {}
+        for other in self.sheets:
+            if other is not sheet:
+                rows = self._rows(other, DEEPEST_HEADER)
+                if self._holds(rows):
+                    found[other.title] = other, rows
+        return found
 
     def _holds(self, rows: Sequence[Cells]) -> bool:
         return any(self.sought.is_in(_as_text(row)[1]) for row in rows[:DEEPEST_HEADER])
@@ -194,7 +206,7 @@ class _Book:
 
 
     def _never_computed(self, column: str, n_formulas: int, *, has_others: bool) -> str:
-        what = "responses" if column in self.sought.patterns or column == self.sought.responses else "values"
+        what = "responses" if self.sought.takes_for_responses(column) else "values"
         lacking = f"no {what} in {counted(n_formulas, 'row', 'rows')}" if has_others else f"no {what} at all"
         return (
             f"Column {quoted(column)} of {self.where} holds {counted(n_formulas, 'formula that was', 'formulas that were')} "
