@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..messages import listed, quoted
 from .contents import Contents, Sought, refuse_duplicates
 from .header import DEEPEST_HEADER, Header, Row, header_of
+from .memory import refuse_too_large
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,7 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
 
     where = quoted(path.name)
     try:
+        refuse_too_large(path)
         layout = _layout(path, sought, separator, where)
         options = {
             "sep": layout.separator,
