@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..messages import listed
+from ..messages import listed, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,3 +90,33 @@ def rows_named(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"Row {numbers[0]}"
     return f"Rows {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def refuse_nested(nested: list[str], sought: Sought, where: str) -> None:
+    """Raise InputError if a column that is looked for holds something else than one value a row."""
+    wanted = [name for name in nested if sought.wants(name)]
+    if wanted:
+        hold = "holds" if len(wanted) == 1 else "hold"
+        raise InputError(
+            f"{_columns(wanted)} of {where} {hold} lists, tables or the like in place of numbers or text: give each row one value."
+        )
+
+
+def not_read(nested: list[str], where: str) -> tuple[str, ...]:
+    """A sentence on columns that were passed over, if any were."""
+    if not nested:
+        return ()
+    hold, are = ("holds", "is") if len(nested) == 1 else ("hold", "are")
+    return (f"{_columns(nested)} of {where} {hold} lists, tables or the like in place of numbers or text and {are} not read.",)
+
+
+def odd_bytes(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """A sentence on columns whose text is not in the encoding of the file, if there are any."""
+    if not names:
+        return ()
+    hold = "holds" if len(names) == 1 else "hold"
+    return (f"{_columns(names)} of {where} {hold} bytes that are no text in UTF-8: some letters may be wrong.",)
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"Column {quoted(names[0])}" if len(names) == 1 else f"Columns {listed(names, 6)}"

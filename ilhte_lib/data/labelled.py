@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..messages import listed, quoted
-from .contents import Contents, Sought
+from ..messages import quoted
+from .contents import Contents, Sought, odd_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,11 +75,7 @@ def _decoded(
         _text(name)[0]: {code: _text(str(label))[0] for code, label in of_column.items()}
         for name, of_column in labels.items()
     }
-    if not odd:
-        return table, labels, ()
-    columns = f"Column {quoted(odd[0])}" if len(odd) == 1 else f"Columns {listed(odd, 6)}"
-    hold = "holds" if len(odd) == 1 else "hold"
-    return table, labels, (f"{columns} of {where} {hold} bytes that are no text in UTF-8: some letters may be wrong.",)
+    return table, labels, odd_bytes(odd, where)
 
 
 def _text(latin: str) -> tuple[str, bool]:

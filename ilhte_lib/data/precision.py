@@ -102,7 +102,7 @@ def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_ex
         return _rounded(column.name, large, limit, what, where) if len(large) else None
     if kind in "iu" and not is_excel:
         return None
-    names = column.dropna().unique() if kind in "iu" else list(dict.fromkeys(v for v in column if _is_name(v)))
+    names = [value for value in column.dropna().unique() if _is_name(value)]
     # a workbook's numbers are floating point, however many digits are written there
     numbers = (float, int, np.integer) if is_excel else float
     large = [value for value in names if isinstance(value, numbers) and abs(value) >= DOUBLE]
