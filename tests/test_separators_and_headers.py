@@ -232,7 +232,8 @@ def test_free_memory_is_a_number_of_bytes_or_unknown():
 
 
 def test_nothing_is_warned_of(tmp_path):
-    table = small_trial(n_persons=30).assign(**{f"x{k}": k for k in range(150)}, **{f"t{k}": "a" for k in range(120)})
+    many = {f"x{k}": [k] * 120 for k in range(150)} | {f"t{k}": ["a"] * 120 for k in range(120)}
+    table = pd.concat([small_trial(n_persons=30), pd.DataFrame(many)], axis=1)
     path = written(tmp_path / "t.csv", lines(table))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
