@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import warnings
@@ -25,6 +26,33 @@ def told(path: Path, **options: object) -> str:
         read_table(path, **options)
     assert str(caught.value).isprintable()
     return str(caught.value)
+
+
+# ---------------------------------------------------------------- wrong endings and names
+
+
+KINDS = [".csv", ".csv.gz", ".parquet", ".dta", ".sav", ".xlsx", ".rds"]
+
+
+@pytest.mark.parametrize("ending", KINDS)
+def test_a_wrong_ending_is_told_and_no_damage(tmp_path, ending):
+    content = save(small_trial(), tmp_path / f"t{ending}").read_bytes()
+    for other in (".csv", ".tsv", ".csv.gz", ".parquet", ".dta", ".sav", ".xlsx"):
+        if other != ending and not (ending == ".csv" and other == ".tsv") and {ending, other} != {".rds", ".csv.gz"}:
+            (tmp_path / f"x{other}").write_bytes(content)
+            message = told(tmp_path / f"x{other}")
+            assert ending in message and "damaged" not in message, (other, message)
+
+
+@pytest.mark.parametrize("ending", KINDS)
+def test_any_name_of_a_file_will_do(tmp_path, ending):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this system takes no such names")
+    made = save(small_trial(), tmp_path / f"t{ending}").rename(folder / f"\U0001f642 x{ending}")
+    assert len(read_table(made)) == len(small_trial())
 
 
 # ---------------------------------------------------------------- Parquet

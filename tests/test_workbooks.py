@@ -281,5 +281,7 @@ def test_files_that_are_no_workbooks(tmp_path):
     path = tmp_path / "t.xlsx"
     path.write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600))
     assert ".xls" in told(path) and "password" in told(path)
-    path.write_bytes(b"<html><table></table></html>")
+    path.write_bytes(b"<html>\n<table></table></html>")
+    assert "is text" in told(path)
+    path.write_bytes(bytes(range(256)) * 4)
     assert "cannot be read as .xlsx" in told(path)

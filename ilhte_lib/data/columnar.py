@@ -24,7 +24,8 @@ def read_parquet(path: Path, sought: Sought) -> Contents:
     import pyarrow.parquet
 
     where = quoted(path.name)
-    with pyarrow.parquet.ParquetFile(path) as file:
+    # opened here: Arrow takes no names that are not UTF-8
+    with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
         schema = file.schema_arrow
         refuse_duplicates(schema.names, where)
         nested = [field.name for field in schema if pa.types.is_nested(field.type)]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..messages import quoted
+from .beginnings import other_format
 from .blanks import empty_blanks
 from .columnar import read_parquet
 from .contents import Contents, Sought, refuse_duplicates
@@ -55,6 +56,9 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{where} is empty: check that it was written or downloaded completely.")
+        other = other_format(path, ending)
+        if other:
+            raise InputError(f"{where} is {other}.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of readers, to developers
             contents = READERS[ending](path, sought)
