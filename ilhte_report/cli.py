@@ -93,6 +93,21 @@ WideOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+SheetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Sheet of an Excel file, by name or number; default the first.", metavar="NAME|NUMBER", rich_help_panel=_PANEL
+    ),
+]
+HeaderRowOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="The row that holds the columns' names, from 1; default the first that is not empty.",
+        metavar="N",
+        rich_help_panel=_PANEL,
+    ),
+]
 ClusterOption = Annotated[
     str | None,
     typer.Option(help="Column of clusters (schools, villages); default cluster, if there.", rich_help_panel=_PANEL),
@@ -186,6 +201,8 @@ def fit(
     cluster: ClusterOption = None,
     id_within_cluster: IdWithinCluster = False,
     missing_codes: MissingCodes = None,
+    sheet: SheetOption = None,
+    header_row: HeaderRowOption = None,
 ) -> None:
     """Fit one table: print a summary, and write it as JSON or HTML."""
     from rich.console import Console
@@ -221,6 +238,8 @@ def fit(
         "wide": wide,
         "pretest": covariate,
         "cluster": cluster,
+        "sheet": sheet,
+        "header_row": header_row,
     }
     began = time.perf_counter()
     trial = prepared(
@@ -280,6 +299,8 @@ def check(
     cluster: ClusterOption = None,
     id_within_cluster: IdWithinCluster = False,
     missing_codes: MissingCodes = None,
+    sheet: SheetOption = None,
+    header_row: HeaderRowOption = None,
 ) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
@@ -301,6 +322,8 @@ def check(
         "wide": wide,
         "pretest": covariate,
         "cluster": cluster,
+        "sheet": sheet,
+        "header_row": header_row,
     }
     found = check_table(
         load(where, **columns),
@@ -448,6 +471,8 @@ def who_benefits(
     cluster: ClusterOption = None,
     id_within_cluster: IdWithinCluster = False,
     missing_codes: MissingCodes = None,
+    sheet: SheetOption = None,
+    header_row: HeaderRowOption = None,
 ) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
@@ -462,7 +487,9 @@ def who_benefits(
 
     where = source(file)
     columns = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
-    table = load(where, **columns, control=control, wide=wide, pretest=covariate)
+    table = load(
+        where, **columns, control=control, wide=wide, pretest=covariate, cluster=cluster, sheet=sheet, header_row=header_row
+    )
     chosen = {
         "covariate": covariate,
         "wave": wave,

@@ -7,39 +7,44 @@ from __future__ import annotations
 
 import csv
 import gzip
-import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..messages import listed, quoted
+from ..messages import quoted
+from .beginnings import other_format
+from .blanks import empty_blanks
+from .columnar import read_parquet
+from .contents import Contents, Sought, refuse_duplicates
+from .delimited import read_delimited
+from .labelled import read_spss, read_stata
+from .precision import numbers_if_exact
+from .r_objects import read_rds
+from .workbook import read_workbook
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-ValueLabels = dict[str, dict]
-"""Column -> {code: label}, as Stata and SPSS files carry them."""
+def read_file(path: Path, sought: Sought | None = None) -> Contents:
+    """All rows and columns of a file, with the value labels of its columns if the format has such.
 
-WRONG_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-
-
-def read_file(path: Path, text_columns: Iterable[str] = ()) -> tuple[pd.DataFrame, ValueLabels]:
-    """All rows and columns of a file, and the value labels of its columns if the format has such.
+    Empty text, and text of white space alone, is a missing value in every format. Words such as NA or null mean missing
+    in text files and Excel sheets, which have nothing else to say it with; in SPSS, Stata, R and Parquet files, which
+    have, they are text like any other.
 
     Parameters
     ----------
     path : the file.
-    text_columns : columns not to be read as numbers: text in CSV and TSV files, as the cells hold them in Excel sheets.
+    sought : what is looked for in it.
 
     Raises
     ------
     InputError
-        If there is no such file, its format is unknown or needs a package that is missing, it is empty or damaged,
-        two columns have one name, or there are no rows.
+        If there is no such file, its format is unknown or needs a package that is missing, it is empty, damaged or too
+        large for memory, two columns have one name, there are no rows, or the names stand elsewhere than is thought.
     """
+    sought = sought or Sought()
     where = quoted(path.name)
     if path.is_dir():
         raise InputError(f"{where} is a folder: name the file that holds the responses.")
@@ -48,12 +53,20 @@ def read_file(path: Path, text_columns: Iterable[str] = ()) -> tuple[pd.DataFram
     ending = format_of(path.name)
     if not ending:
         raise InputError(f"{where} is of no known format: save the table as one of {', '.join(FORMATS)}.")
+    _refuse_options(ending, sought, where)
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{where} is empty: check that it was written or downloaded completely.")
-        table, labels = READERS[ending](path, tuple(text_columns))
-    except (InputError, MemoryError):
+        other = other_format(path, ending)
+        if other:
+            raise InputError(f"{where} is {other}.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of readers, to developers
+            contents = READERS[ending](path, sought)
+    except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(_too_large(ending, where)) from error
     except PermissionError as error:
         raise InputError(f"{where} may not be read: change its permissions or copy it elsewhere.") from error
     except ImportError as error:
@@ -65,11 +78,15 @@ def read_file(path: Path, text_columns: Iterable[str] = ()) -> tuple[pd.DataFram
             f"{where} cannot be read as {ending} (it is damaged, cut off or of another format): "
             "copy or download it again, or save it as CSV."
         ) from error
+    table = contents.table
     table = table.reset_index(drop=True).set_axis([str(name) for name in table.columns], axis=1)
     refuse_duplicates(table.columns, where)
     if table.empty:
         raise InputError(f"{where} has a header but no rows: check that it was written completely.")
-    return table, labels
+    for name in empty_blanks(table):
+        if ending in TEXT and name not in sought.names:
+            table[name] = numbers_if_exact(table[name])  # as it would have been read without the blanks
+    return Contents(table, contents.labels, contents.single, contents.cautions, contents.other_sheets)
 
 
 def format_of(name: str) -> str:
@@ -77,144 +94,32 @@ def format_of(name: str) -> str:
     return next((ending for ending in sorted(FORMATS, key=len, reverse=True) if name.lower().endswith(ending)), "")
 
 
-def refuse_duplicates(columns: Iterable[str], where: str) -> None:
-    """Raise InputError if two columns have one name."""
-    seen: set[str] = set()
-    twice = dict.fromkeys(name for name in columns if name in seen or seen.add(name))
-    if twice:
-        raise InputError(f"{where} has more than one column named {listed(twice, 3)}: rename or remove the others.")
+def _refuse_options(ending: str, sought: Sought, where: str) -> None:
+    if sought.sheet is not None and ending != ".xlsx":
+        raise InputError(f"{where} is no Excel file and has no sheets: leave out --sheet.")
+    if sought.header_row is not None and ending not in (".xlsx", *TEXT):
+        raise InputError(f"{where} keeps its columns' names apart from its rows: leave out --header-row.")
+    if sought.header_row is not None and sought.header_row < 1:
+        raise InputError(f"--header-row is the number of a row, from 1: {sought.header_row} is none.")
 
 
-def _read_csv(path: Path, text_columns: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    return _read_text(path, ",", text_columns), {}
+def _too_large(ending: str, where: str) -> str:
+    if ending == ".parquet":
+        return f"{where} is too large for this machine's memory: leave columns out, or take a machine with more."
+    return (
+        f"{where} is too large for this machine's memory: save it as Parquet, or as CSV that is not compressed, one row a "
+        "response; large files of these two are read piece by piece."
+    )
 
 
-def _read_tsv(path: Path, text_columns: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    return _read_text(path, "\t", text_columns), {}
-
-
-def _read_text(path: Path, delimiter: str, text_columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd
-
-    where = quoted(path.name)
-    options = {"sep": delimiter, "encoding": "utf-8-sig", "low_memory": False}
-    try:
-        first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
-        header = [str(name) for name in first.iloc[0]]
-        refuse_duplicates([name for name in header if name], where)
-        if len(header) == 1:
-            _suspect_delimiter(header[0], where)
-        # index_col=False: else a surplus field moves every value under the name of the column to its left
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path,
-                index_col=False,
-                dtype={name: str for name in text_columns if name in header},
-                **options,
-            )
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{where} is empty: check that it was written or downloaded completely.") from error
-    except pd.errors.ParserWarning as error:
-        raise InputError(f"{where} has rows with more fields than its header has names: name every column.") from error
-    except pd.errors.ParserError as error:
-        raise InputError(f"{where} {_parser_fault(str(error))}.") from error
-    except UnicodeError as error:
-        raise InputError(
-            f"{where} is not UTF-8 text{_first_undecodable_line(path)}: save it again with the encoding UTF-8 "
-            '(in Excel: "CSV UTF-8").'
-        ) from error
-
-
-def _suspect_delimiter(only_column: str, where: str) -> None:
-    for delimiter, plural in WRONG_DELIMITERS.items():
-        if delimiter in only_column:
-            raise InputError(
-                f"{where} was read as one column, {quoted(only_column)}: its fields seem to be separated by {plural}; "
-                "save it with commas as .csv or with tabs as .tsv."
-            )
-
-
-def _parser_fault(message: str) -> str:
-    counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
-    if counts:
-        expected, line, found = counts.groups()
-        return f"has {found} fields in line {line} but {expected} in its header: quote text that holds the separator"
-    if "EOF inside string" in message:
-        return "has a quotation mark that is opened and never closed: close it, or check that the file is complete"
-    return "is no regular table of separated fields: save it again as CSV"
-
-
-def _first_undecodable_line(path: Path) -> str:
-    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                return " but UTF-16"
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return f" (first in line {number})"
-    return ""
-
-
-def _read_parquet(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    import pyarrow.parquet
-
-    with pyarrow.parquet.ParquetFile(path) as file:
-        refuse_duplicates(file.schema_arrow.names, quoted(path.name))
-        # the file's own note about pandas types would bring back indices and extension types
-        return file.read().to_pandas(ignore_metadata=True), {}
-
-
-def _read_stata(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    import pyreadstat
-
-    table, meta = pyreadstat.read_dta(str(path))
-    return table, meta.variable_value_labels
-
-
-def _read_spss(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    import pyreadstat
-
-    table, meta = pyreadstat.read_sav(str(path))
-    return table, meta.variable_value_labels
-
-
-def _read_excel(path: Path, text_columns: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    import pandas as pd
-
-    where = quoted(path.name)
-    with pd.ExcelFile(path, engine="openpyxl") as book:
-        header = pd.read_excel(book, header=None, nrows=1, dtype=str)
-        if header.empty:
-            raise InputError(f"The first sheet of {where} is empty: put the table on the first sheet.")
-        refuse_duplicates(header.iloc[0].dropna(), where)
-        # as the cells hold them: else the text "007" becomes the number 7
-        return pd.read_excel(book, dtype=dict.fromkeys(text_columns, object)).infer_objects(), {}
-
-
-def _read_rds(path: Path, _: tuple[str, ...]) -> tuple[pd.DataFrame, ValueLabels]:
-    import pandas as pd
-    import pyreadr
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of objects it skips; the error below says what to do
-        table = pyreadr.read_r(str(path)).get(None)
-    if not isinstance(table, pd.DataFrame):
-        raise InputError(f"{quoted(path.name)} holds no data frame: save one with saveRDS(as.data.frame(x), file).")
-    return table, {}
-
-
-READERS: dict[str, Callable[[Path, tuple[str, ...]], tuple[pd.DataFrame, ValueLabels]]] = {
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv,
-    ".tsv": _read_tsv,
-    ".tsv.gz": _read_tsv,
-    ".parquet": _read_parquet,
-    ".dta": _read_stata,
-    ".sav": _read_spss,
-    ".xlsx": _read_excel,
-    ".rds": _read_rds,
+TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
+READERS: dict[str, Callable[[Path, Sought], Contents]] = {
+    **{ending: partial(read_delimited, separator=separator) for ending, separator in TEXT.items()},
+    ".parquet": read_parquet,
+    ".dta": read_stata,
+    ".sav": read_spss,
+    ".xlsx": read_workbook,
+    ".rds": read_rds,
 }
 FORMATS = tuple(READERS)
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..messages import listed, quoted
+from .contents import Contents, Sought, ValueLabels
 from .file_formats import format_of, read_file
+from .precision import lost_digits, numbers_if_exact, whole_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,24 +34,36 @@ def read_table(
     cluster: str | None = None,
     control: str | None = None,
     wide: Sequence[str] | None = None,
+    sheet: str | int | None = None,
+    header_row: int | None = None,
 ) -> pd.DataFrame:
     """Read a file into a long table with columns id, item, resp, treat, then every other column under its own name.
 
     Types are as read, except that ids and items of CSV and TSV files stay text (``01`` and ``1`` are two persons), those
-    of Excel sheets are as the cells hold them, whole-numbered ones of other formats are integers, and categories are
-    given as their values.
+    of Excel sheets are as the cells hold them, whole-numbered ones of other formats are integers (Python's, where some
+    are missing: never rounded), clusters likewise where floating point would round them, and categories are given as
+    their values. Empty text, or text of white space alone, is a missing value in every format; words such as NA are in
+    CSV, TSV and Excel files only.
+
+    ``attrs["cautions"]`` of the table is a list of sentences a reader of results must see, ``attrs["value_labels"]``
+    has the labels of values that SPSS and Stata files carry, {column of the table: {code: label}}; the labels of a wide
+    file's items stand under ``resp``.
 
     Parameters
     ----------
-    path : CSV or TSV (also gzipped), Parquet, Stata ``.dta``, SPSS ``.sav``, Excel ``.xlsx`` (first sheet), R ``.rds``.
+    path : CSV or TSV (also gzipped; separated by commas, semicolons, tabs or bars, with decimal points or commas),
+        Parquet, Stata ``.dta``, SPSS ``.sav``, Excel ``.xlsx``, R ``.rds``.
     id, item, resp, treat, wave : the names these columns have in the file. Another column that bears the standard name
         is left out. Only ``wave`` may be absent.
     pretest, cluster : columns that must be there; they keep their names (give these to ``prepare`` as ``covariate`` and
         ``cluster``).
-    control : the value, or value label, of ``treat`` that means control and becomes 0; all other values must be one and
-        the same, which becomes 1. Without it ``treat`` stays as it is.
+    control : the value, or value label, of ``treat`` that means control and becomes 0, in whatever case; all other
+        values must be one and the same, which becomes 1. Without it ``treat`` stays as it is.
     wide : for a file with one row a person, the item columns by name or by pattern such as ``q*``; ``item`` and ``resp``
         are then not looked for, and a file without ids gets the numbers of its rows.
+    sheet : of an Excel file, by name or by number from 1; default the first.
+    header_row : of an Excel or text file, the row that holds the columns' names, from 1; what is above is left out, and
+        so are rows right below that describe the columns. Default the first row that is not empty.
 
     Raises
     ------
@@ -56,33 +71,97 @@ def read_table(
         If the file cannot be read, lacks a column, has two of one name, or its arms are not two.
     """
     path = Path(path)
-    table, labels = read_file(path, text_columns=(id, item))
-    where = quoted(path.name)
-    for column in table.columns[table.dtypes.map(lambda dtype: hasattr(dtype, "categories"))]:
-        table[column] = table[column].astype(table[column].cat.categories.dtype)
-
     roles = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave}
-    if wave == "wave" and wave not in table.columns:
-        del roles["wave"]
+    kept = {role: name for role, name in (("pretest", pretest), ("cluster", cluster)) if name}
     if wide is not None:
         del roles["item"], roles["resp"]
-        if id == "id" and id not in table.columns:
-            table.insert(0, "id", range(1, len(table) + 1))
-    kept = {role: name for role, name in (("pretest", pretest), ("cluster", cluster)) if name}
-    named = roles | kept
-    _require(named, list(table.columns), where, is_wide=wide is not None)
-    items = _item_columns(wide, list(table.columns), set(named.values()), where) if wide is not None else []
+    names = {cluster or "cluster": "clusters", id: "persons"} | ({item: "items"} if wide is None else {})
+    optional = {role for role, name in (("wave", wave), ("id", id if wide is not None else "")) if role == name}
+    needed = tuple(dict.fromkeys((*(name for role, name in roles.items() if role not in optional), *kept.values())))
+    contents = read_file(
+        path,
+        Sought(
+            names=names,
+            needed=needed,
+            responses=resp if wide is None else None,
+            patterns=tuple(wide or ()),
+            sheet=None if sheet is None else str(sheet),
+            header_row=header_row,
+        ),
+    )
+    table, where = contents.table, quoted(path.name)
+    cautions = [*contents.cautions, *_exact_names(table, names, contents, path)]
+    for column in table.columns[table.dtypes.map(lambda dtype: hasattr(dtype, "categories"))]:
+        table[column] = _category_values(table[column])
 
+    for role in optional:
+        if role not in table.columns:
+            del roles[role]
+    named = roles | kept
+    if wide is not None and "id" in optional and "id" not in roles:
+        table = _numbered(table)
+        roles = {"id": "id"} | roles
+    _require(named, list(table.columns), where, is_wide=wide is not None, sheets=contents.other_sheets)
+    items = _item_columns(wide, list(table.columns), set((roles | kept).values()), where) if wide is not None else []
+
+    labels = dict(contents.labels)
     if control is not None:
-        table[treat] = _two_arms(table[treat], labels.get(treat, {}), control, where)
+        table[treat] = _two_arms(table[treat], labels.pop(treat, {}), control, where)
     table = _rename(table, roles, {*items, *kept.values()}, where)
     if wide is not None:
         table = _lengthen(table, items)
-    for column in ("id", "item"):
-        if table[column].dtype == float and table[column].notna().all() and (table[column] % 1 == 0).all():
-            table[column] = table[column].astype("int64")
     first = ["id", "item", "resp", "treat"]
-    return table[[*first, *(name for name in table.columns if name not in first)]]
+    table = table[[*first, *(name for name in table.columns if name not in first)]]
+    if len(table.columns) > _MANY_COLUMNS:
+        table = table.copy()  # in few blocks, so that adding a column costs nothing
+    table.attrs = {"cautions": cautions, "value_labels": _labels_by_role(labels, roles, items, table)}
+    return table
+
+
+_MANY_COLUMNS = 90
+
+
+def _numbered(table: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([pd.Series(range(1, len(table) + 1), name="id"), table], axis=1)
+
+
+def _category_values(column: pd.Series) -> pd.Series:
+    try:
+        return column.astype(column.cat.categories.dtype)
+    except (TypeError, ValueError):  # whole numbers, of which some are missing
+        return column.astype(object)
+
+
+def _labels_by_role(labels: ValueLabels, roles: dict[str, str], items: list[str], table: pd.DataFrame) -> ValueLabels:
+    """Value labels under the names the columns have now; those of a wide file's items together, the first of a code."""
+    of_name = {name: role for role, name in roles.items()}
+    found: ValueLabels = {}
+    for name, of_column in labels.items():
+        now = "resp" if name in items else of_name.get(name, name)
+        if now in table.columns and (name in of_name or name not in roles):
+            found[now] = {**of_column, **found.get(now, {})}
+    return found
+
+
+def _exact_names(table: pd.DataFrame, names: dict[str, str], contents: Contents, path: Path) -> list[str]:
+    """Make names that are whole numbers integers, in place; sentences on such as the file has rounded."""
+    cautions = []
+    ending, where = format_of(path.name), quoted(path.name)
+    is_text = ending.startswith((".csv", ".tsv"))
+    for name, what in names.items():
+        if name not in table.columns:
+            continue
+        lost = lost_digits(table[name], what, where, single=name in contents.single, is_excel=ending == ".xlsx")
+        if lost:
+            cautions.append(lost)
+        if is_text:
+            if what == "clusters":
+                table[name] = numbers_if_exact(table[name])
+        else:
+            table[name] = whole_names(table[name])
+    return cautions
 
 
 def source_name(path: str | Path) -> str:
@@ -93,10 +172,10 @@ def source_name(path: str | Path) -> str:
 
 def option_of(role: str) -> str:
     """The option that names a role's column; ``--wave`` itself chooses a wave."""
-    return "--wave-column" if role == "wave" else f"--{role}"
+    return "--wave-column" if role == "wave" else f"--{role.replace('_', '-')}"
 
 
-def _require(named: dict[str, str], columns: list[str], where: str, is_wide: bool) -> None:
+def _require(named: dict[str, str], columns: list[str], where: str, *, is_wide: bool, sheets: Sequence[str]) -> None:
     for name in named.values():
         rivals = [option_of(role) for role, same in named.items() if same == name]
         if len(rivals) > 1:
@@ -116,6 +195,9 @@ def _require(named: dict[str, str], columns: list[str], where: str, is_wide: boo
         if not is_wide and {"item", "resp"} <= set(missing):
             remedy += " or, if each row is a person, name the item columns with --wide"
         remedy += "."
+    if sheets:
+        there = "is another sheet" if len(sheets) == 1 else "are other sheets"
+        remedy = f"there {there}, {listed(sheets, 6)} (option --sheet); if this is the right one, {remedy}"
     raise InputError(f"{where} has no column {listed(missing.values(), 6)} (found: {listed(columns, 12)}): {remedy}")
 
 
@@ -147,26 +229,30 @@ def _item_columns(wide: Sequence[str], columns: list[str], taken: set[str], wher
 
 
 def _lengthen(table: pd.DataFrame, items: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
     table = table.reset_index(drop=True)
     # melted under their positions, so that no item's name can clash with the names melt gives
     responses = table[items].set_axis(range(len(items)), axis=1).melt(ignore_index=False).sort_index(kind="stable")
     others = [name for name in table.columns if name not in items and name not in ("item", "resp")]
     long = table.loc[responses.index, others].reset_index(drop=True)
-    long["item"] = [items[position] for position in responses["variable"]]
-    long["resp"] = responses["value"].to_numpy()
-    return long
+    answers = {"item": [items[position] for position in responses["variable"]], "resp": responses["value"].to_numpy()}
+    # joined at once: adding columns to many is slow, and pandas says so to the user
+    return pd.concat([long, pd.DataFrame(answers)], axis=1)
 
 
 def _two_arms(treat: pd.Series, labels: dict, control: str, where: str) -> pd.Series:
-    values = {value: _as_text(value) for value in treat.dropna().unique()}
-    named = {_as_text(code): str(label).strip() for code, label in labels.items()}
+    values = {value: _value_text(value) for value in treat.dropna().unique()}
+    named = {_value_text(code): str(label).strip() for code, label in labels.items()}
     found = list(dict.fromkeys(values.values()))
     shown = listed((f"{text} = {named[text]}" if text in named else text for text in found), 6)
     wanted = control.strip()
     matches = (
         [text for text in found if text == wanted]
         or [text for text in found if named.get(text) == wanted]
-        or [text for text in found if text.casefold() == wanted.casefold()]
+        or [text for text in found if _same(text, wanted)]
+        or [text for text in found if _same(named.get(text, ""), wanted)]
+        or [text for text in found if _same_number(text, wanted)]
     )
     if not matches:
         raise InputError(
@@ -182,5 +268,17 @@ def _two_arms(treat: pd.Series, labels: dict, control: str, where: str) -> pd.Se
     return arms.astype("int64") if arms.notna().all() else arms
 
 
-def _as_text(value: object) -> str:
+def _same(text: str, wanted: str) -> bool:
+    """Whether two texts differ in case alone, or in how Unicode composes a letter."""
+    return bool(text) and unicodedata.normalize("NFC", text).casefold() == unicodedata.normalize("NFC", wanted).casefold()
+
+
+def _same_number(text: str, wanted: str) -> bool:
+    try:
+        return float(text) == float(wanted)
+    except ValueError:
+        return False
+
+
+def _value_text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -36,8 +36,8 @@ def prepared(
     EngineError : the file is large and DuckDB is not installed.
     """
     in_memory = (
-        rules["profile"] != "full" or rules["max_persons"] or rules["repeated"] != "error" or rules["cluster"] or rules["id_within_cluster"]
-        or columns["control"] or columns["wide"]
+        rules["profile"] != "full" or rules["max_persons"] or rules["repeated"] != "error" or rules["cluster"]
+        or rules["id_within_cluster"] or columns["control"] or columns["wide"] or columns.get("header_row")
     )  # fmt: skip
     if where.path is not None and not in_memory and is_large(where.path):
         names = {name: columns[name] for name in NAMES}

@@ -1,0 +1,39 @@
+"""Text with nothing in it is a missing value, in whatever format it comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def empty_blanks(table: pd.DataFrame) -> list[str]:
+    """Make every text of the table that is empty, or white space alone, a missing value; the columns that had such."""
+    changed = []
+    for name in table.columns:
+        column = table[name]
+        if hasattr(column.dtype, "categories"):
+            blank = [value for value in column.cat.categories if _is_blank(value)]
+            if blank:
+                table[name] = column.cat.remove_categories(blank)
+                changed.append(name)
+        elif getattr(column.dtype, "kind", "O") == "O":
+            blank = _blanks(column)
+            if blank is not None:
+                table[name] = column.mask(blank)
+                changed.append(name)
+    return changed
+
+
+def _blanks(column: pd.Series) -> pd.Series | None:
+    try:
+        values = [value for value in column.unique() if _is_blank(value)]
+    except TypeError:  # of lists and the like
+        blank = column.map(_is_blank)
+        return blank if blank.any() else None
+    return column.isin(values) if values else None
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip().strip("\0\ufeff\u200b")

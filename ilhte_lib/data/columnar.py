@@ -1,0 +1,76 @@
+"""Parquet files, which are exact: what they keep as whole numbers stays whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..messages import quoted
+from .contents import Contents, Sought, not_read, odd_bytes, refuse_duplicates, refuse_nested
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_parquet(path: Path, sought: Sought) -> Contents:
+    """The table of a Parquet file; columns of names with missing values are Python integers, not floating point.
+
+    Raises
+    ------
+    InputError : two columns have one name, or one that is needed holds lists, tables or the like.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    where = quoted(path.name)
+    # opened here: Arrow takes no names that are not UTF-8
+    with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
+        schema = file.schema_arrow
+        refuse_duplicates(schema.names, where)
+        nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+        refuse_nested(nested, sought, where)
+        table = file.read(columns=[name for name in schema.names if name not in nested])
+    text, odd = _as_text(table)
+    # the file's own note about pandas types would bring back indices and extension types
+    frame = text.to_pandas(ignore_metadata=True)
+    for name in frame.columns:
+        column = text[name]
+        if name in sought.names and pa.types.is_integer(column.type) and column.null_count:
+            frame[name] = pd.Series(column.to_pylist(), index=frame.index, dtype=object)
+    return Contents(frame, cautions=(*not_read(nested, where), *odd_bytes(odd, where)))
+
+
+def _as_text(table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Columns of bytes as text, and which columns hold bytes that are none: these are written as backslashes and digits."""
+    import pyarrow as pa
+
+    odd = []
+    for k, field in enumerate(table.schema):
+        column = table[field.name]
+        if pa.types.is_dictionary(field.type) and _is_textual(field.type.value_type):
+            column = column.cast(field.type.value_type)
+        elif not _is_textual(field.type):
+            continue
+        try:
+            column = column.cast(pa.large_string())
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            odd.append(field.name)
+            values = column.cast(pa.large_binary()).to_pylist()
+            texts = [None if value is None else value.decode("utf-8", errors="backslashreplace") for value in values]
+            column = pa.chunked_array([pa.array(texts, pa.large_string())])
+        table = table.set_column(k, field.name, column)
+    return table, odd
+
+
+def _is_textual(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    return any(
+        is_such(kind)
+        for is_such in (
+            types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_fixed_size_binary
+        )
+    )  # fmt: skip
