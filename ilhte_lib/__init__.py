@@ -1,10 +1,39 @@
-"""Item-level heterogeneous treatment effects: prepare, compress, fit, standardise, test, draw."""
+"""Item-level heterogeneous treatment effects: prepare, compress, fit, standardise, test, draw.
+
+``from ilhte_lib import analyse; a = analyse("trial.csv")`` does it all; ``a`` shows itself.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from .errors import EngineError, IlhteError, InputError
 from .model.fit_result import Fit
 from .model.spec import MODELS, ModelSpec
 
+if TYPE_CHECKING:
+    from .analysis import Analysis, analyse
+    from .data.prepare import prepare
+    from .data.read import read_table
+    from .data.trial import Trial
+    from .engine.native import fit_models
+
 __version__ = "0.1.0"
-__all__ = ["MODELS", "EngineError", "Fit", "IlhteError", "InputError", "ModelSpec", "__version__"]
+_LATER = {
+    "Analysis": "analysis", "analyse": "analysis", "prepare": "data.prepare", "read_table": "data.read", "Trial": "data.trial",
+    "fit_models": "engine.native",
+}  # fmt: skip
+"""What is loaded when it is first asked for, so that importing the package loads NumPy and nothing heavier."""
+__all__ = ["MODELS", "EngineError", "Fit", "IlhteError", "InputError", "ModelSpec", "__version__", *_LATER]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ilhte_lib.data.baseline import BaselineDifference
-from ilhte_lib.data.trial import Trial, cluster_codes
+from ilhte_lib.data.trial import Trial
 from ilhte_lib.messages import counted
 
 from .intake.check import Arm, Check, Column, Wave
@@ -18,6 +18,8 @@ from .words.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ilhte_lib.data.large import LargeTrial
 
 _MOST_NAMES = 10
 
@@ -34,21 +36,17 @@ def print_check(console: Console, found: Check) -> None:
     _print_format(console, found)
 
 
+def print_large_check(console: Console, trial: LargeTrial) -> None:
+    """What would be used of a file that is read out of core."""
+    console.print(f"[bold]{printable(trial.tab)}[/bold]  read out of core", highlight=False)
+    _print_counts(console, trial)
+    for flag in trial.flags:
+        console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
+    _print_audit(console, trial)
+
+
 def _print_use(console: Console, found: Check, trial: Trial) -> None:
-    console.print("What would be used:")
-    lines = [
-        f"{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses; profile {trial.profile}",
-        f"models {'M_0, M_A, M_B and M_C' if trial.covariate_name else 'M_0 and M_A, as there is no covariate'}",
-    ]
-    if trial.wave is not None:
-        lines.append(f"wave {printable(trial.wave)}")
-    if trial.covariate_name:
-        lines.append(f"covariate {printable(trial.covariate_name)}, {_correlation(trial.covariate_correlation)}")
-    if trial.cluster is not None:
-        n_clusters = len(set(cluster_codes(trial.cluster)))
-        lines.append(counted(n_clusters, "cluster", "clusters"))
-    for line in lines:
-        console.print(f"  {line}", highlight=False)
+    _print_counts(console, trial)
     for flag in (*trial.flags, *found.concerns):
         console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
@@ -62,6 +60,26 @@ def _print_use(console: Console, found: Check, trial: Trial) -> None:
         console.print(_candidates(found, trial))
         console.print(_baseline_sentence(found.baseline, clustered=trial.cluster is not None), highlight=False)
     console.print()
+    _print_audit(console, trial)
+
+
+def _print_counts(console: Console, trial: Trial | LargeTrial) -> None:
+    console.print("What would be used:")
+    lines = [
+        f"{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses; profile {trial.profile}",
+        f"models {'M_0, M_A, M_B and M_C' if trial.covariate_name else 'M_0 and M_A, as there is no covariate'}",
+    ]
+    if trial.wave is not None:
+        lines.append(f"wave {printable(trial.wave)}")
+    if trial.covariate_name:
+        lines.append(f"covariate {printable(trial.covariate_name)}, {_correlation(trial.covariate_correlation)}")
+    if trial.n_clusters is not None:
+        lines.append(counted(trial.n_clusters, "cluster", "clusters"))
+    for line in lines:
+        console.print(f"  {line}", highlight=False)
+
+
+def _print_audit(console: Console, trial: Trial | LargeTrial) -> None:
     console.print("What was left out or noted:" if trial.audit else "Nothing was left out.", highlight=False)
     for entry in trial.audit:
         lost = ", ".join(

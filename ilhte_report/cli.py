@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 
 from ilhte_lib import __version__
+from ilhte_lib.data.options import DataOptions
 
+from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
 
 MOST_REPLICATES = 1_000_000
@@ -27,13 +29,6 @@ app = typer.Typer(
 )
 
 
-class Profile(StrEnum):
-    """Rules of preparation."""
-
-    full = "full"
-    vignette = "vignette"
-
-
 class Engine(StrEnum):
     """What fits the models."""
 
@@ -41,93 +36,13 @@ class Engine(StrEnum):
     pymer4 = "pymer4"
 
 
-class Repeated(StrEnum):
-    """What several rows of one person and item are."""
-
-    error = "error"
-    trials = "trials"
-
-
-ProfileOption = Annotated[
-    Profile, typer.Option(help="Rules of preparation: the published vignette's, or the fuller ones.")
-]
 EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the native engine, or lme4 in R.")]
-MaxPersons = Annotated[
-    int | None,
-    typer.Option(
-        min=0, help="Draw so many persons if there are more, 0 for all. Default 5000 under vignette, all under full."
-    ),
-]
-
 TableArgument = Annotated[
     str,
     typer.Argument(
         help="A table: CSV, TSV, Parquet ..., irw:NAME, or the name of a bundled one.",
         metavar="FILE",
         show_default=False,
-    ),
-]
-CovariateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--covariate", "--pretest", help="The covariate's column; default std_baseline, else the best cov_* column."
-    ),
-]
-WaveOption = Annotated[str | None, typer.Option(help="The wave to keep; default the first after randomisation.")]
-RepeatedOption = Annotated[
-    Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
-]
-_PANEL = "Columns of the file"
-IdColumn = Annotated[str, typer.Option(help="Column of persons.", rich_help_panel=_PANEL)]
-ItemColumn = Annotated[str, typer.Option(help="Column of items.", rich_help_panel=_PANEL)]
-RespColumn = Annotated[str, typer.Option(help="Column of 0/1 responses.", rich_help_panel=_PANEL)]
-TreatColumn = Annotated[str, typer.Option(help="Column of arms.", rich_help_panel=_PANEL)]
-WaveColumn = Annotated[str, typer.Option(help="Column of waves.", rich_help_panel=_PANEL)]
-ControlOption = Annotated[
-    str | None, typer.Option(help="The value of the arms' column that means control.", rich_help_panel=_PANEL)
-]
-WideOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="The file has one row a person: its item columns, by name or pattern; can be given several times.",
-        rich_help_panel=_PANEL,
-    ),
-]
-SheetOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Sheet of an Excel file, by name or number; default the first.", metavar="NAME|NUMBER", rich_help_panel=_PANEL
-    ),
-]
-HeaderRowOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="The row that holds the columns' names, from 1; default the first that is not empty.",
-        metavar="N",
-        rich_help_panel=_PANEL,
-    ),
-]
-ClusterOption = Annotated[
-    str | None,
-    typer.Option(help="Column of clusters (schools, villages); default cluster, if there.", rich_help_panel=_PANEL),
-]
-IdWithinCluster = Annotated[
-    bool,
-    typer.Option(
-        "--id-within-cluster",
-        help="Ids are unique within a cluster only: persons are told apart by both.",
-        rich_help_panel=_PANEL,
-    ),
-]
-MissingCodes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--missing-codes",
-        metavar="CODES",
-        help="Codes that mean a missing response, arm or covariate: -99,999; none takes every number as it is. Default: "
-        "only what stands apart in a covariate.",
-        rich_help_panel=_PANEL,
     ),
 ]
 _RESAMPLING = "Resampling"
@@ -159,17 +74,10 @@ def _options(
 
 
 @app.command(epilog="Example: ilhte fit trial.csv --covariate pretest --json trial.json")
+@takes_data_options()
 def fit(
     file: TableArgument,
-    profile: ProfileOption = Profile.full,
     engine: EngineOption = Engine.native,
-    max_persons: MaxPersons = None,
-    covariate: CovariateOption = None,
-    wave: WaveOption = None,
-    repeated: RepeatedOption = Repeated.error,
-    lower_is_better: Annotated[
-        bool, typer.Option("--lower-is-better", help="A response of 1 is bad (symptoms); changes the wording only.")
-    ] = False,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -191,28 +99,14 @@ def fit(
     force: Annotated[
         bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
     ] = False,
-    id: IdColumn = "id",
-    item: ItemColumn = "item",
-    resp: RespColumn = "resp",
-    treat: TreatColumn = "treat",
-    wave_column: WaveColumn = "wave",
-    control: ControlOption = None,
-    wide: WideOption = None,
-    cluster: ClusterOption = None,
-    id_within_cluster: IdWithinCluster = False,
-    missing_codes: MissingCodes = None,
-    sheet: SheetOption = None,
-    header_row: HeaderRowOption = None,
+    *,
+    data: DataOptions,
 ) -> None:
     """Fit one table: print a summary, and write it as JSON or HTML."""
     from rich.console import Console
 
-    from ilhte_lib.data.large import LargeTrial
-    from ilhte_lib.document import document
-    from ilhte_lib.engine.native import fit_models
+    from ilhte_lib.analysis import analyse_trial
     from ilhte_lib.files import to_json
-    from ilhte_lib.inference.effects import effects
-    from ilhte_lib.inference.infer import infer, with_resampling
 
     from .drawing import drawing
     from .intake.preparation import prepared
@@ -228,115 +122,47 @@ def fit(
             import_module(package)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
-    columns = {
-        "id": id,
-        "item": item,
-        "resp": resp,
-        "treat": treat,
-        "wave": wave_column,
-        "control": control,
-        "wide": wide,
-        "pretest": covariate,
-        "cluster": cluster,
-        "sheet": sheet,
-        "header_row": header_row,
-    }
     began = time.perf_counter()
-    trial = prepared(
-        where,
-        columns,
-        profile=profile.value,
-        covariate=covariate,
-        wave=wave,
-        max_persons=max_persons,
-        repeated=repeated.value,
-        cluster=cluster,
-        id_within_cluster=id_within_cluster,
-        missing_codes=missing_codes,
-    )
+    trial = prepared(where, data)
     read = time.perf_counter()
-    fits = fit_models(trial, engine=engine.value)
-    fitted = time.perf_counter()
-    result = effects(trial, fits)
     with drawing(Console(stderr=True)) as told:
-        inference = infer(
-            trial, fits, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told
-        )
-    result = with_resampling(result, inference)
-    lower = lower_is_better or bool(where.info and where.info.lower_is_better)
-    contents = document(trial, fits, result, inference, input_sha256=where.sha256)
+        found = analyse_trial(
+            trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
+            lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
+            input_sha256=where.sha256,
+        )  # fmt: skip
     # files first: whoever reads the terminal may close it early
     try:
         if "--json" in written:
-            written["--json"].write(to_json(contents))
+            written["--json"].write(to_json(found.document()))
         if "--html" in written:
-            from .pages.single import single_page
-
-            written["--html"].write(single_page(where, trial, fits, result, inference, lower_is_better=lower))
+            written["--html"].write(found.html())
     finally:
-        print_results(console, where, trial, fits, result, inference, lower_is_better=lower)
-        if isinstance(trial, LargeTrial):
-            console.print(
-                f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.", highlight=False
-            )
+        print_results(
+            console, where, trial, found.fits, found.effects, found.inference, lower_is_better=found.lower_is_better
+        )
+        if not trial.rows_known:
+            console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
-def check(
-    file: TableArgument,
-    profile: ProfileOption = Profile.full,
-    max_persons: MaxPersons = None,
-    covariate: CovariateOption = None,
-    wave: WaveOption = None,
-    repeated: RepeatedOption = Repeated.error,
-    id: IdColumn = "id",
-    item: ItemColumn = "item",
-    resp: RespColumn = "resp",
-    treat: TreatColumn = "treat",
-    wave_column: WaveColumn = "wave",
-    control: ControlOption = None,
-    wide: WideOption = None,
-    cluster: ClusterOption = None,
-    id_within_cluster: IdWithinCluster = False,
-    missing_codes: MissingCodes = None,
-    sheet: SheetOption = None,
-    header_row: HeaderRowOption = None,
-) -> None:
+@takes_data_options(without=("lower_is_better",))
+def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
     from ilhte_lib.errors import InputError
 
-    from .check_terminal import print_check
+    from .check_terminal import print_check, print_large_check
     from .intake.check import check_table
+    from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
 
     where = source(file)
-    columns = {
-        "id": id,
-        "item": item,
-        "resp": resp,
-        "treat": treat,
-        "wave": wave_column,
-        "control": control,
-        "wide": wide,
-        "pretest": covariate,
-        "cluster": cluster,
-        "sheet": sheet,
-        "header_row": header_row,
-    }
-    found = check_table(
-        load(where, **columns),
-        where.tab,
-        profile=profile.value,
-        covariate=covariate,
-        wave=wave,
-        max_persons=max_persons,
-        repeated=repeated.value,
-        cluster=cluster,
-        id_within_cluster=id_within_cluster,
-        missing_codes=missing_codes,
-    )
+    if goes_out_of_core(where, data):
+        print_large_check(Console(), prepared(where, data))
+        return
+    found = check_table(load(where, data), where.tab, **data.rules)
     print_check(Console(), found)
     if found.refusal:
         raise InputError(found.refusal)
@@ -373,11 +199,12 @@ def fetch(
 
 
 @app.command(epilog="Example: ilhte run trials/ irw:gilbert_meta_20 verbagg_gender --out results/mine")
+@takes_data_options()
 def run(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, folders of files, irw:NAMES, bundled tables, or the word bundled; none means the bundled collection.",
+            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the bundled collection.",
             show_default=False,
         ),
     ] = None,
@@ -387,9 +214,7 @@ def run(
             help="The run's folder. Default: one in results/, the same for the same tables.", show_default=False
         ),
     ] = None,
-    profile: ProfileOption = Profile.full,
     engine: EngineOption = Engine.native,
-    max_persons: MaxPersons = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -407,8 +232,11 @@ def run(
         float | None,
         typer.Option(min=1, max=LONGEST_TIME, help="Seconds a table may take; default no limit.", show_default=False),
     ] = None,
+    seed: SeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
+    *,
+    data: DataOptions,
 ) -> None:
     """Fit many tables, each as an executed notebook; what is unchanged is kept, so a run that was cut off goes on.
 
@@ -422,7 +250,8 @@ def run(
     from .words.printable import visible
 
     clock = time.perf_counter()
-    settings = Settings(profile.value, engine.value, max_persons, bootstrap)
+    others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
+    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
     out = out or default_folder(names or [], settings)
     try:
         with progress(Console(stderr=quiet), quiet=quiet) as told:
@@ -453,27 +282,8 @@ def run(
 
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
-def who_benefits(
-    file: TableArgument,
-    profile: ProfileOption = Profile.full,
-    engine: EngineOption = Engine.native,
-    max_persons: MaxPersons = None,
-    covariate: CovariateOption = None,
-    wave: WaveOption = None,
-    repeated: RepeatedOption = Repeated.error,
-    id: IdColumn = "id",
-    item: ItemColumn = "item",
-    resp: RespColumn = "resp",
-    treat: TreatColumn = "treat",
-    wave_column: WaveColumn = "wave",
-    control: ControlOption = None,
-    wide: WideOption = None,
-    cluster: ClusterOption = None,
-    id_within_cluster: IdWithinCluster = False,
-    missing_codes: MissingCodes = None,
-    sheet: SheetOption = None,
-    header_row: HeaderRowOption = None,
-) -> None:
+@takes_data_options(without=("lower_is_better",))
+def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, data: DataOptions) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
 
@@ -486,20 +296,7 @@ def who_benefits(
     from .pages.who_benefits import print_who_benefits
 
     where = source(file)
-    columns = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
-    table = load(
-        where, **columns, control=control, wide=wide, pretest=covariate, cluster=cluster, sheet=sheet, header_row=header_row
-    )
-    chosen = {
-        "covariate": covariate,
-        "wave": wave,
-        "max_persons": max_persons,
-        "repeated": repeated.value,
-        "cluster": cluster,
-        "id_within_cluster": id_within_cluster,
-        "missing_codes": missing_codes,
-    }
-    trial = needs_covariate(prepare(table, where.tab, profile=profile.value, **chosen))
+    trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
     fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
     print_who_benefits(Console(), where, trial, compare(trial, fits))
 

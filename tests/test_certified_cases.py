@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ilhte_lib.analysis import document
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
 from ilhte_lib.data.trial import Trial
-from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.files import to_json
 from ilhte_lib.inference.effects import Effects, effects

@@ -14,8 +14,8 @@ import pytest
 from degenerate_tables import degenerate_table
 from rich.console import Console
 
+from ilhte_lib.analysis import document
 from ilhte_lib.data.prepare import prepare
-from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import IlhteError
 from ilhte_lib.files import to_json

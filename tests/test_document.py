@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from ilhte_lib import files as module
+from ilhte_lib.analysis import document
 from ilhte_lib.data.prepare import prepare
-from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.files import to_json, write_text
 from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS, effects

@@ -25,10 +25,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from recount import MISSING_WORDS, Recount, recount
 from rich.console import Console
 
+from ilhte_lib.analysis import document
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
 from ilhte_lib.data.trial import Trial
-from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import IlhteError
 from ilhte_lib.files import to_json

@@ -38,7 +38,7 @@ def test_the_library_loads_numpy_and_nothing_heavier():
 
 
 @pytest.mark.parametrize(
-    "module", ["data.prepare", "model.compress", "inference.effects", "inference.lrt", "document", "model.spec"]
+    "module", ["data.prepare", "model.compress", "inference.effects", "inference.lrt", "data.options", "model.spec"]
 )
 def test_these_parts_too(module):
     loaded = loaded_by(f"import ilhte_lib.{module}")

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ilhte_lib.analysis import document
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
-from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.errors import InputError
 from ilhte_lib.files import to_json

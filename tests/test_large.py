@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ilhte_lib import InputError
+from ilhte_lib.analysis import document
 from ilhte_lib.data.large import LARGE_TEXT, LargeTrial, is_large, large_trial
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
-from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import infer

@@ -149,7 +149,9 @@ def test_labels_name_the_arms_in_any_case(tmp_path, ending):
         read = read_table(tmp_path / f"t{ending}", control=control)
         assert read["treat"].tolist() == (table["treat"] - 1).tolist()
         assert read.attrs["value_labels"] == {"resp": {0: "No", 1: "Yes", -9: "Missing"}}
-    assert read_table(tmp_path / f"t{ending}", control="new programme")["treat"].tolist() == (2 - table["treat"]).tolist()
+    assert (
+        read_table(tmp_path / f"t{ending}", control="new programme")["treat"].tolist() == (2 - table["treat"]).tolist()
+    )
     assert read_table(tmp_path / f"t{ending}").attrs["value_labels"]["treat"] == labels["treat"]
 
 
@@ -205,7 +207,20 @@ def r_files(tmp_path_factory) -> Path:
 @pytest.mark.r
 @pytest.mark.parametrize(
     "name",
-    ["list", "list_xz", "list_plain", "list_2", "list_types", "complex", "raw", "matrix", "nested", "time", "language", "latin1"],
+    [
+        "list",
+        "list_xz",
+        "list_plain",
+        "list_2",
+        "list_types",
+        "complex",
+        "raw",
+        "matrix",
+        "nested",
+        "time",
+        "language",
+        "latin1",
+    ],
 )
 def test_a_column_that_r_alone_has_is_named_and_the_rest_read(r_files, name):
     read = read_table(r_files / f"{name}.rds")

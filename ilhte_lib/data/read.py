@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..messages import listed, quoted
-from .contents import Contents, Sought, ValueLabels
+from .contents import Contents, Sought, ValueLabels, refuse_duplicates
 from .file_formats import format_of, read_file
+from .missing_codes import named_codes, without_codes
+from .persons import ONE_ROW_A_PERSON
 from .precision import lost_digits, numbers_if_exact, whole_names
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def read_table(
     wide: Sequence[str] | None = None,
     sheet: str | int | None = None,
     header_row: int | None = None,
+    missing_codes: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read a file into a long table with columns id, item, resp, treat, then every other column under its own name.
 
@@ -64,6 +67,9 @@ def read_table(
     sheet : of an Excel file, by name or by number from 1; default the first.
     header_row : of an Excel or text file, the row that holds the columns' names, from 1; what is above is left out, and
         so are rows right below that describe the columns. Default the first row that is not empty.
+    missing_codes : values of ``treat`` that mean missing and are no arm (``prepare`` takes care of the other columns).
+
+    ``attrs["one_row_a_person"]`` tells of a wide file.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def read_table(
     names = {cluster or "cluster": "clusters", id: "persons"} | ({item: "items"} if wide is None else {})
     optional = {role for role, name in (("wave", wave), ("id", id if wide is not None else "")) if role == name}
     needed = tuple(dict.fromkeys((*(name for role, name in roles.items() if role not in optional), *kept.values())))
-    contents = read_file(
+    contents = read_file(  # the rest is naming and shaping
         path,
         Sought(
             names=names,
@@ -91,6 +97,53 @@ def read_table(
     )
     table, where = contents.table, quoted(path.name)
     cautions = [*contents.cautions, *_exact_names(table, names, contents, path)]
+    return _shaped(table, where, roles, kept, optional, control, wide, missing_codes, contents, cautions)
+
+
+def shaped(
+    table: pd.DataFrame,
+    *,
+    id: str = "id",
+    item: str = "item",
+    resp: str = "resp",
+    treat: str = "treat",
+    wave: str = "wave",
+    pretest: str | None = None,
+    cluster: str | None = None,
+    control: str | None = None,
+    wide: Sequence[str] | None = None,
+    missing_codes: Sequence[str] | None = None,
+    **of_files: object,
+) -> pd.DataFrame:
+    """A table that is in memory already, named and shaped as ``read_table`` does it; the given one stays as it is.
+
+    Raises
+    ------
+    InputError : it lacks a column, has two of one name, or its arms are not two.
+    """
+    table = table.reset_index(drop=True).set_axis([str(name) for name in table.columns], axis=1)
+    refuse_duplicates(table.columns, "The table")
+    roles = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave}
+    kept = {role: name for role, name in (("pretest", pretest), ("cluster", cluster)) if name}
+    if wide is not None:
+        del roles["item"], roles["resp"]
+    optional = {role for role, name in (("wave", wave), ("id", id if wide is not None else "")) if role == name}
+    return _shaped(table, "The table", roles, kept, optional, control, wide, missing_codes, None, [])
+
+
+def _shaped(
+    table: pd.DataFrame,
+    where: str,
+    roles: dict[str, str],
+    kept: dict[str, str],
+    optional: set[str],
+    control: str | None,
+    wide: Sequence[str] | None,
+    missing_codes: Sequence[str] | None,
+    contents: Contents | None,
+    cautions: list[str],
+) -> pd.DataFrame:
+    other_sheets, labels = (contents.other_sheets, dict(contents.labels)) if contents else ((), {})
     for column in table.columns[table.dtypes.map(lambda dtype: hasattr(dtype, "categories"))]:
         table[column] = _category_values(table[column])
 
@@ -101,12 +154,13 @@ def read_table(
     if wide is not None and "id" in optional and "id" not in roles:
         table = _numbered(table)
         roles = {"id": "id"} | roles
-    _require(named, list(table.columns), where, is_wide=wide is not None, sheets=contents.other_sheets)
+    _require(named, list(table.columns), where, is_wide=wide is not None, sheets=other_sheets)
     items = _item_columns(wide, list(table.columns), set((roles | kept).values()), where) if wide is not None else []
 
-    labels = dict(contents.labels)
     if control is not None:
-        table[treat] = _two_arms(table[treat], labels.pop(treat, {}), control, where)
+        arm = roles["treat"]
+        table[arm] = without_codes(table[arm], named_codes(missing_codes) or ())
+        table[arm] = _two_arms(table[arm], labels.pop(arm, {}), control, where)
     table = _rename(table, roles, {*items, *kept.values()}, where)
     if wide is not None:
         table = _lengthen(table, items)
@@ -114,7 +168,11 @@ def read_table(
     table = table[[*first, *(name for name in table.columns if name not in first)]]
     if len(table.columns) > _MANY_COLUMNS:
         table = table.copy()  # in few blocks, so that adding a column costs nothing
-    table.attrs = {"cautions": cautions, "value_labels": _labels_by_role(labels, roles, items, table)}
+    table.attrs = {
+        ONE_ROW_A_PERSON: wide is not None,
+        "cautions": cautions,
+        "value_labels": _labels_by_role(labels, roles, items, table),
+    }
     return table
 
 
@@ -270,7 +328,9 @@ def _two_arms(treat: pd.Series, labels: dict, control: str, where: str) -> pd.Se
 
 def _same(text: str, wanted: str) -> bool:
     """Whether two texts differ in case alone, or in how Unicode composes a letter."""
-    return bool(text) and unicodedata.normalize("NFC", text).casefold() == unicodedata.normalize("NFC", wanted).casefold()
+    return (
+        bool(text) and unicodedata.normalize("NFC", text).casefold() == unicodedata.normalize("NFC", wanted).casefold()
+    )
 
 
 def _same_number(text: str, wanted: str) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, load_bundled, table_info
 from ilhte_lib.data.file_formats import FORMATS, format_of
+from ilhte_lib.data.options import DataOptions
 from ilhte_lib.data.read import option_of, read_table, source_name
 from ilhte_lib.data.waves import IRW
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 
 from ..project import find_project
+from .trials_file import TRIALS, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +43,7 @@ class Source:
     sha256 : of the file's bytes; of the design and seed for a simulated table.
     irw : version and citations of an IRW table, else None.
     trouble : why it cannot be read, one sentence, or None; a run lists such a table as failed.
+    options : data options of this table alone, of a file of trials (``trials_file``).
     """
 
     name: str
@@ -50,6 +53,14 @@ class Source:
     sha256: str = field(repr=False)
     irw: IrwTable | None = None
     trouble: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def renamed(self) -> bool:
+        """Whether it is called otherwise than its file or table."""
+        return (
+            self.trouble is None and self.path is not None and self.irw is None and self.tab != source_name(self.path)
+        )
 
 
 def data_folder() -> Path | None:
@@ -62,8 +73,8 @@ def data_folder() -> Path | None:
         return beside if (beside / "catalogue.csv").is_file() else None
 
 
-def source(name: str) -> Source:
-    """The source a name stands for: ``irw:`` and a name, an existing file, else a bundled table.
+def source(name: str, tab: str | None = None) -> Source:
+    """The source a name stands for: ``irw:`` and a name, an existing file, else a bundled table; called ``tab`` if given.
 
     An IRW table that is not in the cache is fetched.
 
@@ -73,6 +84,8 @@ def source(name: str) -> Source:
     IrwError, EngineError : the IRW table cannot be had.
     PermissionError : the file may not be read.
     """
+    if tab is not None:
+        return replace(source(name), tab=tab)
     if name.startswith(IRW_PREFIX):
         return _irw_source(name)
     path = Path(name)
@@ -88,7 +101,7 @@ def source(name: str) -> Source:
 
 
 def sources(names: Sequence[str]) -> list[Source]:
-    """The sources of a run: any mix of files, folders (every table file in them), ``irw:`` names, bundled tables, ``bundled``.
+    """The sources of a run: files, folders (every table file in them), files of trials, ``irw:`` names, bundled tables, ``bundled``.
 
     A table that is there but cannot be read, or an IRW table that cannot be had, comes with its ``trouble``.
 
@@ -103,6 +116,8 @@ def sources(names: Sequence[str]) -> list[Source]:
             found.append(_without_data(name, name.removeprefix(IRW_PREFIX), missing[name]))
         elif name == BUNDLED and not Path(name).exists():
             found += bundled_sources()
+        elif name.lower().endswith(TRIALS):
+            found += [replace(_file_source(trial.file), **trial.named()) for trial in read_trials(Path(name))]
         elif Path(name).is_dir():
             found += [_file_source(str(path)) for path in _tables_in(Path(name))]
         else:
@@ -115,20 +130,21 @@ def bundled_sources() -> list[Source]:
     return [source(name) for name in bundled_tables(data_folder())]
 
 
-def load(where: Source, **columns: Any) -> pd.DataFrame:
-    """The long table of a source; ``columns`` are the naming options of ``ilhte_lib.read.read_table``, for files.
+def load(where: Source, data: DataOptions | None = None) -> pd.DataFrame:
+    """The long table of a source, its columns named as ``data`` says.
 
     Raises
     ------
     InputError : the file cannot be read as a table, or a bundled table's columns are to be named or made long.
     """
+    data = data or DataOptions()
     if where.path is not None:
-        table = read_table(where.path, **columns)
+        table = read_table(where.path, **data.columns)
         if where.irw is not None:
             table.attrs["waves"] = IRW
         return table
-    own = {"pretest", "cluster"}  # what the table calls these is for the preparation to find
-    renamed = [role for role, name in columns.items() if role not in own and name not in (None, role)]
+    own = {"pretest", "cluster", "missing_codes"}  # what the table calls these is for the preparation to find
+    renamed = [role for role, name in data.columns.items() if role not in own and name not in (None, role)]
     if renamed:
         raise InputError(
             f"{where.tab} is a bundled table, its columns need no names: leave out {' '.join(map(option_of, renamed))}."

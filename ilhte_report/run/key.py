@@ -6,12 +6,12 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ilhte_lib
 from ilhte_lib.errors import InputError
@@ -36,12 +36,24 @@ class Settings:
     ----------
     profile, engine, max_persons : of the preparation and the fits.
     bootstrap : replicates of each bootstrap; 0 for none.
+    seed : of the replicates; None for the fixed one.
+    options : further options of the data (``DataOptions.changed``) for every table that has none of its own.
     """
 
     profile: str = "full"
     engine: str = "native"
     max_persons: int | None = None
     bootstrap: int = 0
+    seed: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def of_table(self, source: Source) -> dict[str, Any]:
+        """The notebook's parameters for one table."""
+        own = {**self.options, **source.options}
+        settings = asdict(self)
+        for name in ("profile", "max_persons"):
+            settings[name] = own.pop(name, settings[name])
+        return {**settings, "options": own, "name": source.tab if source.renamed else None}
 
 
 def fit_notebook() -> Path:
@@ -102,7 +114,7 @@ def _file_of(module: str) -> Path | None:
 
 def table_key(source: Source, settings: Settings, code: str) -> str:
     """Hash of everything the result of ``source`` depends on; ``code`` is a ``code_sha256``."""
-    parts = [source.tab, source.name, source.sha256, asdict(settings), code]
+    parts = [source.tab, source.name, source.sha256, settings.of_table(source), code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

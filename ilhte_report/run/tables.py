@@ -203,7 +203,7 @@ def _task(source: Source, out: Path, settings: Settings, notebook: str, code: st
         tab=source.tab,
         title=source.info.title if source.info else source.tab,
         input_sha256=source.sha256,
-        parameters={"table": source.name, **asdict(settings)},
+        parameters={"table": source.name, **settings.of_table(source)},
         notebook=notebook,
         code=code,
         folder=os.getcwd(),

@@ -1,0 +1,302 @@
+"""One trial analysed: data, fits, effects and inference in one result that knows how to show itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .data.options import DataOptions
+from .data.prepare import prepare
+from .data.read import read_table, shaped, source_name
+from .data.trial import PreparedTrial
+from .engine.native import fit_models
+from .errors import InputError
+from .files import plain, sha256_of, versions, write_text
+from .inference.effects import Effects, effects
+from .inference.infer import Inference, Told, infer, inference_record, with_resampling
+from .inference.units import Unit
+from .inference.weak import fit_messages
+from .model.fit_result import Fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from .data.catalogue import TableInfo
+
+PLOTS = ("effects", "items", "profiles", "curves", "form")
+INTERVAL_COLUMNS = ("parameter", "estimate", "lower", "upper", "wald_lower", "wald_upper", "level")
+"""Of ``Analysis.intervals``: logits (rho without unit), profile-likelihood and Wald ends."""
+MODEL_COLUMNS = ("model", "term", "estimate", "se")
+"""Of ``Analysis.models``: one row a coefficient (logits), SD of random effects (logits), rho, loglik."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything known of one trial.
+
+    Attributes
+    ----------
+    trial : the prepared data.
+    fits : M_0, M_A and, with a covariate, M_B and M_C, by name.
+    effects : standardised estimates, ``effects.effects``.
+    inference : intervals, tests, resampling, ``infer.infer``.
+    lower_is_better : whether a response of 1 is bad, as whoever made it said; changes wording alone.
+    info : the catalogue's entry of a bundled table, else None.
+    input_sha256 : of the file, or None.
+    """
+
+    trial: PreparedTrial = field(repr=False)
+    fits: dict[str, Fit] = field(repr=False)
+    effects: Effects = field(repr=False)
+    inference: Inference = field(repr=False)
+    lower_is_better: bool = False
+    info: TableInfo | None = field(default=None, repr=False)
+    input_sha256: str | None = field(default=None, repr=False)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row with the columns ``effects.SUMMARY_COLUMNS``."""
+        import pandas as pd
+
+        return pd.DataFrame([self.effects.summary])
+
+    @property
+    def items(self) -> pd.DataFrame:
+        """One row an item with the columns ``effects.ITEM_COLUMNS``."""
+        import pandas as pd
+
+        return pd.DataFrame(self.effects.items)
+
+    @property
+    def models(self) -> pd.DataFrame:
+        """One row an estimate of a model, columns ``MODEL_COLUMNS``."""
+        import pandas as pd
+
+        rows: list[tuple[str, str, float, float]] = []
+        for name, fit in self.fits.items():
+            rows += [(name, *row) for row in zip(fit.spec.beta_names, fit.beta, fit.se, strict=True)]
+            spreads = [("sigma_theta", fit.sigma_theta), ("sigma_b", fit.sigma_b)]
+            if fit.spec.item_effects:
+                spreads += [("sigma_zeta", fit.sigma_zeta), ("rho", fit.rho)]
+            rows += [(name, term, value, float("nan")) for term, value in (*spreads, ("loglik", fit.loglik))]
+        return pd.DataFrame(rows, columns=list(MODEL_COLUMNS))
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """One row a parameter of M_A, columns ``INTERVAL_COLUMNS``; profiles that could not be had are absent."""
+        import pandas as pd
+
+        rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
+        return pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS))
+
+    def plot(self, kind: str = "effects") -> Figure:
+        """An interactive figure of Plotly.
+
+        Parameters
+        ----------
+        kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
+            "curves" (characteristic curves), "form" (standard error with other numbers of items).
+
+        Raises
+        ------
+        InputError : there is no such figure, or its part of the inference could not be had.
+        """
+        import pandas as pd
+
+        scale = self.effects.scale
+        if kind in ("effects", "items"):
+            from .figures.tables import table_figure
+
+            rows = self.effects.items if scale.unit is Unit.SD else self.effects.items_logit
+            summary = pd.Series(self.effects.summary | {"ate": self.effects.average})
+            return table_figure(pd.DataFrame(rows), summary, scale.unit)
+        if kind == "profiles":
+            from .figures.profile import profile_figure
+
+            if not self.inference.curves:
+                raise InputError("The profile curves were not computed: analyse the table with curves=True.")
+            ends = [self.inference.intervals[curve.parameter] for curve in self.inference.curves]
+            return profile_figure(self.inference.curves, ends, scale)
+        if kind == "curves":
+            from .figures.curves import item_curves_figure
+
+            return item_curves_figure(self.fits["M_A"], scale)
+        if kind == "form":
+            from .figures.more_items import items_figure
+
+            return items_figure(self.inference.statistics, self.fits["M_A"], scale)
+        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}.")
+
+    def report(self, width: int = 100) -> str:
+        """What ``ilhte fit`` prints, as text of so many columns."""
+        import io
+
+        from rich.console import Console
+
+        from ilhte_report.terminal import print_results
+
+        console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+        print_results(
+            console, self, self.trial, self.fits, self.effects, self.inference, lower_is_better=self.lower_is_better
+        )
+        return console.file.getvalue()
+
+    def html(self) -> str:
+        """The report as one HTML page that works offline."""
+        from ilhte_report.pages.single import single_page
+
+        return single_page(
+            self, self.trial, self.fits, self.effects, self.inference, lower_is_better=self.lower_is_better
+        )
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one HTML file; a file that is there is replaced."""
+        path = Path(path)
+        write_text(path, self.html())
+        return path
+
+    def document(self) -> dict:
+        """Everything as plain values, ``document``."""
+        return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256)
+
+    def __repr__(self) -> str:
+        s, trial = self.effects.summary, self.trial
+        unit, by = self.effects.scale.unit.plural, self.effects.scale.by
+        return (
+            f"Analysis({trial.tab!r}: {trial.n_persons} persons, {trial.n_items} items; average effect "
+            f"{self.effects.average / by:.2f} {unit}, SD of item effects {self.effects.spread / by:.2f} {unit}, equal effects "
+            f"p = {s['lrt_pval_mixture']:.2g})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>{self.items.round(3).to_html(index=False, escape=True)}"
+
+
+def analyse(
+    table: str | Path | pd.DataFrame,
+    *,
+    tab: str | None = None,
+    engine: str = "native",
+    replicates: int = 0,
+    seed: int | None = None,
+    workers: int | None = 1,
+    curves: bool = False,
+    **options: Any,
+) -> Analysis:
+    """Read, prepare, fit and judge one trial.
+
+    Parameters
+    ----------
+    table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
+    tab : its name in results; default the file's, or "table".
+    engine : "native" or "pymer4" (lme4 in R).
+    replicates, seed, workers, curves : of ``infer.infer``.
+    options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
+
+    Raises
+    ------
+    InputError : the table cannot be used; one sentence names the column, row or item and the remedy.
+    EngineError : a model could not be fitted.
+    """
+    data = DataOptions.of(options)
+    digest = None
+    if isinstance(table, (str, Path)):
+        path = Path(table)
+        long, digest = read_table(path, **data.columns), sha256_of(path)
+        tab = tab or source_name(path)
+    else:
+        long = shaped(table, **data.columns)
+    return analyse_trial(
+        prepare(long, tab or "table", **data.rules), engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
+        lower_is_better=data.lower_is_better, input_sha256=digest,
+    )  # fmt: skip
+
+
+def analyse_trial(
+    trial: PreparedTrial,
+    *,
+    engine: str = "native",
+    replicates: int = 0,
+    seed: int | None = None,
+    workers: int | None = 1,
+    curves: bool = False,
+    told: Told | None = None,
+    **about: Any,
+) -> Analysis:
+    """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
+    fits = fit_models(trial, engine=engine)
+    inference = infer(trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, told=told)
+    return Analysis(trial, fits, with_resampling(effects(trial, fits), inference), inference, **about)
+
+
+def document(
+    trial: PreparedTrial,
+    fits: dict[str, Fit],
+    result: Effects,
+    inference: Inference | None = None,
+    *,
+    input_sha256: str | None = None,
+) -> dict:
+    """Everything known of one table, as plain Python values with None for what is undefined.
+
+    Returns
+    -------
+    ``{"tab", "summary", "items", "items_logit", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
+    unit is what sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items
+    in it (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
+    sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
+    inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
+    """
+    record = None
+    if inference is not None:
+        result, record = with_resampling(result, inference), inference_record(inference, result)
+    return plain(
+        {
+            "tab": trial.tab,
+            "summary": result.summary,
+            "items": result.items,
+            "items_logit": None if result.scale.unit is Unit.SD else result.items_logit,
+            "audit": trial.audit_rows(),
+            "flags": [*trial.flags, *result.flags, *fit_messages(fits, result.weak)],
+            "unit": result.scale.unit,
+            "weak": {
+                **asdict(result.weak),
+                **{name: getattr(result.weak, name) for name in ("few_persons", "few_clusters", "extreme_persons")},
+            },
+            "models": {name: _model(fit) for name, fit in fits.items()},
+            "inference": record,
+            "provenance": {
+                "versions": versions(),
+                "profile": trial.profile,
+                "engine": fits["M_A"].engine,
+                "covariate": trial.covariate_name,
+                "covariate_correlation": trial.covariate_correlation,
+                "wave": trial.wave,
+                "input_sha256": input_sha256,
+            },
+        }
+    )
+
+
+def _model(fit: Fit) -> dict:
+    names = fit.spec.beta_names
+    return {
+        "formula": fit.spec.formula,
+        "loglik": fit.loglik,
+        "beta": dict(zip(names, fit.beta, strict=True)),
+        "se": dict(zip(names, fit.se, strict=True)),
+        "sigma_theta": fit.sigma_theta,
+        "item_cov": fit.item_cov,
+        "singular": fit.singular,
+        "converged": fit.converged,
+        "gradient_norm": fit.gradient_norm,
+        "hessian_min_eigenvalue": fit.hessian_min_eigenvalue,
+        "n_persons": fit.n_persons,
+        "n_responses": fit.n_responses,
+        "optimizer": fit.optimizer,
+        "evaluations": fit.evaluations,
+        "seconds": fit.seconds,
+    }

@@ -1,0 +1,128 @@
+"""The options of the data on the command line: every command that reads a table takes the same ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from enum import StrEnum
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from ilhte_lib.data.options import DataOptions
+
+
+class Profile(StrEnum):
+    """Rules of preparation."""
+
+    full = "full"
+    vignette = "vignette"
+
+
+class Repeated(StrEnum):
+    """What several rows of one person and item are."""
+
+    error = "error"
+    trials = "trials"
+
+
+_PANEL = "Columns of the file"
+
+
+def _column(text: str, *names: str, kind: Any = str | None, **more: Any) -> Any:
+    return Annotated[kind, typer.Option(*names, help=text, rich_help_panel=_PANEL, **more)]
+
+
+OPTIONS: dict[str, Any] = {
+    "profile": Annotated[
+        Profile, typer.Option(help="Rules of preparation: the published vignette's, or the fuller ones.")
+    ],
+    "max_persons": Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Draw so many persons if there are more, 0 for all. Default 5000 under vignette, all under full.",
+        ),
+    ],
+    "covariate": Annotated[
+        str | None,
+        typer.Option(
+            "--covariate", "--pretest", help="The covariate's column; default std_baseline, else the best cov_* column."
+        ),
+    ],
+    "wave": Annotated[
+        str | None,
+        typer.Option(help="The wave to keep; default the first after randomisation, where that can be told."),
+    ],
+    "repeated": Annotated[
+        Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
+    ],
+    "lower_is_better": Annotated[
+        bool, typer.Option("--lower-is-better", help="A response of 1 is bad (symptoms); changes the wording only.")
+    ],
+    "missing_codes": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--missing-codes",
+            metavar="CODES",
+            help="Codes that mean a missing response, arm or covariate, as in -99,999; none takes every number as it is. "
+            "Default: only what stands apart in a covariate.",
+        ),
+    ],
+    "id": _column("Column of persons.", kind=str),
+    "item": _column("Column of items.", kind=str),
+    "resp": _column("Column of 0/1 responses.", kind=str),
+    "treat": _column("Column of arms.", kind=str),
+    "wave_column": _column("Column of waves.", kind=str),
+    "control": _column("The value of the arms' column that means control."),
+    "wide": _column(
+        "The file has one row a person: its item columns, by name or pattern; can be given several times.",
+        kind=list[str] | None,
+    ),
+    "cluster": _column("Column of clusters (schools, villages); default cluster, if there."),
+    "id_within_cluster": _column(
+        "Ids are unique within a cluster only: persons are told apart by both.", "--id-within-cluster", kind=bool
+    ),
+    "sheet": _column("The sheet of an Excel file, by name or number; default the first."),
+    "header_row": _column(
+        "The row of an Excel or text file that holds the columns' names; default the first that is not empty.",
+        kind=int | None,
+        min=1,
+    ),
+}
+"""By the name each has in ``DataOptions``."""
+
+
+def takes_data_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+    """A command with a parameter ``data: DataOptions`` as one that has its options instead, which Typer understands."""
+    names = [name for name in OPTIONS if name not in without]
+    defaults = {field.name: field.default for field in fields(DataOptions)}
+
+    def decorate(command: Callable) -> Callable:
+        @wraps(command)
+        def called(**given: Any) -> Any:
+            chosen = {name: given.pop(name) for name in names}
+            plain = {
+                k: v.value if isinstance(v, StrEnum) else tuple(v) if isinstance(v, list) else v
+                for k, v in chosen.items()
+            }
+            plain = {name: None if value == () else value for name, value in plain.items()}
+            return command(**given, data=DataOptions(**plain))
+
+        own = inspect.signature(command, eval_str=True).parameters
+        enums = {"profile": Profile.full, "repeated": Repeated.error}
+        more = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=enums.get(name, defaults[name]), annotation=OPTIONS[name]
+            )
+            for name in names
+        ]
+        kept = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.values() if p.name != "data"]
+        called.__signature__ = inspect.Signature([*kept, *more])
+        called.__annotations__ = {p.name: p.annotation for p in (*kept, *more)}
+        del called.__wrapped__
+        return called
+
+    return decorate
