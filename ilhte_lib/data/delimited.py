@@ -156,7 +156,11 @@ def _separated(text: str, sought: Sought, promised: str) -> tuple[str, list[Row]
             return naming[0], ways[naming[0]]
     even = {separator: _evenness(rows) for separator, rows in ways.items()}
     found = [separator for separator in ways if even[separator] is not None]
-    best = min(found, key=lambda s: (even[s][0], s != promised, -even[s][1]), default=promised)
+    if found:
+        best = min(found, key=lambda s: (even[s][0], s != promised, -even[s][1]))
+    else:  # a damaged table, whose faults are told by row
+        found = [s for s, rows in ways.items() if rows and len(rows[0][1]) > 1 and _usual_width(rows) > 1]
+        best = min(found, key=lambda s: (s != promised, -_usual_width(ways[s])), default=promised)
     return best, ways[best]
 
 
