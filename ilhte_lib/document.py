@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .data.trial import Trial
 from .files import plain, versions
 from .inference.effects import Effects
+from .inference.units import Unit
+from .inference.weak import fit_messages
 from .model.fit_result import Fit
 
 if TYPE_CHECKING:
@@ -25,23 +28,30 @@ def document(
 
     Returns
     -------
-    ``{"tab", "summary", "items", "audit", "flags", "models", "inference", "provenance"}``; models
-    by name with loglik, beta and se by
-    coefficient (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
+    ``{"tab", "summary", "items", "items_logit", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
+    unit is what sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items
+    in it (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
+    sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
     inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
     """
     record = None
     if inference is not None:
         from .inference.infer import inference_record, with_resampling
 
-        result, record = with_resampling(result, inference), inference_record(inference, result.summary)
+        result, record = with_resampling(result, inference), inference_record(inference, result)
     return plain(
         {
             "tab": trial.tab,
             "summary": result.summary,
             "items": result.items,
+            "items_logit": None if result.scale.unit is Unit.SD else result.items_logit,
             "audit": trial.audit_rows(),
-            "flags": list(trial.flags) + [m for fit in fits.values() for m in fit.messages],
+            "flags": [*trial.flags, *result.flags, *fit_messages(fits, result.weak)],
+            "unit": result.scale.unit,
+            "weak": {
+                **asdict(result.weak),
+                **{name: getattr(result.weak, name) for name in ("few_persons", "few_clusters", "extreme_persons")},
+            },
             "models": {name: _model(fit) for name, fit in fits.items()},
             "inference": record,
             "provenance": {

@@ -22,8 +22,8 @@ from .messages import counted, listed
 MANIFEST = ".ilhte-manifest.json"
 _FORMAT = "ilhte manifest 1"
 _EDITED = re.compile(r"\.edited-[0-9]+$")
-_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock"}
-"""Files that systems leave in any folder, and the lock of a run: a folder with nothing else counts as empty."""
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock", f"{MANIFEST}.tmp"}
+"""What systems leave in any folder, the lock of a run and a manifest that was never finished: else empty, it is empty."""
 
 
 class Manifest:

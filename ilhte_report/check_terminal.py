@@ -9,8 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ilhte_lib.data.baseline import BaselineDifference
-from ilhte_lib.data.identifiers import cluster_codes
-from ilhte_lib.data.trial import Trial
+from ilhte_lib.data.trial import Trial, cluster_codes
 from ilhte_lib.messages import counted
 
 from .intake.check import Arm, Check, Column, Wave
@@ -50,7 +49,7 @@ def _print_use(console: Console, found: Check, trial: Trial) -> None:
         lines.append(counted(n_clusters, "cluster", "clusters"))
     for line in lines:
         console.print(f"  {line}", highlight=False)
-    for flag in trial.flags:
+    for flag in (*trial.flags, *found.concerns):
         console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
     console.print(_arms(found.arms))

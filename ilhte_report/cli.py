@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -111,6 +112,24 @@ ClusterOption = Annotated[
     str | None,
     typer.Option(help="Column of clusters (schools, villages); default cluster, if there.", rich_help_panel=_PANEL),
 ]
+IdWithinCluster = Annotated[
+    bool,
+    typer.Option(
+        "--id-within-cluster",
+        help="Ids are unique within a cluster only: persons are told apart by both.",
+        rich_help_panel=_PANEL,
+    ),
+]
+MissingCodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing-codes",
+        metavar="CODES",
+        help="Codes that mean a missing response, arm or covariate: -99,999; none takes every number as it is. Default: "
+        "only what stands apart in a covariate.",
+        rich_help_panel=_PANEL,
+    ),
+]
 _RESAMPLING = "Resampling"
 SeedOption = Annotated[
     int | None,
@@ -180,6 +199,8 @@ def fit(
     control: ControlOption = None,
     wide: WideOption = None,
     cluster: ClusterOption = None,
+    id_within_cluster: IdWithinCluster = False,
+    missing_codes: MissingCodes = None,
     sheet: SheetOption = None,
     header_row: HeaderRowOption = None,
 ) -> None:
@@ -201,6 +222,10 @@ def fit(
 
     where = source(file)
     written = outputs({"--json": json, "--html": html}, [where.path], force=force)
+    if html is not None:
+        # what the report needs and the base installation lacks: missed now, not after the fit
+        for package in ("plotly", "IPython"):
+            import_module(package)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     columns = {
@@ -226,6 +251,8 @@ def fit(
         max_persons=max_persons,
         repeated=repeated.value,
         cluster=cluster,
+        id_within_cluster=id_within_cluster,
+        missing_codes=missing_codes,
     )
     read = time.perf_counter()
     fits = fit_models(trial, engine=engine.value)
@@ -237,16 +264,21 @@ def fit(
         )
     result = with_resampling(result, inference)
     lower = lower_is_better or bool(where.info and where.info.lower_is_better)
-    print_results(console, where, trial, fits, result, inference, lower_is_better=lower)
-    if isinstance(trial, LargeTrial):
-        console.print(f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.", highlight=False)
     contents = document(trial, fits, result, inference, input_sha256=where.sha256)
-    if "--json" in written:
-        written["--json"].write(to_json(contents))
-    if "--html" in written:
-        from .pages.single import single_page
+    # files first: whoever reads the terminal may close it early
+    try:
+        if "--json" in written:
+            written["--json"].write(to_json(contents))
+        if "--html" in written:
+            from .pages.single import single_page
 
-        written["--html"].write(single_page(where, trial, fits, result, inference, lower_is_better=lower))
+            written["--html"].write(single_page(where, trial, fits, result, inference, lower_is_better=lower))
+    finally:
+        print_results(console, where, trial, fits, result, inference, lower_is_better=lower)
+        if isinstance(trial, LargeTrial):
+            console.print(
+                f"Read out of core in {read - began:.1f} s, fitted in {fitted - read:.1f} s.", highlight=False
+            )
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
@@ -265,6 +297,8 @@ def check(
     control: ControlOption = None,
     wide: WideOption = None,
     cluster: ClusterOption = None,
+    id_within_cluster: IdWithinCluster = False,
+    missing_codes: MissingCodes = None,
     sheet: SheetOption = None,
     header_row: HeaderRowOption = None,
 ) -> None:
@@ -300,6 +334,8 @@ def check(
         max_persons=max_persons,
         repeated=repeated.value,
         cluster=cluster,
+        id_within_cluster=id_within_cluster,
+        missing_codes=missing_codes,
     )
     print_check(Console(), found)
     if found.refusal:
@@ -368,7 +404,8 @@ def run(
         typer.Option(help="A Dask scheduler, tcp://host:8786: its workers, which see the same files, fit the tables."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=1, help="Seconds a table may take; default no limit.", show_default=False)
+        float | None,
+        typer.Option(min=1, max=LONGEST_TIME, help="Seconds a table may take; default no limit.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
@@ -380,8 +417,9 @@ def run(
     from rich.console import Console
 
     from .intake.source import bundled_sources, sources
-    from .run.progress import printable, progress
+    from .run.progress import progress
     from .run.tables import Settings, default_folder, point_to, run_tables
+    from .words.printable import visible
 
     clock = time.perf_counter()
     settings = Settings(profile.value, engine.value, max_persons, bootstrap)
@@ -408,7 +446,7 @@ def run(
     if not quiet:
         typer.echo(
             f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
-            + (f" {len(failed)} failed: {', '.join(printable(o.tab) for o in failed)}." if failed else "")
+            + (f" {len(failed)} failed: {', '.join(visible(o.tab) for o in failed)}." if failed else "")
         )
     if failed:
         raise typer.Exit(3)
@@ -431,6 +469,8 @@ def who_benefits(
     control: ControlOption = None,
     wide: WideOption = None,
     cluster: ClusterOption = None,
+    id_within_cluster: IdWithinCluster = False,
+    missing_codes: MissingCodes = None,
     sheet: SheetOption = None,
     header_row: HeaderRowOption = None,
 ) -> None:
@@ -456,6 +496,8 @@ def who_benefits(
         "max_persons": max_persons,
         "repeated": repeated.value,
         "cluster": cluster,
+        "id_within_cluster": id_within_cluster,
+        "missing_codes": missing_codes,
     }
     trial = needs_covariate(prepare(table, where.tab, profile=profile.value, **chosen))
     fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)

@@ -13,11 +13,11 @@ from ilhte_lib.inference.infer import Inference
 from ilhte_lib.model.fit_result import Fit
 
 from .intake.source import Source
-from .pages.table import cluster_sentences, coefficient_with_se
+from .pages.table import coefficient_with_se, warnings_of
 from .words.numbers import number
 from .words.printable import printable
-from .words.rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, told_summary, with_units
-from .words.sentences import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
+from .words.rows import estimate_rows, resampling_rows, resampling_sentence, test_rows, with_units
+from .words.sentences import caveat, findings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,7 @@ def print_results(
     most_items: int = 60,
 ) -> None:
     """A summary a researcher can read, then the audit, intervals and tests, the models and the items."""
-    row = told_summary(result, inference)
+    row = result.summary
     console.print(f"[bold]{printable(trial.tab)}[/bold]  profile {trial.profile}, engine {row['engine']}")
     console.print(
         f"{row['n_persons']} persons, {row['n_items']} items, {row['n_responses']} responses", highlight=False
@@ -50,21 +50,10 @@ def print_results(
             highlight=False,
         )
     console.print()
-    for sentence in (
-        average_sentence(row, lower_is_better=lower_is_better),
-        item_spread_sentence(row),
-        test_sentence(row),
-        interaction_sentence(row),
-    ):
+    for sentence in findings(result, inference, lower_is_better=lower_is_better):
         console.print(f"• {printable(sentence, 2000)}", highlight=False)
     warning = caveat(where.info)
-    said = cluster_sentences(result, inference)
-    for flag in (
-        *([warning] if warning else []),
-        *said,
-        *trial.flags,
-        *(m for fit in fits.values() for m in fit.messages),
-    ):
+    for flag in (*([warning] if warning else []), *warnings_of(trial, result, inference)):
         console.print(f"! {printable(flag, 2000)}", style="yellow", highlight=False)
     console.print()
     if inference is not None:
@@ -79,18 +68,23 @@ def _print_inference(console: Console, result: Effects, inference: Inference) ->
     console.print(_table("Test of equal effects on all items", test_rows(inference)))
     if inference.resampling is not None:
         console.print(printable(resampling_sentence(inference), 2000), highlight=False)
-        console.print(_table("Resampled", resampling_rows(result, inference)))
+        rows = resampling_rows(result, inference)
+        if rows:
+            console.print(_table("Resampled", rows))
     for note in inference.notes:
         console.print(f"! {printable(note, 2000)}", style="yellow", highlight=False)
 
 
 def _table(title: str, rows: list[dict[str, str]]) -> Table:
     """Rows as a table that fits a narrow terminal: units beside names, words to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE, collapse_padding=True, pad_edge=False)
     rows = with_units(rows)
     for column in rows[0]:
         left = column in ("", "p-value", "Null distribution")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+        # a long interval goes on in the next line: a number is never cut
+        table.add_column(
+            column, justify="left" if left else "right", no_wrap=column in ("Estimate", "SE", "Model SE", "p")
+        )
     for row in rows:
         table.add_row(*map(printable, row.values()))
     return table
@@ -128,19 +122,24 @@ def _models(fits: dict[str, Fit]) -> Table:
 
 
 def _items(result: Effects, most: int) -> Table:
-    table = Table(title="Items, largest effect first (SDs of the persons)", title_justify="left", box=SIMPLE)
+    title = f"Items, from the most positive effect to the most negative ({result.scale.unit.of_persons})"
+    table = Table(title=title, title_justify="left", box=SIMPLE, collapse_padding=True)
     for column in ("item", "control", "treated", "easiness", "effect", "SE"):
         table.add_column(column, justify="left" if column == "item" else "right")
-    ordered = sorted(result.items, key=lambda item: -item["total_std"])
-    for item in ordered[:most]:
+    ordered = result.shown_items
+    shown = ordered if len(ordered) <= most else [*ordered[: most - most // 2], None, *ordered[-(most // 2) :]]
+    for item in shown:
+        if item is None:
+            table.add_row("…")
+            continue
         table.add_row(
-            printable(item["item"]),
-            number(item["p_ctrl"], 2),
-            number(item["p_treat"], 2),
-            number(item["b_std"], 2),
-            number(item["total_std"], 2),
-            number(item["total_se"], 2),
+            printable(item.name),
+            number(item.p_ctrl, 2),
+            number(item.p_treat, 2),
+            number(item.easiness, 2),
+            number(item.effect, 2),
+            number(item.se, 2),
         )
     if len(ordered) > most:
-        table.caption = f"{len(ordered) - most} more items are in the JSON document (--json)."
+        table.caption = f"{len(ordered) - most} items between these are in the JSON document (--json)."
     return table

@@ -26,3 +26,12 @@ def shared() -> Path:
     if not (folder / "reference").is_dir():
         pytest.skip("the reference data are not there (a folder 'shared' beside the project)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def case_files() -> Path:
+    """The folder of small inputs with what is right for each."""
+    folder = PROJECT.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip("the cases are not there (a folder 'shared' beside the project)")
+    return folder

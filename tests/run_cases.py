@@ -91,9 +91,9 @@ def results(folder: Path) -> dict[str, Any]:
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return {
         "documents": {
-            path.name: _untimed(json.loads(path.read_text())) for path in sorted((folder / "fits").iterdir())
+            path.name: _untimed(json.loads(path.read_text())) for path in sorted((folder / "fits").glob("*.json"))
         },
-        "notebooks": {path.name: _cells(path) for path in sorted((folder / "tables").iterdir())},
+        "notebooks": {path.name: _cells(path) for path in sorted((folder / "tables").glob("*.ipynb"))},
         "summary": pd.read_parquet(folder / "summary.parquet").drop(columns="seconds").to_dict("list"),
         "items": pd.read_parquet(folder / "items.parquet").to_dict("list"),
         "tables": [

@@ -177,7 +177,8 @@ def test_an_item_that_separates_the_arms_is_fitted_and_flagged(tmp_path, arm):
     here = table["item"] == odd
     table.loc[here, "resp"] = (table.loc[here, "treat"] == arm).astype(int)
     document = fitted(table, tmp_path)
-    assert any("every response 0 in one arm and 1 in the other" in f and repr(odd) in f for f in document["flags"])
+    one_way = [flag for flag in document["flags"] if "one response only" in flag and repr(odd) in flag]
+    assert len(one_way) == 2 and "control arm" in one_way[0] and "treated arm" in one_way[1]
     (item,) = [row for row in document["items"] if row["item"] == odd]
     assert {item["p_ctrl"], item["p_treat"]} == {0.0, 1.0}
     assert (item["total_std"] > 0) == (arm == 1) and item["total_se"] > 0
@@ -189,8 +190,34 @@ def test_no_flag_for_an_item_that_merely_leans(tmp_path):
     table = trial(n_persons=60)
     here = table["item"] == table["item"].unique()[1]
     table.loc[here, "resp"] = table.loc[here, "treat"].to_numpy()
-    table.loc[table.index[here][0], "resp"] ^= 1
+    for arm in (0, 1):
+        table.loc[table.index[here & (table["treat"] == arm)][0], "resp"] ^= 1
     assert fitted(table, tmp_path)["flags"] == []
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_item_that_an_arm_answers_one_way_is_flagged(tmp_path, value):
+    table = trial(n_persons=60)
+    here = table["item"] == table["item"].unique()[1]
+    table.loc[here & (table["treat"] == 1), "resp"] = value
+    (flag,) = fitted(table, tmp_path)["flags"]
+    all_in(
+        flag, f"one response only ({value}) in the treated arm", "no finite estimate", repr(table["item"].unique()[1])
+    )
+
+
+def test_arms_without_a_common_item_are_flagged(tmp_path):
+    table = trial(n_persons=60, n_items=8)
+    of_arm = table["item"].isin(table["item"].unique()[:4]).astype(int)
+    flags = fitted(table[of_arm == table["treat"]], tmp_path)["flags"]
+    assert any("No item was answered in both arms" in flag for flag in flags)
+
+
+def test_an_arm_of_few_persons_is_flagged(tmp_path):
+    table = trial(n_persons=60)
+    few = set(table.loc[table["treat"] == 1, "id"].unique()[:7])
+    flags = fitted(table[(table["treat"] == 0) | table["id"].isin(few)], tmp_path)["flags"]
+    assert any("30 control persons and 7 treated" in flag for flag in flags)
 
 
 def test_persons_without_any_response_are_noted(tmp_path):

@@ -83,6 +83,7 @@ def test_a_sparkline_has_its_items_on_the_scale_and_its_verdict_as_a_shape():
     assert "<circle" in drawing and 'aria-label="4 items from −1.00 to 9.00 SDs around 0.50"' in drawing
     other = sparkline([0.1], 0.1, (0.0, 1.0), significant=False)
     assert "<circle" not in other and 'class="sparkline not-significant"' in other
+    assert sparkline([0.1], math.nan, (0.0, 1.0), significant=True) == "", "persons who do not differ: nothing in SDs"
 
 
 @pytest.mark.parametrize(("profile", "p"), [("full", "= .040"), ("vignette", "&lt; .001")])

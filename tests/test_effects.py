@@ -9,19 +9,13 @@ import pandas as pd
 import pytest
 from drawn_rows import psi_of
 
-from ilhte_lib import InputError
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, statistics_of
-from ilhte_lib.inference.effects import (
-    ITEM_COLUMNS,
-    SUMMARY_COLUMNS,
-    effects,
-    rho_se,
-    sigma_zeta_se,
-    total_effect_variance,
-)
+from ilhte_lib.inference.delta_method import rho_se, sigma_zeta_se, total_effect_variance
+from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS, effects
+from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS
@@ -166,9 +160,20 @@ def test_correlation_of_one_has_no_standard_error(small):
     assert row["sigma_zeta_std_se"] == pytest.approx(0.05)
 
 
-def test_persons_who_do_not_differ_cannot_be_standardised(small):
-    with pytest.raises(InputError, match="small.*sigma_theta = 0.*cannot be standardised"):
-        effects(small, small_fits(small, M_0={"sigma_theta": 0.0}))
+def test_where_persons_do_not_differ_logits_are_there_and_sds_are_not(small):
+    result = effects(small, small_fits(small, M_0={"sigma_theta": 0.0}))
+    row = result.summary
+    assert row["sigma_theta"] == 0.0
+    for name in ("ate_std", "sigma_zeta_std", "ate_std_se", "sigma_zeta_std_se"):
+        assert np.isnan(row[name]), name
+    assert row["lrt_stat"] == pytest.approx(4.9) and row["rho"] == pytest.approx(0.6)
+    assert result.average == 0.4 and result.spread == pytest.approx(0.5)
+    for item in result.items:
+        assert np.isnan([item[name] for name in ("b_std", "zeta_std", "total_std", "zeta_se", "total_se")]).all()
+    assert [item["total"] for item in result.items_logit] == pytest.approx([0.9, 0.5, -0.2])
+    assert result.scale == Scale(Unit.LOGIT, 1.0) and [i.name for i in result.shown_items] == ["a", "b", "c"]
+    assert any("cannot be standardised" in flag for flag in result.flags)
+    assert effects(small, small_fits(small)).scale == Scale(Unit.SD, 2.0)
 
 
 def test_no_covariance_of_the_parameters_means_no_standard_errors(small):

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("plotly.graph_objects", reason="plotly is not installed (extra 'report')")
 
+from ilhte_lib.figures.profile import profile_figure
 from ilhte_lib.figures.tables import (
     NOT_SIGNIFICANT,
     SIGNIFICANT,
@@ -18,6 +19,7 @@ from ilhte_lib.figures.tables import (
     item_effects_figure,
     table_figure,
 )
+from ilhte_lib.inference.units import Scale, Unit
 
 SUMMARY = pd.DataFrame(
     [
@@ -162,6 +164,30 @@ def test_one_table_s_items_in_order_with_their_bars():
     assert [a.text for a in figure.layout.annotations] == ["ρ = 0.46"]
     undefined = table_figure(one_table()[0], one_table()[1].replace(0.456, None))
     assert [a.text for a in undefined.layout.annotations] == ["ρ is not defined"]
+
+
+def test_one_table_in_logits_says_so():
+    items, summary = one_table()
+    in_logits = items.rename(columns={"b_std": "b", "total_std": "total"}).assign(b_std=math.nan, total_std=math.nan)
+    figure = table_figure(in_logits, pd.Series({**summary, "ate_std": math.nan, "ate": 0.3}), Unit.LOGIT)
+    assert points(figure.data[0]) == points(table_figure(items, summary).data[0])
+    assert {(line.x0, line.x1) for line in figure.layout.shapes} == {(0.3, 0.3)}
+    assert figure.layout.xaxis2.title.text == "Item-specific treatment effect (logits)"
+    assert figure.layout.yaxis2.title.text == "Easiness (logits)" and "Effect: -0.1 logit (" in figure.data[0].text[0]
+
+
+def test_figure_1_leaves_out_tables_whose_persons_do_not_differ():
+    without = SUMMARY.assign(ate_std=[math.nan, *SUMMARY["ate_std"][1:]])
+    figure, gone = item_effects_figure(without, ITEMS), SUMMARY["tab"].iloc[0]
+    named = [tab for trace in figure.data for tab in trace.customdata]
+    assert gone not in named and set(SUMMARY["tab"]) - {gone} <= set(named)
+    nobody = item_effects_figure(SUMMARY.assign(ate_std=math.nan), ITEMS)
+    assert all(len(trace.x) == 0 for trace in nobody.data)
+
+
+def test_no_profile_at_all_is_said():
+    figure = profile_figure([], [], Scale.of(1.0))
+    assert [a.text for a in figure.layout.annotations] == ["No profile could be computed"]
 
 
 def all_figures():

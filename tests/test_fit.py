@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from ilhte_lib import EngineError, InputError
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
-from ilhte_lib.engine.laplace import LaplaceDeviance, ModeNotFound
+from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import (
     _at_boundary,
     _minimise,
@@ -25,6 +25,7 @@ from ilhte_lib.engine.native import (
     fit_statistics,
     statistics_of,
 )
+from ilhte_lib.engine.objective import ModeNotFound
 from ilhte_lib.engine.starts import SMALLEST_SPREAD, start_from
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
 from ilhte_lib.model.fit_result import SINGULAR_BELOW, Fit
@@ -473,3 +474,23 @@ def test_extreme_tables_end_in_a_finite_result(case):
         # a fit that runs away is not certified, says why, and claims no errors
         assert found.converged or (np.isnan(found.vcov).all() and "curvature" in found.messages[-1])
     assert fit.loglik >= null.loglik - 1e-8
+
+
+def test_a_model_with_the_covariate_that_fails_does_not_cost_the_others(monkeypatch):
+    from ilhte_lib.engine import native
+
+    table, _ = simulate_trial(Design(n_persons=60, n_items=5, seed=4, gamma=0.5))
+    trial = prepare(table, "t")
+    plain = native.fit_statistics
+
+    def failing(statistics, spec, **options):
+        if spec.name == "M_C":
+            raise EngineError("No optimum was found.")
+        return plain(statistics, spec, **options)
+
+    monkeypatch.setattr(native, "fit_statistics", failing)
+    fits = fit_models(trial)
+    assert list(fits) == ["M_0", "M_A"]
+    assert fits["M_A"].messages[-1] == "M_B and M_C were not fitted: No optimum was found."
+    with pytest.raises(EngineError):
+        fit_models(trial, ["M_C"])

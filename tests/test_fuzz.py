@@ -23,6 +23,7 @@ from damaged_tables import Case, cases
 from dense_laplace import Rows, dense_laplace
 from hypothesis import HealthCheck, Phase, given, settings
 from recount import MISSING_WORDS, Recount, recount
+from rich.console import Console
 
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
@@ -31,13 +32,17 @@ from ilhte_lib.document import document
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import IlhteError
 from ilhte_lib.files import to_json
-from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.effects import Effects, effects
+from ilhte_lib.inference.infer import Inference, infer
 from ilhte_lib.model.fit_result import Fit
+from ilhte_report.intake.source import Source
+from ilhte_report.terminal import print_results
 
 MAY_BE_NULL = {
     "rho", "rho_se", "sd_ratio", "sd_ratio_se", "sd_ratio_model", "sigma_zeta_std_se", "delta_beta3_se", "ate_std_se", "sigma_theta_se",
     "beta3_b", "beta3_c", "delta_beta3", "beta3_b_se", "beta3_c_se", "n_persons_cov", "covariate", "wave",
 }  # fmt: skip
+IN_SDS = {"ate_std", "sigma_zeta_std", "ate_std_se", "sigma_zeta_std_se"}
 COVARIATE_COLUMNS = ("beta3_b", "beta3_c", "delta_beta3", "n_persons_cov", "covariate")
 
 _EXAMPLES = {"derandomize": True, "deadline": None, "phases": (Phase.generate, Phase.shrink), "database": None}
@@ -63,12 +68,17 @@ def judge(case: Case) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # NumPy's of overflow and of 0/0
             trial, fits, records = _outcome(case)
-            text = to_json(document(trial, fits, effects(trial, fits)))
+            result = effects(trial, fits)
+            inference = infer(trial, fits)
+            text = to_json(document(trial, fits, result, inference))
+            _printed(trial, fits, result, inference)
         contents = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
     except IlhteError as error:
         message = str(error)
         assert message.isprintable() and message.endswith((".", "?")) and 20 < len(message) < 1000, message
         return "error"
+    unforeseen = [note for note in inference.notes if "It could not be computed" in note]
+    assert not unforeseen, unforeseen
     counted = recount(
         records,
         profile=trial.profile,
@@ -110,6 +120,13 @@ def _outcome(case: Case) -> tuple[Trial, dict[str, Fit], list[dict]]:
     return trial, fit_models(trial), records
 
 
+def _printed(trial: Trial, fits: dict[str, Fit], result: Effects, inference: Inference) -> None:
+    """Everything that ``ilhte fit`` prints (what it says is judged in ``test_degenerate``)."""
+    screen = io.StringIO()
+    print_results(Console(file=screen, width=80), Source("t.csv", "t", None, None, ""), trial, fits, result, inference)
+    assert "Average effect" in screen.getvalue()
+
+
 def _plain(column: str, text: str) -> object:
     """A cell's text; words for truth as numbers, as the reader has a column of them, but not in names."""
     truth = {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0}
@@ -140,15 +157,17 @@ def _counts_agree(contents: dict, counted: Recount) -> None:
 
 def _nothing_is_null_without_reason(contents: dict) -> None:
     summary, models = contents["summary"], contents["models"]
-    assert {name for name, value in summary.items() if value is None} <= MAY_BE_NULL
+    logits = summary["sigma_theta"] == 0
+    assert {name for name, value in summary.items() if value is None} <= MAY_BE_NULL | (IN_SDS if logits else set())
     (easiness, _), (_, effect) = models["M_A"]["item_cov"]
     assert (summary["sd_ratio"] is None) == (summary["sigma_b_ctrl"] == 0)
     assert (summary["rho"] is None) == (easiness == 0 or effect == 0)
     assert summary["rho"] is None or abs(summary["rho"]) <= 1
     for name in COVARIATE_COLUMNS:
         assert (summary[name] is None) == ("M_C" not in models), name
-    for row in contents["items"]:
-        for name in ("b_std", "zeta_std", "total_std", "zeta_se"):
+    names = ("b", "zeta", "total", "zeta_se") if logits else ("b_std", "zeta_std", "total_std", "zeta_se")
+    for row in contents["items_logit" if logits else "items"]:
+        for name in names:
             assert row[name] is not None, (row["item"], name)
         assert row["zeta_se"] >= 0
         assert (row["total_se"] is None) == (not models["M_A"]["converged"]), row["item"]
@@ -160,11 +179,14 @@ def _nothing_is_null_without_reason(contents: dict) -> None:
 def _standardised(contents: dict) -> None:
     summary, main = contents["summary"], contents["models"]["M_A"]
     scale = contents["models"]["M_0"]["sigma_theta"]
-    assert summary["sigma_theta"] == scale > 0
-    assert math.isclose(summary["ate_std"], main["beta"]["treat"] / scale)
-    assert math.isclose(
-        summary["sigma_zeta_std"], math.sqrt(main["item_cov"][1][1]) / scale, rel_tol=1e-9, abs_tol=1e-12
-    )
+    assert summary["sigma_theta"] == scale >= 0
+    if scale > 0:
+        assert math.isclose(summary["ate_std"], main["beta"]["treat"] / scale)
+        assert math.isclose(
+            summary["sigma_zeta_std"], math.sqrt(main["item_cov"][1][1]) / scale, rel_tol=1e-9, abs_tol=1e-12
+        )
+    else:
+        assert all(summary[name] is None for name in IN_SDS)
     statistic = 2 * (main["loglik"] - contents["models"]["M_0"]["loglik"])
     assert math.isclose(summary["lrt_stat"], max(statistic, 0.0), abs_tol=1e-6)
     assert 0 <= summary["lrt_pval"] <= 1 and 0 <= summary["lrt_pval_mixture"] <= 1
@@ -206,7 +228,7 @@ def _likelihood_agrees(fit: Fit, rows: Rows) -> None:
         return
     rng = np.random.default_rng(1)
     n_beta, q = len(fit.beta), fit.spec.q
-    psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(q)]])
+    psi = fit.psi
     spread = np.sqrt(np.diagonal(fit.vcov))
     spread = np.where(np.isfinite(spread), spread, 0.1)
     for _ in range(6):

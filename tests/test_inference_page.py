@@ -24,6 +24,9 @@ from ilhte_lib.figures.profile import profile_figure
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.generalise import persons_floor, se_with_items
 from ilhte_lib.inference.infer import Inference, infer, with_resampling
+from ilhte_lib.inference.interval import Basis, average_interval, interaction_interval, rho_interval
+from ilhte_lib.inference.parts import Missing, Part
+from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.drawing import drawing
 from ilhte_report.intake.source import source
@@ -50,11 +53,11 @@ from ilhte_report.words.rows import (
     robust_sentence,
     sum_score_rows,
     test_rows,
-    told_summary,
 )
-from ilhte_report.words.sentences import average_sentence
+from ilhte_report.words.sentences import average_sentence, interaction_sentence
 
 test_rows.__test__ = False  # a function of the page, named for what it shows
+LOGITS = Scale.of(0.0)
 HOSTILE = "<script>alert(1)</script>*_q"
 
 
@@ -90,7 +93,7 @@ def test_numbers_for_reading():
 def test_estimates_are_in_the_units_they_name(parts):
     _, fits, result, inference = parts
     rows = {row[""]: row for row in estimate_rows(result, inference)}
-    scale, ate = result.summary["sigma_theta"], inference.intervals["treat"]
+    scale, ate = result.scale.by, inference.intervals["treat"]
     first = rows["Average effect, β₁"]
     assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(
         result.summary["ate_std_se"], 3
@@ -104,7 +107,8 @@ def test_estimates_are_in_the_units_they_name(parts):
     assert len(rows) == 6
     without = {name: interval for name, interval in inference.intervals.items() if name != "rho"}
     missing = {row[""]: row for row in estimate_rows(result, replace(inference, intervals=without))}["ρ, with easiness"]
-    assert set(missing.values()) == {"ρ, with easiness", "", "–"}
+    assert missing["95% profile"] == "–" and missing["Estimate"] == rows["ρ, with easiness"]["Estimate"]
+    assert missing["95% Wald"] == rows["ρ, with easiness"]["95% Wald"]
 
 
 def test_three_p_values_stand_side_by_side(parts):
@@ -124,7 +128,7 @@ def test_resampling_stands_beside_the_model(parts):
     assert [row[""] for row in rows][-1] == "β₃, M_B − M_C" and len(rows) == 7
     ratio = rows[3]
     assert ratio["Model SE"] == "–" and ratio["SE"] == number(result.summary["sd_ratio_se"], 3)
-    here = inference.generalisation.se_without_item_sampling / result.summary["sigma_theta"]
+    here = inference.generalisation.se_without_item_sampling / result.scale.by
     assert rows[0]["Model SE"] == number(here, 3) and rows[4]["Model SE"] == number(result.summary["beta3_b_se"], 3)
     assert rows[0]["95% interval"] == between(*inference.resampling.interval("ate_std", result.summary["ate_std"]))
     assert "100 control and 100 treated persons were drawn" in resampling_sentence(inference)
@@ -133,8 +137,8 @@ def test_resampling_stands_beside_the_model(parts):
 
 def test_other_items_follow_the_formulas(parts):
     _, fits, result, inference = parts
-    scale = result.summary["sigma_theta"]
-    rows = {row[""]: row["Value"] for row in generalisation_rows(inference, fits["M_A"], scale)}
+    scale = result.scale.by
+    rows = {row[""]: row["Value"] for row in generalisation_rows(inference, fits["M_A"], result.scale)}
     found = inference.generalisation
     assert rows["Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)"] == between(
         *(x / scale for x in found.new_item)
@@ -147,7 +151,7 @@ def test_other_items_follow_the_formulas(parts):
 
 def test_influence_is_in_order_of_its_size(parts):
     _, _, result, inference = parts
-    rows, change = influence_rows(inference, result.summary["sigma_theta"]), np.abs(inference.influence.ate_change)
+    rows, change = influence_rows(inference, result.scale), np.abs(inference.influence.ate_change)
     assert len(rows) == 3
     assert rows[0]["Without"] == inference.influence.item_names[int(change.argmax())]
 
@@ -168,11 +172,11 @@ def test_flagged_items_are_named_and_counted(parts):
     assert f"1 differs from the average at 5%: {items.item_names[2]};" in text and text.endswith(" 8.")
     none = replace(items, departure_p_holm=np.ones(8), departure_p_bh=np.ones(8))
     assert "none differs" in flagged_sentence(replace(inference, items=none))
-    assert robust_sentence(replace(inference, robust=replace(inference.robust, p=0.2)), 1.0).endswith(
+    assert robust_sentence(replace(inference, robust=replace(inference.robust, p=0.2)), LOGITS).endswith(
         "there is no sign that the average hangs on a few items."
     )
     assert "the average depends on which items" in robust_sentence(
-        replace(inference, robust=replace(inference.robust, p=0.001)), 1.0
+        replace(inference, robust=replace(inference.robust, p=0.001)), LOGITS
     )
 
 
@@ -186,38 +190,46 @@ def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
     assert cluster_sentence(inference) == ""
     for told in (with_persons, without):
         sentence = cluster_sentence(told)
-        assert "take persons as independent" in sentence
+        assert "treat persons as independent" in sentence
         assert sentence in cluster_sentences(result, told)
-        assert "only standard errors of the model" in verdict(villages, result, told).data
-        assert "take persons as independent" in printed(villages, fits, result, told)
-        assert "take persons as independent" in single_page(source("verbagg_gender"), villages, fits, result, told)
+        assert "treat persons as independent" in verdict(villages, result, told).data
+        assert "treat persons as independent" in printed(villages, fits, result, told)
+        assert "treat persons as independent" in single_page(source("verbagg_gender"), villages, fits, result, told)
     _, drawn = clustered(trial, inference, drawn=True)
-    assert cluster_sentence(drawn) == "" and "drawing whole clusters" in cluster_sentences(result, drawn)[0]
+    assert cluster_sentence(drawn) == "" and "resampling whole clusters" in cluster_sentences(result, drawn)[0]
 
 
 def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(parts):
     trial, _, result, inference = parts
-    assert told_summary(result, inference) is result.summary and told_summary(result, None) is result.summary
+    assert average_interval(result, inference).basis is Basis.PROFILE
+    assert average_interval(result, None).basis is Basis.WALD
     villages, drawn = clustered(trial, inference, drawn=True)
-    row, scale = told_summary(result, drawn), result.summary["sigma_theta"]
+    shown, scale = average_interval(result, drawn), result.scale.by
     found, se = inference.generalisation, drawn.resampling.se
-    wider = t.ppf(0.975, sum(drawn.resampling.units) - 2) / 1.96
+    needed = t.ppf(0.975, sum(drawn.resampling.units) - 2)
     of_items = (found.se_with_item_sampling**2 - found.se_without_item_sampling**2) / scale**2
-    assert of_items > 0 and row["ate_std_se"] == pytest.approx(np.sqrt((se("ate_std") * wider) ** 2 + of_items))
-    assert row["beta3_c_se"] == pytest.approx(se("beta3_c") * wider) and row["rho_se"] == result.summary["rho_se"]
-    shown = verdict(villages, result, drawn).data
-    assert f"{row['ate_std'] + 1.96 * row['ate_std_se']:.2f}" in shown.splitlines()[0]
+    half = np.sqrt((se("ate_std") * needed) ** 2 + 1.96**2 * of_items)
+    assert of_items > 0 and shown.basis is Basis.CLUSTERS and shown.high - shown.estimate == pytest.approx(half)
+    of_c = interaction_interval(result, drawn, "beta3_c")
+    assert of_c.high - of_c.low == pytest.approx(2 * se("beta3_c") * needed) and of_c.basis is Basis.CLUSTERS
+    assert rho_interval(result, drawn).basis is Basis.PROFILE
+    lines = verdict(villages, result, drawn).data.splitlines()
+    assert number(shown.high, 2) in lines[0] and number(of_c.high, 2) in lines[4]
 
 
 def test_one_draw_of_clusters_replaces_nothing(parts):
     trial, fits, result, _ = parts
     found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
     assert not found.knows_clusters and found.model_only
-    assert told_summary(result, found) is result.summary and "too narrow" in cluster_sentence(found)
+    assert average_interval(result, found).basis is Basis.PROFILE and "too narrow" in cluster_sentence(found)
     assert "So few draws give no standard errors" in resampling_sentence(found) and "1 time," in resampling_sentence(
         found
     )
-    assert "not known" in average_sentence(result.summary | {"ate_std_se": math.nan})
+    unknown = replace(result, average_se=math.nan)
+    assert "not known" in average_sentence(unknown, None)
+    assert "no covariate" in interaction_sentence(
+        replace(result, summary=result.summary | {"delta_beta3": math.nan}), None
+    )
 
 
 def printed(trial, fits, result, inference, width: int = 80) -> str:
@@ -235,7 +247,9 @@ def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
     for row in test_rows(inference):
         assert f"{row['p-value']} {row['Null distribution']} {row['p']}" in text
     assert "drawn with replacement" in text and "…" not in text.split("Models (logits")[0]
-    without = printed(trial, fits, result, replace(inference, resampling=None, notes=("Resampling: why not.",)))
+    without = printed(
+        trial, fits, result, replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),))
+    )
     assert "drawn with replacement" not in without and "! Resampling: why not." in without
 
 
@@ -262,14 +276,14 @@ def test_the_page_escapes_names(parts, monkeypatch):
     show_resampling(result, inference)
     show_sum_score(result, inference)
     flagged = replace(inference.items, departure_p_holm=np.zeros(8))
-    shown.append(item_findings(replace(inference, items=flagged), 1.0))
+    shown.append(item_findings(replace(inference, items=flagged), LOGITS))
     shown.append(item_table(result, inference))
     text = "\n".join(thing.data for thing in shown)
     assert "<script>" not in text and "alert" in text
     assert "p (Holm)" in text
     shown.clear()
     show_resampling(result, replace(inference, resampling=None, clustered=True))
-    assert "take persons as independent" in shown[0].data and "--bootstrap" in shown[1].data
+    assert "treat persons as independent" in shown[0].data and "--bootstrap" in shown[1].data
 
 
 def test_html_report_has_the_sections_of_a_page(parts):
@@ -300,7 +314,7 @@ def test_html_report_has_the_sections_of_a_page(parts):
 def test_characteristic_curves_are_the_models(parts):
     _, fits, _, _ = parts
     main = fits["M_A"]
-    curves = characteristic_curves(main, 1.3, np.array([0.0, 1.0]))
+    curves = characteristic_curves(main, Scale(Unit.SD, 1.3), np.array([0.0, 1.0]))
     b, zeta = main.ranef[4]
     eta = main.coefficient("intercept") + main.coefficient("treat") + b + zeta + 1.3
     assert curves.shape == (2, 8, 2) and curves[1, 4, 1] == pytest.approx(1 / (1 + np.exp(-eta)))
@@ -309,7 +323,7 @@ def test_characteristic_curves_are_the_models(parts):
 
 def test_item_curves_figure_draws_test_items_and_extremes(parts):
     _, fits, result, _ = parts
-    main, scale = fits["M_A"], result.summary["sigma_theta"]
+    main, scale = fits["M_A"], result.scale
     figure = item_curves_figure(main, scale)
     curves = characteristic_curves(main, scale)
     assert len(figure.data) == 2 * (1 + 1 + 2)
@@ -325,18 +339,18 @@ def test_item_curves_figure_draws_test_items_and_extremes(parts):
 
 def test_items_figure_marks_today_and_ends_at_the_persons(parts):
     _, fits, result, inference = parts
-    main, scale = fits["M_A"], result.summary["sigma_theta"]
+    main, scale = fits["M_A"], result.scale
     curve, today = items_figure(inference.statistics, main, scale).data
     assert list(today.x) == [8] and today.y[0] == pytest.approx(result.summary["ate_std_se"], abs=1e-4)
     assert curve.y[list(curve.x).index(8)] == pytest.approx(today.y[0], abs=1e-4)
-    assert curve.y[-1] == pytest.approx(float(se_with_items(inference.statistics, main, 32)) / scale, abs=1e-4)
+    assert curve.y[-1] == pytest.approx(float(se_with_items(inference.statistics, main, 32)) / scale.by, abs=1e-4)
     assert {3, 8, 32} <= set(item_numbers(8)) and list(item_numbers(60)) == sorted(set(item_numbers(60)))
     assert f"{number(today.y[0], 3)} SDs with the 8" in items_alt(inference, main, scale)
 
 
 def test_four_profiles_stand_two_by_two(parts):
     _, _, result, inference = parts
-    scale = result.summary["sigma_theta"]
+    scale = result.scale
     intervals = [inference.intervals[curve.parameter] for curve in inference.curves]
     figure = profile_figure(inference.curves, intervals, scale)
     assert [figure.layout[f"xaxis{k}"].title.text for k in ("", 2, 3, 4)] == [
@@ -380,9 +394,9 @@ def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path):
     assert first["resampling"] == again["resampling"] != other["resampling"]
     assert first["test"]["bootstrap"] == again["test"]["bootstrap"]
     assert first["resampling"]["seed"] == 5 and "clusters" in first["resampling"]["scheme"]
-    assert "clusters" in outputs[0].stdout and "take persons as independent" not in outputs[0].stdout
+    assert "clusters" in outputs[0].stdout and "treat persons as independent" not in outputs[0].stdout
     bare = ilhte(*common, cwd=tmp_path)
-    assert "take persons as independent" in " ".join(bare.stdout.split())
+    assert "treat persons as independent" in " ".join(bare.stdout.split())
     assert "not drawn" in bare.stdout
 
 

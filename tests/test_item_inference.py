@@ -10,10 +10,10 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, fit_statistics, statistics_of
 from ilhte_lib.errors import EngineError
-from ilhte_lib.inference.effects import total_effect_variance
+from ilhte_lib.inference.delta_method import total_effect_variance
+from ilhte_lib.inference.generalise import effect_covariance
 from ilhte_lib.inference.items import (
     _bisquare_centres,
-    effect_covariance,
     free_item_effects,
     item_inference,
     leave_one_item_out,
@@ -61,7 +61,7 @@ def test_conditional_covariance_agrees_with_the_dense_inverse():
     statistics = matrix_statistics(trial.responses, trial.treat)
     fit = fit_statistics(statistics, MODELS["M_A"])
     deviance = LaplaceDeviance(statistics, fit.spec)
-    deviance(np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(2)]]))
+    deviance(fit.psi)
     p, j = 40, 4
     score = trial.responses.sum(axis=1)
     rows = []

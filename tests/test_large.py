@@ -280,7 +280,7 @@ def broken(what: str) -> pd.DataFrame:
     if what == "arms":
         return table.assign(treat=table["treat"].mask(first & (table["item"] == "q2"), 1 - table["treat"]))
     if what == "covariate":
-        return table.assign(cov_pretest=table["cov_pretest"].mask(first & (table["item"] == "q2"), 99.0))
+        return table.assign(cov_pretest=table["cov_pretest"].mask(first & (table["item"] == "q2"), 7.0))
     if what == "text":
         return table.assign(resp=table["resp"].astype(object).mask(first, "yes").astype(str))
     if what == "treat":
@@ -311,7 +311,7 @@ def broken(what: str) -> pd.DataFrame:
         ("treat", r"treat of table 'trial' must be 0 \(control\) or 1 \(treated\), but \d+ rows hold '2'"),
         ("one arm", r"nobody in the treated \(treat = 1\) arm"),
         ("odd", r"9 binary items of table 'trial' are not coded 0/1"),
-        ("spaces", r"differ only in the space around them"),
+        ("spaces", r"'p0' and 'p0 '.*spelled in two ways"),
         ("column", r"has no column 'resp'"),
         ("empty", r"has a header but no rows"),
         ("few", r"2 binary items and at least 3 are needed"),
@@ -326,7 +326,7 @@ def test_refusals(tmp_path, what, message, ending):
 def test_a_damaged_file_is_one_sentence(tmp_path):
     path = tmp_path / "trial.parquet"
     path.write_bytes(b"PAR1 this is no table PAR1")
-    with pytest.raises(InputError, match="DuckDB could not read the table"):
+    with pytest.raises(InputError, match="damaged or cut-off Parquet"):
         large_trial(path)
 
 

@@ -189,6 +189,38 @@ def test_an_output_replaces_what_is_ours_alone(trial: Path, tmp_path: Path):
     assert json.loads(mine.read_text())["tab"] == "t"
 
 
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command line of bash; ``ILHTE`` in it stands for the program."""
+    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    command = command.replace("ILHTE", f"{sys.executable} -m ilhte_report.cli")
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_files_are_written_though_the_terminal_is_closed(trial: Path, tmp_path: Path):
+    done = shell(f"ILHTE fit {trial} --json j.json --html h.html | head -n 1", tmp_path)
+    assert done.stdout and not done.stderr
+    assert json.loads((tmp_path / "j.json").read_text())["tab"] == "t" and (tmp_path / "h.html").stat().st_size > 1e5
+
+
+def test_a_file_name_that_is_no_utf_8(trial: Path, tmp_path: Path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
+    shutil.copy(trial, odd)
+    assert ilhte("fit", odd, "--json", "j.json", cwd=tmp_path).returncode == 0
+    assert json.loads((tmp_path / "j.json").read_text(encoding="utf-8"))["tab"] == "caf\ufffd"
+    done = ilhte("run", odd, trial, "--out", "r", "--bootstrap", "0", cwd=tmp_path)
+    assert done.returncode == 3 and "rename the file" in done.stdout and "Traceback" not in done.stderr
+
+
+def test_too_little_memory_is_told(trial: Path, tmp_path: Path):
+    """OpenBLAS asks for ever for work space that a limit does not grant."""
+    done = shell(f"ulimit -v 420000; ILHTE fit {trial}", tmp_path)
+    assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr
+    assert done.returncode == 0 or "memory" in done.stderr.lower()
+
+
 def test_an_output_goes_through_links_pipes_and_devices(trial: Path, tmp_path: Path):
     link, real, pipe = tmp_path / "link.json", tmp_path / "real.json", tmp_path / "pipe"
     link.symlink_to(real)
@@ -214,12 +246,7 @@ def test_a_dash_is_standard_output_and_nothing_else_is_there(trial: Path, tmp_pa
 
 
 def test_a_reader_that_stops_reading_is_no_error(trial: Path, tmp_path: Path):
-    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
-    command = f"{sys.executable} -m ilhte_report.cli fit {trial} --json - | head -c 10"
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = shell(f"ILHTE fit {trial} --json - | head -c 10", tmp_path)
     assert done.returncode == 0 and "Traceback" not in done.stderr and "Broken" not in done.stderr
 
 

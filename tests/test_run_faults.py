@@ -30,7 +30,9 @@ from run_cases import (
 )
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.manifest import MANIFEST
 from ilhte_report.intake.source import sources
+from ilhte_report.project import MARK
 from ilhte_report.run import tables as run_module
 from ilhte_report.run.tables import run_tables
 
@@ -50,7 +52,7 @@ def project_with(folder: Path, first_cell: str) -> Path:
     notebook["cells"].insert(at, {**cell, "source": first_cell})
     (folder / "notebooks").mkdir(parents=True)
     (folder / "notebooks" / "fit_table.ipynb").write_text(json.dumps(notebook))
-    for name in ("_quarto.yml", "index.qmd"):
+    for name in (MARK, "_quarto.yml", "index.qmd"):
         (folder / name).touch()
     shutil.copytree(undisturbed() / "data", folder / "data")
     return folder
@@ -215,7 +217,7 @@ def test_file_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def _results_in(run: Path) -> dict[str, bytes]:
-    return {name: content for name, content in _bytes_of(run).items() if not name.endswith("run.json")}
+    return {name: content for name, content in _bytes_of(run).items() if not name.endswith(("run.json", MANIFEST))}
 
 
 @contextlib.contextmanager
@@ -274,5 +276,5 @@ def test_out_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     done = ilhte("run", "sim_n0200_j04_sz00_rho00", "--out", "taken", cwd=tmp_path)
     assert done.returncode == 2
-    assert "folder taken cannot be written" in done.stderr
+    assert "taken is a file" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"

@@ -26,6 +26,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 import pandas as pd
 
 from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.cli import app
 from ilhte_report.intake.source import sources
 from ilhte_report.pages.command import command_names
 from ilhte_report.project import slug
@@ -73,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
     project = folder / "project"
     project.mkdir()
-    for name in ("_quarto.yml", "references.bib", *(path.name for path in PROJECT.glob("*.qmd"))):
+    for name in (".ilhte-project", "_quarto.yml", "references.bib", *(path.name for path in PROJECT.glob("*.qmd"))):
         shutil.copy(PROJECT / name, project)
     for name in ("site", "data", "notebooks"):
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("cache", "__pycache__"))
@@ -482,7 +483,7 @@ def test_the_site_s_search_finds_sections_and_opens_them_with_the_keyboard(visit
 
 def test_every_command_is_on_the_page_for_one_s_own_data(visit):
     text = visit("own-data.html").locator("main").inner_text()
-    assert not [name for name in command_names() if f"ilhte {name} " not in text]
+    assert not [name for name in command_names(app) if f"ilhte {name} " not in text]
 
 
 # -- names that mean harm ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .identifiers import cluster_codes
+from .trial import cluster_codes
 
 
 @dataclass(frozen=True)

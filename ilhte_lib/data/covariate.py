@@ -50,17 +50,46 @@ def judged(table: pd.DataFrame, name: str) -> Candidate:
 
 def _fault(table: pd.DataFrame, name: str, numbers: pd.Series) -> str | None:
     text, infinite = numbers.isna() & table[name].notna(), np.isinf(numbers)
+
+    def examples(bad: pd.Series) -> Examples:
+        return Examples(
+            int(bad.sum()),
+            tuple(table.loc[bad, name].astype(str).drop_duplicates()[:4]),
+            tuple(table.loc[bad, "id"].drop_duplicates()[:4].astype(str)),
+        )
+
+    values = numbers.dropna()
+    return fault(examples(text), examples(infinite), values.min(), values.max())
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of one kind: how many, and the first of their values and persons."""
+
+    n_rows: int
+    values: tuple[str, ...] = ()
+    persons: tuple[str, ...] = ()
+
+
+def fault(text: Examples, infinite: Examples, low: float, high: float) -> str | None:
+    """Why a column cannot serve as covariate, half a sentence, or None.
+
+    Parameters
+    ----------
+    text, infinite : rows that hold no number, and none that is finite.
+    low, high : smallest and largest value; NaN if there are none.
+    """
     for bad, what in ((text, "text"), (infinite, "infinite values")):
-        if bad.any():
-            values = table.loc[bad, name].astype(str).drop_duplicates()
-            persons = table.loc[bad, "id"].drop_duplicates()
-            return f"it holds {what} in {counted(int(bad.sum()), 'row', 'rows')} ({listed(values, 3)}; id {listed(map(str, persons), 3)})"
-    values = numbers.dropna().unique()
-    if len(values) == 0:
+        if bad.n_rows:
+            return (
+                f"it holds {what} in {counted(bad.n_rows, 'row', 'rows')} ({listed(bad.values, 3)}; "
+                f"id {listed(bad.persons, 3)})"
+            )
+    if np.isnan(low):
         return "it is empty"
-    if len(values) == 1:
-        return f"it has one value ({quoted(f'{values[0]:g}')})"
-    span = values.max() / 2 - values.min() / 2
+    if low == high:
+        return f"it has one value ({quoted(f'{low:g}')})"
+    span = high / 2 - low / 2
     return None if SMALLEST_SPAN < span < LARGEST_SPAN else f"its values lie {2 * span:g} apart, give it another unit"
 
 

@@ -5,6 +5,7 @@ A file that cannot be read, or whose values would land under another column's na
 
 from __future__ import annotations
 
+import csv
 import gzip
 import warnings
 import zlib
@@ -121,3 +122,21 @@ READERS: dict[str, Callable[[Path, Sought], Contents]] = {
     ".rds": read_rds,
 }
 FORMATS = tuple(READERS)
+
+
+def csv_header(path: Path) -> list[str]:
+    """The names in the first line of a CSV file.
+
+    Raises
+    ------
+    InputError : the file is empty or not UTF-8.
+    """
+    where = quoted(path.name)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+    except UnicodeError as error:
+        raise InputError(f"{where} is not UTF-8 text: save it again with the encoding UTF-8.") from error
+    if not header:
+        raise InputError(f"{where} is empty: check that it was written or downloaded completely.")
+    return header

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import InputError
 from ..messages import listed, quoted
+from .columns import BLANKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +43,34 @@ def check_identifiers(column: pd.Series, name: str, tab: str) -> pd.Series:
             f"Column {name} of table {quoted(tab)} mixes text and numbers (text such as {listed(texts, 3)}; numbers such "
             f"as {listed(map(str, others), 3)}): write every one in one type, so that no {_WHO[name]} is counted twice."
         )
-    pairs = [f"{quoted(first)} and {quoted(second)}" for first, second in islice(_spelled_twice(texts), 4)]
+    refuse_two_spellings(list(islice(_spelled_twice(texts), 4)), name, tab)
+    return column
+
+
+def refuse_two_spellings(pairs: Sequence[tuple[str, str]], name: str, tab: str) -> None:
+    """Raise InputError if there are pairs of names that may be one."""
     if pairs:
+        both = [f"{quoted(first)} and {quoted(second)}" for first, second in pairs]
         raise InputError(
-            f"Column {name} of table {quoted(tab)} holds both {'; '.join(pairs[:3])}{'; ...' if len(pairs) > 3 else ''}, "
+            f"Column {name} of table {quoted(tab)} holds both {'; '.join(both[:3])}{'; ...' if len(both) > 3 else ''}, "
             f"which may be one {_WHO[name]} spelled in two ways: write each in one way, or add a letter where they are two."
         )
-    return column
+
+
+def item_labels(values: Sequence, tab: str) -> list[str]:
+    """Items as text: floats and integers read alike in every reader.
+
+    Raises
+    ------
+    InputError : two of them read alike.
+    """
+    names = [f"{v:.15g}" if isinstance(v, float) else str(v) for v in values]
+    if len(set(names)) < len(names):
+        alike = [name for name, count in Counter(names).items() if count > 1]
+        raise InputError(
+            f"Items of table {quoted(tab)} have labels that read alike ({listed(alike, 3)}): give each item its own name."
+        )
+    return names
 
 
 _WHO = {"id": "person", "item": "item"}
@@ -73,11 +94,11 @@ def _plainest(text: str) -> str:
     return ("-" if sign == "-" and digits != "0" else "") + digits + "0" * (int(exponent or 0) if digits != "0" else 0)
 
 
-def cluster_codes(cluster: np.ndarray) -> np.ndarray:
-    """(P,) integers, one a cluster; each missing value is a cluster of its own."""
-    import pandas as pd
-
-    codes = pd.factorize(np.asarray(cluster, dtype=object))[0]
-    missing = np.flatnonzero(codes < 0)
-    codes[missing] = codes.max(initial=-1) + 1 + np.arange(len(missing))
-    return codes
+def plainest_sql(text: str, matches: Callable[[str, str], str], composed: Callable[[str], str]) -> str:
+    """``_plainest`` as an expression of SQL; ``matches`` and ``composed`` are the engine's (``relations.Relations``)."""
+    bare = f"TRIM(BOTH '{BLANKS}' FROM {composed(text)})"
+    digits = f"REGEXP_EXTRACT({bare}, '^[+-]?0*([0-9]+)', 1)"
+    zeros = f"REPEAT('0', CAST(COALESCE(NULLIF(REGEXP_EXTRACT({bare}, '[eE][+]([0-9]+)$', 1), ''), '0') AS INT))"
+    sign = f"CASE WHEN {bare} LIKE '-%' AND {digits} <> '0' THEN '-' ELSE '' END"
+    whole = f"CONCAT({sign}, {digits}, CASE WHEN {digits} = '0' THEN '' ELSE {zeros} END)"
+    return f"CASE WHEN {matches(bare, '[+-]?[0-9]+([.]0*)?([eE][+][0-9]{1,3})?')} THEN {whole} ELSE {bare} END"

@@ -9,6 +9,7 @@ one row a cell (repeated rows) is refused in a sentence, not guessed. Ids are to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,34 +19,35 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.compress import SufficientStatistics, classes
-from .covariate import Candidate
-from .identifiers import check_identifiers
-from .prepare import (
-    check_columns,
-    chosen_among,
-    keep_binary_items,
-    keep_wave,
-    natural_key,
-    not_the_numbers,
-    note_arms_of_items,
-)
+from .columns import BLANKS, NUMBER, TRUTH, as_numbers
+from .covariate import Candidate, Examples, fault
+from .file_formats import csv_header, refuse_duplicates
+from .identifiers import check_identifiers, item_labels, plainest_sql, refuse_two_spellings
+from .items import keep_binary_items, note_items_of_one_arm
+from .missing_codes import CODES, named_codes, suspected, suspicion, without_codes
+from .prepare import check_columns, chosen_among, natural_key, not_the_numbers
 from .relations import (
     CELLS,
     COVARIATE_ONES,
+    IN_QUESTION,
     MARKED,
     MISSING_WORDS,
     NUMBERED_CELLS,
-    NUMBERED_ITEMS,
-    NUMBERED_WAVES,
     WORD,
     DuckDB,
     Relations,
+    candidate_sql,
     classes_sql,
+    coded_sql,
     correlation_sql,
+    extremes_sql,
     is_parquet,
+    numbered_sql,
     persons_sql,
+    without_sql,
 )
 from .trial import Audit, AuditEntry
+from .waves import keep_wave
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +108,20 @@ class LargeTrial:
         return self.statistics.n_responses
 
     @property
+    def rows_known(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def n_clusters(self) -> int | None:
+        """None: clusters are not read."""
+        return None
+
+    def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
+        """Of all persons, or of those who have the covariate, with it."""
+        return self.with_covariate if with_covariate else self.statistics
+
+    @property
     def covariate(self) -> np.ndarray | None:
         """(G,) covariate of the classes, or None."""
         return None if self.with_covariate is None else self.with_covariate.covariate
@@ -143,6 +159,7 @@ def large_trial(
     resp: str = "resp",
     treat: str = "treat",
     wave_column: str = "wave",
+    missing_codes: Sequence[str] | None = None,
     relations: Relations | None = None,
 ) -> LargeTrial:
     """Prepare a trial by profile full without reading its responses into Python.
@@ -151,7 +168,7 @@ def large_trial(
     ----------
     path : a Parquet or CSV file in long format.
     tab : its name, for messages and results; default the file's name.
-    covariate, wave : as for ``prepare.prepare``.
+    covariate, wave, missing_codes : as for ``prepare.prepare``.
     id, item, resp, treat, wave_column : names of the columns in the file; only the wave's may be absent.
     relations : the engine; default DuckDB in this process.
 
@@ -162,53 +179,89 @@ def large_trial(
     """
     path = Path(path)
     tab = tab or path.name.split(".")[0]
-    names = {"id": id, "item": item, "resp": resp, "treat": treat}
+    names = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
+    codes = named_codes(missing_codes)
+
+    def reduced(by: Relations) -> LargeTrial:
+        return _Reduction(by, path, tab, names, covariate, codes).trial(wave)
+
     if relations is not None:
-        return _Reduction(relations, path, tab, names, wave_column, covariate).trial(wave)
+        return reduced(relations)
     with DuckDB() as own:
-        return _Reduction(own, path, tab, names, wave_column, covariate).trial(wave)
+        return reduced(own)
 
 
 class _Reduction:
     """One file on its way to sufficient statistics."""
 
     def __init__(
-        self, relations: Relations, path: Path, tab: str, names: dict[str, str], wave_column: str, asked: str | None
+        self,
+        relations: Relations,
+        path: Path,
+        tab: str,
+        names: dict[str, str],
+        asked: str | None,
+        codes: Sequence[str] | None,
     ):
         import pandas as pd
 
-        self.relations, self.tab, self.asked, self.audit = relations, tab, asked, Audit()
-        columns = relations.columns(path)
+        self.relations, self.tab, self.asked, self.codes, self.audit = relations, tab, asked, codes, Audit()
+        columns = _header(path)
+        refuse_duplicates(columns, quoted(path.name))
         roles = {name: role for role, name in names.items()}
-        header = [roles.get(name, name) for name in columns]
-        check_columns(pd.DataFrame([[0] * len(header)], columns=header), tab, asked, None)
-        self.clustered = "cluster" in columns
-        self.has_wave = wave_column in columns
-        self.candidates = [asked] if asked else [c for c in columns if c == "std_baseline"]
-        self.candidates = self.candidates or [c for c in columns if c.startswith("cov_")]
-        is_text = not is_parquet(path)
+        # as ``read_table`` has it: a column that bears a role's standard name without being it is left out
+        at = {roles.get(name, name): k for k, name in enumerate(columns) if name in roles or name not in names}
+        check_columns(pd.DataFrame([[0] * len(at)], columns=list(at)), tab, asked, None)
+        self.clustered = "cluster" in at
+        self.has_wave = "wave" in at
+        self.candidates = [asked] if asked else [c for c in at if c == "std_baseline"]
+        self.candidates = self.candidates or [c for c in at if c.startswith("cov_")]
+        kinds = relations.kinds(path, len(columns))
+        words = ", ".join(f"'{word}'" for word in MISSING_WORDS)
 
         def column(name: str) -> str:
-            value = '"' + name.replace('"', '""') + '"'
-            words = ", ".join(f"'{word}'" for word in MISSING_WORDS)
-            return f"CASE WHEN {value} IN ({words}) THEN NULL ELSE {value} END" if is_text else value
+            """Its values, missing where there is nothing but blanks or, in a CSV file, a word for missing."""
+            value, kind = f"c{at[name]}", kinds[at[name]]
+            if kind == "bytes":
+                value = f"DECODE({value})"
+            if kind not in ("text", "bytes"):
+                return value
+            listed_word = "" if is_parquet(path) else f" OR {value} IN ({words})"
+            return f"CASE WHEN TRIM(BOTH '{BLANKS}' FROM {value}) = ''{listed_word} THEN NULL ELSE {value} END"
 
         def number(name: str) -> str:
-            return f"NULLIF(TRY_CAST({column(name)} AS DOUBLE), CAST('NaN' AS DOUBLE))"
+            """As ``columns.as_numbers`` and ``missing_codes.without_codes`` have it."""
+            value = column(name)
+            if kinds[at[name]] in ("text", "bytes"):
+                cast = f"TRY_CAST(TRIM(BOTH '{BLANKS}' FROM {value}) AS DOUBLE)"
+                beyond = f"CASE WHEN {value} LIKE '%-%' THEN CAST('-inf' AS DOUBLE) ELSE CAST('inf' AS DOUBLE) END"
+                truth = " ".join(f"WHEN {value} = '{word}' THEN CAST({n} AS DOUBLE)" for word, n in TRUTH.items())
+                number = f"CASE {truth} WHEN {relations.matches(value, NUMBER)} THEN COALESCE({cast}, {beyond}) END"
+            else:
+                number = f"NULLIF(TRY_CAST({value} AS DOUBLE), CAST('NaN' AS DOUBLE))"
+            return f"CASE WHEN {coded(name, number)} THEN NULL ELSE {number} END" if codes else number
+
+        def coded(name: str, number: str) -> str:
+            values = [float(code) for code in codes if as_numbers(pd.Series([code], dtype=object)).notna().all()]
+            texts = ", ".join("'" + code.replace("'", "''") + "'" for code in codes)
+            is_text = f"TRIM(BOTH '{BLANKS}' FROM CAST({column(name)} AS STRING)) IN ({texts})"
+            return " OR ".join([is_text, *(f"({number}) = CAST({v!r} AS DOUBLE)" for v in values)])
 
         def bad(name: str) -> str:
-            return (
-                f"CASE WHEN {column(name)} IS NOT NULL AND TRY_CAST({column(name)} AS DOUBLE) IS NULL THEN 1 ELSE 0 END"
-            )
+            known = f"{column(name)} IS NOT NULL AND ({number(name)}) IS NULL"
+            if codes:
+                known += f" AND NOT COALESCE({coded(name, 'CAST(NULL AS DOUBLE)')}, FALSE)"
+            if kinds[at[name]] == "number":
+                return "0"
+            return f"CASE WHEN {known} THEN 1 ELSE 0 END"
 
-        select = {"id": column(names["id"]), "item": column(names["item"])}
-        for role in ("resp", "treat"):
-            select |= {role: number(names[role]), f"bad_{role}": bad(names[role])}
-            select |= {f"raw_{role}": f"CAST({column(names[role])} AS STRING)"}
-        select["wave"] = column(wave_column) if self.has_wave else "CAST(NULL AS BIGINT)"
+        select = {"id": column("id"), "item": column("item"), "raw_resp": column("resp"), "raw_treat": column("treat")}
+        select["wave"] = column("wave") if self.has_wave else "CAST(NULL AS BIGINT)"
         for k, name in enumerate(self.candidates):
             select |= {f"covariate{k}": number(name), f"bad_covariate{k}": bad(name)}
-        relations.open(path, select)
+            select[f"raw_covariate{k}"] = f"CAST({column(name)} AS STRING)"
+        relations.open(path, len(columns), select)
+        self.text_ids = kinds[at["id"]] in ("text", "bytes")
 
     def trial(self, wave: str | None) -> LargeTrial:
         """Everything, in the order of ``prepare.prepare``."""
@@ -242,12 +295,11 @@ class _Reduction:
         at = (used["treat"].to_numpy(int), used["k"].map(position).to_numpy(int))
         np.add.at(answers, at, used["named"])
         np.add.at(ones, at, used["named"] * used["resp"])
-        self.note_arms_of_items([self.names[k] for k in order], answers, ones)
-
         treat, score, value, trials, count = self._classes(n_words, len(order))
         item_names = tuple(self.names[k] for k in order)
         statistics = classes(item_names, treat, score, trials, None, ones, int(answers.sum()), count)
         covariate = None if chosen is None else self._standardised(self.candidates[chosen], value, treat, count)
+        note_items_of_one_arm([self.names[k] for k in order], answers, self.audit)
         with_covariate = None
         if covariate is not None:
             known = ~np.isnan(covariate)
@@ -295,15 +347,35 @@ class _Reduction:
             raise InputError(
                 f"Table {quoted(self.tab)} has a header but no rows: check that the file was written completely."
             )
-        relations.keep("items", NUMBERED_ITEMS)
-        relations.keep("waves", NUMBERED_WAVES)
-        items = relations.fetch("SELECT k, item FROM items ORDER BY k")
-        labels = check_identifiers(pd.Series(items["item"]), "item", self.tab)
-        whole = labels.dtype == float and bool((labels % 1 == 0).all())
-        texts = [str(v) for v in (labels.astype("int64") if whole else labels)]
-        self.names = dict(zip(items["k"].tolist(), texts, strict=True))
-        cells = pd.DataFrame(relations.fetch(NUMBERED_CELLS))
-        return cells.astype({"n": int, "named": int})
+        for name, column in (("items", "item"), ("waves", "wave"), ("resps", "raw_resp"), ("treats", "raw_treat")):
+            relations.keep(name, numbered_sql(column))
+        cells = pd.DataFrame(relations.fetch(NUMBERED_CELLS)).astype({"n": int, "named": int})
+        items = relations.fetch("SELECT k, value FROM items ORDER BY k")
+        called = np.isin(items["k"], cells.loc[cells["named"] > 0, "k"])
+        labels = check_identifiers(pd.Series(items["value"])[called], "item", self.tab)
+        if labels.dtype == float and (labels % 1 == 0).all():
+            labels = labels.astype("int64")
+        self.names = dict(zip(items["k"][called].tolist(), item_labels(labels.tolist(), self.tab), strict=True))
+        for role, at in (("resp", "r"), ("treat", "t")):
+            cells = cells.join(self._numbers(role), on=at)
+            cells[f"bad_{role}"] = cells[f"bad_{role}"].fillna(False).astype(bool)
+        return cells
+
+    def _numbers(self, role: str) -> pd.DataFrame:
+        """The different values of resp or treat as numbers, and whether each is something else, by their number."""
+        import pandas as pd
+
+        found = self.relations.fetch(f"SELECT k, value FROM {role}s ORDER BY k")
+        values = pd.Series(found["value"], index=found["k"].astype(int))
+        if values.dtype.kind in "iub":
+            values = values.astype("int64")
+        kept = without_codes(values, self.codes or ())
+        numbers = as_numbers(kept)
+        bad = (numbers.isna() & kept.notna()) | np.isinf(numbers)
+        if role == "treat":
+            bad |= numbers.notna() & ~numbers.isin((0.0, 1.0))
+        self.relations.table(f"{role}_numbers", {"k": [-1, *values.index], "number": [None, *_plain(numbers)]})
+        return pd.DataFrame({role: numbers, f"bad_{role}": bad})
 
     def _wave(self, cells: pd.DataFrame, asked: str | None) -> tuple[pd.Series, str | None, Audit]:
         """Which cells are of the wave that is kept (its label, None for all), and what there is to say."""
@@ -315,8 +387,8 @@ class _Reduction:
             keep_wave(pd.DataFrame({"id": [0], "item": [0]}), self.tab, False, asked, said)
             self.relations.table("kept_waves", {"w": [0]})
             return everywhere, None, said
-        waves = self.relations.fetch("SELECT w, wave FROM waves ORDER BY w")
-        present = pd.DataFrame({"w": waves["w"], "wave": waves["wave"]})
+        waves = self.relations.fetch("SELECT k, value FROM waves ORDER BY k")
+        present = pd.DataFrame({"w": waves["k"], "wave": waves["value"]})
         if cells["w"].isna().any():
             present = pd.concat([present, pd.DataFrame({"w": [-1], "wave": [None]})], ignore_index=True)
         present = present.assign(id=range(len(present)), item=range(len(present)))
@@ -328,26 +400,23 @@ class _Reduction:
     def _check_numbers(self, cells: pd.DataFrame) -> None:
         import pandas as pd
 
-        for role in ("resp", "treat"):
-            values = cells[role]
-            bad = int(cells[f"bad_{role}"].sum())
-            wrong = f"bad_{role} = 1"
-            if role == "treat" and (values.notna() & ~values.isin((0.0, 1.0))).any():
-                bad += int(cells.loc[values.notna() & ~values.isin((0.0, 1.0)), "named"].sum())
-                wrong += " OR treat NOT IN (0, 1)"
-            if role == "resp" and np.isinf(values).any():
-                bad += int(cells.loc[np.isinf(values), "named"].sum())
-                wrong += " OR ABS(resp) > 1e308"
-            if bad:
-                shown = self.relations.fetch(
-                    f"SELECT DISTINCT raw_{role} AS value FROM responses WHERE {wrong} LIMIT 4"
-                )
-                which = "id, item" if role == "resp" else "id, MIN(item) AS item"
-                group = "" if role == "resp" else "GROUP BY id"
-                rows = self.relations.fetch(
-                    f"SELECT {which} FROM responses WHERE {wrong} {group} ORDER BY id, item LIMIT 4"
-                )
-                raise not_the_numbers(role, self.tab, bad, sorted(map(str, shown["value"])), pd.DataFrame(rows))
+        for role, at in (("resp", "r"), ("treat", "t")):
+            wrong = cells[cells[f"bad_{role}"] & (cells["named"] > 0)]
+            if wrong.empty:
+                continue
+            keys = ", ".join(str(int(key)) for key in wrong[at].unique()[:1000])
+            shown = self.relations.fetch(
+                f"SELECT CAST(value AS STRING) AS value FROM {role}s WHERE k IN ({keys}) ORDER BY k LIMIT 4"
+            )
+            which = "id, item" if role == "resp" else "id, MIN(item) AS item"
+            group = "" if role == "resp" else "GROUP BY id"
+            rows = self.relations.fetch(
+                f"SELECT {which} FROM responses JOIN {role}s ON responses.raw_{role} = {role}s.value "
+                f"WHERE {role}s.k IN ({keys}) AND id IS NOT NULL {group} ORDER BY id, item LIMIT 4"
+            )
+            raise not_the_numbers(
+                role, self.tab, int(wrong["named"].sum()), map(str, shown["value"]), pd.DataFrame(rows)
+            )
 
     def _binary_items(self, answered: pd.DataFrame) -> tuple[dict[int, str], list[AuditEntry], list[str]]:
         """What each item with responses is: "constant", "binary" or "polytomous"; and what there is to say."""
@@ -367,20 +436,9 @@ class _Reduction:
 
     def _covariate(self, audit: Audit) -> tuple[int | None, float]:
         """Which candidate is the covariate, and its correlation with the responses of the control arm."""
-        judged = []
-        for k, name in enumerate(self.candidates):
-            found = {key: value[0] for key, value in self.relations.fetch(correlation_sql(k)).items()}
-            fault = None
-            if found["text"]:
-                fault = f"it holds text in {int(found['text'])} rows"
-            elif not found["present"]:
-                fault = "it is empty"
-            elif np.isinf(found["low"]) or np.isinf(found["high"]):
-                fault = "it holds infinite values"
-            elif found["low"] == found["high"]:
-                fault = f"it has one value ({quoted(format(found['low'], 'g'))})"
-            undefined = fault or found["pairs"] < 3 or found["constant"]
-            judged.append(Candidate(name, float("nan") if undefined else float(found["r"]), fault))
+        dropped = {k: self._suspects(k, audit) for k in range(len(self.candidates))}
+        self.relations.view("seen", without_sql(dropped))
+        judged = [self._judged(k, name) for k, name in enumerate(self.candidates)]
         if self.asked:
             candidate = judged[0]
             if candidate.fault:
@@ -396,6 +454,39 @@ class _Reduction:
         chosen, reason = chosen_among([c for c in judged if not c.fault])
         audit.note("covariate", reason)
         return (self.candidates.index(chosen.name), chosen.correlation) if chosen else (None, float("nan"))
+
+    def _suspects(self, k: int, audit: Audit) -> tuple[float, ...]:
+        """Values of a candidate that can only be codes for missing."""
+        if self.codes is not None:
+            return ()
+        found = {key: value[0] for key, value in self.relations.fetch(extremes_sql(k, CODES)).items()}
+        if not found["coded"] or np.isnan(found["coded"]):
+            return ()
+        coded = self.relations.fetch(coded_sql(k, CODES))
+        counts = dict(zip(coded["code"].astype(float).tolist(), coded["persons"].astype(int).tolist(), strict=True))
+        codes = suspected(_float(found["low"]), _float(found["high"]), counts)
+        if codes:
+            audit.note("covariate", suspicion(self.candidates[k], codes), flag=True)
+        return codes
+
+    def _judged(self, k: int, name: str) -> Candidate:
+        found = {key: _float(value[0]) for key, value in self.relations.fetch(candidate_sql(k)).items()}
+        bad = {"text": f"bad_covariate{k} = 1", "infinite": f"ABS(x{k}) > 1.7976931348623157e308"}
+        examples = {what: self._examples(k, found[what], condition) for what, condition in bad.items()}
+        reason = fault(examples["text"], examples["infinite"], found["low"], found["high"])
+        if reason:
+            return Candidate(name, float("nan"), reason)
+        pairs = {key: value[0] for key, value in self.relations.fetch(correlation_sql(k, found["centre"])).items()}
+        undefined = pairs["pairs"] < 3 or pairs["constant"]
+        return Candidate(name, float("nan") if undefined else float(pairs["r"]), None)
+
+    def _examples(self, k: int, n_rows: float, condition: str) -> Examples:
+        if not n_rows > 0:
+            return Examples(0)
+        where = f"FROM seen WHERE {IN_QUESTION} AND {condition}"
+        values = self.relations.fetch(f"SELECT DISTINCT raw_covariate{k} AS value {where} ORDER BY value LIMIT 4")
+        persons = self.relations.fetch(f"SELECT DISTINCT id {where} ORDER BY id LIMIT 4")
+        return Examples(int(n_rows), tuple(map(str, values["value"])), tuple(map(str, persons["id"])))
 
     def _standardised(self, name: str, value: np.ndarray, treat: np.ndarray, count: np.ndarray) -> np.ndarray | None:
         """(G,) the covariate in sample SDs over persons, exactly rounded sums; None if an arm has fewer than two values."""
@@ -449,11 +540,13 @@ class _Reduction:
                 raise InputError(
                     f"Table {quoted(self.tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
                 )
-        spelled = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM persons GROUP BY TRIM(CAST(id AS STRING)) HAVING COUNT(*) > 1) AS twice"
-        if self.relations.fetch(spelled)["n"][0]:
-            raise InputError(
-                f"Column id of {table} has names that differ only in the space around them: write each in one way."
+        if self.text_ids:
+            plain = plainest_sql("id", self.relations.matches, self.relations.composed)
+            pairs = self.relations.fetch(
+                f"SELECT MIN(id) AS one, MAX(id) AS other FROM persons WHERE left1 > 0 GROUP BY {plain} "
+                "HAVING COUNT(*) > 1 ORDER BY one LIMIT 4"
             )
+            refuse_two_spellings(list(zip(pairs["one"], pairs["other"], strict=True)), "id", self.tab)
         cells = " + ".join(f"CAST(BIT_COUNT(word{word}) AS BIGINT)" for word in range(n_words))
         twice, which = self._ids(f"left6 > {cells}")
         if twice:
@@ -539,6 +632,7 @@ class _Reduction:
                 audit.entries.append(entry)
         audit.flags += wave.flags
         audit.entries += covariate.entries
+        audit.flags += covariate.flags
         silent, which = self._ids("left2 > 0 AND left3 = 0")
         reason = "The response is missing." + (
             f" {counted(silent, 'person has', 'persons have')} no response at all (id {which})." if silent else ""
@@ -553,12 +647,25 @@ class _Reduction:
                 removed("items", before, after, at, next(reasons).reason)
         audit.flags += item_flags
 
-    def note_arms_of_items(self, names: list[str], answers: np.ndarray, ones: np.ndarray) -> None:
-        # one row for each response that occurs in an item and arm says all that the rule asks
-        arm, item, resp = [], [], []
-        for value, number in ((0, answers - ones), (1, ones)):
-            at = np.nonzero(number > 0)
-            arm.append(at[0])
-            item.append(at[1])
-            resp.append(np.full(len(at[0]), value))
-        note_arms_of_items(names, np.concatenate(arm), np.concatenate(item), np.concatenate(resp), self.audit)
+
+def _header(path: Path) -> list[str]:
+    """Names of a file's columns as they are written."""
+    if not is_parquet(path):
+        return csv_header(path)
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_schema(path).names
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{quoted(path.name)} is a damaged or cut-off Parquet file: copy or download it again."
+        ) from error
+
+
+def _float(value: object) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _plain(numbers: pd.Series) -> list[float | None]:
+    return [None if np.isnan(number) else float(number) for number in numbers]

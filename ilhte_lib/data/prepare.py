@@ -7,26 +7,27 @@ data) keeps what those rules throw away and refuses what they pass over.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
-from .columns import as_numbers
+from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
-from .identifiers import check_identifiers
+from .identifiers import check_identifiers, item_labels
+from .items import keep_binary_items, note_items_of_one_arm
+from .missing_codes import named_codes, suspected_in, suspicion, without_codes
+from .persons import check_repeats, ids_restart, restarting_within, within_clusters
 from .trial import Audit, Trial
+from .waves import keep_wave
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PROFILES = ("vignette", "full")
 REQUIRED_COLUMNS = ("id", "item", "resp", "treat")
-FEWEST_ITEMS = 3
 VIGNETTE_MAX_PERSONS = 5000
 VIGNETTE_SEED = 42
 
@@ -41,6 +42,8 @@ def prepare(
     max_persons: int | None = None,
     repeated: str = "error",
     cluster: str | None = None,
+    id_within_cluster: bool = False,
+    missing_codes: Sequence[str] | None = None,
 ) -> Trial:
     """Apply a profile's rules to a long table.
 
@@ -51,11 +54,17 @@ def prepare(
     profile : "vignette" or "full".
     covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
         control rows.
-    wave : the wave to keep (profile full); default the first after randomisation.
+    wave : the wave to keep (profile full); default the first after randomisation, where that can be told (``keep_wave``).
     max_persons : draw so many persons if there are more; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
         trials).
     cluster : the column of clusters; default ``cluster`` if the table has it.
+    id_within_cluster : ids are unique within a cluster only.
+    missing_codes : numbers or words that mean a missing response, arm, cluster or covariate. Default none but those that
+        stand apart in a covariate (``missing_codes.suspected``); ``("none",)`` takes those as numbers.
+
+    Text that is blank is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
+    "one_row_a_person", see ``check_repeats``; and "value_labels", {column: {code: label}}.
 
     Raises
     ------
@@ -66,14 +75,24 @@ def prepare(
     vignette = profile == "vignette"
     audit = Audit()
     check_columns(table, tab, covariate, cluster)
+    codes = named_codes(missing_codes)
+    cluster = cluster or ("cluster" if "cluster" in table.columns else None)
+    audit.flags += table.attrs.get("cautions", [])
     table = table.reset_index(drop=True)
+    table = _with_missing(table, covariate, cluster, codes or ())
     table = _drop_unnamed(table, audit)
     table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
+    if id_within_cluster:
+        if cluster is None:
+            raise InputError("--id-within-cluster needs the column of clusters: name it with --cluster.")
+        table = within_clusters(table, cluster, audit)
 
     table, kept_wave = keep_wave(table, tab, vignette, wave, audit)
     table = table.assign(resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
     _check_arms(table, tab)
 
+    if codes is None:
+        table = _without_suspects(table, covariate, audit)
     chosen, correlation = _choose_covariate(table, tab, covariate, audit)
     if vignette:
         table["resp"] = np.trunc(table["resp"])
@@ -91,7 +110,8 @@ def prepare(
     table = _draw_persons(table, tab, vignette, max_persons, audit)
     table = keep_binary_items(table, tab, vignette, audit)
     _check_arms(table, tab)
-    _count_repeats(table, tab, vignette, repeated, audit)
+    again = table[table.duplicated(["id", "item"])]
+    check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
     return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, audit)
 
 
@@ -116,6 +136,30 @@ def check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster:
         )
     if table.empty:
         raise InputError(f"Table {quoted(tab)} has a header but no rows: check that the file was written completely.")
+
+
+def _with_missing(
+    table: pd.DataFrame, covariate: str | None, cluster: str | None, codes: Sequence[str]
+) -> pd.DataFrame:
+    """The table with blank text, and the codes outside names, as missing values in the columns that are used."""
+    used = [*_covariates(table), *([covariate] if covariate else []), *([cluster] if cluster else [])]
+    named = [name for name in ("id", "item", "wave") if name in table.columns]
+    blank = {name: without_blanks(table[name]) for name in dict.fromkeys([*named, "resp", "treat", *used])}
+    coded = dict.fromkeys(["resp", "treat", *used])
+    return table.assign(**{name: without_codes(v, codes) if name in coded else v for name, v in blank.items()})
+
+
+def _covariates(table: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, table.columns) if name == "std_baseline" or name.startswith("cov_")]
+
+
+def _without_suspects(table: pd.DataFrame, asked: str | None, audit: Audit) -> pd.DataFrame:
+    """The candidates for the covariate without what can only be a code for missing."""
+    for name in dict.fromkeys([asked] if asked else [c.name for c in candidates(table)]):
+        if codes := suspected_in(table[name], table["id"]):
+            audit.note("covariate", suspicion(name, codes), flag=True)
+            table = table.assign(**{name: as_numbers(table[name]).mask(as_numbers(table[name]).isin(codes))})
+    return table
 
 
 def _drop_unnamed(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
@@ -176,6 +220,8 @@ def _check_arms(table: pd.DataFrame, tab: str) -> None:
     arms = table.dropna(subset=["treat"]).groupby("id", sort=False)["treat"].agg(["min", "max"])
     changing = arms.index[arms["min"] != arms["max"]]
     if len(changing):
+        if name := restarting_within(table):
+            raise InputError(ids_restart(tab, name))
         raise InputError(
             f"Column treat of table {quoted(tab)} is not constant within a person for {counted(len(changing), 'person', 'persons')} "
             f"(id {_three(changing)}): give each person one arm."
@@ -185,57 +231,6 @@ def _check_arms(table: pd.DataFrame, tab: str) -> None:
             raise InputError(
                 f"Table {quoted(tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
             )
-
-
-def keep_wave(
-    table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: Audit
-) -> tuple[pd.DataFrame, str | None]:
-    if "wave" not in table.columns:
-        if wave is not None:
-            raise InputError(f"Table {quoted(tab)} has no column wave: leave the wave out.")
-        return table, None
-    values = table["wave"]
-    numbers = as_numbers(values)
-    levels = sorted(numbers.dropna().unique())
-    if vignette:
-        if wave is not None and wave != "1":
-            raise InputError(f"The vignette keeps wave 1 alone: choose wave {quoted(wave)} under profile full.")
-        wanted, kept, rule = "1", numbers == 1, "The vignette keeps wave 1 alone."
-    elif wave is not None:
-        wanted = wave
-        kept = in_wave(values, wave)
-        rule = f"Wave {quoted(wave)} was asked for."
-    elif numbers.notna().sum() < values.notna().sum():
-        raise InputError(
-            f"Column wave of table {quoted(tab)} holds names ({_three(values.dropna().unique())}), so the first wave after "
-            "randomisation cannot be told: choose one (option --wave)."
-        )
-    elif not levels:
-        audit.note("wave", "Column wave is empty and was ignored.")
-        return table, None
-    else:
-        after = [level for level in levels if level >= 1]
-        first = after[0] if after else levels[0]
-        wanted, kept = f"{first:.15g}", numbers == first
-        rule = f"The first wave after randomisation is kept ({wanted})."
-        if not after:
-            rule = f"No wave is numbered 1 or later, as waves after randomisation are; the first is kept ({wanted})."
-            audit.flags.append(rule)
-    if not kept.any():
-        remedy = "choose one under profile full" if vignette else "choose one of these (option --wave)"
-        raise InputError(
-            f"Table {quoted(tab)} has no rows of wave {quoted(wanted)} (it has {_three(values.dropna().unique())}): "
-            f"{remedy}."
-        )
-    return audit.keep(table, kept, "wave", rule), wanted
-
-
-def in_wave(waves: pd.Series, wave: str) -> pd.Series:
-    """Which rows are of a wave, by its name or, where that is a number, by its value."""
-    kept = waves.astype(str) == wave
-    with suppress(ValueError):  # of a wave with a name
-        kept |= as_numbers(waves) == float(wave)
-    return kept & waves.notna()
 
 
 def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: Audit) -> tuple[str | None, float]:
@@ -292,68 +287,6 @@ def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: in
     )
 
 
-def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audit) -> pd.DataFrame:
-    values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
-    constant = values.index[values["nunique"] == 1]
-    polytomous = values.index[values["nunique"] > 2]
-    binary = values.index[values["nunique"] == 2]
-    if len(binary) < FEWEST_ITEMS:
-        raise InputError(
-            f"Table {quoted(tab)} has {counted(len(binary), 'binary item', 'binary items')} and at least {FEWEST_ITEMS} are needed "
-            f"({counted(len(constant), 'item holds', 'items hold')} a single value{_named(constant)}, {len(polytomous)} more than two"
-            f"{_named(polytomous)}): recode polytomous items to 0/1 or add items."
-        )
-    odd = values.loc[binary]
-    odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
-    if len(odd):
-        remedy = (
-            "lme4 cannot fit such a table, so the vignette drops it"
-            if vignette
-            else "recode them so that 1 is the response modelled"
-        )
-        shown = "; ".join(_values_of(table, item) for item in odd[:3]) + ("; ..." if len(odd) > 3 else "")
-        which = counted(len(odd), f"binary item of table {quoted(tab)} is", f"binary items of table {quoted(tab)} are")
-        raise InputError(f"{which} not coded 0/1 ({shown}): {remedy}.")
-    table = audit.keep(table, ~table["item"].isin(constant), "items", f"Items with a single value: {_three(constant)}.")
-    if len(polytomous):
-        shown = "; ".join(_values_of(table, item) for item in polytomous[:3]) + ("; ..." if len(polytomous) > 3 else "")
-        reason = (
-            f"{counted(len(polytomous), 'item with more than two values is', 'items with more than two values are')} left out ({shown}): recode their responses to 0/1, "
-            "or empty the cells that hold a code for missing, to have them."
-        )
-        audit.flags.append(reason)
-        table = audit.keep(table, ~table["item"].isin(polytomous), "items", reason)
-    return table
-
-
-def _named(items) -> str:
-    return f": {_three(items)}" if len(items) else ""
-
-
-def _values_of(table: pd.DataFrame, item) -> str:
-    """An item and what it holds, for a message."""
-    values = sorted(table.loc[table["item"] == item, "resp"].unique())
-    shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
-    return f"item {quoted(str(item))} holds {shown}"
-
-
-def _count_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, audit: Audit) -> None:
-    if repeated not in ("error", "trials"):
-        raise InputError(f"Repeated rows can be 'error' or 'trials', not '{repeated}' (option --repeated).")
-    again = table.duplicated(["id", "item"])
-    if not again.any():
-        return
-    if not vignette and repeated == "error":
-        raise InputError(
-            f"Table {quoted(tab)} has {int(again.sum())} repeated rows of one person and item "
-            f"({'; '.join(_cells(table[again]))}): keep one row each, choose a wave (--wave), or count them as trials "
-            "(--repeated trials)."
-        )
-    audit.note(
-        "repeated rows", f"{int(again.sum())} repeated rows of one person and item count as further trials.", flag=True
-    )
-
-
 def natural_key(name: str) -> tuple:
     """Sorts q2 before q10; the name itself breaks ties."""
     parts = re.split(r"(\d+)", name)
@@ -376,13 +309,7 @@ def _arrays(
 
     person, person_ids = pd.factorize(table["id"])
     labels, raw_items = pd.factorize(table["item"])
-    # 0.1 + 0.2 style float labels and integers print alike in every reader once they are text
-    names = [f"{v:.15g}" if isinstance(v, float) else str(v) for v in raw_items]
-    if len(set(names)) < len(names):
-        alike = [name for name, count in Counter(names).items() if count > 1]
-        raise InputError(
-            f"Items of table {quoted(tab)} have labels that read alike ({_three(alike)}): give each item its own name."
-        )
+    names = item_labels(raw_items, tab)
     order = sorted(range(len(names)), key=lambda k: natural_key(names[k]))
     position = np.empty(len(names), int)
     position[order] = np.arange(len(names))
@@ -396,8 +323,9 @@ def _arrays(
         covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
-    note_arms_of_items([names[k] for k in order], treat[person], item, resp, audit)
-    cluster_name = cluster or ("cluster" if "cluster" in table.columns else None)
+    cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
+    answers = np.bincount(cell, minlength=size).reshape(2, -1)
+    note_items_of_one_arm([names[k] for k in order], answers, audit)
     return Trial(
         tab=tab,
         profile=profile,
@@ -410,7 +338,7 @@ def _arrays(
         covariate=covariate,
         covariate_name=chosen,
         covariate_correlation=correlation,
-        cluster=None if cluster_name is None else _person_cluster(table, cluster_name, person, audit),
+        cluster=None if cluster is None else _person_cluster(table, cluster, person, audit),
         wave=wave,
         audit=tuple(audit.entries),
         flags=tuple(audit.flags),
@@ -435,27 +363,6 @@ def _person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: A
     if cluster.nunique() + lacking == len(cluster):
         audit.flags.append(f"Each cluster of column {quoted(name)} holds a single person.")
     return cluster.to_numpy(object)
-
-
-def note_arms_of_items(names: list[str], arm: np.ndarray, item: np.ndarray, resp: np.ndarray, audit: Audit) -> None:
-    """Items whose own effect the data say nothing finite about: what is reported of it comes from the other items."""
-    cell, size = arm.astype(int) * len(names) + item, 2 * len(names)
-    answers = np.bincount(cell, minlength=size).reshape(2, -1)
-    ones = np.bincount(cell, weights=resp, minlength=size).reshape(2, -1)
-    one_arm = [names[k] for k in np.flatnonzero((answers == 0).any(axis=0))]
-    if one_arm:
-        audit.note(
-            "items", f"Items answered in one arm only, their effects rest on the others: {_three(one_arm)}.", flag=True
-        )
-    opposite = ((ones[0] == 0) & (ones[1] == answers[1])) | ((ones[1] == 0) & (ones[0] == answers[0]))
-    separated = [names[k] for k in np.flatnonzero(opposite & (answers > 0).all(axis=0))]
-    if separated:
-        audit.note(
-            "items",
-            "Items with every response 0 in one arm and 1 in the other: their own effects have no finite estimate, "
-            f"those shown are drawn in by the other items: {_three(separated)}.",
-            flag=True,
-        )
 
 
 def _person_covariate(

@@ -26,44 +26,89 @@ MISSING_WORDS = (
 )  # fmt: skip
 
 CELLS = """
-SELECT item, resp, treat, wave,
-       COUNT(*) AS n, COUNT(id) AS named, SUM(bad_resp) AS bad_resp, SUM(bad_treat) AS bad_treat
-FROM responses GROUP BY item, resp, treat, wave"""
+SELECT item, raw_resp, raw_treat, wave, COUNT(*) AS n, COUNT(id) AS named
+FROM responses GROUP BY item, raw_resp, raw_treat, wave"""
 """The first scan: how often item, response, arm and wave come together, which decides what is kept."""
 
-NUMBERED_ITEMS = """
-SELECT item, ROW_NUMBER() OVER (ORDER BY item) AS k
-FROM (SELECT DISTINCT item FROM cells WHERE item IS NOT NULL) AS found"""
 
-NUMBERED_WAVES = """
-SELECT wave, ROW_NUMBER() OVER (ORDER BY wave) AS w
-FROM (SELECT DISTINCT wave FROM cells WHERE wave IS NOT NULL) AS found"""
+def numbered_sql(column: str) -> str:
+    """The different values of a column of the cells, numbered in their order."""
+    return (
+        f"SELECT {column} AS value, ROW_NUMBER() OVER (ORDER BY {column}) AS k "
+        f"FROM (SELECT DISTINCT {column} FROM cells WHERE {column} IS NOT NULL) AS found"
+    )
+
 
 NUMBERED_CELLS = """
-SELECT items.k AS k, waves.w AS w, resp, treat, n, named, bad_resp, bad_treat
-FROM cells LEFT JOIN items ON cells.item = items.item LEFT JOIN waves ON cells.wave = waves.wave"""
+SELECT items.k AS k, waves.k AS w, resps.k AS r, treats.k AS t, n, named
+FROM cells LEFT JOIN items ON cells.item = items.value LEFT JOIN waves ON cells.wave = waves.value
+LEFT JOIN resps ON cells.raw_resp = resps.value LEFT JOIN treats ON cells.raw_treat = treats.value"""
 
 MARKED = """
 SELECT responses.*, items.k AS k, fates.word AS word, fates.bit AS bit,
+       resps.k AS r, treats.k AS t, resp_numbers.number AS resp, treat_numbers.number AS treat,
        CASE WHEN fates.kind <> 'constant' THEN 1 ELSE 0 END AS varies,
        CASE WHEN fates.kind = 'binary' THEN 1 ELSE 0 END AS is_binary,
        CASE WHEN kept_waves.w IS NOT NULL OR {every_wave} = 1 THEN 1 ELSE 0 END AS in_wave
 FROM responses
-LEFT JOIN items ON responses.item = items.item LEFT JOIN fates ON items.k = fates.k
-LEFT JOIN waves ON responses.wave = waves.wave LEFT JOIN kept_waves ON waves.w = kept_waves.w
+LEFT JOIN items ON responses.item = items.value LEFT JOIN fates ON items.k = fates.k
+LEFT JOIN resps ON responses.raw_resp = resps.value LEFT JOIN resp_numbers ON resps.k = resp_numbers.k
+LEFT JOIN treats ON responses.raw_treat = treats.value LEFT JOIN treat_numbers ON treats.k = treat_numbers.k
+LEFT JOIN waves ON responses.wave = waves.value LEFT JOIN kept_waves ON waves.k = kept_waves.w
 WHERE responses.id IS NOT NULL"""
-"""Every response with what the first scan decided about its item and wave."""
+"""Every response with what the first scan decided about its item, response, arm and wave."""
 
 
-def correlation_sql(k: int) -> str:
-    """What the k-th candidate for the covariate holds, and how it goes with the responses of the control arm."""
-    x = f"covariate{k}"
-    both = f"treat = 0 AND resp IS NOT NULL AND {x} IS NOT NULL"
-    pairs = f"CASE WHEN {both} THEN resp END", f"CASE WHEN {both} THEN {x} END"
+def without_sql(codes: Mapping[int, Sequence[float]]) -> str:
+    """The marked responses with the k-th candidate for the covariate as ``x<k>``, without its codes for missing."""
+    columns = "".join(
+        f", {f'CASE WHEN covariate{k} IN ({_numbers(c)}) THEN NULL ELSE covariate{k} END' if c else f'covariate{k}'} AS x{k}"
+        for k, c in codes.items()
+    )
+    return f"SELECT marked.*{columns} FROM marked"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"CAST({value!r} AS DOUBLE)" for value in values)
+
+
+IN_QUESTION = "item IS NOT NULL AND in_wave = 1"
+"""The responses over which a covariate is judged."""
+
+
+def extremes_sql(k: int, codes: Sequence[float]) -> str:
+    """Smallest and largest value of the k-th candidate outside the codes, and whether it holds any of them."""
+    other = f"CASE WHEN covariate{k} NOT IN ({_numbers(codes)}) AND ABS(covariate{k}) < 1e308 THEN covariate{k} END"
+    coded = f"CASE WHEN covariate{k} IN ({_numbers(codes)}) THEN 1 ELSE 0 END"
+    return f"SELECT MIN({other}) AS low, MAX({other}) AS high, SUM({coded}) AS coded FROM marked WHERE {IN_QUESTION}"
+
+
+def coded_sql(k: int, codes: Sequence[float]) -> str:
+    """How many persons have each of the codes."""
     return (
-        f"SELECT COUNT({x}) AS present, SUM(bad_{x}) AS text, MIN({x}) AS low, MAX({x}) AS high, COUNT({pairs[0]}) AS pairs, "
+        f"SELECT covariate{k} AS code, COUNT(DISTINCT id) AS persons FROM marked "
+        f"WHERE {IN_QUESTION} AND covariate{k} IN ({_numbers(codes)}) GROUP BY covariate{k}"
+    )
+
+
+def candidate_sql(k: int) -> str:
+    """What the k-th candidate for the covariate holds."""
+    x = f"x{k}"
+    return (
+        f"SELECT COUNT({x}) AS present, SUM(bad_covariate{k}) AS text, SUM(CASE WHEN ABS({x}) > 1.7976931348623157e308 THEN 1 ELSE 0 END) "
+        f"AS infinite, MIN({x}) AS low, MAX({x}) AS high, AVG(CASE WHEN ABS({x}) < 1e300 THEN {x} END) AS centre "
+        f"FROM seen WHERE {IN_QUESTION}"
+    )
+
+
+def correlation_sql(k: int, centre: float) -> str:
+    """How the k-th candidate goes with the responses of the control arm; ``centre`` keeps the sums small."""
+    both = f"treat = 0 AND resp IS NOT NULL AND x{k} IS NOT NULL"
+    pairs = f"CASE WHEN {both} THEN resp END", f"CASE WHEN {both} THEN x{k} - CAST({centre!r} AS DOUBLE) END"
+    return (
+        f"SELECT COUNT({pairs[0]}) AS pairs, "
         f"MIN({pairs[0]}) = MAX({pairs[0]}) OR MIN({pairs[1]}) = MAX({pairs[1]}) AS constant, CORR({pairs[0]}, {pairs[1]}) AS r "
-        "FROM marked WHERE item IS NOT NULL AND in_wave = 1"
+        f"FROM seen WHERE {IN_QUESTION}"
     )
 
 
@@ -78,12 +123,12 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
         f"{side}(CASE WHEN {in_arm} THEN treat END) AS {name}"
         for side, name in (("MIN", "treat"), ("MAX", "other_treat"))
     ]
-    value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN covariate{covariate} END"
+    value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN x{covariate} END"
     columns += [f"MIN({value}) AS covariate", f"MAX({value}) AS other_covariate"]
     columns.append(f"SUM(CASE WHEN {kept} THEN CAST(resp AS BIGINT) ELSE 0 END) AS score")
     for word in range(n_words):
         columns.append(f"BIT_OR(CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END) AS word{word}")
-    return f"SELECT {', '.join(columns)} FROM marked GROUP BY id"
+    return f"SELECT {', '.join(columns)} FROM seen GROUP BY id"
 
 
 def classes_sql(n_words: int) -> str:
@@ -93,21 +138,27 @@ def classes_sql(n_words: int) -> str:
 
 
 COVARIATE_ONES = """
-SELECT marked.k AS k, persons.treat AS treat, SUM(CAST(marked.resp AS BIGINT)) AS ones
-FROM marked JOIN persons ON marked.id = persons.id
-WHERE in_wave = 1 AND resp IS NOT NULL AND marked.treat IS NOT NULL AND is_binary = 1 AND persons.covariate IS NOT NULL
-GROUP BY marked.k, persons.treat"""
+SELECT seen.k AS k, persons.treat AS treat, SUM(CAST(seen.resp AS BIGINT)) AS ones
+FROM seen JOIN persons ON seen.id = persons.id
+WHERE in_wave = 1 AND resp IS NOT NULL AND seen.treat IS NOT NULL AND is_binary = 1 AND persons.covariate IS NOT NULL
+GROUP BY seen.k, persons.treat"""
 """Item totals over the persons who have the covariate."""
 
 
 class Relations(Protocol):
     """An engine that runs SQL and keeps relations. A view is computed when used, a kept relation once."""
 
-    def columns(self, path: Path) -> list[str]:
-        """Names of a file's columns."""
+    def kinds(self, path: Path, n_columns: int) -> list[str]:
+        """What each of a file's columns holds: "text", "bytes", "number" (with a fraction) or "other"."""
 
-    def open(self, path: Path, select: Mapping[str, str]) -> None:
-        """Make ``responses`` the view of a file with these columns, each an expression of the file's ones."""
+    def open(self, path: Path, n_columns: int, select: Mapping[str, str]) -> None:
+        """Make ``responses`` the view of a file with these columns, each an expression of the file's ones, c0, c1, ..."""
+
+    def matches(self, text: str, pattern: str) -> str:
+        """The expression that a text as a whole matches a pattern of RE2."""
+
+    def composed(self, text: str) -> str:
+        """The expression of a text in Unicode's normal form C."""
 
     def view(self, name: str, sql: str) -> None: ...
 
@@ -120,8 +171,9 @@ class Relations(Protocol):
         """A small result, by columns: int64, float64 with NaN, or objects with None."""
 
 
-_CSV = """header = true, all_varchar = true, delim = ',', quote = '"', escape = '"', comment = ''"""
+_CSV = """header = true, auto_detect = false, delim = ',', quote = '"', escape = '"', comment = ''"""
 """One dialect, not the likeliest: a file that does not keep to it is refused."""
+_KINDS = {"VARCHAR": "text", "BLOB": "bytes", "DOUBLE": "number", "FLOAT": "number"}
 
 
 def _fault(message: str) -> str:
@@ -184,19 +236,31 @@ class DuckDB:
         except self._error as failure:
             raise InputError(_fault(str(failure))) from None
 
-    def _file(self, path: Path) -> str:
+    def _file(self, path: Path, n_columns: int) -> str:
         if set("*?[") & set(str(path)):
             raise InputError(
                 f"DuckDB takes *, ? and [ in the path {quoted(str(path))} for a pattern: rename file or folder."
             )
         name = "'" + str(path).replace("'", "''") + "'"
-        return f"read_parquet({name})" if is_parquet(path) else f"read_csv({name}, {_CSV})"
+        if is_parquet(path):
+            return f"read_parquet({name}) AS file({', '.join(f'c{k}' for k in range(n_columns))})"
+        columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n_columns))
+        return f"read_csv({name}, {_CSV}, columns = {{{columns}}})"
 
-    def columns(self, path: Path) -> list[str]:
-        return [row[0] for row in self._run(f"DESCRIBE SELECT * FROM {self._file(path)}").fetchall()]
+    def kinds(self, path: Path, n_columns: int) -> list[str]:
+        if not is_parquet(path):
+            return ["text"] * n_columns
+        described = self._run(f"DESCRIBE SELECT * FROM {self._file(path, n_columns)}").fetchall()
+        return [_KINDS.get(row[1], "other") for row in described]
 
-    def open(self, path: Path, select: Mapping[str, str]) -> None:
-        self.view("responses", f"SELECT {_named(select)} FROM {self._file(path)}")
+    def open(self, path: Path, n_columns: int, select: Mapping[str, str]) -> None:
+        self.view("responses", f"SELECT {_named(select)} FROM {self._file(path, n_columns)}")
+
+    def matches(self, text: str, pattern: str) -> str:
+        return f"regexp_full_match({text}, '{pattern}')"
+
+    def composed(self, text: str) -> str:
+        return f"nfc_normalize({text})"
 
     def view(self, name: str, sql: str) -> None:
         self._run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
@@ -226,17 +290,24 @@ class Spark:
     def __init__(self, session: Any):
         self._session = session
 
-    def _file(self, path: Path) -> Any:
+    def _file(self, path: Path, n_columns: int) -> Any:
         read = self._session.read
-        return read.parquet(str(path)) if is_parquet(path) else read.csv(str(path), header=True)
+        file = read.parquet(str(path)) if is_parquet(path) else read.csv(str(path), header=True)
+        return file.toDF(*(f"c{k}" for k in range(n_columns)))
 
-    def columns(self, path: Path) -> list[str]:
-        return list(self._file(path).columns)
+    def kinds(self, path: Path, n_columns: int) -> list[str]:
+        kinds = {"string": "text", "binary": "bytes", "double": "number", "float": "number"}
+        return [kinds.get(kind, "other") for _, kind in self._file(path, n_columns).dtypes]
 
-    def open(self, path: Path, select: Mapping[str, str]) -> None:
-        self._file(path).createOrReplaceTempView("file")
-        # names are quoted with backticks here
-        self.view("responses", f"SELECT {_named(select)} FROM file".replace("`", "``").replace('"', "`"))
+    def open(self, path: Path, n_columns: int, select: Mapping[str, str]) -> None:
+        self._file(path, n_columns).createOrReplaceTempView("file")
+        self.view("responses", f"SELECT {_named(select)} FROM file")
+
+    def matches(self, text: str, pattern: str) -> str:
+        return f"{text} RLIKE '^({pattern})$'"
+
+    def composed(self, text: str) -> str:
+        return text  # Spark has no such function: two forms of one letter are two names
 
     def view(self, name: str, sql: str) -> None:
         self._session.sql(sql).createOrReplaceTempView(name)

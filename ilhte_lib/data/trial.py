@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from ..model.compress import SufficientStatistics, sufficient_statistics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,49 @@ class AuditEntry:
     persons: int
     items: int
     reason: str
+
+
+class PreparedTrial(Protocol):
+    """What a fit and its inference ask of a prepared trial; ``Trial`` and ``large.LargeTrial`` answer.
+
+    Attributes
+    ----------
+    rows_known : whether the responses of single persons are in memory, to be resampled or left out.
+    clustered : whether persons come in clusters.
+    n_clusters : how many; None where there are none, or they are not known.
+    """
+
+    tab: str
+    profile: str
+    covariate_name: str | None
+    covariate_correlation: float
+    wave: str | None
+    flags: tuple[str, ...]
+
+    @property
+    def item_names(self) -> tuple[str, ...]: ...
+    @property
+    def covariate(self) -> np.ndarray | None: ...
+    @property
+    def n_persons(self) -> int: ...
+    @property
+    def n_items(self) -> int: ...
+    @property
+    def n_responses(self) -> int: ...
+    @property
+    def rows_known(self) -> bool: ...
+    @property
+    def clustered(self) -> bool: ...
+    @property
+    def n_clusters(self) -> int | None: ...
+    def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
+        """Of all persons, or of those who have the covariate, with it."""
+
+    def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """(2, J) number of responses, and of responses of 1, to each item by arm (control, treated)."""
+
+    def audit_rows(self) -> list[dict]:
+        """The audit as plain dictionaries, for JSON and tables."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +127,46 @@ class Trial:
         """n."""
         return len(self.resp)
 
+    @property
+    def rows_known(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def clustered(self) -> bool:
+        """Whether persons come in clusters."""
+        return self.cluster is not None
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Number of clusters, or None."""
+        return None if self.cluster is None else len(np.unique(cluster_codes(self.cluster)))
+
+    def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
+        """Of all persons, or of those who have the covariate, with it."""
+        return sufficient_statistics(
+            self.item_names, self.treat, self.person, self.item, self.resp, self.covariate if with_covariate else None
+        )
+
+    def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """(2, J) number of responses, and of responses of 1, to each item by arm (control, treated)."""
+        cell, size = self.treat[self.person].astype(int) * self.n_items + self.item, 2 * self.n_items
+        answers = np.bincount(cell, minlength=size).reshape(2, -1)
+        return answers, np.bincount(cell, weights=self.resp, minlength=size).reshape(2, -1)
+
     def audit_rows(self) -> list[dict]:
         """The audit as plain dictionaries, for JSON and tables."""
         return [asdict(entry) for entry in self.audit]
+
+
+def cluster_codes(cluster: np.ndarray) -> np.ndarray:
+    """(P,) integers, one a cluster; each missing value is a cluster of its own."""
+    import pandas as pd
+
+    codes = pd.factorize(np.asarray(cluster, dtype=object))[0]
+    missing = np.flatnonzero(codes < 0)
+    codes[missing] = codes.max(initial=-1) + 1 + np.arange(len(missing))
+    return codes
 
 
 class Audit:

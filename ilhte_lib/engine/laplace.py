@@ -8,35 +8,16 @@ Journal of Statistical Software 67(1)). The mode and everything at it come from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
-from .modes import MAX_NEWTON_STEPS, MODE_TOLERANCE, Model, ModeNotFound, Modes, diagonals
+from .modes import Model, Modes, diagonals
+from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .tiny import TinyDeviance
 
 HESSIAN_CELLS = 65536
 """So many cells (class x item x psi) are differentiated side by side, where a single psi has fewer."""
-
-__all__ = ["MAX_NEWTON_STEPS", "MODE_TOLERANCE", "Evaluation", "LaplaceDeviance", "ModeNotFound"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The deviance at one psi.
-
-    Attributes
-    ----------
-    psi : (k,) where.
-    deviance : D(psi).
-    gradient : (k,) dD/dpsi.
-    """
-
-    psi: np.ndarray
-    deviance: float
-    gradient: np.ndarray
 
 
 class LaplaceDeviance:

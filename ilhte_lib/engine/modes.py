@@ -19,16 +19,10 @@ from scipy.linalg import blas, lapack
 
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
+from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, ModeNotFound
 
-MODE_TOLERANCE = 2e-5
-"""The last Newton step changes no linear predictor by more than this (logits); the error after it is of the order of its square."""
-MAX_NEWTON_STEPS = 60
 BLOCK_CELLS = 16384
 """Cells (class x item) worked on together, so that what is computed from them stays in the processor's cache."""
-
-
-class ModeNotFound(ArithmeticError):
-    """The penalised likelihood has no mode that Newton's method reaches from here (parameters far out, or not finite)."""
 
 
 def diagonals(matrices: np.ndarray) -> np.ndarray:

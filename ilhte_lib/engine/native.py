@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.large import LargeTrial
-from ..data.trial import Trial
 from ..errors import EngineError, InputError
 from ..messages import quoted
-from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.compress import SufficientStatistics
 from ..model.fit_result import SINGULAR_BELOW, Fit
 from ..model.spec import MODELS, ModelSpec
-from .laplace import MODE_TOLERANCE, Evaluation, LaplaceDeviance, ModeNotFound
+from .laplace import LaplaceDeviance
+from .memory import require_work_space
+from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import NODES, QuadratureDeviance, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
+
+if TYPE_CHECKING:
+    from ..data.trial import PreparedTrial
 
 ENGINES = ("native", "pymer4")
 METHODS = ("laplace", "aghq")
@@ -40,7 +45,7 @@ FEW_ITEMS = 10
 """With no more items than this the deviance has local optima often enough to always search from several starts."""
 
 
-def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStatistics:
+def statistics_of(trial: PreparedTrial, spec: ModelSpec) -> SufficientStatistics:
     """The sufficient statistics of a trial for one model (with the covariate only where the model has it).
 
     Raises
@@ -51,15 +56,11 @@ def statistics_of(trial: Trial | LargeTrial, spec: ModelSpec) -> SufficientStati
         raise InputError(
             f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate)."
         )
-    if isinstance(trial, LargeTrial):
-        return trial.with_covariate if spec.covariate else trial.statistics
-    return sufficient_statistics(
-        trial.item_names, trial.treat, trial.person, trial.item, trial.resp, trial.covariate if spec.covariate else None
-    )
+    return trial.sufficient_statistics(spec.covariate)
 
 
 def fit_models(
-    trial: Trial | LargeTrial,
+    trial: PreparedTrial,
     models: Iterable[str] | None = None,
     *,
     engine: str = "native",
@@ -77,7 +78,8 @@ def fit_models(
 
     Returns
     -------
-    Fits by model name, in the order M_0, M_A, M_B, M_C.
+    Fits by model name, in the order M_0, M_A, M_B, M_C. Where ``models`` is None and one with the covariate cannot be
+    fitted, M_0 and M_A are returned, the reason among the messages of M_A.
 
     Raises
     ------
@@ -95,8 +97,9 @@ def fit_models(
     if unknown:
         raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
     names = [n for n in MODELS if n in wanted]
+    require_work_space()
     if engine == "pymer4":
-        if isinstance(trial, LargeTrial):
+        if not trial.rows_known:
             raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
         if method != "laplace":
             raise InputError(
@@ -111,11 +114,21 @@ def fit_models(
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
-        fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
+        try:
+            fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
+        except EngineError as reason:
+            # what was fitted without the covariate is not lost with it
+            if models is not None or not spec.covariate or "M_A" not in fits:
+                raise
+            said = f"M_B and M_C were not fitted: {reason}"
+            fits["M_A"] = replace(fits["M_A"], messages=(*fits["M_A"].messages, said))
+            return {name: fit for name, fit in fits.items() if not MODELS[name].covariate}
     return fits
 
 
-def fit_model(trial: Trial, model: str, *, engine: str = "native", method: str = "laplace", nodes: int = NODES) -> Fit:
+def fit_model(
+    trial: PreparedTrial, model: str, *, engine: str = "native", method: str = "laplace", nodes: int = NODES
+) -> Fit:
     """Fit one model; see ``fit_models``."""
     return fit_models(trial, [model], engine=engine, method=method, nodes=nodes)[model]
 
@@ -164,9 +177,7 @@ def fit_statistics(
                 _is_nested(nested, statistics, spec, method)
                 and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE
             ):
-                rival, rival_held = _search(
-                    deviance, spec, start_from(_psi_of(nested), nested.spec, first, spec), messages
-                )
+                rival, rival_held = _search(deviance, spec, start_from(nested.psi, nested.spec, first, spec), messages)
                 if rival.evaluation.deviance < best.evaluation.deviance:
                     best, held = rival, rival_held
         if method == "aghq":
@@ -178,10 +189,6 @@ def fit_statistics(
             f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
         ) from None
     return _timed(fit, time.perf_counter() - clock)
-
-
-def _psi_of(fit: Fit) -> np.ndarray:
-    return np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
 
 
 def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, method: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .laplace import Evaluation, LaplaceDeviance, ModeNotFound
+from .objective import Deviance, Evaluation, ModeNotFound
 
 DECREASE_TOLERANCE = 1e-9
 """Stop when a full Newton step would lower the deviance by less than this."""
@@ -33,7 +33,7 @@ class Minimum:
 
 
 def minimise(
-    deviance: LaplaceDeviance,
+    deviance: Deviance,
     start: np.ndarray,
     curvature: np.ndarray,
     free: np.ndarray,
@@ -91,7 +91,7 @@ def minimise(
 
 
 def _line_search(
-    deviance: LaplaceDeviance, here: Evaluation, step: np.ndarray, slope: float, free: np.ndarray
+    deviance: Deviance, here: Evaluation, step: np.ndarray, slope: float, free: np.ndarray
 ) -> Evaluation | None:
     """The first point along ``step`` that lowers the deviance enough, shortening by cubic interpolation."""
     length = 1.0

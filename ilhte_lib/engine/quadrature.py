@@ -26,7 +26,7 @@ from scipy.linalg import lapack
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
-from .laplace import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
+from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 
 NODES = 15
 FEWEST_NODES = 5

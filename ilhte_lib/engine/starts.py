@@ -7,13 +7,16 @@ marginal into conditional logits (Zeger, Liang and Albert 1988, Biometrics 44(4)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS, ModelSpec
-from .laplace import LaplaceDeviance
+
+if TYPE_CHECKING:
+    from .laplace import LaplaceDeviance
 
 SMALLEST_SPREAD = 0.15
 """No standard deviation starts below this (logits), so that no search begins in the trap at zero."""
@@ -140,7 +143,7 @@ def start(
     moments = Moments(statistics)
     again = fitted.get(spec.name)
     if again is not None:
-        psi = np.array([*again.beta, again.sigma_theta, *again.item_factor[np.tril_indices(spec.q)]])
+        psi = again.psi
         psi = start_from(psi, spec, psi, spec)
         easiness = moments.logits.mean(axis=0) * to_conditional(again.sigma_theta)
         return psi, (easiness - easiness.mean()) / psi[len(spec.beta_names) + 1]

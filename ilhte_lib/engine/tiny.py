@@ -10,10 +10,15 @@ with the person effect ``sqrt(n_g) v_g``; its n_g - 1 other persons add ``(n_g -
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from .modes import MAX_NEWTON_STEPS, Model, ModeNotFound
+from .objective import MAX_NEWTON_STEPS, ModeNotFound
+
+if TYPE_CHECKING:
+    from .modes import Model
 
 MOST_WORK = 200_000
 """A table is tiny while its cells times the squared number of its random effects are below this."""

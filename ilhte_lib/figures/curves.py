@@ -12,33 +12,35 @@ from ..model.fit_result import Fit
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from ..inference.units import Scale
+
 CONTROL, TREATED = "#808080", "#3182bd"
 THETA = np.linspace(-3.0, 3.0, 21)
-"""Abilities at which curves are computed, SDs of the persons; Plotly's spline joins them."""
+"""Abilities at which curves are computed, in the table's unit; Plotly's spline joins them."""
 NAME_LENGTH = 24
 
 
-def characteristic_curves(fit: Fit, scale: float, theta: np.ndarray = THETA) -> np.ndarray:
+def characteristic_curves(fit: Fit, scale: Scale, theta: np.ndarray = THETA) -> np.ndarray:
     """(2, J, m) probability of a 1 under control and under treatment.
 
-    ``logit P = beta_0 + beta_1 T + scale theta + b_i + zeta_i T`` at the empirical-Bayes b_i and zeta_i of M_A (of M_C
+    ``logit P = beta_0 + beta_1 T + scale.by theta + b_i + zeta_i T`` at the empirical-Bayes b_i and zeta_i of M_A (of M_C
     at the covariate's mean).
 
     Parameters
     ----------
     fit : a fit of M_A or M_C.
-    scale : sigma_theta of M_0, logits.
-    theta : (m,) abilities in SDs of the persons.
+    scale : the table's unit.
+    theta : (m,) abilities in that unit.
     """
     control = fit.coefficient("intercept") + fit.ranef[:, 0]
     treated = control + fit.coefficient("treat") + fit.ranef[:, 1]
-    return 1.0 / (1.0 + np.exp(-(np.array([control, treated])[:, :, None] + scale * theta)))
+    return 1.0 / (1.0 + np.exp(-(np.array([control, treated])[:, :, None] + scale.by * theta)))
 
 
-def item_curves_figure(fit: Fit, scale: float) -> go.Figure:
+def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
     """Above the test: the expected share of items answered with 1, by arm; below the items, one line an item and arm.
 
-    The items with the largest and the smallest effect are drawn thick and named.
+    The items with the most positive and the most negative effect are drawn thick and named.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ def item_curves_figure(fit: Fit, scale: float) -> go.Figure:
     _annotate(figure, fit, curves[1])
     clear, grid = "rgba(0,0,0,0)", {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
     figure.update_xaxes(**grid, range=[-3, 3])
-    figure.update_xaxes(title={"text": "θ (SDs of the persons)"}, row=2, col=1)
+    figure.update_xaxes(title={"text": f"θ ({scale.unit.of_persons})"}, row=2, col=1)
     figure.update_yaxes(**grid, range=[0, 1])
     figure.update_yaxes(title={"text": "Expected share of 1"}, row=1, col=1)
     figure.update_yaxes(title={"text": "Probability of a 1"}, row=2, col=1)

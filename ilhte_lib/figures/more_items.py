@@ -13,6 +13,8 @@ from ..model.fit_result import Fit
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from ..inference.units import Scale
+
 LINE, MARK = "#3182bd", "#808080"
 
 
@@ -21,33 +23,33 @@ def item_numbers(n_items: int) -> np.ndarray:
     return np.unique([*np.linspace(min(3, n_items), 4 * n_items, 40).round().astype(int), n_items])
 
 
-def items_figure(statistics: SufficientStatistics, fit: Fit, scale: float) -> go.Figure:
+def items_figure(statistics: SufficientStatistics, fit: Fit, scale: Scale) -> go.Figure:
     """SE of the average effect by number of items, today's test marked; dashed, what persons alone leave.
 
     Parameters
     ----------
     statistics, fit : data and fit of M_A, with standard errors (without, the curve is empty).
-    scale : sigma_theta of M_0, logits.
+    scale : the table's unit.
     """
     import plotly.graph_objects as go
 
     items = item_numbers(fit.n_items)
     figure = go.Figure()
     figure.add_scatter(
-        x=[int(n) for n in items], y=_short(se_with_items(statistics, fit, items) / scale), mode="lines",
+        x=[int(n) for n in items], y=_short(se_with_items(statistics, fit, items) / scale.by), mode="lines",
         line={"color": LINE, "width": 2}, hovertemplate="%{x} items: SE %{y:.3f}<extra></extra>",
     )  # fmt: skip
-    today = float(fit.standard_error("treat")) / scale
+    today = float(fit.standard_error("treat")) / scale.by
     figure.add_scatter(
         x=[fit.n_items], y=_short([today]), mode="markers+text", marker={"color": LINE, "size": 11},
         text=["this test"], textposition="top right", hovertemplate="this test, %{x} items: SE %{y:.3f}<extra></extra>",
     )  # fmt: skip
-    floor = persons_floor(statistics, fit) / scale
+    floor = persons_floor(statistics, fit) / scale.by
     if np.isfinite(today):
         figure.add_hline(y=floor, line={"color": MARK, "dash": "dash", "width": 1})
     clear, grid = "rgba(0,0,0,0)", {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
     figure.update_xaxes(**grid, title={"text": "Items"})
-    figure.update_yaxes(**grid, title={"text": "SE of the average effect (SDs)"}, rangemode="tozero")
+    figure.update_yaxes(**grid, title={"text": f"SE of the average effect ({scale.unit.plural})"}, rangemode="tozero")
     figure.update_layout(
         template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=340, showlegend=False,
         margin={"l": 60, "r": 20, "t": 20, "b": 60},

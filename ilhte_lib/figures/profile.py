@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from ..inference.profile import ProfileCurve, ProfileInterval
+    from ..inference.units import Scale
 
 LINE, MARK = "#3182bd", "#808080"
 _AXES = {
-    "treat": "β₁ (SDs)",
-    "sigma_zeta": "σζ (SDs)",
+    "treat": "β₁",
+    "sigma_zeta": "σζ",
     "rho": "ρ",
     "sigma_theta": "σθ (logits)",
     "treat:cov": "β₃ (logits)",
 }
 STANDARDISED = ("treat", "sigma_zeta")
-"""Parameters that are shown in SDs of theta."""
+"""Parameters that are shown in the table's unit, SDs of theta unless persons do not differ."""
 
 
-def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileInterval], scale: float) -> go.Figure:
+def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileInterval], scale: Scale) -> go.Figure:
     """One panel a parameter: the rise of the deviance over the parameter, the quantile, the interval and the estimate.
 
     Four panels stand two by two.
@@ -32,19 +33,25 @@ def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileIn
     Parameters
     ----------
     curves, intervals : of the same parameters in the same order, logits.
-    scale : sigma_theta of M_0; ``STANDARDISED`` parameters are divided by it.
+    scale : the table's unit, which ``STANDARDISED`` parameters are shown in.
+
+    Without any curve the figure says so.
     """
     from plotly.subplots import make_subplots
     from scipy.special import chdtri
 
+    if not curves:
+        return _empty()
     columns = len(curves) if len(curves) < 4 else 2
     rows = -(-len(curves) // columns)
     figure = make_subplots(rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.06, vertical_spacing=0.2)
     for place, (curve, interval) in enumerate(zip(curves, intervals, strict=True)):
         row, column = place // columns + 1, place % columns + 1
-        unit = scale if curve.parameter in STANDARDISED else 1.0
+        unit = scale.by if curve.parameter in STANDARDISED else 1.0
         quantile = float(chdtri(1, 1.0 - interval.level))
         title = _AXES.get(curve.parameter, f"{curve.parameter} (logits)")
+        if curve.parameter in STANDARDISED:
+            title += f" ({scale.unit.plural})"
         x = curve.value / unit
         figure.add_scatter(
             x=_short(x), y=_short(np.maximum(curve.difference, 0.0)), mode="lines", line={"color": LINE, "width": 2},
@@ -74,6 +81,17 @@ def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileIn
         template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=340 if rows == 1 else 560, showlegend=False,
         margin={"l": 60, "r": 20, "t": 20, "b": 60},
     )  # fmt: skip
+    return figure
+
+
+def _empty() -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    figure.add_annotation(text="No profile could be computed", showarrow=False, xref="paper", yref="paper")
+    figure.update_layout(template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", height=120)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
     return figure
 
 

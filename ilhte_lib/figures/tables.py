@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..inference.units import Unit
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -33,15 +35,18 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
 
     Parameters
     ----------
-    summary : one row a table with tab, ate_std, sigma_zeta_std, rho, n_items, n_persons, sig_il_hte; ate_std finite.
+    summary : one row a table with tab, ate_std, sigma_zeta_std, rho, n_items, n_persons, sig_il_hte. Tables without ate_std
+        (whose persons do not differ) are not drawn.
     items : one row an item with tab, total_std; items of tables that are not in ``summary`` are not drawn.
 
     Returns
     -------
     Four traces: the small points (no hover) of significant and other tables, then the large points of the same two.
     """
+    import numpy as np
     import plotly.graph_objects as go
 
+    summary = summary[np.isfinite(_numbers(summary["ate_std"]))]
     ordered = summary.sort_values(["ate_std", "tab"], kind="stable")
     position = {tab: k for k, tab in enumerate(ordered["tab"], start=1)}
     significant = ordered["sig_il_hte"].to_numpy(dtype=bool, na_value=False)
@@ -160,7 +165,7 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def table_figure(items: pd.DataFrame, summary_row: pd.Series) -> go.Figure:
+def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.SD) -> go.Figure:
     """One table: its items' effects in order with 95% bars, and below them easiness against effect.
 
     The dashed line is the table's average effect.
@@ -170,28 +175,34 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series) -> go.Figure:
     items : rows of one table with item, b_std, total_std, total_se (SDs), n_ctrl, n_treat, p_ctrl, p_treat. A bar is
         total_std +- 1.96 total_se; an item whose total_se is null has none.
     summary_row : that table's summary row with ate_std, sig_il_hte and rho.
+    unit : what is drawn. In logits, for a table whose persons do not differ, b, total and ate take the place of b_std,
+        total_std and ate_std (``effects.LOGIT_ITEM_COLUMNS``).
     """
     import pandas as pd
     from plotly.subplots import make_subplots
 
-    ordered = items.sort_values(["total_std", "item"], kind="stable")
+    standard = unit is Unit.SD
+    easiness, effect, average = ("b_std", "total_std", "ate_std") if standard else ("b", "total", "ate")
+    items = items.assign(easiness=items[easiness], effect=items[effect])
+    ordered = items.sort_values(["effect", "item"], kind="stable")
     rank = list(range(1, len(ordered) + 1))
     half_width = 1.96 * _numbers(ordered["total_se"])
     _, _, colour, symbol = _GROUPS[0 if summary_row["sig_il_hte"] else 1]
     text = [
-        f"{_bold(row.item)}<br>Effect: {_rounded(row.total_std, 3)} SD ({_interval(row.total_std, half)})<br>"
-        f"Easiness: {_rounded(row.b_std, 3)} SD<br>Control: {_rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
+        f"{_bold(row.item)}<br>Effect: {_rounded(row.effect, 3)} {unit} ({_interval(row.effect, half)})<br>"
+        f"Easiness: {_rounded(row.easiness, 3)} {unit}<br>Control: {_rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
         f"Treated: {_rounded(row.p_treat, 3)} of {row.n_treat:.0f}"
         for row, half in zip(ordered.itertuples(), half_width, strict=True)
     ]
     marks, below = max(200, 18 * len(ordered)), 260
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[marks, below], vertical_spacing=50 / (marks + below))
-    shared = {"x": _compact(ordered["total_std"]), "mode": "markers", "text": text, "hoverinfo": "text"}
+    shared = {"x": _compact(ordered["effect"]), "mode": "markers", "text": text, "hoverinfo": "text"}
     marker = {"size": 8, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}}
     bars = {"type": "data", "array": _compact(half_width), "color": colour, "thickness": 1, "width": 0}
     figure.add_scatter(y=rank, error_x=bars, marker=marker, name="items in order", **shared, row=1, col=1)
-    figure.add_scatter(y=_compact(ordered["b_std"]), marker=marker, name="easiness", **shared, row=2, col=1)
-    figure.add_vline(x=float(summary_row["ate_std"]), line={"dash": "dash", "color": colour, "width": 1})
+    figure.add_scatter(y=_compact(ordered["easiness"]), marker=marker, name="easiness", **shared, row=2, col=1)
+    if pd.notna(summary_row[average]):
+        figure.add_vline(x=float(summary_row[average]), line={"dash": "dash", "color": colour, "width": 1})
     figure.add_annotation(
         text=f"ρ = {_rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
         x=1, y=1, xref="x2 domain", yref="y2 domain", xanchor="right", yanchor="top", showarrow=False,
@@ -199,10 +210,10 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series) -> go.Figure:
     labels = [_escaped(item, 24) for item in ordered["item"]]
     figure.update_layout(_layout(), height=marks + below + 160, showlegend=False)
     figure.update_xaxes(_effect_axis())
-    figure.update_xaxes(_title("Item-specific treatment effect (SDs)"), row=2, col=1)
+    figure.update_xaxes(_title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
     figure.update_yaxes(tickvals=rank, ticktext=labels, showgrid=False, zeroline=False, automargin=True, row=1, col=1)
     figure.update_yaxes(range=[0, len(ordered) + 1], row=1, col=1)
-    figure.update_yaxes(_title("Easiness (SDs)"), zeroline=False, automargin=True, **_grid(), row=2, col=1)
+    figure.update_yaxes(_title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **_grid(), row=2, col=1)
     return figure
 
 

@@ -13,19 +13,19 @@ other persons taking the same test.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
-from ..data.identifiers import cluster_codes
-from ..data.trial import Trial
+from ..data.trial import Trial, cluster_codes
 from ..engine.native import fit_statistics
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
-from .effects import item_spreads
+from .delta_method import item_spreads
 from .replicate import Progress, run_replicates
 
 REPLICATES = 999
@@ -42,10 +42,17 @@ _BOUNDS = {
     ),
     "rho": (-1.0, 1.0),
 }
-WHOLE_CLUSTERS = "whole clusters, which hold both arms"
-"""The scheme of trials in which clusters were not randomised."""
 TIE = 1e-6
 """A replicate's likelihood ratio this little below the observed one counts as equal to it (rounding)."""
+
+
+class Scheme(StrEnum):
+    """What a bootstrap draws."""
+
+    MODEL = "trials from a fitted model"
+    PERSONS = "persons within arm"
+    CLUSTERS = "clusters within arm"
+    WHOLE_CLUSTERS = "whole clusters, which hold both arms"
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,14 @@ class Bootstrap:
 
     Attributes
     ----------
-    scheme : what was drawn, in words.
+    scheme : what was drawn; whole clusters where they were not randomised.
     seed : the seed.
     estimates : (B, len(ESTIMANDS)) one row a replicate; a row of NaN is a replicate that could not be fitted.
     units : number of units that were drawn in each arm (persons or clusters); persons for the parametric bootstrap;
         the same number twice where clusters hold both arms.
     """
 
-    scheme: str
+    scheme: Scheme
     seed: int
     estimates: np.ndarray
     units: tuple[int, int]
@@ -94,9 +101,16 @@ class Bootstrap:
         return float(draws.std(ddof=1)) * (np.sqrt(few / (few - 1)) if self.of_clusters else 1.0)
 
     @property
+    def n_clusters(self) -> int:
+        """Clusters that were drawn from; 0 where persons were."""
+        if not self.of_clusters:
+            return 0
+        return self.units[0] if self.scheme == Scheme.WHOLE_CLUSTERS else sum(self.units)
+
+    @property
     def of_clusters(self) -> bool:
         """Whether clusters were drawn."""
-        return "clusters" in self.scheme
+        return self.scheme in (Scheme.CLUSTERS, Scheme.WHOLE_CLUSTERS)
 
     def quantile(self, level: float = 0.95) -> float:
         """How many standard errors an interval reaches: by the normal distribution, where clusters were drawn by t with
@@ -106,7 +120,7 @@ class Bootstrap:
         if not self.of_clusters:
             return float(ndtri((1 + level) / 2))
         return float(
-            stdtrit(self.units[0] - 1 if self.scheme == WHOLE_CLUSTERS else sum(self.units) - 2, (1 + level) / 2)
+            stdtrit(self.units[0] - 1 if self.scheme == Scheme.WHOLE_CLUSTERS else sum(self.units) - 2, (1 + level) / 2)
         )
 
     def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
@@ -264,7 +278,7 @@ def parametric_bootstrap(
     )
     treated = statistics.count[statistics.n_control_classes :].sum()
     units = (int(statistics.count.sum() - treated), int(treated))
-    return Bootstrap(f"parametric, under {fit.spec.name}", seed, rows, units)
+    return Bootstrap(Scheme.MODEL, seed, rows, units)
 
 
 def bootstrap_p_value(observed: float, bootstrap: Bootstrap, name: str = "lrt_stat") -> float:
@@ -410,9 +424,9 @@ def resampling_bootstrap(
         raise InputError(f"Table {trial.tab} has no clusters to draw: name their column (option --cluster).")
     unit = cluster_codes(trial.cluster) if clusters else np.arange(trial.n_persons)
     treated_units, control_units = np.unique(unit[trial.treat == 1]), np.unique(unit[trial.treat == 0])
-    strata, word = [control_units, treated_units], "clusters within arm" if clusters else "persons within arm"
+    strata, scheme = [control_units, treated_units], Scheme.CLUSTERS if clusters else Scheme.PERSONS
     if clusters and len(np.intersect1d(treated_units, control_units)):
-        strata, word = [np.unique(unit)], WHOLE_CLUSTERS
+        strata, scheme = [np.unique(unit)], Scheme.WHOLE_CLUSTERS
     if min(len(units) for units in strata) < 2:
         raise InputError(
             f"Table {quoted(trial.tab)} has a single {'cluster' if clusters else 'person'} to draw from"
@@ -427,4 +441,4 @@ def resampling_bootstrap(
         progress=progress,
         resume=resume,
     )
-    return Bootstrap(word, seed, rows, (len(strata[0]), len(strata[-1])))
+    return Bootstrap(scheme, seed, rows, (len(strata[0]), len(strata[-1])))

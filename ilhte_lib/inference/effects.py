@@ -6,13 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.large import LargeTrial
-from ..data.trial import Trial
-from ..errors import InputError
+from ..data.trial import PreparedTrial
 from ..model.fit_result import Fit
+from .delta_method import (
+    item_spreads,
+    model_sd_ratio,
+    rho_se,
+    sigma_zeta_se,
+    total_effect_variance,
+    variance,
+)
 from .lrt import likelihood_ratio
+from .units import Scale, Unit
+from .weak import Weaknesses, fit_messages, weakness_sentences, weaknesses
 
 ALPHA = 0.05
+EQUAL_PERSONS = (
+    "Persons do not differ beyond chance (sigma_theta of M_0 is 0), so effects cannot be standardised: they are in logits, and "
+    "what would be in SDs of the persons is empty."
+)
 SUMMARY_COLUMNS = (
     "tab", "n_items", "n_persons", "n_responses", "sigma_theta", "ate_std", "sigma_zeta_std", "rho", "sigma_b_ctrl",
     "sigma_b_treat", "sd_ratio", "lrt_stat", "lrt_pval", "lrt_pval_mixture", "sig_il_hte", "beta3_b", "beta3_c",
@@ -25,6 +37,24 @@ ITEM_COLUMNS = (
     "tab", "item", "b_std", "zeta_std", "total_std", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
 )  # fmt: skip
 """One row an item, all effects and their SEs in SDs of theta."""
+LOGIT_ITEM_COLUMNS = (
+    "tab", "item", "b", "zeta", "total", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
+)  # fmt: skip
+"""The same in logits."""
+
+
+@dataclass(frozen=True)
+class ShownItem:
+    """One item as it is shown: easiness, effect and its SE in the table's unit; responses and shares of 1 by arm."""
+
+    name: str
+    easiness: float
+    effect: float
+    se: float
+    n_ctrl: int
+    n_treat: int
+    p_ctrl: float
+    p_treat: float
 
 
 @dataclass(frozen=True)
@@ -33,36 +63,77 @@ class Effects:
 
     Attributes
     ----------
-    summary : one value a column of ``SUMMARY_COLUMNS``; NaN or None where undefined.
+    summary : one value a column of ``SUMMARY_COLUMNS``; NaN or None where undefined, as everything in SDs is where persons
+        do not differ (sigma_theta of M_0 is 0).
     items : one dictionary an item with ``ITEM_COLUMNS``, in the order of ``trial.item_names``.
+    items_logit : the same with ``LOGIT_ITEM_COLUMNS``.
+    average, average_se, spread, spread_se : beta_1 and sigma_zeta of M_A with their standard errors, logits; NaN where
+        undefined.
+    weak : what the table is too weak in for a conclusion.
+    messages : what the engine says of its fits.
     """
 
     summary: dict
     items: list[dict]
+    items_logit: list[dict]
+    average: float
+    average_se: float
+    spread: float
+    spread_se: float
+    weak: Weaknesses
+    messages: tuple[str, ...]
+
+    @property
+    def scale(self) -> Scale:
+        """The unit that effects are shown in."""
+        return Scale.of(self.summary["sigma_theta"])
+
+    @property
+    def shown_items(self) -> list[ShownItem]:
+        """The items in the unit that effects are shown in, from the most positive effect to the most negative."""
+        unit = self.scale.unit
+        rows, names = (self.items, ITEM_COLUMNS) if unit is Unit.SD else (self.items_logit, LOGIT_ITEM_COLUMNS)
+        shown = [ShownItem(*(row[name] for name in ("item", names[2], names[4], *names[6:]))) for row in rows]
+        return sorted(shown, key=lambda item: -item.effect)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader must be told of these effects besides ``messages``, a sentence each."""
+        of_persons = (EQUAL_PERSONS,) if self.scale.unit is Unit.LOGIT else ()
+        return (*of_persons, *weakness_sentences(self.weak))
 
 
-def effects(trial: Trial, fits: dict[str, Fit]) -> Effects:
+def effects(trial: PreparedTrial, fits: dict[str, Fit]) -> Effects:
     """Standardised effects of a trial from its fits of M_0 and M_A and, where there is a covariate, M_B and M_C.
 
     Effects are divided by sigma_theta of M_0 (Gilbert, Himmelsbach et al. 2025), which is treated as known in the
     standard errors; those come from vcov by the delta method.
 
-    Raises
-    ------
-    InputError : persons do not differ (sigma_theta = 0), so that nothing can be standardised.
+    Where persons do not differ (sigma_theta = 0) nothing can be standardised: what would be in SDs is NaN, the rest is there.
     """
     null, main = fits["M_0"], fits["M_A"]
-    if not null.sigma_theta > 0:
-        raise InputError(
-            f"Persons in table {trial.tab} do not differ beyond chance (sigma_theta = 0), so effects cannot be "
-            "standardised: the table is left out."
-        )
-    return Effects(_summary(trial, fits, null, main), item_rows(trial, main, null.sigma_theta))
+    weak = weaknesses(trial, fits)
+    return Effects(
+        summary=_summary(trial, fits, null, main),
+        items=item_rows(trial, main, _standard(null), ITEM_COLUMNS),
+        items_logit=item_rows(trial, main, 1.0, LOGIT_ITEM_COLUMNS),
+        average=main.coefficient("treat"),
+        average_se=main.standard_error("treat"),
+        spread=main.sigma_zeta,
+        spread_se=sigma_zeta_se(main),
+        weak=weak,
+        messages=tuple(fit_messages(fits, weak)),
+    )
 
 
-def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
+def _standard(null: Fit) -> float:
+    """What effects are divided by, logits: sigma_theta of M_0, NaN where that is 0."""
+    return null.sigma_theta if null.sigma_theta > 0 else float("nan")
+
+
+def _summary(trial: PreparedTrial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
     test = likelihood_ratio(null, main)
-    scale = null.sigma_theta
+    scale = _standard(null)
     control, treated = item_spreads(main)
     constant, flexible = fits.get("M_B"), fits.get("M_C")
     interaction = {
@@ -76,7 +147,7 @@ def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
         "n_items": main.n_items,
         "n_persons": main.n_persons,
         "n_responses": main.n_responses,
-        "sigma_theta": scale,
+        "sigma_theta": null.sigma_theta,
         "ate_std": main.coefficient("treat") / scale,
         "sigma_zeta_std": main.sigma_zeta / scale,
         "rho": main.rho,
@@ -91,7 +162,7 @@ def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
         "ate_std_se": main.standard_error("treat") / scale,
         "sigma_zeta_std_se": sigma_zeta_se(main) / scale,
         "rho_se": rho_se(main),
-        "sigma_theta_se": float(np.sqrt(_variance(null, {"sigma_theta": 1.0}))),
+        "sigma_theta_se": float(np.sqrt(variance(null, {"sigma_theta": 1.0}))),
         # the difference and the ratio of two fits to the same data need the bootstrap
         "sd_ratio_se": np.nan,
         "delta_beta3_se": np.nan,
@@ -109,72 +180,9 @@ def _summary(trial: Trial, fits: dict[str, Fit], null: Fit, main: Fit) -> dict:
     return {name: row[name] for name in SUMMARY_COLUMNS}
 
 
-def item_spreads(main: Fit) -> tuple[float, float]:
-    """SD over items (n - 1) of the empirical-Bayes easiness under control and under treatment, logits."""
-    easiness, total = main.ranef[:, 0], main.ranef.sum(axis=1)
-    if main.sigma_b == 0.0:
-        return 0.0, float(total.std(ddof=1))
-    return float(easiness.std(ddof=1)), float(total.std(ddof=1))
-
-
-def model_sd_ratio(main: Fit) -> float:
-    """SD of b + zeta over SD of b as the model has it, not as shrunken estimates show it; NaN where sigma_b is 0."""
-    if main.sigma_b == 0.0:
-        return float("nan")
-    # |L'(1,1)'|, as the sum of L L' can be a rounding error below 0 where rho is -1
-    return float(np.linalg.norm(main.item_factor.sum(axis=0)) / main.sigma_b)
-
-
-def _variance(fit: Fit, slopes: dict[str, float]) -> float:
-    """Delta-method variance of a function of psi from its partial derivatives; NaN if one is needed on the boundary."""
-    names = fit.spec.psi_names
-    moving = [(names.index(name), slope) for name, slope in slopes.items() if slope != 0.0]
-    if not moving:
-        return float("nan")
-    index, slope = (np.array(x) for x in zip(*moving, strict=True))
-    return float(slope @ fit.vcov[np.ix_(index, index)] @ slope)
-
-
-def sigma_zeta_se(fit: Fit) -> float:
-    """Standard error of sigma_zeta, logits; NaN where sigma_zeta is 0."""
-    spread = fit.sigma_zeta
-    if not spread > 0:
-        return float("nan")
-    l21, l22 = fit.item_factor[1]
-    return float(np.sqrt(_variance(fit, {"l21": l21 / spread, "l22": l22 / spread})))
-
-
-def rho_se(fit: Fit) -> float:
-    """Standard error of rho; NaN on a boundary (|rho| = 1, sigma_b = 0 or sigma_zeta = 0)."""
-    spread = fit.sigma_zeta
-    l21, l22 = fit.item_factor[1]
-    if not spread > 0 or l22 == 0.0 or fit.sigma_b == 0.0:
-        return float("nan")
-    return float(np.sqrt(_variance(fit, {"l21": l22**2 / spread**3, "l22": -l21 * l22 / spread**3})))
-
-
-def total_effect_variance(fit: Fit) -> np.ndarray:
-    """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
-    uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and
-    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no
-    vcov."""
-    slopes = fit.ranef_jacobian[:, 1, :].copy()
-    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
-    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
-    if not len(free):
-        return np.full(fit.n_items, np.nan)
-    slopes = slopes[:, free]
-    return fit.ranef_vcov[:, 1, 1] + np.einsum("ik,kl,il->i", slopes, fit.vcov[np.ix_(free, free)], slopes)
-
-
-def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float) -> list[dict]:
-    """One row an item of M_A: effects and SEs in SDs of theta, counts and shares of 1 by arm."""
-    if isinstance(trial, LargeTrial):
-        answers, ones = trial.item_counts()
-    else:
-        cell = trial.treat[trial.person].astype(int) * trial.n_items + trial.item
-        answers = np.bincount(cell, minlength=2 * trial.n_items).reshape(2, -1)
-        ones = np.bincount(cell, weights=trial.resp, minlength=2 * trial.n_items).reshape(2, -1)
+def item_rows(trial: PreparedTrial, main: Fit, scale: float, columns: tuple[str, ...]) -> list[dict]:
+    """One row an item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm."""
+    answers, ones = trial.item_counts()
     with np.errstate(invalid="ignore"):
         share = ones / answers
     average = main.coefficient("treat")
@@ -187,5 +195,5 @@ def item_rows(trial: Trial | LargeTrial, main: Fit, scale: float) -> list[dict]:
             trial.tab, name, easiness, zeta, average / scale + zeta, zeta_se[k], total_se[k],
             int(answers[0, k]), int(answers[1, k]), share[0, k], share[1, k],
         )  # fmt: skip
-        rows.append(dict(zip(ITEM_COLUMNS, values, strict=True)))
+        rows.append(dict(zip(columns, values, strict=True)))
     return rows

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
-from .items import effect_covariance
+from .profile import objective
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,26 @@ def items_needed(statistics: SufficientStatistics, fit: Fit, target_se: float) -
         return float("inf")
     # a target met exactly must not be rounded up
     return float(max(np.ceil(items_part * fit.n_items / (target_se**2 - floor) - 1e-9), 1.0))
+
+
+def effect_covariance(statistics: SufficientStatistics, fit: Fit) -> np.ndarray:
+    """(J, J) covariance of the item effects beta_1 + zeta_i, squared logits: the conditional covariance of the zeta_i
+    given psi plus what the uncertainty of psi adds (Kass and Steffey 1989, JASA 84(407)).
+
+    Its diagonal is ``delta_method.total_effect_variance``; with the entries beside it, means and contrasts of items have
+    standard errors too. NaN where psi has no vcov.
+
+    Parameters
+    ----------
+    statistics, fit : data and fit of a model with item effects, with standard errors.
+    """
+    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
+    if not len(free):
+        return np.full((fit.n_items, fit.n_items), np.nan)
+    deviance = objective(statistics, fit)
+    deviance(fit.psi)
+    blocks, row = deviance._inverse_blocks(), fit.item_factor[1]
+    conditional = sum(row[k] * row[l] * blocks[k][l] for k in range(2) for l in range(2))
+    slopes = fit.ranef_jacobian[:, 1, :].copy()
+    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
+    return conditional + slopes[:, free] @ fit.vcov[np.ix_(free, free)] @ slopes[:, free].T

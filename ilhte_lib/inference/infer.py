@@ -1,7 +1,7 @@
 """Everything that is said of one trial beyond its estimates: intervals, tests, resampling, other items, single items.
 
-The parts are computed where the trial allows them; what cannot be had is NaN or None with a sentence in ``notes``, so
-that one part never costs a table the others.
+The parts are computed where the trial allows them; what cannot be had is NaN or None with its reason in ``missing``,
+so that one part never costs a table the others.
 """
 
 from __future__ import annotations
@@ -10,24 +10,28 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..data.large import LargeTrial
 from ..engine.native import statistics_of
-from ..errors import EngineError, InputError
+from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
 from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
+from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
+from .units import Unit
+from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 
 if TYPE_CHECKING:
-    from ..data.trial import Trial
+    from ..data.trial import PreparedTrial, Trial
     from .bootstrap import Bootstrap
     from .generalise import Generalisation
     from .items import ItemInference, ItemInfluence, RobustComparison
     from .sum_score import SumScoreEffect
+    from .without_one_way import WithoutOneWayItems
 
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
 """Parameters of M_A with profile-likelihood intervals."""
@@ -35,6 +39,10 @@ RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c
 """Columns of the summary that are resampled; *_std in SDs of theta (whose estimate is resampled too)."""
 INFLUENCE_LIMIT = 100_000_000
 """Leaving items out reads all responses once an item: not done beyond so many readings."""
+
+OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
+NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
+CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
 
 Told = Callable[[str, int, int], None]
 """Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
@@ -58,8 +66,11 @@ class Inference:
     robust : mean and robust mean of the items' effects, logits; None where it could not be had.
     influence : M_A without each item; None for a trial of three items or a very large one.
     sum_score : the sum-score analysis; None where scores do not vary.
+    without_one_way : M_0 and M_A without the items that an arm answered one way (``weak``); None where there are none, or
+        where nothing is concluded in any case.
+    weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
-    notes : why something could not be had, one sentence each.
+    missing : the parts that could not be had, each with its reason.
     seconds : wall time.
     """
 
@@ -75,15 +86,34 @@ class Inference:
     robust: RobustComparison | None
     influence: ItemInfluence | None
     sum_score: SumScoreEffect | None
+    without_one_way: WithoutOneWayItems | None
+    weak: Weaknesses
     clustered: bool
-    notes: tuple[str, ...]
+    missing: tuple[Missing, ...]
     seconds: float
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Why something could not be had, one sentence each."""
+        return tuple(map(str, self.missing))
+
+    def why_missing(self, part: Part) -> str:
+        """Why a part could not be had; "" if it was not asked for or is there."""
+        return next((missing.reason for missing in self.missing if missing.part is part), "")
+
+    @property
     def knows_clusters(self) -> bool:
-        """Whether the resampling drew whole clusters and has standard errors."""
+        """Whether the resampling drew whole clusters, enough of them (``weak.FEWEST_CLUSTERS``), and has standard errors."""
         drawn = self.resampling
-        return drawn is not None and drawn.of_clusters and math.isfinite(drawn.se("ate_std"))
+        if drawn is None or not drawn.of_clusters or drawn.n_clusters < FEWEST_CLUSTERS:
+            return False
+        return math.isfinite(drawn.se("ate"))
+
+    @property
+    def too_few_clusters(self) -> bool:
+        """Whether clusters were drawn from so few that nothing is taken from the draws."""
+        drawn = self.resampling
+        return drawn is not None and drawn.of_clusters and drawn.n_clusters < FEWEST_CLUSTERS
 
     @property
     def model_only(self) -> bool:
@@ -92,7 +122,7 @@ class Inference:
 
 
 def infer(
-    trial: Trial | LargeTrial,
+    trial: PreparedTrial,
     fits: dict[str, Fit],
     *,
     replicates: int = 0,
@@ -116,47 +146,47 @@ def infer(
     Raises
     ------
     InputError : a negative number of replicates or seed.
-    EngineError : M_A is clearly below M_0, or a worker process died.
+    EngineError : M_A is clearly below M_0.
     """
     from .bootstrap import SEED
 
     clock = time.perf_counter()
     if replicates < 0:
         raise InputError(f"{replicates} replicates were asked for: give a number that is not negative.")
+    if seed is not None and seed < 0:
+        raise InputError(f"The seed is {seed}: give a number that is not negative.")
     null, main = fits["M_0"], fits["M_A"]
     test = likelihood_ratio(null, main)
     statistics = statistics_of(trial, MODELS["M_A"])
-    notes: list[str] = []
-
-    def had(what: str, compute: Callable[[], object]) -> object:
-        try:
-            return compute()
-        except (InputError, EngineError) as reason:
-            notes.append(f"{what}: {reason}")
-            return None
+    parts = Parts()
 
     from .generalise import generalise
-    from .items import free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
     from .sum_score import sum_score_effect
+    from .without_one_way import without_one_way_items
 
-    intervals, drawn = _profiles(statistics, null, main, curves, notes)
+    weak = weaknesses(trial, fits)
+    intervals, drawn = _profiles(statistics, null, main, curves, parts)
     draws = {"seed": SEED if seed is None else seed, "replicates": replicates, "workers": workers}
-    p_bootstrap, fitted = _null_draws(statistics, null, test, draws, told) if replicates else (math.nan, 0)
-    resampling = influence = sum_score = None
-    if isinstance(trial, LargeTrial):
-        notes.append(
-            "Read out of core: persons cannot be resampled, nor sum scores formed, nor items left out; draw persons "
-            "(--max-persons) to have these."
-        )
+    p_bootstrap, fitted = math.nan, 0
+    if replicates:
+        drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws, told))
+        p_bootstrap, fitted = drawn_null or (math.nan, 0)
+    resampling = influence = sum_score = others = None
+    if not trial.rows_known:
+        parts.missing.append(Missing(Part.OUT_OF_CORE, OUT_OF_CORE))
         if trial.clustered:
-            notes.append("Resampling: clusters are drawn in memory only, and --cluster NAME reads the file into it.")
+            parts.missing.append(Missing(Part.RESAMPLING, CLUSTERS_OUT_OF_CORE))
     else:
         if replicates:
-            resampling = had("Resampling", lambda: _resampled(trial, fits, draws, told))
-        sum_score = had("Sum score", lambda: sum_score_effect(trial))
+            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(trial, fits, draws, told))
+        sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(trial))
+        if weak.one_way_items and not weak.forbids_conclusions:
+            others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(trial, fits, weak))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
-            influence = leave_one_item_out(trial, main)
-    free = had("Single items", lambda: free_item_effects(statistics, main.sigma_theta))
+            influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(trial, main))
+    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta))
+    known = free or FreeEffects.undefined(main.n_items)
     return Inference(
         statistics=statistics,
         intervals=intervals,
@@ -165,27 +195,37 @@ def infer(
         p_bootstrap=p_bootstrap,
         null_replicates=fitted,
         resampling=resampling,
-        generalisation=had("Other items", lambda: generalise(statistics, main)),
-        items=item_inference(statistics, main, free=free) if free else None,
-        robust=robust_comparison(statistics, main, free=free) if free else None,
+        generalisation=parts.attempt(Part.OTHER_ITEMS, lambda: generalise(statistics, main)),
+        items=parts.attempt(Part.ITEMS, lambda: item_inference(statistics, main, free=known)),
+        robust=parts.attempt(Part.ROBUST, lambda: robust_comparison(statistics, main, free=free)) if free else None,
         influence=influence,
         sum_score=sum_score,
-        clustered=trial.clustered if isinstance(trial, LargeTrial) else trial.cluster is not None,
-        notes=tuple(notes),
+        without_one_way=others,
+        weak=weak,
+        clustered=trial.clustered,
+        missing=tuple(parts.missing),
         seconds=time.perf_counter() - clock,
     )
 
 
-def _profiles(statistics: SufficientStatistics, null: Fit, main: Fit, curves: bool, notes: list[str]):
-    profiler = Profiler(objective(statistics, main), main, null)
-    intervals, drawn = {}, []
-    for name in PARAMETERS:
-        try:
-            intervals[name] = profiler.interval(name)
-            if curves:
-                drawn.append(profiler.curve(intervals[name]))
-        except EngineError as reason:
-            notes.append(f"Profile of {name}: {reason}")
+def _profiles(
+    statistics: SufficientStatistics, null: Fit, main: Fit, curves: bool, parts: Parts
+) -> tuple[dict[str, ProfileInterval], tuple[ProfileCurve, ...]]:
+    """Intervals of ``PARAMETERS`` and, if asked for, their curves; each by itself."""
+    intervals: dict[str, ProfileInterval] = {}
+    drawn: list[ProfileCurve] = []
+    profiler = parts.attempt(Part.PROFILES, lambda: Profiler(objective(statistics, main), main, null))
+    for name in PARAMETERS if profiler else ():
+        interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name), name)
+        if interval is None:
+            continue
+        intervals[name] = interval
+        for end, value in (("lower", interval.lower), ("upper", interval.upper)):
+            if math.isnan(value):
+                parts.missing.append(Missing(Part.PROFILE, NO_END.format(end), name))
+        curve = parts.attempt(Part.CURVE, partial(profiler.curve, interval), name) if curves else None
+        if curve is not None:
+            drawn.append(curve)
     return intervals, tuple(drawn)
 
 
@@ -209,8 +249,8 @@ def _progress(told: Told | None, what: str) -> Callable[[int, int], None] | None
 
 
 def with_resampling(result: Effects, inference: Inference) -> Effects:
-    """The same effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one."""
-    if inference.resampling is None:
+    """The same effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one of enough units."""
+    if inference.resampling is None or inference.too_few_clusters:
         return result
     se = inference.resampling.se
     return replace(
@@ -218,17 +258,23 @@ def with_resampling(result: Effects, inference: Inference) -> Effects:
     )
 
 
-def inference_record(inference: Inference, summary: dict) -> dict:
+def inference_record(inference: Inference, result: Effects) -> dict:
     """What a document holds of it: plain values by name, NaN where undefined.
 
     Parameters
     ----------
-    summary : the estimates (``effects``). Everything but the resampling (SDs where its name ends in _std) is in logits.
+    result : the estimates. Everything but the resampling (SDs where its name ends in _std) is in logits; where persons do
+        not differ the resampling has ate and sigma_zeta, logits, as well.
     """
-    drawn = inference.resampling
+    drawn, summary = inference.resampling, result.summary
+    estimates = {name: summary[name] for name in RESAMPLED}
+    if result.scale.unit is Unit.LOGIT:
+        estimates |= {"ate": result.average, "sigma_zeta": result.spread}
 
     def resampled(name: str) -> dict:
-        estimate = math.nan if summary[name] is None else summary[name]
+        estimate = estimates[name]
+        if estimate is None or math.isnan(estimate):
+            return dict.fromkeys(("se", "lower", "upper"), math.nan)
         return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
 
     record = {
@@ -246,12 +292,14 @@ def inference_record(inference: Inference, summary: dict) -> dict:
             "replicates": drawn.replicates,
             "failed": drawn.failed,
             "units": drawn.units,
-            "estimates": {name: resampled(name) for name in RESAMPLED},
+            "too_few_clusters": inference.too_few_clusters,
+            "estimates": {name: resampled(name) for name in estimates},
         },
         "clustered": inference.clustered,
         "only_model_standard_errors": inference.model_only,
         "notes": inference.notes,
         "seconds": inference.seconds,
     }
-    parts = {name: getattr(inference, name) for name in ("generalisation", "items", "robust", "influence", "sum_score")}
+    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way")
+    parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}

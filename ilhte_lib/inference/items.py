@@ -10,47 +10,32 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
 from ..data.trial import Trial
 from ..engine.native import fit_statistics
+from ..engine.objective import ModeNotFound
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
+from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
-from .profile import objective
+from .person_modes import person_modes
 
 FREE_NODES, FEWER_NODES = 31, 9
 """Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being
 so nearly normal that they change nothing that is shown."""
 LARGE_CELLS, MANY_ITEMS = 10_000_000, 10
+EXTREME_SIGMA = 5.0
+"""Above this sigma_theta (logits) the number of nodes is checked against four times as many."""
+ENOUGH_NODES = 0.1
+"""More nodes may move no effect by more than this share of its standard error."""
 CUT = 0.05
 """The bisquare gives weight 0 to items whose departure would be significant at this level, as Halpin (2024) does."""
 DRAWS = 1999
 NULL_SEED = 1964
 STARTS = 15
-
-
-def effect_covariance(statistics: SufficientStatistics, fit: Fit) -> np.ndarray:
-    """(J, J) covariance of the item effects beta_1 + zeta_i, squared logits: the conditional covariance of the zeta_i
-    given psi plus what the uncertainty of psi adds (Kass and Steffey 1989, JASA 84(407)).
-
-    Its diagonal is ``effects.total_effect_variance``; with the entries beside it, means and contrasts of items have
-    standard errors too.
-
-    Parameters
-    ----------
-    statistics, fit : data and fit of a model with item effects, with standard errors.
-    """
-    deviance = objective(statistics, fit)
-    psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
-    deviance(psi)
-    blocks, row = deviance._inverse_blocks(), fit.item_factor[1]
-    conditional = sum(row[k] * row[l] * blocks[k][l] for k in range(2) for l in range(2))
-    slopes = fit.ranef_jacobian[:, 1, :].copy()
-    slopes[:, fit.spec.beta_names.index("treat")] += 1.0
-    free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))
-    return conditional + slopes[:, free] @ fit.vcov[np.ix_(free, free)] @ slopes[:, free].T
 
 
 # -- free estimates ------------------------------------------------------------------------------------------------
@@ -69,6 +54,11 @@ class FreeEffects:
 
     effect: np.ndarray
     covariance: np.ndarray
+
+    @classmethod
+    def undefined(cls, n_items: int) -> FreeEffects:
+        """No effect of any item."""
+        return cls(np.full(n_items, np.nan), np.full((n_items, n_items), np.nan))
 
     @property
     def estimable(self) -> np.ndarray:
@@ -90,35 +80,79 @@ def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> F
 
     Raises
     ------
-    EngineError : Newton's method does not converge, which no data seen so far have caused.
+    EngineError : the estimates do not converge, or persons differ so much that no quadrature is accurate.
     """
     usable, statistics = _without_constant_items(statistics)
     n_items = statistics.n_items
     large = statistics.n_classes * n_items * FREE_NODES > LARGE_CELLS and n_items >= MANY_ITEMS
-    persons = PersonIntegrals(statistics, FEWER_NODES if large else FREE_NODES)
-    answers = _answers(statistics)
-    share = (statistics.item_total + 0.5) / (answers + 1.0)
+    share = (statistics.item_total + 0.5) / (_answers(statistics) + 1.0)
     easiness = np.log(share / (1.0 - share)) * np.sqrt(1.0 + 0.35 * sigma_theta**2)
-    zero = np.zeros(statistics.n_classes)
+    if sigma_theta <= EXTREME_SIGMA:
+        nodes = FEWER_NODES if large else FREE_NODES
+        return _effects(usable, *_maximised(PersonIntegrals(statistics, nodes), usable, sigma_theta, easiness))
+    # a person's integrand can then be a step: the nodes must be shown to be enough
+    try:
+        found = _maximised(PersonIntegrals(statistics, FREE_NODES), usable, sigma_theta, easiness)
+        coarse = _effects(usable, *found)
+        fine = _effects(usable, *_maximised(PersonIntegrals(statistics, 4 * FREE_NODES), usable, sigma_theta, found[0]))
+    except (ArithmeticError, ValueError, EngineError):
+        raise EngineError(_too_different(sigma_theta)) from None
+    kept = fine.estimable
+    moved = np.abs(fine.effect - coarse.effect)[kept] / np.sqrt(np.diagonal(fine.covariance)[kept])
+    if not (moved < ENOUGH_NODES).all():
+        raise EngineError(_too_different(sigma_theta))
+    return fine
+
+
+def _too_different(sigma_theta: float) -> str:
+    return (
+        f"Persons differ so much (sigma_theta is {sigma_theta:.3g} logits) that the items' own effects cannot be computed: "
+        "most persons answer all items alike, or the items follow each other like the steps of a ladder."
+    )
+
+
+def _maximised(
+    persons: PersonIntegrals, usable: np.ndarray, sigma: float, easiness: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(2, J) easiness of each item by arm and its information, by Newton's method from a first guess."""
+    easiness = easiness.copy()
     for _ in range(100):
-        persons.integrate(zero, sigma_theta, (easiness[0], easiness[1]))
+        _integrate(persons, sigma, easiness)
         information = persons.information()
-        step = np.zeros((2, n_items))
+        step = np.zeros(easiness.shape)
         for t in (0, 1):
             here = usable[t]
-            step[t, here] = np.linalg.solve(information[t][np.ix_(here, here)], persons.residuals()[t][here])
+            if here.any():
+                factor = cho_factor(information[t][np.ix_(here, here)])
+                step[t, here] = cho_solve(factor, persons.residuals()[t][here])
         easiness += np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-9:
-            break
-    else:
-        raise EngineError("The items' own effects could not be estimated: Newton's method does not converge.")
+            return easiness, information
+    raise EngineError("The items' own effects could not be estimated: Newton's method does not converge.")
+
+
+def _integrate(persons: PersonIntegrals, sigma: float, easiness: np.ndarray) -> None:
+    """The persons' integrals; where Newton's method loses their modes, these are found inside a bracket first."""
+    zero, offsets = np.zeros(persons.statistics.n_classes), (easiness[0], easiness[1])
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        try:
+            persons.integrate(zero, sigma, offsets)
+        except ModeNotFound:
+            persons.centre[:] = person_modes(persons.statistics, zero, sigma, offsets)
+            persons.integrate(zero, sigma, offsets)
+
+
+def _effects(usable: np.ndarray, easiness: np.ndarray, information: list[np.ndarray]) -> FreeEffects:
+    """Differences of the arms, for the items that both arms answered in both ways."""
+    n_items = easiness.shape[1]
     both = np.flatnonzero(usable.all(axis=0))
     effect = np.full(n_items, np.nan)
     effect[both] = easiness[1, both] - easiness[0, both]
     covariance = np.full((n_items, n_items), np.nan)
-    covariance[np.ix_(both, both)] = sum(
-        _block(np.linalg.inv(_block(information[t], usable[t])), usable[t], both) for t in (0, 1)
-    )
+    if len(both):
+        covariance[np.ix_(both, both)] = sum(
+            _block(np.linalg.inv(_block(information[t], usable[t])), usable[t], both) for t in (0, 1)
+        )
     return FreeEffects(effect, covariance)
 
 
@@ -204,13 +238,14 @@ def item_inference(
     ----------
     statistics, fit : data and fit of M_A, with standard errors.
     level : coverage of the intervals.
-    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already; ``FreeEffects.undefined`` where they
+        cannot be had: departures are then NaN.
     """
     from scipy.special import ndtri
 
     effect = fit.coefficient("treat") + fit.ranef[:, 1]
-    se = np.sqrt(np.diagonal(effect_covariance(statistics, fit)))
-    p = _two_sided(effect / se)
+    se = np.sqrt(total_effect_variance(fit))
+    p = _two_sided(effect, se)
     free = free or free_item_effects(statistics, fit.sigma_theta)
     departure, departure_se = np.full((2, fit.n_items), np.nan)
     kept = free.estimable
@@ -218,7 +253,7 @@ def item_inference(
         contrast = np.eye(len(kept)) - 1.0 / len(kept)
         departure[kept] = contrast @ free.effect[kept]
         departure_se[kept] = np.sqrt(np.diagonal(contrast @ free.covariance[np.ix_(kept, kept)] @ contrast.T))
-    departure_p = _two_sided(departure / departure_se)
+    departure_p = _two_sided(departure, departure_se)
     z = float(ndtri(0.5 + level / 2.0))
     return ItemInference(
         fit.item_names, effect, se, effect - z * se, effect + z * se, p, benjamini_hochberg(p), holm(p),
@@ -226,9 +261,11 @@ def item_inference(
     )  # fmt: skip
 
 
-def _two_sided(z: np.ndarray) -> np.ndarray:
+def _two_sided(estimate: np.ndarray, se: np.ndarray) -> np.ndarray:
+    """Two-sided normal p-values; NaN where there is no standard error."""
     from scipy.special import ndtr
 
+    z = np.divide(estimate, se, out=np.full(estimate.shape, np.nan), where=se > 0)
     return 2.0 * ndtr(-np.abs(z))
 
 
@@ -404,7 +441,7 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
         statistics = sufficient_statistics(names, trial.treat, trial.person[rows], item, trial.resp[rows])
         try:
             without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
-        except EngineError:
+        except (EngineError, ArithmeticError, np.linalg.LinAlgError):
             continue
         values[left_out] = without.coefficient("treat"), without.sigma_zeta, without.rho
     change = values - np.array([fit.coefficient("treat"), fit.sigma_zeta, fit.rho])

@@ -19,14 +19,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..engine.laplace import Evaluation, LaplaceDeviance, ModeNotFound
+from ..engine.laplace import LaplaceDeviance
+from ..engine.objective import Deviance, Evaluation, ModeNotFound
 from ..engine.optimise import Minimum, minimise
 from ..engine.quadrature import QuadratureDeviance
 from ..engine.starts import rough_curvature
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
-from .effects import rho_se, sigma_zeta_se
+from .delta_method import rho_se, sigma_zeta_se
 from .lrt import likelihood_ratio
 
 Result = TypeVar("Result")
@@ -34,6 +35,9 @@ LEVEL = 0.95
 CROSSING_TOLERANCE = 1e-6
 """An end is found when the profile deviance there is this close to the quantile."""
 MAX_STEPS = 60
+FARTHEST = 100.0
+"""An end is sought no farther than this from the estimate (logits), or twenty first steps: a profile that has not risen to the
+quantile there is flat, and the likelihood refutes nothing on that side."""
 NEAR = 4.0
 """A lower optimum this many standard errors away, or more, is another valley and not a better estimate."""
 INTERIOR = 0.05
@@ -50,7 +54,8 @@ class ProfileInterval:
     estimate : the maximum-likelihood estimate; NaN for rho where it is undefined (sigma_b or sigma_zeta is 0).
     lower, upper : ends of the profile-likelihood interval; NaN for an end that does not exist, because the deviance
         falls below its minimum before it has risen to the quantile (the Laplace approximation can fail so with very
-        few items and rare responses; quadrature does not).
+        few items and rare responses; quadrature does not), because it never rises so far, or because it jumps next to the
+        estimate.
     lower_bounded, upper_bounded : whether that end is the limit of the parameter (0 for a standard deviation, -1 or +1
         for rho) and not a crossing of the profile.
     wald_lower, wald_upper : estimate -+ z SE; NaN where the SE is undefined.
@@ -132,7 +137,7 @@ class _Section:
     of x are s and a.
     """
 
-    def __init__(self, deviance: LaplaceDeviance, parameter: str):
+    def __init__(self, deviance: Deviance, parameter: str):
         self.deviance, self.statistics = deviance, deviance.statistics
         self.polar = parameter in ("sigma_zeta", "rho")
         names = deviance.spec.psi_names
@@ -187,11 +192,11 @@ class Profiler:
     null : the same model without item effects, fitted to the same data by the same method.
     """
 
-    def __init__(self, deviance: LaplaceDeviance, fit: Fit, null: Fit | None = None):
+    def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None):
         if null is not None and (null.spec.item_effects or null.spec.covariate != fit.spec.covariate):
             raise InputError(f"{null.spec.name} is not {fit.spec.name} without item effects: give that model's fit.")
         self.deviance, self.fit, self.null = deviance, fit, null
-        psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)]])
+        psi = fit.psi
         # the estimate is refined here so that engines that stop a little early can be profiled too
         self._centre(psi)
         self._points: dict[str, list[_Point]] = {}
@@ -245,13 +250,19 @@ class Profiler:
             found = minimise(section, x, hessian, section.free, longest)
             if not found.converged:
                 found = self._again(section, at, longest, found)
+            if parameter == "rho" and self._crossed(found.evaluation.psi):
+                found = self._with_short_steps(section, at)
         except (ModeNotFound, np.linalg.LinAlgError) as failure:
             raise EngineError(f"The profile of {parameter} could not be computed at {at:.4g} ({failure}).") from None
         here = found.evaluation
         point = _Point(at, here.deviance, float(here.gradient[section.held]), here.psi, found.hessian)
-        if parameter == "rho" and (self._crossed(here.psi) or here.deviance > self._edge_deviance()):
-            # every rho is compatible with no item effects, so the profile never rises above their deviance
-            point.deviance, point.slope = self._edge_deviance(), 0.0
+        if parameter == "rho":
+            crossed = self._crossed(here.psi)
+            if crossed or here.deviance > self._edge_deviance():
+                # every rho is compatible with no item effects, so the profile never rises above their deviance
+                point.deviance, point.slope = self._edge_deviance(), 0.0
+            if crossed:
+                point.hessian = np.empty((0, 0))  # no place to start a neighbour's search from
         if point.deviance < self.minimum - 10 * CROSSING_TOLERANCE:
             if self._near(section.psi(here.psi)):
                 raise _Better(section.psi(here.psi))
@@ -299,6 +310,13 @@ class Profiler:
         x, hessian = self._start(section, [], at)
         other = minimise(section, x, hessian, section.free, longest)
         return min(found, other, key=lambda m: m.evaluation.deviance)
+
+    def _with_short_steps(self, section: _Section, at: float) -> Minimum:
+        """A search from the estimate whose steps are too short to leap over s = 0 or l11 = 0 to the side of -rho."""
+        x, hessian = self._start(section, [], at)
+        longest = np.maximum(0.5 * np.abs(x), 0.3)
+        longest[-3:-1] = 0.2 * np.abs(x[-3:-1])
+        return minimise(section, x, hessian, section.free, longest)
 
     @staticmethod
     def _crossed(x: np.ndarray) -> bool:
@@ -416,7 +434,14 @@ class Profiler:
         for _ in range(MAX_STEPS):
             if side * (at - limit) >= 0 and not outside_known:
                 at = limit
-            point = self._solve(parameter, at)
+            if not outside_known and abs(at - centre) > max(FARTHEST, 20.0 * guess):
+                return float("nan")
+            try:
+                point = self._solve(parameter, at)
+            except EngineError:
+                if outside_known or inside == centre:
+                    raise
+                return float("nan")  # the profile was still below the quantile where it was lost
             rise = point.deviance - self.minimum
             if abs(rise - quantile) < CROSSING_TOLERANCE:
                 return at
@@ -428,7 +453,8 @@ class Profiler:
             else:
                 outside, outside_known, beyond = at, True, another_valley
             if outside_known and abs(outside - inside) < 1e-6 * guess:
-                return float("nan") if beyond else outside
+                # next to the estimate itself the profile cannot have risen: the constrained fits are not to be relied on
+                return float("nan") if beyond or inside == centre else outside
             if another_valley:
                 at = 0.5 * (inside + outside)
                 continue
@@ -469,6 +495,8 @@ class Profiler:
         to_held = np.arcsin if name == "rho" else float
         centre = self._estimate(name)[0]
         low, high = float(to_held(interval.lower)), float(to_held(interval.upper))
+        if not (np.isfinite(low) or np.isfinite(high)):
+            raise EngineError("Its interval has no ends, so that there is nothing to draw.")
         low = low if np.isfinite(low) else centre - 1.5 * (high - centre)
         high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
         margin = 0.25 * (high - low)

@@ -26,7 +26,7 @@ class SumScoreEffect:
     sd : pooled SD of the score within arm, in items.
     smd, smd_se : standardised mean difference with Hedges' small-sample factor, and its standard error.
     reliability, reliability_se : KR-20 within arm (Cronbach's alpha of binary items) at the mean number of answered
-        items, and its distribution-free standard error; NaN where items do not covary positively.
+        items, and its distribution-free standard error; NaN where items do not covary positively or nobody answered two.
     corrected, corrected_se : smd / sqrt(reliability), and its SE with the uncertainty of the reliability.
     n_control, n_treated : persons.
     mean_answered : mean number of items a person answered.
@@ -52,7 +52,7 @@ class SumScoreInteraction:
     Attributes
     ----------
     treat, cov, interaction : coefficients, SDs of the score within arm (per SD of the covariate).
-    treat_se, cov_se, interaction_se : heteroscedasticity-robust standard errors (HC2).
+    treat_se, cov_se, interaction_se : heteroscedasticity-robust standard errors (HC2); NaN where scores lie on a line.
     n_persons : persons with a covariate.
     """
 
@@ -87,7 +87,7 @@ def sum_score_effect(trial: Trial) -> SumScoreEffect:
     means = np.array([score[~arm].mean(), score[arm].mean()])
     m = n0 + n1 - 2
     sd = float(np.sqrt(((score - means[arm.astype(int)]) ** 2).sum() / m))
-    if not sd > 0:
+    if not sd > 1e-12 * trial.n_items:
         raise InputError(
             f"Everyone in an arm of table {trial.tab} has the same score: there is no SD to standardise by."
         )
@@ -112,7 +112,7 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
 
     Raises
     ------
-    InputError : the trial has no covariate, too few persons have one, or it does not vary in both arms.
+    InputError : the trial has no covariate, too few persons have one, it or the score does not vary in both arms.
     """
     if trial.covariate is None:
         raise InputError(f"Table {trial.tab} has no covariate for an interaction: name one (option --covariate).")
@@ -125,13 +125,19 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
             f"The covariate of table {trial.tab} does not vary in both arms: no interaction can be estimated."
         )
     within = np.concatenate([score[arm == t] - score[arm == t].mean() for t in (0, 1)])
-    y = score / np.sqrt((within**2).sum() / (len(score) - 2))
+    sd = float(np.sqrt((within**2).sum() / (len(score) - 2)))
+    if not sd > 1e-12 * trial.n_items:
+        raise InputError(
+            f"Everyone in an arm of table {trial.tab} has the same score: no interaction can be estimated."
+        )
+    y = score / sd
     x = np.column_stack([np.ones_like(c), arm, c, arm * c])
     bread = np.linalg.inv(x.T @ x)
     beta = bread @ (x.T @ y)
     leverage = np.einsum("pi,ij,pj->p", x, bread, x)
     meat = (x * ((y - x @ beta) ** 2 / np.maximum(1.0 - leverage, 1e-12))[:, None]).T @ x
-    se = np.sqrt(np.diagonal(bread @ meat @ bread))
+    variance = np.diagonal(bread @ meat @ bread)
+    se = np.sqrt(variance, out=np.full(4, np.nan), where=variance > 0)  # rounding where the line is met exactly
     return SumScoreInteraction(*(float(b) for b in beta[1:]), *(float(s) for s in se[1:]), len(score))
 
 
@@ -152,8 +158,10 @@ def _reliability(trial: Trial, length: float) -> tuple[float, float]:
     total = np.bincount(trial.person, weights=residual, minlength=n)
     answered = np.bincount(trial.person, minlength=n).astype(float)
     products, pairs = total**2 - squares, answered * (answered - 1.0)
+    if not pairs.sum() > 0:  # one response each: nothing is known of how items go together
+        return float("nan"), float("nan")
     v, k = squares.sum() / answered.sum(), products.sum() / pairs.sum()
-    if not k > 0:
+    if not (k > 0 and v > 0):
         return float("nan"), float("nan")
     reliability = length * k / (v + (length - 1.0) * k)
     # v and k are ratios of sums over persons: the influence of a person on each, then on the reliability

@@ -9,7 +9,9 @@ item-level
     excludes 0; and the predicted bias and the observed difference beta_3(M_B) - beta_3(M_C) each make up at least
     half of beta_3(M_B), on its side of 0.
 cannot tell
-    otherwise, and always where M_B or M_C is not certified.
+    otherwise, and always where M_B or M_C is not certified or the table is too weak (``weak``): an arm of few persons
+    with the covariate, persons who differ beyond the likelihood's approximation, and, for "item-level", where it does not
+    hold without the items that an arm answered one way.
 
 The verdict names the source of the interaction that an analysis blind to the items shows. "Item-level" does not say
 that persons do not differ: the interval under M_C says how much they may. How often the rule errs where the truth is
@@ -23,11 +25,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..data.trial import Trial
-from ..errors import InputError
+from ..data.trial import PreparedTrial
+from ..engine.native import fit_statistics
+from ..errors import IlhteError, InputError
+from ..messages import listed
 from ..model.fit_result import Fit
+from ..model.spec import MODELS
 from .closed_form import predicted_bias_of
 from .sum_score import sum_score_interaction
+from .weak import FEWEST_PERSONS, Weaknesses, weaknesses
+from .without_one_way import statistics_without
 
 if TYPE_CHECKING:
     from .bootstrap import Bootstrap
@@ -72,6 +79,7 @@ class WhoBenefits:
     verdict : see the module.
     reason : why the verdict could not be reached by the rule, or "".
     clustered : whether persons come in clusters that the intervals do not know of.
+    clusters : number of clusters, None where there are none.
     """
 
     covariate: str
@@ -84,14 +92,15 @@ class WhoBenefits:
     verdict: Verdict
     reason: str
     clustered: bool
+    clusters: int | None = None
 
 
-def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> WhoBenefits:
+def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> WhoBenefits:
     """Compare the interactions that a sum score, M_B and M_C show, and say where they come from.
 
     Parameters
     ----------
-    trial : prepared data with a covariate.
+    trial : prepared data with a covariate; one that was read out of core has no sum scores.
     fits : at least M_B and M_C of it, from one engine.
     bootstrap : of persons or clusters (``bootstrap.resampling_bootstrap``); its intervals then replace the
         Wald intervals of M_B and M_C, and the difference gets one.
@@ -113,7 +122,9 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
         beta3_b = Estimate(value_b, *bootstrap.interval("beta3_b", value_b))
         beta3_c = Estimate(value_c, *bootstrap.interval("beta3_c", value_c))
         difference = Estimate(value_b - value_c, *bootstrap.interval("delta_beta3", value_b - value_c))
-    uncertain = [name for name in ("M_B", "M_C") if not fits[name].converged]
+    weak = weaknesses(trial, {name: fits[name] for name in ("M_B", "M_C")})
+    found = verdict(beta3_b, beta3_c, predicted)
+    reason = _too_weak(trial, fits, weak, found)
     return WhoBenefits(
         covariate=str(trial.covariate_name),
         n_persons=flexible.n_persons,
@@ -122,13 +133,52 @@ def who_benefits(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None
         flexible=beta3_c,
         difference=difference,
         predicted=predicted,
-        verdict="cannot tell" if uncertain else verdict(beta3_b, beta3_c, predicted),
-        reason=f"the fit of {' and '.join(uncertain)} is not certified" if uncertain else "",
-        clustered=trial.cluster is not None and (bootstrap is None or not bootstrap.of_clusters),
+        verdict="cannot tell" if reason else found,
+        reason=reason,
+        clustered=trial.clustered and (bootstrap is None or not bootstrap.of_clusters),
+        clusters=weak.clusters,
     )
 
 
-def needs_covariate(trial: Trial) -> Trial:
+def _too_weak(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> str:
+    """Why the rule's verdict cannot be relied on, or ""."""
+    if weak.uncertified:
+        return f"the fit of {' and '.join(weak.uncertified)} is not certified"
+    if min(_persons_with_covariate(trial)) < FEWEST_PERSONS:
+        return f"an arm has fewer than {FEWEST_PERSONS} persons with the covariate"
+    if weak.extreme_persons:
+        return "persons differ too much for the approximation of the likelihood"
+    if found == "item-level" and weak.one_way_items and not _holds_without(trial, fits, weak):
+        return f"what the items produce may rest on {listed(weak.one_way_names, 3)}, answered one way in an arm"
+    return ""
+
+
+def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses) -> bool:
+    """Whether the verdict is "item-level" also by the model's intervals on the items that each arm answered both ways."""
+    if not trial.rows_known:
+        return False
+    try:
+        statistics = statistics_without(trial, weak.one_way_names, covariate=True)
+        method = fits["M_C"].method
+        constant = fit_statistics(statistics, MODELS["M_B"], method=method)
+        flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant, method=method)
+        bias = predicted_bias_of(flexible)
+    except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
+        return False
+    by_model = [
+        with_wald_interval(f.coefficient("treat:cov"), f.standard_error("treat:cov")) for f in (constant, flexible)
+    ]
+    return verdict(*by_model, with_wald_interval(bias.value, bias.se)) == "item-level"
+
+
+def _persons_with_covariate(trial: PreparedTrial) -> tuple[int, int]:
+    """By arm."""
+    statistics = trial.sufficient_statistics(True)
+    count, cut = statistics.count, statistics.n_control_classes
+    return int(count[:cut].sum()), int(count[cut:].sum())
+
+
+def needs_covariate(trial: PreparedTrial) -> PreparedTrial:
     """The trial itself.
 
     Raises
@@ -151,7 +201,9 @@ def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verd
     return "item-level" if predicted.excludes_zero and explained and side != 0 else "cannot tell"
 
 
-def _sum_score(trial: Trial) -> Estimate:
+def _sum_score(trial: PreparedTrial) -> Estimate:
+    if not trial.rows_known:
+        return Estimate(np.nan, np.nan, np.nan)
     try:
         found = sum_score_interaction(trial)
     except InputError:

@@ -80,6 +80,11 @@ class Fit:
         return self.item_factor @ self.item_factor.T
 
     @property
+    def psi(self) -> np.ndarray:
+        """(k,) all parameters in the order of ``spec.psi_names``: beta, sigma_theta, the lower triangle of L by rows."""
+        return np.array([*self.beta, self.sigma_theta, *self.item_factor[np.tril_indices(self.spec.q)]])
+
+    @property
     def sigma_b(self) -> float:
         """SD of item easiness."""
         return abs(float(self.item_factor[0, 0]))

@@ -10,9 +10,12 @@ import numpy as np
 from ilhte_lib.data.baseline import BaselineDifference, baseline_difference
 from ilhte_lib.data.columns import as_numbers
 from ilhte_lib.data.covariate import Candidate, candidates, judged
-from ilhte_lib.data.prepare import in_wave, prepare
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.screening import concerns
 from ilhte_lib.data.trial import Trial
+from ilhte_lib.data.waves import in_wave
 from ilhte_lib.errors import InputError
+from ilhte_lib.inference.weak import weakness_sentences, weaknesses
 
 from .irw.format import FormatFinding, format_findings
 
@@ -78,6 +81,7 @@ class Check:
     constant, polytomous : items of the kept wave with one value, and with more than two.
     candidates : columns that could be the covariate.
     baseline : for each of these that is numeric and for the one used, how the arms differ in it.
+    concerns : what to look at before believing a fit, one sentence each.
     findings : of irw-validate; None where it is not installed.
     """
 
@@ -92,6 +96,7 @@ class Check:
     polytomous: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     baseline: dict[str, BaselineDifference]
+    concerns: tuple[str, ...]
     findings: list[FormatFinding] | None
 
 
@@ -104,7 +109,7 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
         columns = tuple(_column(table[name]) for name in ("id", "item", "resp", "treat") if _is_one(table, name))
         return Check(
             **common, trial=None, refusal=str(error), columns=columns, arms=(), waves=(), constant=(), polytomous=(),
-            candidates=(), baseline={},
+            candidates=(), baseline={}, concerns=(),
         )  # fmt: skip
     rows = _rows_of_wave(table, trial)
     values = rows.dropna(subset=["resp"]).groupby("item", sort=False)["resp"].nunique()
@@ -122,6 +127,7 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
         polytomous=tuple(map(str, values.index[values > 2])),
         candidates=tuple(found),
         baseline={c.name: _difference(rows, c.name, trial) for c in found if not c.fault},
+        concerns=(*weakness_sentences(weaknesses(trial, {})), *concerns(trial, rows)),
     )
 
 

@@ -37,9 +37,17 @@ def prepared(
     """
     in_memory = (
         rules["profile"] != "full" or rules["max_persons"] or rules["repeated"] != "error" or rules["cluster"]
-        or columns["control"] or columns["wide"] or columns.get("header_row")
+        or rules["id_within_cluster"] or columns["control"] or columns["wide"] or columns.get("header_row")
     )  # fmt: skip
     if where.path is not None and not in_memory and is_large(where.path):
         names = {name: columns[name] for name in NAMES}
-        return large_trial(where.path, where.tab, covariate=covariate, wave=wave, wave_column=columns["wave"], **names)
+        return large_trial(
+            where.path,
+            where.tab,
+            covariate=covariate,
+            wave=wave,
+            wave_column=columns["wave"],
+            missing_codes=rules["missing_codes"],
+            **names,
+        )
     return prepare(load(where, **columns), where.tab, covariate=covariate, wave=wave, **rules)

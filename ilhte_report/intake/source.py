@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, load_bundled, table_info
 from ilhte_lib.data.file_formats import FORMATS, format_of
 from ilhte_lib.data.read import option_of, read_table, source_name
+from ilhte_lib.data.waves import IRW
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 
@@ -78,7 +79,7 @@ def source(name: str) -> Source:
     if path.exists():
         if path.is_dir():
             raise InputError(f"{name} is a folder: name a file in it (`ilhte run` takes folders).")
-        return Source(name, source_name(path), path, None, sha256_of(path))
+        return Source(name, _readable(source_name(path)), path, None, sha256_of(path))
     if _looks_like_path(name):
         raise InputError(f"There is no file {name}: check the path.")
     info = table_info(name, data_folder())
@@ -122,7 +123,10 @@ def load(where: Source, **columns: Any) -> pd.DataFrame:
     InputError : the file cannot be read as a table, or a bundled table's columns are to be named or made long.
     """
     if where.path is not None:
-        return read_table(where.path, **columns)
+        table = read_table(where.path, **columns)
+        if where.irw is not None:
+            table.attrs["waves"] = IRW
+        return table
     own = {"pretest", "cluster"}  # what the table calls these is for the preparation to find
     renamed = [role for role, name in columns.items() if role not in own and name not in (None, role)]
     if renamed:
@@ -132,7 +136,19 @@ def load(where: Source, **columns: Any) -> pd.DataFrame:
     return load_bundled(where.tab, data_folder())
 
 
+def _readable(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 as the sign for an unknown character."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _file_source(name: str) -> Source:
+    if _readable(name) != name:
+        shown = _readable(name)
+        return _without_data(
+            shown,
+            source_name(shown),
+            f"The file name {shown} is not UTF-8, which no notebook can hold: rename the file.",
+        )
     try:
         return source(name)
     except OSError as error:

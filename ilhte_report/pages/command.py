@@ -10,16 +10,17 @@ from ilhte_lib.errors import InputError
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
+    from typer import Typer
 
 _EXAMPLE = "Example: "
 
 
-def command_names() -> list[str]:
+def command_names(app: Typer) -> list[str]:
     """The commands of ``ilhte``, in the order of its help."""
-    return list(_commands())
+    return list(_commands(app))
 
 
-def command(name: str) -> Markdown:
+def command(app: Typer, name: str) -> Markdown:
     """Example and, folded away, arguments and options of ``ilhte <name>``.
 
     Raises
@@ -28,9 +29,9 @@ def command(name: str) -> Markdown:
     """
     from IPython.display import Markdown
 
-    if name not in _commands():
-        raise InputError(f"There is no command {name!r}: use one of {', '.join(command_names())}.")
-    of = _commands()[name]
+    if name not in _commands(app):
+        raise InputError(f"There is no command {name!r}: use one of {', '.join(command_names(app))}.")
+    of = _commands(app)[name]
     rows = "".join(
         f'<tr><th scope="row"><code>{escape(_written(p))}</code></th><td>{escape(_told(p))}</td></tr>'
         for p in of.params
@@ -48,10 +49,8 @@ def command(name: str) -> Markdown:
 """)
 
 
-def _commands() -> dict[str, Any]:
+def _commands(app: Typer) -> dict[str, Any]:
     import typer
-
-    from ..cli import app
 
     return typer.main.get_command(app).commands
 

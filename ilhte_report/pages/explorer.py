@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..project import slug
-from ..words.numbers import number
+from ..words.numbers import DASH, number
 from ..words.sentences import defined
 from .results import RunResults
 from .sparkline import sparkline
@@ -52,7 +52,7 @@ def explorer(run: RunResults) -> Markdown:
 <p id="explorer-units">Average effect and σ<sub>ζ</sub>, the spread of the items' effects, in SDs of the persons, standard errors
 in parentheses. In the drawings, all on one scale from {number(limits[0], 2)} to {number(limits[1], 2)} SDs with effects beyond it
 at its ends, each tick is an item, the long line is zero and the mark the average: a blue circle where the spread is
-significant, a red diamond where it is not.</p>
+significant, a red diamond where it is not. A table whose persons do not differ has neither: its effects, on its page, are in logits.</p>
 <div class="explorer-scroll" role="region" tabindex="0" aria-label="All tables">
 <table class="table" aria-label="All tables" aria-describedby="explorer-units" data-quarto-disable-processing="true">
 <thead><tr>{"".join(_heading(title, sort) for title, sort in _COLUMNS)}</tr></thead>
@@ -125,4 +125,4 @@ def _number(value: float | None, shown: str) -> str:
 
 
 def _with_se(value: float, se: float | None) -> str:
-    return f"{number(value, 2)} ({number(se, 2)})"
+    return f"{number(value, 2)} ({number(se, 2)})" if defined(value) else DASH

@@ -27,6 +27,7 @@ from ..words.rows import (
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
+    from ilhte_lib.inference.units import Scale
     from ilhte_lib.model.fit_result import Fit
 
 NO_DRAWS = "Nothing was resampled for this page: `ilhte run --bootstrap N` does it N times."
@@ -50,22 +51,22 @@ def show_resampling(result: Effects, inference: Inference) -> None:
         display(Markdown(f"**Clusters.** {escape_markdown(cluster_sentence(inference))}"))
     rows = resampling_rows(result, inference)
     if not rows:
-        display(Markdown(NO_DRAWS))
+        display(Markdown(escape_markdown(resampling_sentence(inference)) or NO_DRAWS))
         return
     display(Markdown(escape_markdown(resampling_sentence(inference))), html_table(with_units(rows), left=("",)))
 
 
-def generalisation_table(inference: Inference, main: Fit, scale: float) -> HTML | Markdown:
+def generalisation_table(inference: Inference, main: Fit, scale: Scale) -> HTML | Markdown:
     """What the effect means for other items."""
     return _table(generalisation_rows(inference, main, scale), ("",), "The items' effects could not be generalised.")
 
 
-def item_findings(inference: Inference, scale: float) -> Markdown:
+def item_findings(inference: Inference, scale: Scale) -> Markdown:
     """Items that differ, and whether the average hangs on a few."""
     return _sentences(flagged_sentence(inference), robust_sentence(inference, scale))
 
 
-def influence_table(inference: Inference, scale: float) -> HTML | Markdown:
+def influence_table(inference: Inference, scale: Scale) -> HTML | Markdown:
     """The three items that the average depends on most."""
     why = "With so few items, or so much data, none is left out."
     return _table(influence_rows(inference, scale), ("Without",), why)
@@ -95,13 +96,15 @@ def _table(rows: list[dict], left: tuple[str, ...], otherwise: str) -> HTML | Ma
 # -- figures in words ------------------------------------------------------------------------------------------------
 
 
-def profiles_alt(inference: Inference, scale: float) -> str:
+def profiles_alt(inference: Inference, scale: Scale) -> str:
     """The profile figure in words."""
     names = {"treat": "average effect", "sigma_zeta": "σ_ζ", "rho": "ρ", "sigma_theta": "σ_θ"}
+    if not inference.curves:
+        return "No profile could be computed."
     parts = []
     for curve in inference.curves:
         interval = inference.intervals[curve.parameter]
-        by = scale if curve.parameter in ("treat", "sigma_zeta") else 1.0
+        by = scale.by if curve.parameter in ("treat", "sigma_zeta") else 1.0
         parts.append(
             f"{names[curve.parameter]}: lowest at {number(interval.estimate / by, 2)}, interval "
             f"{between(interval.lower / by, interval.upper / by)}"
@@ -109,7 +112,7 @@ def profiles_alt(inference: Inference, scale: float) -> str:
     return "The rise of the deviance over each parameter. " + "; ".join(parts) + "."
 
 
-def curves_alt(fit: Fit, scale: float) -> str:
+def curves_alt(fit: Fit, scale: Scale) -> str:
     """The characteristic curves in words, at the average person."""
     import numpy as np
 
@@ -120,18 +123,20 @@ def curves_alt(fit: Fit, scale: float) -> str:
     most, least = fit.item_names[int(effect.argmax())], fit.item_names[int(effect.argmin())]
     return (
         f"Curves of the test and of its {fit.n_items} items over θ. At θ = 0 the expected share of 1 is {number(control, 2)} "
-        f"under control and {number(treated, 2)} under treatment. Drawn thick: {most}, with the largest effect, and {least}, "
-        "with the smallest."
+        f"under control and {number(treated, 2)} under treatment. Drawn thick: {most}, with the most positive effect, and "
+        f"{least}, with the most negative."
     )
 
 
-def items_alt(inference: Inference, fit: Fit, scale: float) -> str:
+def items_alt(inference: Inference, fit: Fit, scale: Scale) -> str:
     """The curve of standard errors in words."""
     from ilhte_lib.inference.generalise import persons_floor, se_with_items
 
-    today, twice = (number(float(se_with_items(inference.statistics, fit, fit.n_items * k)) / scale, 3) for k in (1, 2))
-    floor = number(persons_floor(inference.statistics, fit) / scale, 3)
+    today, twice = (
+        number(float(se_with_items(inference.statistics, fit, fit.n_items * k)) / scale.by, 3) for k in (1, 2)
+    )
+    floor = number(persons_floor(inference.statistics, fit) / scale.by, 3)
     return (
-        f"The standard error of the average effect falls with the number of items: {today} SDs with the {fit.n_items} of "
+        f"The standard error of the average effect falls with the number of items: {today} {scale.unit.plural} with the {fit.n_items} of "
         f"this test, {twice} with twice as many, towards {floor}."
     )

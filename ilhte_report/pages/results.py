@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Markdown
 
+NUMBERS = (
+    "sigma_theta", "ate_std", "ate_std_se", "sigma_zeta_std", "sigma_zeta_std_se", "rho", "rho_se", "sd_ratio", "sd_ratio_se",
+    "beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "delta_beta3", "delta_beta3_se",
+)  # fmt: skip
+"""Columns of the summary that may be undefined."""
+ITEM_NUMBERS = ("b_std", "zeta_std", "total_std", "zeta_se", "total_se", "p_ctrl", "p_treat")
+
 
 @dataclass(frozen=True)
 class RunResults:
@@ -125,6 +132,7 @@ def read_run(folder: Path) -> RunResults:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.") from None
+    summary, items = _with_numbers(summary, NUMBERS), _with_numbers(items, ITEM_NUMBERS)
     if summary.empty:
         reasons = "; ".join(f"{row['tab']}: {row['reason']}" for row in record["tables"][:3])
         raise InputError(f"No table of the run {folder.name} could be fitted ({reasons}).")
@@ -137,6 +145,11 @@ def read_run(folder: Path) -> RunResults:
     return RunResults(summary, items, record, info)
 
 
+def _with_numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The frame with these columns as numbers, NaN where undefined: one that is undefined in every row comes back without a type."""
+    return frame.astype({name: float for name in columns if name in frame})
+
+
 def read_latest() -> RunResults:
     """The run that ``results/latest.json`` or ``ILHTE_RUN`` names."""
     return read_run(latest_run(find_project()))
@@ -144,11 +157,18 @@ def read_latest() -> RunResults:
 
 def effects_alt(run: RunResults) -> str:
     """Figure 1 in words."""
-    ate, total = run.summary["ate_std"], run.items["total_std"]
+    drawn = run.summary[run.summary["ate_std"].notna()]
+    left_out = run.n_tables - len(drawn)
+    apart = (
+        f" {left_out} more, whose persons do not differ, have no effects in SDs and are not drawn." if left_out else ""
+    )
+    if drawn.empty:
+        return f"No table is drawn.{apart}"
+    items = run.items[run.items["tab"].isin(drawn["tab"])]
     return (
-        f"{run.n_tables} rows, one a table, ordered by average effect from {_range(ate, 2)} SDs. "
-        f"Around each, the effects of its items, {run.n_items} in all, from {_range(total, 2)} SDs. "
-        f"In {run.n_significant} tables the spread of item effects is significant."
+        f"{len(drawn)} rows, one a table, ordered by average effect from {_range(drawn['ate_std'], 2)} SDs. "
+        f"Around each, the effects of its items, {len(items)} in all, from {_range(items['total_std'], 2)} SDs. "
+        f"In {int(drawn['sig_il_hte'].sum())} tables the spread of item effects is significant.{apart}"
     )
 
 

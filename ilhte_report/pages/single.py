@@ -12,6 +12,7 @@ from ilhte_lib.inference.infer import Inference
 from ilhte_lib.model.fit_result import Fit
 
 from ..intake.source import Source
+from ..words.comparison import comparison_rows
 from ..words.markdown import html_table
 from ..words.rows import (
     estimate_rows,
@@ -24,13 +25,12 @@ from ..words.rows import (
     sum_score_rows,
     sum_score_sentence,
     test_rows,
-    told_summary,
     with_units,
 )
-from ..words.sentences import average_sentence, caveat, interaction_sentence, item_spread_sentence, test_sentence
+from ..words.sentences import caveat, findings
 from .inference import curves_alt, items_alt, profiles_alt
-from .table import audit_table, cluster_sentences, figure_alt, item_table, model_table
-from .who_benefits import clustering_sentence, compared, comparison_rows, figure_words, verdict_sentence
+from .table import audit_table, figure_alt, item_table, items_drawn, model_table, warnings_of
+from .who_benefits import clustering_sentence, compared, figure_words, verdict_sentence
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -60,35 +60,29 @@ def single_page(
     InputError : plotly and IPython are not installed.
     """
     try:
-        import pandas as pd
-
-        from ilhte_lib.figures.tables import table_figure
+        import IPython  # noqa: F401
+        import plotly  # noqa: F401
     except ModuleNotFoundError as missing:
         raise InputError(f"The HTML report needs {missing.name}: pip install 'ilhte[report]'.") from None
-    row = told_summary(result, inference)
     sentences = [
         caveat(where.info),
-        average_sentence(row, lower_is_better=lower_is_better),
-        item_spread_sentence(row),
-        test_sentence(row),
-        interaction_sentence(row),
-        *cluster_sentences(result, inference),
-        *trial.flags,
+        *findings(result, inference, lower_is_better=lower_is_better),
+        *warnings_of(trial, result, inference),
         *inference.notes,
     ]
     # plotly.js goes into the file once, with the first figure
-    items = _drawn(table_figure(pd.DataFrame(result.items), pd.Series(row)), figure_alt(result), plotly=True)
+    items = _drawn(items_drawn(result), figure_alt(result), plotly=True)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="ilhte"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(trial.tab)}: item-level treatment effects</title><style>{_STYLE}</style>
 </head><body>
 <h1>{escape(trial.tab)}</h1>
 <p>{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses;
-profile {trial.profile}, engine {row["engine"]}.</p>
+profile {trial.profile}, engine {result.summary["engine"]}.</p>
 <ul>{"".join(f"<li>{escape(s)}</li>" for s in sentences if s)}</ul>
 {items}
 <h2>Items</h2>{item_table(result, inference).data}
-{_paragraphs(flagged_sentence(inference), robust_sentence(inference, row["sigma_theta"]))}
+{_paragraphs(flagged_sentence(inference), robust_sentence(inference, result.scale))}
 {_inference(fits, result, inference)}
 {_who_benefits(trial, fits, inference)}
 <h2>Models</h2><p>Logits, standard errors in parentheses.</p>{model_table(fits).data}
@@ -102,7 +96,7 @@ def _inference(fits: dict[str, Fit], result: Effects, inference: Inference) -> s
     from ilhte_lib.figures.more_items import items_figure
     from ilhte_lib.figures.profile import profile_figure
 
-    main, scale = fits["M_A"], result.summary["sigma_theta"]
+    main, scale = fits["M_A"], result.scale
     parts = [
         "<h2>Estimates</h2>",
         _table(estimate_rows(result, inference)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -13,7 +14,7 @@ WIDTH, HEIGHT, MARGIN = 160, 22, 7
 
 
 def sparkline(totals: Sequence[float], average: float, limits: tuple[float, float], *, significant: bool) -> str:
-    """An SVG: a tick an item, a line at zero, the average as in Figure 1 (a circle if `significant`, else a diamond).
+    """An SVG, nothing for a table without an average in SDs: a tick an item, a line at zero, the average as in Figure 1 (a circle if `significant`, else a diamond).
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ def sparkline(totals: Sequence[float], average: float, limits: tuple[float, floa
     def at(value: float) -> str:
         return f"{MARGIN + (min(max(value, low), high) - low) * scale:.4g}"
 
+    if not math.isfinite(average):
+        return ""
     ticks = "".join(f"M{at(value)} 4v14" for value in effects)
     x, kind = at(average), "significant" if significant else "not-significant"
     mark = f'<circle cx="{x}" cy="11" r="4.5"/>' if significant else f'<path d="M{x} 5.5l5.5 5.5-5.5 5.5-5.5-5.5z"/>'

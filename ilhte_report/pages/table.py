@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.inference.effects import Effects
+from ilhte_lib.inference.units import Unit
 from ilhte_lib.model.fit_result import Fit
 
 from ..intake.source import Source, data_folder
 from ..words.markdown import code_block, escape_markdown, html_table, sentence
 from ..words.numbers import number, p_text
-from ..words.rows import cluster_sentence, clusters_drawn_sentence, told_summary
-from ..words.sentences import average_sentence, interaction_sentence, item_spread_sentence, test_sentence
+from ..words.rows import cluster_sentence, clusters_drawn_sentence
+from ..words.sentences import findings
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
+    from plotly.graph_objects import Figure
 
     from ilhte_lib.inference.infer import Inference
 
@@ -129,52 +131,64 @@ def verdict(
     """What the table says, in sentences."""
     from IPython.display import Markdown
 
-    row = told_summary(result, inference)
     sentences = [
-        average_sentence(row, lower_is_better=lower_is_better),
-        item_spread_sentence(row),
-        test_sentence(row),
-        interaction_sentence(row),
-        *cluster_sentences(result, inference),
-        *trial.flags,
+        *findings(result, inference, lower_is_better=lower_is_better),
+        *warnings_of(trial, result, inference),
         *(inference.notes if inference else ()),
     ]
-    return Markdown("\n".join(f"- {escape_markdown(s)}" for s in sentences if s))
+    return Markdown("\n".join(f"- {escape_markdown(s)}" for s in sentences))
+
+
+def warnings_of(trial: Trial, result: Effects, inference: Inference | None) -> list[str]:
+    """What a reader of the sentences must be told: of clusters, the preparation, the table's weaknesses, the fits."""
+    return [*cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages]
 
 
 def cluster_sentences(result: Effects, inference: Inference | None) -> list[str]:
     """What must be said of a clustered trial; nothing of another."""
     if inference is None:
         return []
-    scale = result.summary["sigma_theta"]
-    return [s for s in (cluster_sentence(inference), clusters_drawn_sentence(inference, scale)) if s]
+    return [s for s in (cluster_sentence(inference), clusters_drawn_sentence(result, inference)) if s]
 
 
 def item_table(result: Effects, inference: Inference | None = None) -> HTML:
-    """Items ordered by their effect: share of 1 by arm, easiness and effect in SDs, and whether it is the average's."""
-    tested = inference.items if inference else None
+    """Items from the most positive effect to the most negative: share of 1 by arm, easiness, effect, and whether it is
+    the average's."""
+    tested, unit = inference.items if inference else None, result.scale.unit
     adjusted = dict(zip(tested.item_names, tested.departure_p_holm, strict=True)) if tested else {}
     rows = [
         {
-            "Item": row["item"],
-            "n control": row["n_ctrl"],
-            "n treated": row["n_treat"],
-            "Share control": number(row["p_ctrl"], 2),
-            "Share treated": number(row["p_treat"], 2),
-            "Easiness (SD)": number(row["b_std"], 2),
-            "Effect (SD)": number(row["total_std"], 2),
-            "SE": number(row["total_se"], 2),
-            **({"p (Holm)": p_text(float(adjusted[row["item"]]))} if adjusted else {}),
+            "Item": item.name,
+            "n control": item.n_ctrl,
+            "n treated": item.n_treat,
+            "Share control": number(item.p_ctrl, 2),
+            "Share treated": number(item.p_treat, 2),
+            f"Easiness ({unit})": number(item.easiness, 2),
+            f"Effect ({unit})": number(item.effect, 2),
+            "SE": number(item.se, 2),
+            **({"p (Holm)": p_text(float(adjusted[item.name]))} if adjusted else {}),
         }
-        for row in sorted(result.items, key=lambda r: -r["total_std"])
+        for item in result.shown_items
     ]
     return html_table(rows, left=("Item",))
 
 
+def items_drawn(result: Effects) -> Figure:
+    """The figure of the items, in the table's unit."""
+    import pandas as pd
+
+    from ilhte_lib.figures.tables import table_figure
+
+    unit = result.scale.unit
+    rows = result.items if unit is Unit.SD else result.items_logit
+    summary = pd.Series(result.summary | {"ate": result.average})
+    return table_figure(pd.DataFrame(rows), summary, unit)
+
+
 def figure_alt(result: Effects) -> str:
     """The item figure in words."""
-    totals = [row["total_std"] for row in result.items]
+    effects, unit = [item.effect for item in result.shown_items], result.scale.unit.plural
     return (
-        f"Effects of {len(totals)} items with intervals, from {number(min(totals), 2)} to {number(max(totals), 2)} "
-        f"SDs, around an average of {number(result.summary['ate_std'], 2)} SDs."
+        f"Effects of {len(effects)} items with intervals, from {number(min(effects), 2)} to {number(max(effects), 2)} "
+        f"{unit}, around an average of {number(result.average / result.scale.by, 2)} {unit}."
     )

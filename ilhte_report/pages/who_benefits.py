@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ilhte_lib.inference.weak import FEWEST_CLUSTERS
 from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits, who_benefits
 
+from ..words.comparison import comparison_rows, interval_of
 from ..words.markdown import escape_markdown
 from ..words.numbers import number
 from ..words.printable import printable
@@ -39,6 +40,8 @@ def compared(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstrap | None) ->
     Where clusters were drawn every interval is the resampling's. Elsewhere only that of the difference is, which has
     none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
     """
+    if bootstrap is not None and 0 < bootstrap.n_clusters < FEWEST_CLUSTERS:
+        bootstrap = None  # so few say nothing of how clusters vary
     drawn = bootstrap is not None and bootstrap.of_clusters
     found = who_benefits(trial, fits, bootstrap if drawn else None)
     if bootstrap is None or drawn:
@@ -68,26 +71,6 @@ def who_benefits_section(trial: Trial, fits: dict[str, Fit], bootstrap: Bootstra
     display(Markdown("\n".join(lines)))
     show(who_benefits_figure(result), alt=figure_words(result))
     display(Markdown(_CAPTION))
-
-
-def comparison_rows(result: WhoBenefits) -> list[tuple[str, str, str, str]]:
-    """The four interactions side by side: name, estimate, interval, unit."""
-    logits = f"logits per SD of {result.covariate}"
-    rows = [
-        ("Sum score", result.sum_score, f"SDs of the score within arm per SD of {result.covariate}"),
-        ("M_B, all items alike", result.constant, logits),
-        ("M_C, items differ", result.flexible, logits),
-        ("M_B − M_C", result.difference, logits),
-        ("Bias of M_B predicted from the items", result.predicted, logits),
-    ]
-    return [(name, number(estimate.value, 3), interval_of(estimate), unit) for name, estimate, unit in rows]
-
-
-def interval_of(estimate: Estimate) -> str:
-    """An interval for reading; a dash where there is none."""
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
-        return "–"
-    return f"{number(estimate.low, 3)} to {number(estimate.high, 3)}"
 
 
 def verdict_sentence(result: WhoBenefits) -> str:
@@ -127,7 +110,10 @@ def clustering_sentence(result: WhoBenefits) -> str:
     """A warning where the intervals take clustered persons as independent, else nothing."""
     if not result.clustered:
         return ""
-    return "Persons come in clusters here; these intervals take them as independent and are too narrow; those of `ilhte fit --bootstrap N` do not."
+    text = "Persons come in clusters here; these intervals treat them as independent and may be too narrow"
+    if result.clusters is not None and result.clusters < FEWEST_CLUSTERS:
+        return f"{text}; with {result.clusters} clusters resampling gives no better ones."
+    return f"{text}; those of `ilhte fit --bootstrap N` do not."
 
 
 def figure_words(result: WhoBenefits) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.errors import InputError
 
 from ..project import find_project
+from ..words.printable import visible
 from .folder import RunFolder
-from .progress import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,7 @@ def print_diff(console: Console, diff: RunDiff) -> None:
         console.print(f"{change.what}: {change.before} -> {change.after}", markup=False, highlight=False)
     for words, tabs in (("first", diff.only_before), ("second", diff.only_after)):
         if tabs:
-            named = ", ".join(printable(tab) for tab in tabs)
+            named = ", ".join(visible(tab) for tab in tabs)
             console.print(f"Only in the {words}: {named}", markup=False, highlight=False)
     if diff.tables:
         shown = Table(box=SIMPLE)
@@ -130,7 +130,7 @@ def print_diff(console: Console, diff: RunDiff) -> None:
             for k, change in enumerate(changes):
                 cells = (change.what, _text(change.before), _text(change.after), _difference(change))
                 style = "bold" if change.is_decision else None
-                shown.add_row(escape(printable(tab)) if k == 0 else "", *map(escape, cells), style=style)
+                shown.add_row(escape(visible(tab)) if k == 0 else "", *map(escape, cells), style=style)
         console.print(shown)
     console.print(f"Tables of both runs: {diff.n_same} the same, {len(diff.tables)} changed.", highlight=False)
 
@@ -170,7 +170,7 @@ def _item_changes(before: list[dict], after: list[dict]) -> Iterator[Change]:
     }
     if moved:
         item = max(moved, key=moved.__getitem__)
-        yield Change(f"item {printable(item)} (moved most)", old[item], new[item])
+        yield Change(f"item {visible(item)} (moved most)", old[item], new[item])
 
 
 def _pairs(before: dict, after: dict) -> Iterator[tuple[str, Any, Any]]:
@@ -185,14 +185,14 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    shown = ", ".join(visible(name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
     return shown or "none"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "-" if value is None else printable(str(value))
+    return "-" if value is None else visible(str(value))
 
 
 def _difference(change: Change) -> str:

@@ -34,7 +34,7 @@ LEAST_ROOM = 65_536
 OTHER_CODE = (
     "The worker's ilhte or its packages are not those the run began with: install the same version there, or run again."
 )
-LOG = "kernel.log"
+_WANT_OF_MEMORY = re.compile("[Cc]annot allocate memory|failed to map segment|not enough memory|std::bad_alloc")
 
 # papermill's client logs every failure that is a reason here anyway
 logging.getLogger("papermill").addHandler(logging.NullHandler())
@@ -161,6 +161,8 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
+    from .kernel import LOG
+
     name, message = type(failure).__name__, str(failure)
     if isinstance(failure, PapermillExecutionError):
         name, message = failure.ename, failure.evalue
@@ -168,7 +170,9 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
         return message
     if task.limit is not None and seconds >= task.limit:
         return f"It took longer than the limit of {task.limit:g} s: give it more time with --timeout."
-    if isinstance(failure, DeadKernelError):
+    # a kernel without memory for the words of its error leaves none
+    speechless = name == "CellExecutionError" and not message.strip()
+    if isinstance(failure, DeadKernelError) or speechless or "MemoryError" in name or _WANT_OF_MEMORY.search(message):
         return "Its kernel died, most often for want of memory: fit it alone (--jobs 1) or on a larger machine."
     if isinstance(failure, _Changed):
         return "The table's data changed while it was read: run it again."

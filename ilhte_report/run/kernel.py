@@ -17,7 +17,8 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import default
 from traitlets.config import Config
 
-from .execute import LOG
+LOG = "kernel.log"
+"""The kernel's own words, beside its connection file."""
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"

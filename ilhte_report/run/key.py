@@ -11,13 +11,16 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import resolve_name
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ilhte_lib
 from ilhte_lib.errors import InputError
 from ilhte_lib.files import versions
 
-from ..intake.source import Source
 from ..project import find_project
+
+if TYPE_CHECKING:
+    from ..intake.source import Source
 
 PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parents[1]}
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .tables import Standing, TableOutcome
+from ..words.printable import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Told = Callable[[TableOutcome | None, Standing], None]
+    from .tables import Standing, TableOutcome
+
+    Told = Callable[[TableOutcome | None, Standing], None]
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def _lines(console: Console, quiet: bool) -> Told:
     def told(outcome: TableOutcome | None, standing: Standing) -> None:
         if outcome is None or (quiet and outcome.status != "failed"):
             return
-        what = _failure(outcome) if outcome.status == "failed" else f"{printable(outcome.tab)}: {outcome.status}"
+        what = _failure(outcome) if outcome.status == "failed" else f"{visible(outcome.tab)}: {outcome.status}"
         if outcome.status == "fitted":
             what += f" ({outcome.seconds:.1f} s)"
         still = (
@@ -59,12 +61,7 @@ def _lines(console: Console, quiet: bool) -> Told:
 
 
 def _failure(outcome: TableOutcome) -> str:
-    return f"{printable(outcome.tab)} failed: {printable(outcome.reason)}"
-
-
-def printable(text: str) -> str:
-    """A stranger's text with nothing in it that a terminal obeys."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"{visible(outcome.tab)} failed: {visible(outcome.reason)}"
 
 
 class _Clock:

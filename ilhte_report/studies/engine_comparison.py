@@ -153,7 +153,7 @@ def lme4_versions() -> dict[str, str]:
 def _estimates(fit: Fit, cpu_seconds: float) -> Estimates:
     return Estimates(
         loglik=fit.loglik,
-        psi=[*fit.beta.tolist(), fit.sigma_theta, *fit.item_factor[np.tril_indices(fit.spec.q)].tolist()],
+        psi=fit.psi.tolist(),
         psi_se=np.sqrt(np.diagonal(fit.vcov)).tolist(),
         ranef=fit.ranef.tolist(),
         singular=fit.singular,

@@ -14,7 +14,7 @@ from ilhte_lib.inference.closed_form import expected_scores, look_alike, predict
 from ilhte_lib.inference.who_benefits import WhoBenefits, who_benefits
 from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
 
-from ..pages.who_benefits import comparison_rows
+from ..words.comparison import comparison_rows
 from ..words.numbers import number
 from .identification_figures import SHOWN_ITEMS
 from .identification_grid import CELL, ESTIMATES, GAMMA, GRID, grid_study

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ilhte_lib.inference.bootstrap import WHOLE_CLUSTERS
+from ilhte_lib.inference.bootstrap import Scheme
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
+from ilhte_lib.inference.interval import average_estimand, average_interval
+from ilhte_lib.inference.parts import Part
+from ilhte_lib.inference.units import Scale, Unit
+from ilhte_lib.inference.weak import FEWEST_CLUSTERS
 from ilhte_lib.messages import counted
 
 from .numbers import DASH, between, number, p_text
@@ -20,8 +24,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 TARGETS = (0.10, 0.05)
-"""Standard errors of the average effect (SDs) for which the number of items is told."""
+"""Standard errors of the average effect (in the table's unit) for which the number of items is told."""
 MOST_INFLUENTIAL = 3
+NONE_TESTABLE = "No item has both responses in each arm, so that none can be tested against the average."
 
 
 def with_units(rows: list[Row]) -> list[Row]:
@@ -35,26 +40,30 @@ def with_units(rows: list[Row]) -> list[Row]:
 
 def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
     """Estimates of M_A with profile-likelihood and Wald intervals, then the interactions of M_B and M_C."""
-    row, scale = result.summary, result.summary["sigma_theta"]
+    row, scale = result.summary, result.scale
+    unit = scale.unit.plural
     lines = (
-        ("Average effect, β₁", "treat", "SDs", scale, -math.inf, math.inf),
-        ("σ_ζ, item effects", "sigma_zeta", "SDs", scale, 0.0, math.inf),
-        ("ρ, with easiness", "rho", "", 1.0, -1.0, 1.0),
-        ("σ_θ, persons", "sigma_theta", "logits", 1.0, 0.0, math.inf),
+        ("Average effect, β₁", "treat", unit, scale.by, -math.inf, math.inf, result.average, result.average_se),
+        ("σ_ζ, item effects", "sigma_zeta", unit, scale.by, 0.0, math.inf, result.spread, result.spread_se),
+        ("ρ, with easiness", "rho", "", 1.0, -1.0, 1.0, row["rho"], row["rho_se"]),
+        ("σ_θ, persons", "sigma_theta", "logits", 1.0, 0.0, math.inf, math.nan, math.nan),
     )
     rows = []
-    for name, parameter, unit, by, low, high in lines:
+    for name, parameter, unit, by, low, high, value, se in lines:
         interval = inference.intervals.get(parameter)
-        if interval is None:
+        if parameter == "rho" and result.weak.no_common_item:
             rows.append(_estimate(name, unit, math.nan, math.nan, DASH, DASH))
             continue
-        half = (interval.wald_upper - interval.wald_lower) / 2 / by
-        wald = max(low, interval.wald_lower / by), min(high, interval.wald_upper / by)
-        profile = between(interval.lower / by, interval.upper / by)
-        se = half / 1.959963984540054
-        rows.append(
-            _estimate(name, unit, interval.estimate / by, se, profile, between(*wald) if defined(half) else DASH)
-        )
+        if interval is None:
+            value, half = value / by if defined(value) else math.nan, 1.96 * se / by if defined(se) else math.nan
+            wald, profile = (max(low, value - half), min(high, value + half)), DASH
+        else:
+            value = value / by if defined(value) else interval.estimate / by
+            half = (interval.wald_upper - interval.wald_lower) / 2 / by
+            wald = max(low, interval.wald_lower / by), min(high, interval.wald_upper / by)
+            profile = between(interval.lower / by, interval.upper / by)
+        known = math.isfinite(half)
+        rows.append(_estimate(name, unit, value, half / 1.959963984540054, profile, between(*wald) if known else DASH))
     interactions = (
         ("β₃ of M_B", "beta3_b"),
         ("β₃ of M_C", "beta3_c"),
@@ -62,7 +71,8 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
     for name, column in interactions:
         value, se = row[column], row[f"{column}_se"]
         if defined(value):
-            rows.append(_estimate(name, "logits/SD", value, se, DASH, between(value - 1.96 * se, value + 1.96 * se)))
+            wald = between(value - 1.96 * se, value + 1.96 * se) if defined(se) else DASH
+            rows.append(_estimate(name, "logits/SD", value, se, DASH, wald))
     return rows
 
 
@@ -93,47 +103,29 @@ def cluster_sentence(inference: Inference) -> str:
     """A warning where a clustered trial has nothing but standard errors of the model, else nothing."""
     if not inference.model_only:
         return ""
-    why = next((note for note in inference.notes if note.startswith("Resampling: ")), None)
-    return (
-        "The persons of this trial come in clusters, and only standard errors of the model are shown, which take persons "
-        "as independent: the intervals are too narrow. "
-        + (
-            f"Clusters were not resampled: {why.removeprefix('Resampling: ')}"
-            if why
-            else "Resampling clusters (--bootstrap N) gives others."
-        )
+    text = (
+        "The persons of this trial come in clusters, and the standard errors and intervals shown are the model's, which "
+        "treat persons as independent: they may be far too narrow."
     )
+    why = inference.why_missing(Part.RESAMPLING)
+    if why:
+        return f"{text} Clusters were not resampled: {why}"
+    if inference.weak.few_clusters:
+        return text  # a flag says that resampling would be no better
+    return f"{text} Use --bootstrap N for standard errors that allow for the clusters."
 
 
-def told_summary(result: Effects, inference: Inference | None) -> dict:
-    """The summary that sentences speak of: where clusters were drawn, with the standard errors these give.
-
-    Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
-    model's with items sampled less that on exactly these items) is added to it.
-    """
-    if inference is None or not inference.knows_clusters or inference.generalisation is None:
-        return result.summary
-    here, drawn, scale = inference.generalisation, inference.resampling, result.summary["sigma_theta"]
-    of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / scale**2
-    # sentences take 1.96 of these: with few clusters more are needed
-    se = {name: drawn.se(name) * drawn.quantile() / 1.96 for name in ("ate_std", "beta3_b", "beta3_c")}
-    return result.summary | {
-        "ate_std_se": math.sqrt(se["ate_std"] ** 2 + of_items),
-        "beta3_b_se": se["beta3_b"],
-        "beta3_c_se": se["beta3_c"],
-    }
-
-
-def clusters_drawn_sentence(inference: Inference, scale: float) -> str:
+def clusters_drawn_sentence(result: Effects, inference: Inference) -> str:
     """What drawing clusters does to the standard error of the average effect; nothing where none were drawn."""
-    here = inference.generalisation
+    here, scale = inference.generalisation, result.scale
     if not inference.knows_clusters or here is None:
         return ""
     return (
         "The persons of this trial come in clusters. The intervals of the average effect and of the interactions in these "
-        "sentences come from drawing whole clusters: on these items the standard error of the average is "
-        f"{number(inference.resampling.se('ate_std'), 3)} SDs so, by the model, which takes persons as independent, "
-        f"{number(here.se_without_item_sampling / scale, 3)}. The test and all other intervals are the model's."
+        "sentences come from resampling whole clusters: with these items, the standard error of the average effect is "
+        f"{number(inference.resampling.se(average_estimand(result)), 3)} {scale.unit.plural} when clusters are resampled, "
+        f"{number(here.se_without_item_sampling / scale.by, 3)} under the model, which treats persons as independent. The "
+        "test and all other intervals are the model's."
     )
 
 
@@ -144,7 +136,7 @@ def resampling_sentence(inference: Inference) -> str:
         return ""
     what = "clusters" if drawn.of_clusters else "persons"
     control, treated = drawn.units
-    if drawn.scheme == WHOLE_CLUSTERS:
+    if drawn.scheme == Scheme.WHOLE_CLUSTERS:
         units = f"{control} clusters, each of which may hold both arms, were drawn whole with replacement"
     else:
         units = f"{control} control and {treated} treated {what} were drawn with replacement within their arm"
@@ -153,6 +145,8 @@ def resampling_sentence(inference: Inference) -> str:
     of = drawn.replicates - drawn.failed
     if of < 2:
         return f"{text} So few draws give no standard errors."
+    if inference.too_few_clusters:
+        return f"{text} With fewer than {FEWEST_CLUSTERS} clusters their standard errors are not to be relied on: none are shown."
     return (
         f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut where the parameter ends, "
         "and it is about these items: with others σ_ζ and ρ vary further. So many draws leave a standard error uncertain "
@@ -161,13 +155,16 @@ def resampling_sentence(inference: Inference) -> str:
 
 
 def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Standard errors and intervals of the resampling beside the model's standard errors."""
-    row, drawn = result.summary, inference.resampling
-    if drawn is None:
+    """Standard errors and intervals of the resampling beside the model's standard errors; nothing from too few clusters."""
+    row, drawn, scale = result.summary, inference.resampling, result.scale
+    if drawn is None or inference.too_few_clusters:
         return []
+    standard, unit = scale.unit is Unit.SD, scale.unit.plural
+    average, spread = ("ate_std", "sigma_zeta_std") if standard else ("ate", "sigma_zeta")
+    estimates = row | {average: result.average / scale.by, spread: result.spread / scale.by}
     lines = (
-        ("Average effect, β₁", "SDs", "ate_std"),
-        ("σ_ζ, item effects", "SDs", "sigma_zeta_std"),
+        ("Average effect, β₁", unit, average),
+        ("σ_ζ, item effects", unit, spread),
         ("ρ, with easiness", "", "rho"),
         ("SD ratio of easiness", "", "sd_ratio"),
         ("β₃ of M_B", "logits/SD", "beta3_b"),
@@ -177,52 +174,54 @@ def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
     here = inference.generalisation
     of_model = {column: row[f"{column}_se"] for column in ("beta3_b", "beta3_c")}
     # drawing persons keeps the items: of the model's standard errors only those on exactly these items can be compared
-    of_model["ate_std"] = here.se_without_item_sampling / row["sigma_theta"] if here else math.nan
+    of_model[average] = here.se_without_item_sampling / scale.by if here else math.nan
     rows = []
     for name, unit, column in lines:
-        if not defined(row[column]):
+        if not defined(estimates[column]) or (column == "rho" and result.weak.no_common_item):
             continue
         model = of_model.get(column, math.nan)
-        texts = (name, unit, number(row[column], 3), number(model, 3), number(drawn.se(column), 3))
+        texts = (name, unit, number(estimates[column], 3), number(model, 3), number(drawn.se(column), 3))
         columns = ("", "Unit", "Estimate", "Model SE", "SE", "95% interval")
-        rows.append(dict(zip(columns, (*texts, between(*drawn.interval(column, row[column]))), strict=True)))
+        rows.append(dict(zip(columns, (*texts, between(*drawn.interval(column, estimates[column]))), strict=True)))
     return rows
 
 
-def generalisation_rows(inference: Inference, main: Fit, scale: float) -> list[Row]:
-    """What the effect means for items that are not on the test, in SDs of the persons."""
+def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[Row]:
+    """What the effect means for items that are not on the test, in the table's unit."""
     from ilhte_lib.inference.generalise import items_needed, persons_floor
 
     found = inference.generalisation
     if found is None:
         return []
 
-    def sds(value: float) -> str:
-        return number(value / scale, 3)
+    unit = scale.unit.plural
+
+    def scaled(value: float) -> str:
+        return number(value / scale.by, 3)
 
     def interval(ends: tuple[float, float]) -> str:
-        return between(ends[0] / scale, ends[1] / scale)
+        return between(ends[0] / scale.by, ends[1] / scale.by)
 
     def needed(target: float) -> str:
         if not math.isfinite(found.se_with_item_sampling):
             return DASH
-        items = items_needed(inference.statistics, main, target * scale)
+        items = items_needed(inference.statistics, main, target * scale.by)
         floor = persons_floor(inference.statistics, main)
-        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach, {sds(floor)} stays"
+        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach, {scaled(floor)} stays"
 
     lines = [
-        ("SE of the average effect, items taken as a sample (SDs)", sds(found.se_with_item_sampling)),
-        ("SE of the average effect on exactly these items (SDs)", sds(found.se_without_item_sampling)),
-        ("Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)", interval(found.new_item)),
+        (f"SE of the average effect, items taken as a sample ({unit})", scaled(found.se_with_item_sampling)),
+        (f"SE of the average effect on exactly these items ({unit})", scaled(found.se_without_item_sampling)),
+        (f"Effect on one new item, 95% prediction interval, σ_ζ taken as known ({unit})", interval(found.new_item)),
         (
-            f"Average effect on a new form of {found.form_items} items, 95% prediction interval (SDs)",
+            f"Average effect on a new form of {found.form_items} items, 95% prediction interval ({unit})",
             interval(found.new_form),
         ),
         ("Probability that a new item's effect has the sign of the average", number(found.same_sign, 2)),
         ("… with the uncertainty of the average", number(found.same_sign_predictive, 2)),
         ("Share of all possible items with a negative effect", number(found.share_negative, 2)),
         ("Expected share of negative effects among the items of this test", number(found.share_negative_here, 2)),
-        *((f"Items needed for an SE of {target:.2f} SDs, same persons", needed(target)) for target in TARGETS),
+        *((f"Items needed for an SE of {target:.2f} {unit}, same persons", needed(target)) for target in TARGETS),
     ]
     return [{"": name, "Value": value} for name, value in lines]
 
@@ -233,6 +232,10 @@ def flagged_sentence(inference: Inference) -> str:
     if found is None:
         return ""
     tested = int(np.isfinite(found.departure_p).sum())
+    if not tested:
+        return "" if inference.why_missing(Part.FREE) else NONE_TESTABLE
+    if inference.weak.forbids_conclusions:
+        return f"No item is said to differ from the average, as {inference.weak.why_no_conclusions}."
     flagged, loose = found.flagged(), int(np.count_nonzero(found.departure_p_bh < 0.05))
     rest = f"by Benjamini and Hochberg's, which lets one in twenty of those it names be wrong, {loose}"
     if not flagged:
@@ -242,7 +245,7 @@ def flagged_sentence(inference: Inference) -> str:
     return f"After Holm's correction for {tested} items, {len(flagged)} {verb} from the average at 5%: {shown}; {rest}."
 
 
-def robust_sentence(inference: Inference, scale: float) -> str:
+def robust_sentence(inference: Inference, scale: Scale) -> str:
     """Whether the average hangs on a few items."""
     found = inference.robust
     if found is None or not math.isfinite(found.difference):
@@ -253,30 +256,33 @@ def robust_sentence(inference: Inference, scale: float) -> str:
         if found.p < 0.05
         else "there is no sign that the average hangs on a few items"
     )
+    if inference.weak.forbids_conclusions:
+        verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
     return (
-        f"Each item by itself, their mean effect is {number(found.mean / scale, 2)} SDs; a bisquare-robust mean, which gives "
-        f"{left_out} of {found.n_items} items no weight, is {number(found.robust / scale, 2)}. If all items had one effect, a "
-        f"difference at least as large would have p = {p_text(found.p)}, if effects varied normally p = "
-        f"{p_text(found.p_normal)}: {verdict}."
+        f"Each item by itself, their mean effect is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
+        f"mean, which gives {left_out} of {found.n_items} items no weight, is {number(found.robust / scale.by, 2)}. If all "
+        f"items had one effect, a difference at least as large would have p = {p_text(found.p)}, if effects varied normally "
+        f"p = {p_text(found.p_normal)}: {verdict}."
     ).replace("p = <", "p < ")
 
 
-def influence_rows(inference: Inference, scale: float) -> list[Row]:
+def influence_rows(inference: Inference, scale: Scale) -> list[Row]:
     """The items without which the average effect changes most."""
     found = inference.influence
     if found is None:
         return []
     order = np.argsort(-np.abs(np.nan_to_num(found.ate_change)), kind="stable")[:MOST_INFLUENTIAL]
-    columns = ("Without", "Average effect (SDs)", "Change", "σ_ζ (SDs)", "ρ")
+    unit = scale.unit.plural
+    columns = ("Without", f"Average effect ({unit})", "Change", f"σ_ζ ({unit})", "ρ")
     return [
         dict(
             zip(
                 columns,
                 (
                     found.item_names[k],
-                    number(found.ate[k] / scale, 3),
-                    number(found.ate_change[k] / scale, 3),
-                    number(found.sigma_zeta[k] / scale, 3),
+                    number(found.ate[k] / scale.by, 3),
+                    number(found.ate_change[k] / scale.by, 3),
+                    number(found.sigma_zeta[k] / scale.by, 3),
                     number(found.rho[k], 2),
                 ),
                 strict=True,
@@ -288,17 +294,36 @@ def influence_rows(inference: Inference, scale: float) -> list[Row]:
 
 def sum_score_rows(result: Effects, inference: Inference) -> list[Row]:
     """What an analysis of sum scores would report, beside the model's average."""
-    found, row = inference.sum_score, result.summary
+    found, scale = inference.sum_score, result.scale
     if found is None:
         return []
+    model = average_interval(result, inference)
     lines = (
-        ("Sum score, standardised mean difference", "SDs of scores", found.smd, found.smd_se),
-        ("… corrected for unreliability", "SDs of true scores", found.corrected, found.corrected_se),
-        ("Model, average effect", "SDs of persons", row["ate_std"], row["ate_std_se"]),
+        (
+            "Sum score, standardised mean difference",
+            "SDs of scores",
+            found.smd,
+            found.smd_se,
+            _wald(found.smd, found.smd_se),
+        ),
+        (
+            "… corrected for unreliability",
+            "SDs of true scores",
+            found.corrected,
+            found.corrected_se,
+            _wald(found.corrected, found.corrected_se),
+        ),
+        (
+            "Model, average effect",
+            "SDs of persons" if scale.unit is Unit.SD else scale.unit.plural,
+            model.estimate,
+            result.average_se / scale.by,
+            between(model.low, model.high),
+        ),
     )
     return [
-        {"": name, "Unit": unit, "Estimate": number(value, 3), "SE": number(se, 3), "95% interval": _wald(value, se)}
-        for name, unit, value, se in lines
+        {"": name, "Unit": unit, "Estimate": number(value, 3), "SE": number(se, 3), "95% interval": interval}
+        for name, unit, value, se, interval in lines
     ]
 
 
@@ -312,7 +337,8 @@ def sum_score_sentence(inference: Inference) -> str:
     if found is None:
         return ""
     return (
-        f"The treated score {number(found.difference, 2)} of {inference.statistics.n_items} items more than the controls; KR-20 within arm is "
+        f"The mean score of the treated less that of the controls is {number(found.difference, 2)} of "
+        f"{inference.statistics.n_items} items; KR-20 within arm is "
         f"{number(found.reliability, 2)} (SE {number(found.reliability_se, 2)}). Unlike the model's, the standard errors of the "
         "score take these items as the only ones."
     )

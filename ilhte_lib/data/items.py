@@ -1,0 +1,110 @@
+"""Which items can be analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..messages import counted, listed, quoted
+from .missing_codes import perhaps_codes
+from .trial import Audit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST_ITEMS = 3
+
+
+def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audit) -> pd.DataFrame:
+    """The rows of items with two values, which must be 0 and 1.
+
+    Raises
+    ------
+    InputError : no responses, too few binary items, or some are not coded 0/1.
+    """
+    labels = table.attrs.get("value_labels", {}).get("resp", {})
+    if table.empty:
+        raise InputError(
+            f"Table {quoted(tab)} has no responses at all: check the column of responses, or, for a spreadsheet whose "
+            "formulas were never computed, open it once and save it."
+        )
+    values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
+    constant = values.index[values["nunique"] == 1]
+    polytomous = values.index[values["nunique"] > 2]
+    binary = values.index[values["nunique"] == 2]
+    if len(binary) < FEWEST_ITEMS:
+        found = []
+        if len(constant):
+            found.append(
+                f"{counted(len(constant), 'item holds', 'items hold')} a single value: {listed(map(str, constant), 3)}"
+            )
+        if len(polytomous):
+            found.append(f"{len(polytomous)} more than two values: {_values(table, polytomous, labels)}")
+        told = f" ({', '.join(found)})" if found else ""
+        remedy = "recode polytomous items to 0/1" if len(polytomous) else "add items that some solve and others do not"
+        raise InputError(
+            f"Table {quoted(tab)} has {counted(len(binary), 'binary item', 'binary items')} and at least {FEWEST_ITEMS} are needed"
+            f"{told}: {_codes(table, polytomous, labels) or remedy}."
+        )
+    odd = values.loc[binary]
+    odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
+    if len(odd):
+        remedy = (
+            "lme4 cannot fit such a table, so the vignette drops it"
+            if vignette
+            else "recode them so that 1 is the response modelled"
+        )
+        if codes := _codes(table, odd, labels):
+            remedy = f"{codes}; otherwise {remedy}"
+        which = counted(len(odd), f"binary item of table {quoted(tab)} is", f"binary items of table {quoted(tab)} are")
+        raise InputError(f"{which} not coded 0/1 ({_values(table, odd, labels)}): {remedy}.")
+    table = audit.keep(
+        table, ~table["item"].isin(constant), "items", f"Items with a single value: {listed(map(str, constant), 3)}."
+    )
+    if len(polytomous):
+        codes = _codes(table, polytomous, labels)
+        reason = (
+            f"{counted(len(polytomous), 'item with more than two values is', 'items with more than two values are')} left out "
+            f"({_values(table, polytomous, labels)}): "
+            + (
+                f"{codes}; otherwise recode them to 0/1 to have them."
+                if codes
+                else "recode their responses to 0/1, or empty the cells that hold a code for missing, to have them."
+            )
+        )
+        audit.flags.append(reason)
+        table = audit.keep(table, ~table["item"].isin(polytomous), "items", reason)
+    return table
+
+
+def _values(table: pd.DataFrame, items: Sequence, labels: Mapping) -> str:
+    """The first items and what they hold, for a message."""
+    texts = {str(code).removesuffix(".0"): label for code, label in labels.items()}
+
+    def shown(item: object) -> str:
+        values = [f"{v:g}" for v in sorted(table.loc[table["item"] == item, "resp"].unique())]
+        told = [f"{v} ({texts[v]})" if v in texts else v for v in values[:5]]
+        return f"item {quoted(str(item))} holds {', '.join(told)}{', ...' if len(values) > 5 else ''}"
+
+    return "; ".join(map(shown, items[:3])) + ("; ..." if len(items) > 3 else "")
+
+
+def _codes(table: pd.DataFrame, items: Sequence, labels: Mapping) -> str:
+    return perhaps_codes(sorted(table.loc[table["item"].isin(items), "resp"].unique()), labels)
+
+
+def note_items_of_one_arm(names: Sequence[str], answers: np.ndarray, audit: Audit) -> None:
+    """Flags items that only one arm answered: their effects rest on the others. What else is weak, a fit's result says.
+
+    Parameters
+    ----------
+    names : J items.
+    answers : (2, J) responses by arm (control, treated).
+    """
+    answered = (answers > 0).all(axis=0)
+    if answered.any() and not answered.all():
+        shown = listed((names[k] for k in np.flatnonzero(~answered)), 3)
+        audit.note("items", f"Items answered in one arm only, their effects rest on the others: {shown}.", flag=True)

@@ -1,0 +1,137 @@
+"""Numbers that stand for "missing": those a user names, and those that betray themselves in a covariate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..messages import listed, quoted
+from .columns import as_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CODES = tuple(
+    float(sign * int(text))
+    for sign, lengths in ((1, range(2, 7)), (-1, range(1, 7)))
+    for n in lengths
+    for text in (*(digit * n for digit in "6789"), *("9" * (n - 1) + last for last in "5678" if n > 1))
+)
+"""Repeated sixes to nines and the last few before them, as codebooks have it: 77, 88, 97, 98, 99, 999, -9, -99 ..."""
+NONE = "none"
+"""What a user says to have every number taken as it is."""
+
+
+def named_codes(codes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The codes of the option --missing-codes, one by one; None where it was not given, () for "none".
+
+    Raises
+    ------
+    InputError : "none" beside a code, or an empty code.
+    """
+    if codes is None:
+        return None
+    parts = [part.strip() for code in codes for part in code.split(",")]
+    if [part.lower() for part in parts] == [NONE]:
+        return ()
+    if NONE in map(str.lower, parts) or not all(parts):
+        raise InputError(
+            f"--missing-codes is {quoted(','.join(parts))}: give codes separated by commas, or the word none."
+        )
+    return tuple(dict.fromkeys(parts))
+
+
+def without_codes(column: pd.Series, codes: Sequence[str]) -> pd.Series:
+    """The column with the codes, numbers by their value and words by their text, as missing values."""
+    texts, numbers = set(codes), {number for code in codes if (number := _number(code)) is not None}
+    try:
+        values = column.dropna().unique()
+    except TypeError:  # lists and the like
+        return column
+    coded = [value for value in values if str(value).strip() in texts or _number(value) in numbers]
+    return column.mask(column.isin(coded)) if coded else column
+
+
+def _number(value: object) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def suspected(low: float, high: float, counts: Mapping[float, int]) -> tuple[float, ...]:
+    """Which of the ``CODES`` that a covariate holds stand apart from its other values, as a code for missing does.
+
+    Such a code lies outside the other values by more than their range; by more than a quarter of it if several persons
+    have it; or it is negative, shared and the others are not.
+
+    Parameters
+    ----------
+    low, high : smallest and largest of the values that are none of ``CODES``; NaN if there are none.
+    counts : persons with each of the ``CODES`` that occurs.
+    """
+    if not high > low:
+        return ()
+    found = []
+    for code, persons in sorted(counts.items()):
+        gap = max(low - code, code - high)
+        if gap > high - low or (persons > 1 and (gap > (high - low) / 4 or code < 0 <= low)):
+            found.append(code)
+    return tuple(found)
+
+
+def suspected_in(values: pd.Series, persons: pd.Series) -> tuple[float, ...]:
+    """``suspected`` of a column in memory, given the person of each row."""
+    numbers = as_numbers(values)
+    coded = numbers.isin(CODES)
+    if not coded.any():
+        return ()
+    others = numbers[~coded & np.isfinite(numbers)]
+    counts = persons[coded].groupby(numbers[coded]).nunique()
+    return suspected(others.min(), others.max(), {float(code): int(n) for code, n in counts.items()})
+
+
+def suspicion(name: str, codes: Sequence[float]) -> str:
+    """What a reader is told of them."""
+    shown = listed((f"{code:g}" for code in codes), 6)
+    return (
+        f"Column {quoted(name)} holds {shown}, far from its other values, as a code for missing is: taken as missing. If "
+        "it is a value, say --missing-codes none; if there are others, name them all with --missing-codes."
+    )
+
+
+def perhaps_codes(values: Sequence[float], labels: Mapping | None = None) -> str:
+    """Half a sentence on the values of an item that may be codes for missing, or nothing.
+
+    Parameters
+    ----------
+    values : the item's values.
+    labels : value labels of its file, if it has such.
+    """
+    labels = labels or {}
+    texts = {_number(code): str(label) for code, label in labels.items()}
+    found = [v for v in values if v not in (0.0, 1.0) and (v in CODES or v < 0 or _means_missing(texts.get(v, "")))]
+    if not found:
+        return ""
+    shown = listed((f"{v:g}" + (f" = {texts[v]}" if v in texts else "") for v in found), 3)
+    codes = ",".join(f"{v:g}" for v in found[:3])
+    return f"{shown} may be a code for missing (if so, --missing-codes {quoted(codes)})"
+
+
+def _means_missing(label: str) -> bool:
+    plain = label.lower()
+    words = (
+        "missing",
+        "refused",
+        "don't know",
+        "dont know",
+        "no answer",
+        "not answered",
+        "not applicable",
+        "n/a",
+        "skipped",
+    )
+    return any(word in plain for word in words)

@@ -1,0 +1,122 @@
+"""Which interval stands beside an estimate: the one place that decides, for tables and sentences alike.
+
+The profile-likelihood interval where there is one; where whole clusters were drawn, and there are enough of them, the
+resampling's for the average effect and the interactions, since the likelihood takes persons as independent; the Wald
+interval elsewhere. A sentence claims no more than this interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from .effects import Effects
+
+if TYPE_CHECKING:
+    from .infer import Inference
+
+HALF_WIDTH = 1.96
+"""Half the width of a 95% Wald interval in standard errors, as the published analysis rounds it."""
+
+
+class Basis(StrEnum):
+    """Where an interval comes from."""
+
+    PROFILE = "profile likelihood"
+    CLUSTERS = "resampling of clusters"
+    WALD = "Wald"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the 95% interval that is shown with it.
+
+    Attributes
+    ----------
+    estimate : NaN where undefined.
+    low, high : ends; NaN for one that does not exist.
+    basis : where they come from.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    basis: Basis
+
+    @property
+    def defined(self) -> bool:
+        """Whether both ends exist."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether both ends exist and lie on one side of 0."""
+        return self.defined and (self.low > 0.0 or self.high < 0.0)
+
+
+def average_interval(result: Effects, inference: Inference | None) -> Interval:
+    """The average effect beta_1 of M_A, in the table's unit.
+
+    Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
+    model's with items sampled less that on exactly these items) is added to it.
+    """
+    by = result.scale.by
+    estimate = result.average / by
+    if inference is not None and inference.knows_clusters and inference.generalisation is not None:
+        here, drawn = inference.generalisation, inference.resampling
+        of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / by**2
+        half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
+        if math.isfinite(half):
+            return Interval(estimate, estimate - half, estimate + half, Basis.CLUSTERS)
+    return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by)
+
+
+def average_estimand(result: Effects) -> str:
+    """The bootstrap's name of the average effect in the table's unit."""
+    return "ate_std" if math.isfinite(_number(result.summary["ate_std"])) else "ate"
+
+
+def spread_interval(result: Effects, inference: Inference | None) -> Interval:
+    """sigma_zeta of M_A, in the table's unit."""
+    by = result.scale.by
+    estimate = result.spread / by
+    return _profile(inference, "sigma_zeta", estimate, by) or _wald(estimate, result.spread_se / by, low=0.0)
+
+
+def rho_interval(result: Effects, inference: Inference | None) -> Interval:
+    """The correlation of easiness and item effect of M_A; without an interval where no item was answered in both arms."""
+    estimate = _number(result.summary["rho"])
+    if result.weak.no_common_item or not math.isfinite(estimate):
+        return Interval(estimate, math.nan, math.nan, Basis.NONE)
+    return _profile(inference, "rho", estimate, 1.0) or _wald(estimate, _number(result.summary["rho_se"]), -1.0, 1.0)
+
+
+def interaction_interval(result: Effects, inference: Inference | None, name: str) -> Interval:
+    """beta_3 of M_B ("beta3_b") or of M_C ("beta3_c"), logits per SD of the covariate."""
+    estimate = _number(result.summary[name])
+    if inference is not None and inference.knows_clusters:
+        low, high = inference.resampling.interval(name, estimate)
+        if math.isfinite(low) and math.isfinite(high):
+            return Interval(estimate, low, high, Basis.CLUSTERS)
+    return _wald(estimate, _number(result.summary[f"{name}_se"]))
+
+
+def _profile(inference: Inference | None, parameter: str, estimate: float, by: float) -> Interval | None:
+    found = inference.intervals.get(parameter) if inference is not None else None
+    if found is None or not (math.isfinite(found.lower) or math.isfinite(found.upper)):
+        return None
+    return Interval(estimate, found.lower / by, found.upper / by, Basis.PROFILE)
+
+
+def _wald(estimate: float, se: float, low: float = -math.inf, high: float = math.inf) -> Interval:
+    if not math.isfinite(se):
+        return Interval(estimate, math.nan, math.nan, Basis.NONE)
+    half = HALF_WIDTH * se
+    return Interval(estimate, max(low, estimate - half), min(high, estimate + half), Basis.WALD)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

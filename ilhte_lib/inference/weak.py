@@ -1,0 +1,178 @@
+"""What is too weak in a table for a sentence to rest on: items answered one way, arms without a common item, few persons.
+
+A fit to such a table exists and is right, but its numbers owe more to the model's assumptions than to the data. They are
+flagged in the result, and sentences give estimates without drawing conclusions from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..messages import counted, listed
+
+if TYPE_CHECKING:
+    from ..data.trial import PreparedTrial
+    from ..model.compress import SufficientStatistics
+    from ..model.fit_result import Fit
+
+FEWEST_PERSONS = 10
+"""An arm of fewer persons is flagged."""
+FEWEST_CLUSTERS = 10
+"""A trial of fewer clusters is flagged, and their resampling takes no place of the model's."""
+EXTREME_SIGMA = 10.0
+"""Above this sigma_theta (logits) the Laplace approximation of a person's likelihood is not to be relied on."""
+ARMS = ("control", "treated")
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class OneWayItem:
+    """An item that all persons of an arm who were asked it answered alike: its effect has no finite estimate of its own.
+
+    Attributes
+    ----------
+    item : its name.
+    arm : "control" or "treated".
+    answer : 0 or 1.
+    """
+
+    item: str
+    arm: str
+    answer: int
+
+
+@dataclass(frozen=True)
+class Weaknesses:
+    """What a table is too weak in.
+
+    Attributes
+    ----------
+    one_way_items : items answered one way in an arm, by item; items that only one arm answered are not among them.
+    no_common_item : whether no item was answered in both arms.
+    persons : persons of the control and of the treated arm.
+    clusters : number of clusters; None where persons come in none, or where they are not known.
+    sigma_theta : the largest of the fits, logits.
+    uncertified : names of the models whose optimum is not certified.
+    """
+
+    one_way_items: tuple[OneWayItem, ...]
+    no_common_item: bool
+    persons: tuple[int, int]
+    clusters: int | None
+    sigma_theta: float
+    uncertified: tuple[str, ...]
+
+    @property
+    def few_persons(self) -> bool:
+        """Whether an arm has fewer than ``FEWEST_PERSONS`` persons."""
+        return min(self.persons) < FEWEST_PERSONS
+
+    @property
+    def few_clusters(self) -> bool:
+        """Whether there are clusters, and fewer than ``FEWEST_CLUSTERS``."""
+        return self.clusters is not None and self.clusters < FEWEST_CLUSTERS
+
+    @property
+    def extreme_persons(self) -> bool:
+        """Whether persons differ so much that the likelihood's approximation fails."""
+        return self.sigma_theta > EXTREME_SIGMA
+
+    @property
+    def one_way_names(self) -> tuple[str, ...]:
+        """Names of the items answered one way in one arm or in both, each once."""
+        return tuple(dict.fromkeys(found.item for found in self.one_way_items))
+
+    @property
+    def forbids_conclusions(self) -> bool:
+        """Whether nothing at all may be concluded from M_A, as with few persons or an optimum that is not certified."""
+        return self.few_persons or self.extreme_persons or self.no_common_item or "M_A" in self.uncertified
+
+    @property
+    def why_no_conclusions(self) -> str:
+        """The reason for ``forbids_conclusions`` as the end of a sentence, or ""."""
+        if self.no_common_item:
+            return "no item was answered in both arms"
+        if "M_A" in self.uncertified:
+            return "the optimum of M_A is not certified"
+        if self.few_persons:
+            return f"an arm has fewer than {FEWEST_PERSONS} persons"
+        return "persons differ too much for the approximation of the likelihood" if self.extreme_persons else ""
+
+
+def weaknesses(trial: PreparedTrial, fits: dict[str, Fit]) -> Weaknesses:
+    """What a prepared trial and its fits are too weak in."""
+    answers, ones = trial.item_counts()
+    one_way = tuple(
+        OneWayItem(name, ARMS[arm], int(ones[arm, k] > 0))
+        for k, name in enumerate(trial.item_names)
+        for arm in (0, 1)
+        if answers[:, k].all() and ones[arm, k] in (0, answers[arm, k])
+    )
+    return Weaknesses(
+        one_way_items=one_way,
+        no_common_item=not answers.all(axis=0).any(),
+        persons=_persons(trial.sufficient_statistics(False)),
+        clusters=trial.n_clusters,
+        sigma_theta=max((fit.sigma_theta for fit in fits.values()), default=0.0),
+        uncertified=tuple(name for name, fit in fits.items() if not fit.converged),
+    )
+
+
+def _persons(statistics: SufficientStatistics) -> tuple[int, int]:
+    count, cut = statistics.count, statistics.n_control_classes
+    return int(count[:cut].sum()), int(count[cut:].sum())
+
+
+def weakness_sentences(weak: Weaknesses) -> list[str]:
+    """What must be said of a table's weaknesses, a sentence each."""
+    said = []
+    if weak.no_common_item:
+        said.append(
+            "No item was answered in both arms: the effects of single items and their correlation with easiness are not "
+            "identified, and the average effect cannot be told from a difference between the arms' items."
+        )
+    for arm in ARMS:
+        for answer in (0, 1):
+            names = [f.item for f in weak.one_way_items if (f.arm, f.answer) == (arm, answer)]
+            if names:
+                items, have, own, them = (
+                    (f"Item {listed(names, 1)}", "has", "its own effect has", "it")
+                    if len(names) == 1
+                    else (f"{len(names)} items ({listed(names, MOST_NAMED)})", "have", "their own effects have", "them")
+                )
+                said.append(
+                    f"{items} {have} one response only ({answer}) in the {arm} arm: {own} no finite estimate, and sigma_zeta "
+                    f"may rest on {them}."
+                )
+    if weak.few_persons:
+        control, treated = weak.persons
+        said.append(
+            f"{counted(control, 'control person', 'control persons')} and {treated} treated: with fewer than "
+            f"{FEWEST_PERSONS} in an arm, intervals and tests, which hold for large samples, are rough."
+        )
+    if weak.few_clusters:
+        said.append(
+            f"Persons come in {counted(weak.clusters, 'cluster', 'clusters')}: with fewer than {FEWEST_CLUSTERS} nothing "
+            "reliable can be said of how clusters vary, and drawing them with replacement gives no better intervals."
+        )
+    if weak.extreme_persons:
+        said.append(
+            f"Persons differ enormously (sigma_theta is {weak.sigma_theta:.3g} logits; most answer all items alike, or the "
+            "items follow each other like the steps of a ladder): the approximation of the likelihood is then poor."
+        )
+    return said
+
+
+def fit_messages(fits: dict[str, Fit], weak: Weaknesses) -> list[str]:
+    """What the engine wants said of each fit; where arms have no common item, that as the cause of a missing certificate."""
+    said: list[str] = []
+    for name, fit in fits.items():
+        if weak.no_common_item and fit.spec.item_effects and not fit.converged:
+            said.append(
+                f"{name}: the optimum is not certified, for no item was answered in both arms and the likelihood cannot "
+                "tell an item's effect from its easiness: standard errors are undefined."
+            )
+        else:
+            said += fit.messages
+    return said
