@@ -52,7 +52,9 @@ def test_a_blank_is_missing_in_every_column_and_format(tmp_path, ending, column,
 @given(
     ending=st.sampled_from([".parquet", ".dta", ".sav", ".rds", ".csv"]),
     blanks=st.dictionaries(
-        st.sampled_from(COLUMNS), st.tuples(st.sets(st.integers(0, 95), max_size=30), st.sampled_from(BLANKS)), max_size=4
+        st.sampled_from(COLUMNS),
+        st.tuples(st.sets(st.integers(0, 95), max_size=30), st.sampled_from(BLANKS)),
+        max_size=4,
     ),
 )
 def test_blanks_anywhere(tmp_path, ending, blanks):

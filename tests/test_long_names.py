@@ -77,7 +77,7 @@ def test_names_of_any_length(tmp_path, first, gaps):
     pa = pytest.importorskip("pyarrow")
     table = numbered(first)
     by_parquet = read_table(parquet(table, tmp_path / "t.parquet", **{name: pa.int64() for name in gaps}))
-    text = table.astype({name: object for name in ("id", "item", "cluster")})
+    text = table.astype(dict.fromkeys(("id", "item", "cluster"), object))
     text.loc[0, sorted(gaps)] = ""
     by_csv = read_table(save(text, tmp_path / "t.csv"))
     for name in ("id", "item", "cluster"):

@@ -90,7 +90,9 @@ def test_commas_that_may_part_thousands_are_left_alone(tmp_path):
 
 
 def test_dots_that_part_thousands_beside_decimal_commas(tmp_path):
-    table = small_trial().assign(cov_pre=lambda t: [f"{990 + k:,}".replace(",", ".") for k in range(len(t))], more="0,5")
+    table = small_trial().assign(
+        cov_pre=lambda t: [f"{990 + k:,}".replace(",", ".") for k in range(len(t))], more="0,5"
+    )
     read = read_table(written(tmp_path / "t.csv", lines(table, ";")))
     assert read["cov_pre"].tolist() == [990 + k for k in range(len(table))] and (read["more"] == 0.5).all()
     assert "Column 'cov_pre'" in read.attrs["cautions"][0] and "thousands" in read.attrs["cautions"][0]
@@ -216,7 +218,9 @@ def test_a_file_that_does_not_fit_is_called_too_large(tmp_path, monkeypatch):
     assert len(read_table(path)) == 200 * len(small_trial())
 
 
-@pytest.mark.parametrize("error", [MemoryError(), pd.errors.ParserError("Error tokenizing data. C error: out of memory")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), pd.errors.ParserError("Error tokenizing data. C error: out of memory")]
+)
 def test_memory_that_ends_while_reading(tmp_path, monkeypatch, error):
     def fails(*arguments, **options):
         raise error

@@ -268,7 +268,17 @@ def test_values_that_a_program_left_to_be_computed_are_told(tmp_path):
 def test_types_are_those_of_the_cells(tmp_path):
     cells = [["id", "item", "resp", "treat", "cov_a", "cov_b", "day"]]
     for k in range(24):
-        cells.append([f"{k // 4:03d}", k % 4, str(k * k % 3 % 2), bool(k // 4 % 2), "NA" if k < 4 else f"{k / 8}", k / 8, pd.Timestamp(2024, 1, 1)])
+        cells.append(
+            [
+                f"{k // 4:03d}",
+                k % 4,
+                str(k * k % 3 % 2),
+                bool(k // 4 % 2),
+                "NA" if k < 4 else f"{k / 8}",
+                k / 8,
+                pd.Timestamp(2024, 1, 1),
+            ]
+        )
     read = read_table(book(tmp_path / "t.xlsx", ("Data", cells)))
     assert read["id"][5] == "001" and read["item"].dtype == np.int64
     assert read["resp"].tolist() == [k * k % 3 % 2 for k in range(24)]

@@ -86,7 +86,7 @@ def refuse_duplicates(columns: Iterable[str], where: str) -> None:
 
 
 def rows_named(numbers: Sequence[int]) -> str:
-    """"Row 2", "Rows 2 and 3", for a message."""
+    """ "Row 2", "Rows 2 and 3", for a message."""
     if len(numbers) == 1:
         return f"Row {numbers[0]}"
     return f"Rows {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
@@ -107,7 +107,9 @@ def not_read(nested: list[str], where: str) -> tuple[str, ...]:
     if not nested:
         return ()
     hold, are = ("holds", "is") if len(nested) == 1 else ("hold", "are")
-    return (f"{_columns(nested)} of {where} {hold} lists, tables or the like in place of numbers or text and {are} not read.",)
+    return (
+        f"{_columns(nested)} of {where} {hold} lists, tables or the like in place of numbers or text and {are} not read.",
+    )
 
 
 def odd_bytes(names: Sequence[str], where: str) -> tuple[str, ...]:

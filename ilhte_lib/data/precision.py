@@ -38,7 +38,9 @@ def whole_names(column: pd.Series) -> pd.Series:
 
     if column.dtype == object or _is_nullable_integer(column):
         values = column[column.notna()]
-        if not len(values) or not all(type(value) in (int, float, Decimal) or isinstance(value, np.integer | np.floating) for value in values):
+        if not len(values) or not all(
+            type(value) in (int, float, Decimal) or isinstance(value, np.integer | np.floating) for value in values
+        ):
             return column
         if not all(np.isfinite(float(value)) and value == int(value) for value in values):
             return column

@@ -270,7 +270,9 @@ def _two_arms(treat: pd.Series, labels: dict, control: str, where: str) -> pd.Se
 
 def _same(text: str, wanted: str) -> bool:
     """Whether two texts differ in case alone, or in how Unicode composes a letter."""
-    return bool(text) and unicodedata.normalize("NFC", text).casefold() == unicodedata.normalize("NFC", wanted).casefold()
+    return (
+        bool(text) and unicodedata.normalize("NFC", text).casefold() == unicodedata.normalize("NFC", wanted).casefold()
+    )
 
 
 def _same_number(text: str, wanted: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +204,6 @@ class _Book:
             )
         return cautions
 
-
     def _never_computed(self, column: str, n_formulas: int, *, has_others: bool) -> str:
         what = "responses" if self.sought.takes_for_responses(column) else "values"
         lacking = f"no {what} in {counted(n_formulas, 'row', 'rows')}" if has_others else f"no {what} at all"
@@ -272,5 +271,3 @@ def _typed(values: list[Any]) -> pd.Series:
     if all(value is None or type(value) in (int, float) for value in values):
         return pd.to_numeric(column)
     return column.infer_objects()
-
-
