@@ -10,6 +10,7 @@ import gzip
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -150,26 +151,34 @@ def _separated(text: str, sought: Sought, promised: str) -> tuple[str, list[Row]
         naming = [s for s, rows in ways.items() if any(sought.is_in(cells) for _, cells in rows[:DEEPEST_HEADER])]
         if promised in naming:
             return promised, ways[promised]
-        naming = [s for s in naming if _evenness(ways[s]) is not None]
+        naming = [s for s in naming if _usual_width(ways[s]) > 1]
         if len(naming) == 1:
             return naming[0], ways[naming[0]]
     even = {separator: _evenness(rows) for separator, rows in ways.items()}
     found = [separator for separator in ways if even[separator] is not None]
-    best = min(found, key=lambda s: (even[s][0], s != promised, -even[s][1]), default=promised)
+    if found:
+        best = min(found, key=lambda s: (even[s][0], s != promised, -even[s][1]))
+    else:  # a damaged table, whose faults are told by row
+        found = [s for s, rows in ways.items() if rows and len(rows[0][1]) > 1 and _usual_width(rows) > 1]
+        best = min(found, key=lambda s: (s != promised, -_usual_width(ways[s])), default=promised)
     return best, ways[best]
 
 
 def _evenness(rows: Sequence[Row]) -> tuple[int, int] | None:
     """The first row from which on all rows have as many fields as most, and that number; None if they are not even."""
     widths = [len(cells) for _, cells in rows]
-    if not widths:
-        return None
-    usual = max(dict.fromkeys(widths), key=lambda width: (widths.count(width), width))
+    usual = _usual_width(rows)
     if usual < 2:
         return None
     first = widths.index(usual)
     off = sum(width != usual for width in widths[first:])
     return (first, usual) if first < DEEPEST_HEADER and off <= 0.02 * len(widths) else None
+
+
+def _usual_width(rows: Sequence[Row]) -> int:
+    """How many fields most rows have; 0 if there are none."""
+    counts = Counter(len(cells) for _, cells in rows)
+    return max(counts, key=lambda width: (counts[width], width), default=0)
 
 
 def _suspect_separator(only_column: str, where: str) -> None:

@@ -128,7 +128,7 @@ def _descriptions(rows: Sequence[Row], header: int) -> tuple[int, ...]:
     below = rows[header + 1 :]
     for k, (_, cells) in enumerate(below[:MOST_DESCRIPTIONS]):
         filled = [cell for cell in cells if cell.strip()]
-        if filled and sum(bool(_IMPORT_ID.search(cell)) for cell in filled) > len(filled) / 2:
+        if len(filled) > 1 and sum(bool(_IMPORT_ID.search(cell)) for cell in filled) > len(filled) / 2:
             return tuple(number for number, _ in below[: k + 1])
     for k in range(min(MOST_DESCRIPTIONS, len(below) - 5), 0, -1):
         columns = _numeric_columns(below[k:])
@@ -149,6 +149,8 @@ def _numeric_columns(rows: Sequence[Row]) -> list[int]:
 
 
 def _is_text(cells: Sequence[str], columns: Sequence[int]) -> bool:
-    values = [cells[k].strip() if k < len(cells) else "" for k in columns]
-    values = [value for value in values if value not in MISSING_WORDS]
-    return len(values) >= max(2, 0.5 * len(columns)) and not any(NUMBER.fullmatch(value) for value in values)
+    """Whether a row holds text in most of some columns, and no number anywhere."""
+    filled = {k: cell.strip() for k, cell in enumerate(cells) if cell.strip() not in MISSING_WORDS}
+    if any(NUMBER.fullmatch(cell) for cell in filled.values()):
+        return False
+    return sum(k in filled for k in columns) >= max(2, 0.5 * len(columns))
