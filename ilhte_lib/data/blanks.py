@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .columns import is_blank
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,7 +16,7 @@ def empty_blanks(table: pd.DataFrame) -> list[str]:
     for name in table.columns:
         column = table[name]
         if hasattr(column.dtype, "categories"):
-            blank = [value for value in column.cat.categories if _is_blank(value)]
+            blank = [value for value in column.cat.categories if is_blank(value)]
             if blank:
                 table[name] = column.cat.remove_categories(blank)
                 changed.append(name)
@@ -28,12 +30,8 @@ def empty_blanks(table: pd.DataFrame) -> list[str]:
 
 def _blanks(column: pd.Series) -> pd.Series | None:
     try:
-        values = [value for value in column.unique() if _is_blank(value)]
+        values = [value for value in column.unique() if is_blank(value)]
     except TypeError:  # of lists and the like
-        blank = column.map(_is_blank)
+        blank = column.map(is_blank)
         return blank if blank.any() else None
     return column.isin(values) if values else None
-
-
-def _is_blank(value: object) -> bool:
-    return isinstance(value, str) and not value.strip().strip("\0\ufeff\u200b")

@@ -23,7 +23,8 @@ TRUTH = {"TRUE": 1.0, "True": 1.0, "true": 1.0, "FALSE": 0.0, "False": 0.0, "fal
 BLANKS = "".join(
     map(chr, [*range(9, 14), *range(28, 33), 133, 160, 5760, *range(8192, 8203), 8232, 8233, 8239, 8287, 12288])
 )
-"""What Python's ``strip`` takes away."""
+"""What Python's ``strip`` takes away; beside a NUL, and marks without a width, text of nothing else is blank."""
+NO_WIDTH = "\0\ufeff\u200b"
 _NUMBER = re.compile(NUMBER)
 _NUMERIC = (int, float, np.number, np.bool_, Decimal)
 
@@ -65,6 +66,11 @@ def _number(value: object) -> float:
         return np.nan
 
 
+def is_blank(value: object) -> bool:
+    """Whether a value is text with nothing in it."""
+    return isinstance(value, str) and not value.strip(BLANKS + NO_WIDTH)
+
+
 def without_blanks(column: pd.Series) -> pd.Series:
     """The column with text of nothing but spaces as missing, and bytes as the text they spell.
 
@@ -88,5 +94,5 @@ def without_blanks(column: pd.Series) -> pd.Series:
                 f"Column {quoted(str(column.name))} holds bytes that are no UTF-8 text: write it as text."
             ) from error
         values = column.unique()
-    blank = [value for value in values if isinstance(value, str) and not value.strip()]
+    blank = [value for value in values if is_blank(value)]
     return column.mask(column.isin(blank)) if blank else column

@@ -54,7 +54,7 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
     where = quoted(path.name)
     try:
         refuse_too_large(path)
-        layout = _layout(path, sought, separator, where)
+        layout = layout_of(path, sought, separator, where)
         options = {
             "sep": layout.separator,
             "encoding": "utf-8-sig",
@@ -91,7 +91,7 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
     return Contents(table, cautions=cautions)
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """How a file is to be read.
 
     separator : the character between fields.
@@ -104,7 +104,8 @@ class _Layout(NamedTuple):
     header: Header | None
 
 
-def _layout(path: Path, sought: Sought, separator: str, where: str) -> _Layout:
+def layout_of(path: Path, sought: Sought, separator: str, where: str) -> Layout:
+    """How a file is to be read, judged by its beginning."""
     text = _beginning(path)
     hint = _SEPARATOR_LINE.fullmatch(text.partition("\n")[0].strip("\r\ufeff "))
     if hint:
@@ -113,10 +114,10 @@ def _layout(path: Path, sought: Sought, separator: str, where: str) -> _Layout:
     else:
         separator, rows = _separated(text, sought, separator)
     if not rows:
-        return _Layout(separator, [0] if hint else [], None)
+        return Layout(separator, [0] if hint else [], None)
     header = header_of(rows, sought, where)
     skipped = {*range(header.row - 1), *(number - 1 for number in header.descriptions)}
-    return _Layout(separator, sorted(skipped), header)
+    return Layout(separator, sorted(skipped), header)
 
 
 def _beginning(path: Path) -> str:

@@ -124,7 +124,7 @@ READERS: dict[str, Callable[[Path, Sought], Contents]] = {
 FORMATS = tuple(READERS)
 
 
-def csv_header(path: Path) -> list[str]:
+def csv_header(path: Path, separator: str = ",") -> list[str]:
     """The names in the first line of a CSV file.
 
     Raises
@@ -134,7 +134,7 @@ def csv_header(path: Path) -> list[str]:
     where = quoted(path.name)
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream), [])
+            header = next(csv.reader(stream, delimiter=separator), [])
     except UnicodeError as error:
         raise InputError(f"{where} is not UTF-8 text: save it again with the encoding UTF-8.") from error
     if not header:

@@ -19,8 +19,10 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.compress import SufficientStatistics, classes
-from .columns import BLANKS, NUMBER, TRUTH, as_numbers
+from .columns import BLANKS, NO_WIDTH, NUMBER, TRUTH, as_numbers
+from .contents import Sought
 from .covariate import Candidate, Examples, fault
+from .delimited import layout_of
 from .file_formats import csv_header, refuse_duplicates
 from .identifiers import check_identifiers, item_labels, plainest_sql, refuse_two_spellings
 from .items import keep_binary_items, note_items_of_one_arm
@@ -206,7 +208,7 @@ class _Reduction:
         import pandas as pd
 
         self.relations, self.tab, self.asked, self.codes, self.audit = relations, tab, asked, codes, Audit()
-        columns = _header(path)
+        columns, separator = _header(path, names)
         refuse_duplicates(columns, quoted(path.name))
         roles = {name: role for role, name in names.items()}
         # as ``read_table`` has it: a column that bears a role's standard name without being it is left out
@@ -227,12 +229,15 @@ class _Reduction:
             if kind not in ("text", "bytes"):
                 return value
             listed_word = "" if is_parquet(path) else f" OR {value} IN ({words})"
-            return f"CASE WHEN TRIM(BOTH '{BLANKS}' FROM {value}) = ''{listed_word} THEN NULL ELSE {value} END"
+            return f"CASE WHEN TRIM(BOTH {_NOTHING} FROM {value}) = ''{listed_word} THEN NULL ELSE {value} END"
 
         def number(name: str) -> str:
             """As ``columns.as_numbers`` and ``missing_codes.without_codes`` have it."""
             value = column(name)
             if kinds[at[name]] in ("text", "bytes"):
+                if separator != ",":  # decimal commas
+                    comma = relations.matches(value, "[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
+                    value = f"CASE WHEN {comma} THEN REPLACE({value}, ',', '.') ELSE {value} END"
                 cast = f"TRY_CAST(TRIM(BOTH '{BLANKS}' FROM {value}) AS DOUBLE)"
                 beyond = f"CASE WHEN {value} LIKE '%-%' THEN CAST('-inf' AS DOUBLE) ELSE CAST('inf' AS DOUBLE) END"
                 truth = " ".join(f"WHEN {value} = '{word}' THEN CAST({n} AS DOUBLE)" for word, n in TRUTH.items())
@@ -260,7 +265,7 @@ class _Reduction:
         for k, name in enumerate(self.candidates):
             select |= {f"covariate{k}": number(name), f"bad_covariate{k}": bad(name)}
             select[f"raw_covariate{k}"] = f"CAST({column(name)} AS STRING)"
-        relations.open(path, len(columns), select)
+        relations.open(path, len(columns), select, separator)
         self.text_ids = kinds[at["id"]] in ("text", "bytes")
 
     def trial(self, wave: str | None) -> LargeTrial:
@@ -648,15 +653,26 @@ class _Reduction:
         audit.flags += item_flags
 
 
-def _header(path: Path) -> list[str]:
-    """Names of a file's columns as they are written."""
+_NOTHING = f"CONCAT('{BLANKS}{NO_WIDTH[1:]}', CHR(0))"
+"""What blank text is made of, in SQL, whose texts cannot hold a NUL."""
+
+
+def _header(path: Path, names: dict[str, str]) -> tuple[list[str], str]:
+    """Names of a file's columns as they are written, and what separates them in a text file."""
     if not is_parquet(path):
-        return csv_header(path)
+        where = quoted(path.name)
+        layout = layout_of(path, Sought(names={}, needed=tuple(names.values())[:4]), ",", where)
+        if layout.skipped:
+            raise InputError(
+                f"{where} has rows above or below its header that are no data: remove them, for so large a file is read "
+                "as it stands."
+            )
+        return csv_header(path, layout.separator), layout.separator
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_schema(path).names
+        return pyarrow.parquet.read_schema(path).names, ","
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise InputError(
             f"{quoted(path.name)} is a damaged or cut-off Parquet file: copy or download it again."

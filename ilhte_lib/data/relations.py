@@ -151,7 +151,7 @@ class Relations(Protocol):
     def kinds(self, path: Path, n_columns: int) -> list[str]:
         """What each of a file's columns holds: "text", "bytes", "number" (with a fraction) or "other"."""
 
-    def open(self, path: Path, n_columns: int, select: Mapping[str, str]) -> None:
+    def open(self, path: Path, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
         """Make ``responses`` the view of a file with these columns, each an expression of the file's ones, c0, c1, ..."""
 
     def matches(self, text: str, pattern: str) -> str:
@@ -171,7 +171,7 @@ class Relations(Protocol):
         """A small result, by columns: int64, float64 with NaN, or objects with None."""
 
 
-_CSV = """header = true, auto_detect = false, delim = ',', quote = '"', escape = '"', comment = ''"""
+_CSV = """header = true, auto_detect = false, quote = '"', escape = '"', comment = ''"""
 """One dialect, not the likeliest: a file that does not keep to it is refused."""
 _KINDS = {"VARCHAR": "text", "BLOB": "bytes", "DOUBLE": "number", "FLOAT": "number"}
 
@@ -236,7 +236,7 @@ class DuckDB:
         except self._error as failure:
             raise InputError(_fault(str(failure))) from None
 
-    def _file(self, path: Path, n_columns: int) -> str:
+    def _file(self, path: Path, n_columns: int, separator: str = ",") -> str:
         if set("*?[") & set(str(path)):
             raise InputError(
                 f"DuckDB takes *, ? and [ in the path {quoted(str(path))} for a pattern: rename file or folder."
@@ -245,7 +245,7 @@ class DuckDB:
         if is_parquet(path):
             return f"read_parquet({name}) AS file({', '.join(f'c{k}' for k in range(n_columns))})"
         columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n_columns))
-        return f"read_csv({name}, {_CSV}, columns = {{{columns}}})"
+        return f"read_csv({name}, {_CSV}, delim = '{separator}', columns = {{{columns}}})"
 
     def kinds(self, path: Path, n_columns: int) -> list[str]:
         if not is_parquet(path):
@@ -253,8 +253,8 @@ class DuckDB:
         described = self._run(f"DESCRIBE SELECT * FROM {self._file(path, n_columns)}").fetchall()
         return [_KINDS.get(row[1], "other") for row in described]
 
-    def open(self, path: Path, n_columns: int, select: Mapping[str, str]) -> None:
-        self.view("responses", f"SELECT {_named(select)} FROM {self._file(path, n_columns)}")
+    def open(self, path: Path, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
+        self.view("responses", f"SELECT {_named(select)} FROM {self._file(path, n_columns, separator)}")
 
     def matches(self, text: str, pattern: str) -> str:
         return f"regexp_full_match({text}, '{pattern}')"
@@ -290,17 +290,17 @@ class Spark:
     def __init__(self, session: Any):
         self._session = session
 
-    def _file(self, path: Path, n_columns: int) -> Any:
+    def _file(self, path: Path, n_columns: int, separator: str = ",") -> Any:
         read = self._session.read
-        file = read.parquet(str(path)) if is_parquet(path) else read.csv(str(path), header=True)
+        file = read.parquet(str(path)) if is_parquet(path) else read.csv(str(path), header=True, sep=separator)
         return file.toDF(*(f"c{k}" for k in range(n_columns)))
 
     def kinds(self, path: Path, n_columns: int) -> list[str]:
         kinds = {"string": "text", "binary": "bytes", "double": "number", "float": "number"}
         return [kinds.get(kind, "other") for _, kind in self._file(path, n_columns).dtypes]
 
-    def open(self, path: Path, n_columns: int, select: Mapping[str, str]) -> None:
-        self._file(path, n_columns).createOrReplaceTempView("file")
+    def open(self, path: Path, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
+        self._file(path, n_columns, separator).createOrReplaceTempView("file")
         self.view("responses", f"SELECT {_named(select)} FROM file")
 
     def matches(self, text: str, pattern: str) -> str:
