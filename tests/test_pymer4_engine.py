@@ -17,6 +17,7 @@ import pytest
 from ilhte_lib import EngineError, Fit, InputError
 from ilhte_lib.engine import lme4 as pymer4_engine
 from ilhte_lib.engine.lme4 import fit_pymer4
+from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
 
 TABLES = ("bacteria_weeks", "verbagg_gender", "respiratory_visits")
 
@@ -50,6 +51,11 @@ class SmallTrial:
     item: np.ndarray
     resp: np.ndarray
     covariate: np.ndarray | None
+    rows_known = True
+
+    def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
+        covariate = self.covariate if with_covariate else None
+        return sufficient_statistics(self.item_names, self.treat, self.person, self.item, self.resp, covariate)
 
 
 def simulated(n_persons: int = 300, n_items: int = 10, *, missing: float = 0.1, seed: int = 20) -> SmallTrial:

@@ -10,6 +10,7 @@ import pytest
 
 from ilhte_lib.figures.profile import profile_figure
 from ilhte_lib.inference.profile import ProfileCurve, ProfileInterval
+from ilhte_lib.inference.units import Scale
 from ilhte_report.studies.bias import bias_summary
 from ilhte_report.studies.coverage import coverage_summary
 from ilhte_report.studies.figures import bias_figure, coverage_figure, size_figure
@@ -35,18 +36,18 @@ def points(figure, name: str) -> list:
 
 
 def test_profile_figure_is_in_sds_but_for_rho():
-    figure = profile_figure([CURVE], [INTERVAL], scale=2.0)
+    figure = profile_figure([CURVE], [INTERVAL], scale=Scale.of(2.0))
     line, ends, estimate = figure.data
     assert list(line.x) == [0, 0.125, 0.25, 0.375, 0.5] and list(line.y) == [3.0, 1.0, 0.2, 2.0, 5.0]
     assert list(ends.x) == [0.0, 0.45] and ends.y[0] == pytest.approx(3.8415, abs=1e-4)
     assert list(estimate.x) == [0.2]
-    rho = profile_figure([replace(CURVE, parameter="rho")], [replace(INTERVAL, parameter="rho")], scale=2.0)
+    rho = profile_figure([replace(CURVE, parameter="rho")], [replace(INTERVAL, parameter="rho")], scale=Scale.of(2.0))
     assert rho.data[0].x[-1] == 1.0
 
 
 def test_profile_figure_leaves_out_what_is_undefined():
     undefined = replace(INTERVAL, upper=float("nan"), estimate=float("nan"))
-    figure = profile_figure([CURVE], [undefined], scale=1.0)
+    figure = profile_figure([CURVE], [undefined], scale=Scale.of(1.0))
     assert len(figure.data) == 2 and list(figure.data[1].x) == [0.0]
 
 
