@@ -98,7 +98,7 @@ def _standardised(kept: list, persons: list, values: dict, profile: str) -> np.n
 def _missing(value: object) -> bool:
     return (
         value is None
-        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, str) and all(sign.isspace() or sign in "\0\ufeff\u200b" for sign in value))
         or (isinstance(value, float) and math.isnan(value))
         or type(value).__name__ in ("NAType", "NaTType")
     )
