@@ -31,6 +31,16 @@ def find_project(start: Path | str | None = None) -> Path:
     )
 
 
+def data_folder() -> Path | None:
+    """The project's ``data`` folder, or None outside a project (simulated tables need none)."""
+    try:
+        return find_project() / "data"
+    except InputError:
+        # a clone that is installed for editing brings its data along, wherever it is called
+        beside = Path(__file__).resolve().parents[1] / "data"
+        return beside if (beside / "catalogue.csv").is_file() else None
+
+
 def latest_run(project: Path) -> Path:
     """The run folder that pages read: `ILHTE_RUN` (absolute, or relative to the project) if set, else the one that
     `results/latest.json` names.

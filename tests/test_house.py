@@ -36,7 +36,9 @@ STAGES = {
 }
 """From left to right; a stage imports from itself and from what is left of it. ``ilhte_lib`` is left of ``ilhte_report``."""
 DEEPEST = 7
-SHOWN_BY = {("ilhte_lib.analysis", "ilhte_report.terminal"), ("ilhte_lib.analysis", "ilhte_report.pages.single")}
+SHOWN_BY = {
+    ("ilhte_lib.analysis", f"ilhte_report.{writer}") for writer in ("terminal", "pages.single", "pages.sections")
+}
 """The exceptions: an analysis shows itself as text and HTML, which the writers around the library do when asked."""
 
 

@@ -94,6 +94,24 @@ def rho_interval(result: Effects, inference: Inference | None) -> Interval:
     return _profile(inference, "rho", estimate, 1.0) or _wald(estimate, _number(result.summary["rho_se"]), -1.0, 1.0)
 
 
+def persons_interval(inference: Inference) -> Interval:
+    """sigma_theta of M_A, logits."""
+    found = inference.intervals.get("sigma_theta")
+    estimate = found.estimate if found else math.nan
+    return _profile(inference, "sigma_theta", estimate, 1.0) or _wald(estimate, persons_se(inference), low=0.0)
+
+
+def persons_se(inference: Inference) -> float:
+    """The standard error of sigma_theta of M_A, logits; NaN where undefined."""
+    found = inference.intervals.get("sigma_theta")
+    return (found.wald_upper - found.wald_lower) / (2 * HALF_WIDTH) if found else math.nan
+
+
+def divisor_interval(result: Effects) -> Interval:
+    """sigma_theta of M_0, by which effects in SDs are divided, logits."""
+    return _wald(_number(result.summary["sigma_theta"]), _number(result.summary["sigma_theta_se"]), low=0.0)
+
+
 def interaction_interval(result: Effects, inference: Inference | None, name: str) -> Interval:
     """beta_3 of M_B ("beta3_b") or of M_C ("beta3_c"), logits per SD of the covariate."""
     estimate = _number(result.summary[name])

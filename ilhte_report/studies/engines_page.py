@@ -10,7 +10,7 @@ from ilhte_lib.data.catalogue import bundled_tables, table_info
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import EngineError
 
-from ..intake.source import data_folder
+from ..project import data_folder
 from ..words.markdown import escape_markdown, html_table
 from ..words.numbers import number
 from .computed import read_computed
