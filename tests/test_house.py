@@ -118,6 +118,15 @@ def test_the_library_knows_nothing_of_what_is_around_it():
     assert not wrong
 
 
+def test_the_preview_is_a_leaf_with_one_door():
+    """What Quarto's render needs stands outside it."""
+    preview = "ilhte_report.site.preview"
+    arrows = {name: targets for name, targets in graph("ilhte_report", False).items() if not name.startswith(preview)}
+    doors = {(name, target) for name, targets in arrows.items() for target in targets if target.startswith(preview)}
+    assert doors == {("ilhte_report.site.render", f"{preview}.site")}
+    assert not any(preview in target for target in graph("ilhte_report", True)["ilhte_report.site.render"])
+
+
 @pytest.mark.parametrize("package", STAGES)
 def test_no_circle_and_few_storeys(package):
     """Depth: modules on the longest way of imports, those inside functions included."""

@@ -79,7 +79,7 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
 
 def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
     """Quarto calls `prepare_site` itself, through the pre-render script that `_quarto.yml` names."""
-    from .preview.config import read_config
+    from .config import read_config
 
     echo(f"Rendering with Quarto ({quarto}).")
     environment = {**environment, "QUARTO_PYTHON": sys.executable}
