@@ -149,7 +149,8 @@ def _profiles(analysis: Analysis) -> list[Section]:
         "again. The 95% interval is where the curve stays below the dashed line; that of σ_ζ also reaches 0 wherever the "
         "mixture test does not reject."
     )
-    alt = profiles_words(analysis.inference, analysis.effects.scale)
+    drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]
+    alt = profiles_words(drawn, analysis.effects.scale)
     return [Section("Profiles of the likelihood", figure=lambda: analysis.plot("profiles"), alt=alt, note=note)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .numbers import between, number
@@ -10,6 +11,7 @@ from .who_benefits import bracketed
 if TYPE_CHECKING:
     from ilhte_lib.inference.effects import Effects
     from ilhte_lib.inference.infer import Inference
+    from ilhte_lib.inference.profile import ProfileInterval
     from ilhte_lib.inference.units import Scale
     from ilhte_lib.inference.who_benefits import WhoBenefits
     from ilhte_lib.model.fit_result import Fit
@@ -24,19 +26,14 @@ def items_words(result: Effects) -> str:
     )
 
 
-def profiles_words(inference: Inference, scale: Scale) -> str:
+def profiles_words(intervals: Iterable[ProfileInterval], scale: Scale) -> str:
     """The profile figure in words."""
     names = {"treat": "average effect", "sigma_zeta": "σ_ζ", "rho": "ρ", "sigma_theta": "σ_θ"}
-    if not inference.curves:
-        return "No profile could be computed."
     parts = []
-    for curve in inference.curves:
-        interval = inference.intervals[curve.parameter]
-        by = scale.by if curve.parameter in ("treat", "sigma_zeta") else 1.0
-        parts.append(
-            f"{names[curve.parameter]}: lowest at {number(interval.estimate / by, 2)}, interval "
-            f"{between(interval.lower / by, interval.upper / by)}"
-        )
+    for interval in intervals:
+        by = scale.by if interval.parameter in ("treat", "sigma_zeta") else 1.0
+        ends = between(interval.lower / by, interval.upper / by)
+        parts.append(f"{names[interval.parameter]}: lowest at {number(interval.estimate / by, 2)}, interval {ends}")
     return "The rise of the deviance over each parameter. " + "; ".join(parts) + "."
 
 

@@ -43,6 +43,11 @@ def html_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> HTM
     return HTML(table_html(rows, left))
 
 
+def fact_table(facts: Mapping[str, object]) -> HTML:
+    """Single numbers by name."""
+    return html_table([{"": name, "Value": value} for name, value in facts.items()], left=("",))
+
+
 def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
     """Rows as an HTML table, escaped; columns of ``left`` to the left, numbers to the right."""
 
