@@ -12,7 +12,61 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from ..model.formats import ItemFormats
     from .modes import Model, _Block
+
+
+class Cells:
+    """The cumulant of ordered categories cell by cell, for a predictor eta (..., J) that is no sum of two factors."""
+
+    def __init__(self, formats: ItemFormats, steps: np.ndarray):
+        self.highest = formats.highest
+        self.constants = np.where(np.isfinite(c := formats.constants(steps)), c, 0.0).T  # (K + 1, J)
+        self.inside = np.arange(formats.most + 1)[:, None] <= self.highest
+
+    def _log_terms(self, eta: np.ndarray, k: int) -> np.ndarray:
+        return np.where(self.inside[k], k * eta - self.constants[k], -np.inf)
+
+    def moments(self, eta: np.ndarray, order: int) -> list[np.ndarray]:
+        """A(eta) and its first derivatives, up to ``order`` (at most 3)."""
+        categories = range(len(self.constants))
+        largest = np.maximum.reduce([self._log_terms(eta, k) for k in categories])
+        sums = [np.zeros_like(eta) for _ in range(order + 1)]
+        for k in categories:
+            p = np.exp(self._log_terms(eta, k) - largest)
+            for power, total in enumerate(sums):
+                total += p * float(k) ** power
+        out = [largest + np.log(sums[0])]
+        raw = [total / sums[0] for total in sums[1:]]
+        if order >= 1:
+            out.append(raw[0])
+        if order >= 2:
+            out.append(np.maximum(raw[1] - raw[0] ** 2, 0.0))
+        if order >= 3:
+            out.append(raw[2] - 3.0 * raw[0] * raw[1] + 2.0 * raw[0] ** 3)
+        return out
+
+    def by_category(
+        self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, weights: list[np.ndarray]
+    ) -> np.ndarray:
+        """(K + 1, J) sums over all cells of ``P(k) sum_p (k - mean)^p weights_p``."""
+        out = []
+        for k in range(len(self.constants)):
+            away = k - mean
+            weight = sum(w * away**power for power, w in enumerate(weights))
+            out.append((np.exp(self._log_terms(eta, k) - cumulant) * weight).reshape(-1, eta.shape[-1]).sum(axis=0))
+        return np.array(out)
+
+    def along(
+        self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, dconstants: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How A and the mean score change, cell by cell, with the constants c_k along ``dconstants`` (K + 1, J)."""
+        of_cumulant, of_mean = np.zeros_like(eta), np.zeros_like(eta)
+        for k, change in enumerate(dconstants):
+            p = np.exp(self._log_terms(eta, k) - cumulant) * change
+            of_cumulant -= p
+            of_mean -= p * (k - mean)
+        return of_cumulant, of_mean
 
 
 class TwoCategories:
@@ -214,28 +268,42 @@ class OrderedCategories:
 
     def information(self, blocks: list[_Block]) -> np.ndarray:
         """(S, S) expected information on the free steps beside the items' and persons' predictors (one lane)."""
-        n, width, most = self.model.n_items, len(self.below), self.formats.most
-        sums = np.zeros((n, most, most))
+        total: np.ndarray | float = 0.0
         for block in blocks:
-            nu, weight = (part[0] for part in self._of_one_response(block))
-            total = self._sum(block, 0, np.empty_like(block.expected))[0]
-            scale = self.model.statistics.count[block.rows, None] * (1.0 if block.trials is None else block.trials)
-            at_least, with_score = [], []
-            for m in range(1, most + 1):
-                share, moment = np.zeros_like(total), np.zeros_like(total)
-                for j in range(width):
-                    both = slice(j, None, width)
-                    p = np.matmul(self._powers[0, block.rows, both], self._coefficients[0, both]) / total
-                    p = np.where(j <= self.formats.highest - m, p, 0.0)
-                    share += p
-                    moment += (nu - j) * p
-                at_least.append(share)
-                with_score.append(moment)
-            inverse = 1.0 / np.maximum(weight, 1e-12)
-            for m in range(most):
-                for l in range(m + 1):
-                    own = at_least[m] * (1.0 - at_least[l]) - with_score[m] * with_score[l] * inverse
-                    sums[:, m, l] += (scale * own).sum(axis=0)
-                    sums[:, l, m] = sums[:, m, l]
-        unit = self.formats.steps(np.eye(len(self.formats.names)))
-        return np.einsum("rim,iml,sil->rs", unit, sums, unit)
+            scale = 1.0 / self._sum(block, 0, np.empty_like(block.expected))[0]
+            by_j = []
+            for j in range(len(self.below)):
+                both = slice(j, None, len(self.below))
+                by_j.append(np.matmul(self._powers[0, block.rows, both], self._coefficients[0, both]) * scale)
+            p = self._by_category(np.array(by_j))
+            times = self.model.statistics.count[block.rows, None] * (1.0 if block.trials is None else block.trials)
+            total = total + step_information(self.formats, p, times)
+        return total
+
+    def _by_category(self, by_j: np.ndarray) -> np.ndarray:
+        """(K + 1, g, J) by k what stands by j = K_i - k."""
+        place = self._from_top[:, None, :].repeat(by_j.shape[1], axis=1)
+        return np.where(self._outside[:, None, :], 0.0, np.take_along_axis(by_j, place, axis=0))
+
+
+def step_information(formats: ItemFormats, probabilities: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(S, S) expected information on the free steps given each cell's predictor.
+
+    Parameters
+    ----------
+    probabilities : (K + 1, g, J) of each category.
+    times : (g, J) number of responses.
+    """
+    k = np.arange(len(probabilities))[:, None, None]
+    mean = (k * probabilities).sum(axis=0)
+    inverse = 1.0 / np.maximum((k**2 * probabilities).sum(axis=0) - mean**2, 1e-12)
+    share = probabilities[::-1].cumsum(axis=0)[::-1][1:]
+    moment = ((k - mean) * probabilities)[::-1].cumsum(axis=0)[::-1][1:]
+    most = formats.most
+    sums = np.zeros((formats.n_items, most, most))
+    for m in range(most):
+        for l in range(m + 1):
+            own = share[m] * (1.0 - share[l]) - moment[m] * moment[l] * inverse
+            sums[:, m, l] = sums[:, l, m] = (times * own).sum(axis=0)
+    unit = formats.steps(np.eye(len(formats.names)))
+    return np.einsum("rim,iml,sil->rs", unit, sums, unit)

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
-from ..model.formats import ItemFormats
 from ..model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
+    from ..model.formats import ItemFormats
     from .laplace import LaplaceDeviance
 
 SMALLEST_SPREAD = 0.15

@@ -15,13 +15,13 @@ from scipy.linalg import cho_factor, cho_solve
 from ..data.trial import Trial
 from ..engine.native import fit_statistics
 from ..engine.objective import ModeNotFound
+from ..engine.person_modes import person_modes
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
-from .person_modes import person_modes
 
 FREE_NODES, FEWER_NODES = 31, 9
 """Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being

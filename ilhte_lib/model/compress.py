@@ -7,10 +7,12 @@ have the same mode and contribute the same terms to the likelihood; they form on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .formats import ItemFormats
+if TYPE_CHECKING:
+    from .formats import ItemFormats
 
 
 @dataclass(frozen=True)

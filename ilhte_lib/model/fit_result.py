@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .formats import ItemFormats
 from .spec import ModelSpec
+
+if TYPE_CHECKING:
+    from .formats import ItemFormats
 
 SINGULAR_BELOW = 1e-4
 """A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary, as in lme4."""
