@@ -101,6 +101,11 @@ def fit_models(
     if engine == "pymer4":
         if not trial.rows_known:
             raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
+        if trial.formats is not None:
+            raise InputError(
+                f"Table {quoted(trial.tab)} has items with more than two categories, which lme4 cannot fit: use engine native, or "
+                "dichotomise with --threshold."
+            )
         if method != "laplace":
             raise InputError(
                 f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."

@@ -126,6 +126,13 @@ class ItemFormats:
         p = np.exp(exponent)
         return p / p.sum(axis=-1, keepdims=True)
 
+    def draw(self, item: np.ndarray, eta: np.ndarray, free: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(n,) scores drawn for responses to items (n,) at eta (n,), logits."""
+        exponent = eta[:, None] * np.arange(self.most + 1) - self.constants(free)[item]
+        exponent -= exponent.max(axis=1, keepdims=True)
+        reached = np.exp(exponent).cumsum(axis=1)
+        return (reached < rng.random(len(eta))[:, None] * reached[:, -1:]).sum(axis=1)
+
     def without(self, kept: np.ndarray) -> ItemFormats | None:
         """The formats of the items ``kept`` (indices or mask); None where all of these have two categories."""
         highest = self.highest[kept]
