@@ -19,7 +19,7 @@ from ilhte_lib.inference.infer import Inference, infer
 from ilhte_lib.inference.interval import Basis, Interval, average_interval, rho_interval, spread_interval
 from ilhte_lib.inference.lrt import p_values
 from ilhte_lib.inference.parts import Part
-from ilhte_lib.inference.person_modes import person_modes
+from ilhte_lib.engine.person_modes import person_modes
 from ilhte_lib.inference.weak import OneWayItem, weakness_sentences, weaknesses
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS

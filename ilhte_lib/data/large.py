@@ -54,6 +54,8 @@ from .waves import keep_wave
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..model.formats import ItemFormats
+
 LARGE_ROWS = 5_000_000
 """A table with more rows is read this way by ``ilhte fit``."""
 LARGE_TEXT = 200_000_000
@@ -88,11 +90,17 @@ class LargeTrial:
     flags: tuple[str, ...]
     clustered: bool
     profile: str = "full"
+    categories: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def item_names(self) -> tuple[str, ...]:
         """J names in natural order."""
         return self.statistics.item_names
+
+    @property
+    def formats(self) -> ItemFormats | None:
+        """The items' formats; None where all have two categories."""
+        return self.statistics.formats
 
     @property
     def n_persons(self) -> int:
