@@ -46,8 +46,9 @@ def curves_words(fit: Fit, scale: Scale) -> str:
     control, treated = characteristic_curves(fit, scale, np.zeros(1)).mean(axis=(1, 2))
     effect = fit.ranef[:, 1]
     most, least = fit.item_names[int(effect.argmax())], fit.item_names[int(effect.argmin())]
+    share = "share of 1" if fit.formats is None else "score, as a share of the highest,"
     return (
-        f"Curves of the test and of its {fit.n_items} items over θ. At θ = 0 the expected share of 1 is {number(control, 2)} "
+        f"Curves of the test and of its {fit.n_items} items over θ. At θ = 0 the expected {share} is {number(control, 2)} "
         f"under control and {number(treated, 2)} under treatment. Drawn thick: {most}, with the most positive effect, and "
         f"{least}, with the most negative."
     )

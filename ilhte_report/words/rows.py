@@ -76,15 +76,16 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
 
 
 def item_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Items from the most positive effect to the most negative: share of 1 by arm, easiness, effect, and whether it is
-    the average's."""
+    """Items from the most positive effect to the most negative: share of 1 (of the highest score) by arm, easiness, effect,
+    and whether it is the average's."""
     tested, unit = inference.items, result.scale.unit
+    share = "Share of 1" if inference.statistics.formats is None else "Share of top score"
     adjusted = dict(zip(tested.item_names, tested.departure_p_holm, strict=True)) if tested else {}
     return [
         {
             "Item": item.name,
-            "Share of 1, control": f"{number(item.p_ctrl, 2)} of {item.n_ctrl}",
-            "Share of 1, treated": f"{number(item.p_treat, 2)} of {item.n_treat}",
+            f"{share}, control (n)": f"{number(item.p_ctrl, 2)} ({item.n_ctrl})",
+            f"{share}, treated (n)": f"{number(item.p_treat, 2)} ({item.n_treat})",
             f"Easiness ({unit})": number(item.easiness, 2),
             f"Effect ({unit})": number(item.effect, 2),
             "SE": number(item.se, 2),

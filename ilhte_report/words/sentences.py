@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.units import Scale
     from ilhte_lib.inference.without_one_way import WithoutOneWayItems
 
-NONE_TESTABLE = "No item has both responses in each arm, so that none can be tested against the average."
+NONE_TESTABLE = "No item has different responses in each arm, so that none can be tested against the average."
 AT_BOUNDARY = 0.9999
 """A correlation beyond this is on its boundary."""
 
@@ -92,11 +92,15 @@ def average_sentence(result: Effects, inference: Inference | None, *, lower_is_b
         if not again or not again.excludes_zero or (again.estimate > 0) != (shown.estimate > 0):
             left = f" ({_with_interval(again)} without {_them(result)})" if again else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
-    more = "more" if shown.estimate > 0 else "fewer"
+    positive = shown.estimate > 0
+    if inference is not None and inference.statistics.formats is not None:
+        more = f"have {'higher' if positive else 'lower'} scores"
+    else:
+        more = f"give {'more' if positive else 'fewer'} responses of 1"
     good = ""
     if lower_is_better:
-        good = f", which is {'worse' if shown.estimate > 0 else 'better'} (lower is better here)"
-    return f"{text}; treated persons give {more} responses of 1{good}."
+        good = f", which is {'worse' if positive else 'better'} (lower is better here)"
+    return f"{text}; treated persons {more}{good}."
 
 
 def item_spread_sentence(result: Effects, inference: Inference | None) -> str:
