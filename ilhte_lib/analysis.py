@@ -159,9 +159,10 @@ class Analysis:
         from ilhte_report.pages.sections import sections
         from ilhte_report.terminal import print_sections
 
-        console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+        text = io.StringIO()
+        console = Console(file=text, width=width, color_system=None, legacy_windows=False)
         print_sections(console, self.trial.tab, sections(self))
-        return console.file.getvalue()
+        return text.getvalue()
 
     def html(self) -> str:
         """The report as one HTML page that works offline."""

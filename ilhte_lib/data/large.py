@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class LargeTrial:
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         """Of all persons, or of those who have the covariate, with it."""
-        return self.with_covariate if with_covariate else self.statistics
+        return cast("SufficientStatistics", self.with_covariate) if with_covariate else self.statistics
 
     @property
     def covariate(self) -> np.ndarray | None:
@@ -255,8 +255,8 @@ class _Reduction:
             return f"CASE WHEN {coded(name, number)} THEN NULL ELSE {number} END" if codes else number
 
         def coded(name: str, number: str) -> str:
-            values = [float(code) for code in codes if as_numbers(pd.Series([code], dtype=object)).notna().all()]
-            texts = ", ".join("'" + code.replace("'", "''") + "'" for code in codes)
+            values = [float(code) for code in codes or () if as_numbers(pd.Series([code], dtype=object)).notna().all()]
+            texts = ", ".join("'" + code.replace("'", "''") + "'" for code in codes or ())
             is_text = f"TRIM(BOTH '{BLANKS}' FROM CAST({column(name)} AS STRING)) IN ({texts})"
             return " OR ".join([is_text, *(f"({number}) = CAST({v!r} AS DOUBLE)" for v in values)])
 
@@ -334,7 +334,7 @@ class _Reduction:
             with_covariate=with_covariate,
             answers=answers,
             ones=ones,
-            covariate_name=None if covariate is None else self.candidates[chosen],
+            covariate_name=None if chosen is None else self.candidates[chosen],
             covariate_correlation=float("nan") if covariate is None else correlation,
             wave=kept_wave,
             audit=tuple(self.audit.entries),
@@ -533,11 +533,8 @@ class _Reduction:
     def _ids(self, condition: str) -> tuple[int, str]:
         """How many persons meet a condition, and the first three."""
         number = int(self.relations.fetch(f"SELECT COUNT(*) AS n FROM persons WHERE {condition}")["n"][0])
-        first = (
-            self.relations.fetch(f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4")["id"]
-            if number
-            else []
-        )
+        query = f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4"
+        first = list(self.relations.fetch(query)["id"]) if number else []
         return number, listed((str(value) for value in first), 3)
 
     def _check_persons(self, n_words: int, chosen: int | None) -> None:
@@ -687,7 +684,7 @@ def _header(path: Path, names: dict[str, str]) -> tuple[list[str], str]:
         ) from error
 
 
-def _float(value: object) -> float:
+def _float(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 

@@ -232,7 +232,7 @@ def simulate_trial(design: Design) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table, truth_of(design)
 
 
-_PRETEST_21 = {"gamma": 0.7, "baseline_levels": 21}
+_PRETEST_21: dict[str, Any] = {"gamma": 0.7, "baseline_levels": 21}
 
 _DESIGNS = (
     Design(200, 4, 101, ate=0.30, sigma_zeta=0.0),
