@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from dense_laplace import Rows
@@ -105,7 +106,7 @@ def _perhaps_missing(values: list[float]) -> bool:
     """Whether one of three or more values stands apart: far beyond the others, or -1 below 0."""
     if len(values) < 3:
         return False
-    inner = [b - a for a, b in zip(values, values[1:])]
+    inner = [b - a for a, b in pairwise(values)]
     top, bottom = max(inner[:-1]), max(inner[1:])
     return inner[-1] > 2 * top or inner[0] > 2 * bottom or values[:2] == [-1, 0]
 
