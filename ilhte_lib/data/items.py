@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from .identifiers import natural_key
 from .missing_codes import perhaps_codes
 from .scores import refuse_unscorable, unused
 from .trial import Audit
@@ -38,6 +39,7 @@ def keep_items(
         table.drop_duplicates(["item", "resp"]).sort_values("resp", kind="stable").groupby("item", sort=False)["resp"]
     )
     values = {item: tuple(float(v) for v in of_item) for item, of_item in found}
+    values = {item: values[item] for item in sorted(values, key=lambda item: natural_key(str(item)))}
     several = {item: of_item for item, of_item in values.items() if len(of_item) > 2}
     labels = table.attrs.get("value_labels", {}).get("resp", {})
     suspect = {} if named_codes else {i: v for i, v in several.items() if perhaps_codes(v, labels, ordered=True)}

@@ -6,7 +6,6 @@ data) keeps what those rules throw away and refuses what they pass over.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,11 +17,11 @@ from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
-from .identifiers import check_identifiers, item_labels
+from .identifiers import check_identifiers, item_labels, natural_key
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
-from .scores import category_names, coded, dichotomised, scores
+from .scores import category_names, coded, dichotomised, labels_of, scores
 from .trial import Audit, Trial
 from .waves import keep_wave
 
@@ -124,8 +123,7 @@ def prepare(
             )
     table = _draw_persons(table, tab, vignette, max_persons, audit)
     labels = table.attrs.get("value_labels", {}).get("resp", {})
-    if named := categories or table.attrs.get("categories"):
-        labels = dict(enumerate(label.strip() for part in named for label in part.split(",")))
+    labels = labels_of(categories or table.attrs.get("categories")) or labels
     values: dict = {}
     if vignette:
         table = keep_binary_items(table, tab, True, audit)
@@ -320,14 +318,6 @@ def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: in
         "size",
         f"{limit} of {len(persons)} persons were drawn as R draws them with seed {VIGNETTE_SEED}.",
     )
-
-
-def natural_key(name: str) -> tuple:
-    """Sorts q2 before q10; the name itself breaks ties."""
-    parts = re.split(r"(\d+)", name)
-    # digits by their number first and as text then: int() refuses thousands of them
-    digits = {p: p.lstrip("0") for p in parts if p.isdigit() and p.isascii()}
-    return tuple((0, len(digits[p]), digits[p]) if p in digits else (1, 0, p) for p in parts), name
 
 
 def _arrays(

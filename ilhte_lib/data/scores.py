@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from ..model.formats import StepForm
 from .columns import as_numbers
 
 if TYPE_CHECKING:
@@ -23,6 +25,20 @@ if TYPE_CHECKING:
 MOST_CATEGORIES = 10
 Values = Mapping[object, Sequence[float]]
 """By item, the different values of its responses, ascending."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How responses become scores: ``categories``, ``threshold`` and ``steps`` of ``prepare.prepare``."""
+
+    categories: Sequence[str] | None
+    threshold: float | None
+    steps: StepForm
+
+
+def labels_of(categories: Sequence[str] | None) -> dict[int, str]:
+    """The labels of --categories by their place, from 0; none where there are none."""
+    return dict(enumerate(label.strip() for part in categories or () for label in part.split(",")))
 
 
 def coded(column: pd.Series, tab: str, categories: Sequence[str] | None) -> pd.Series:
@@ -34,11 +50,11 @@ def coded(column: pd.Series, tab: str, categories: Sequence[str] | None) -> pd.S
     """
     if not categories:
         return column
-    categories = [label for part in categories for label in part.split(",")]
-    places = {label.strip().casefold(): place for place, label in enumerate(categories)}
-    if len(places) < len(categories) or len(places) < 2:
+    labels = labels_of(categories)
+    places = {label.casefold(): place for place, label in labels.items()}
+    if len(places) < len(labels) or len(places) < 2:
         raise InputError(
-            f"--categories of table {quoted(tab)} must name two or more different labels, the lowest first: {listed(categories, 6)}."
+            f"--categories of table {quoted(tab)} must name two or more different labels, the lowest first: {listed(labels.values(), 6)}."
         )
     known = {v: places[key] for v in column.dropna().unique() if (key := str(v).strip().casefold()) in places}
     return column.map(lambda value: known.get(value, value)) if known else column
