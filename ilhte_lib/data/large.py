@@ -258,9 +258,9 @@ class _Reduction:
                 number = f"CASE {truth} WHEN {relations.matches(value, NUMBER)} THEN COALESCE({cast}, {beyond}) END"
             else:
                 number = f"NULLIF(TRY_CAST({value} AS DOUBLE), CAST('NaN' AS DOUBLE))"
-            return f"CASE WHEN {coded(name, number)} THEN NULL ELSE {number} END" if codes else number
+            return f"CASE WHEN {is_code(name, number)} THEN NULL ELSE {number} END" if codes else number
 
-        def coded(name: str, number: str) -> str:
+        def is_code(name: str, number: str) -> str:
             values = [float(code) for code in codes or () if as_numbers(pd.Series([code], dtype=object)).notna().all()]
             texts = ", ".join("'" + code.replace("'", "''") + "'" for code in codes or ())
             is_text = f"TRIM(BOTH '{BLANKS}' FROM CAST({column(name)} AS STRING)) IN ({texts})"
@@ -269,7 +269,7 @@ class _Reduction:
         def bad(name: str) -> str:
             known = f"{column(name)} IS NOT NULL AND ({number(name)}) IS NULL"
             if codes:
-                known += f" AND NOT COALESCE({coded(name, 'CAST(NULL AS DOUBLE)')}, FALSE)"
+                known += f" AND NOT COALESCE({is_code(name, 'CAST(NULL AS DOUBLE)')}, FALSE)"
             if kinds[at[name]] == "number":
                 return "0"
             return f"CASE WHEN {known} THEN 1 ELSE 0 END"
@@ -687,7 +687,7 @@ class _Reduction:
 
 
 def _counts(
-    treat: Sequence, item: Sequence, score: Sequence, n: Sequence, formats: ItemFormats | None, n_items: int
+    treat: Any, item: Any, score: Any, n: Any, formats: ItemFormats | None, n_items: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """(2, J) responses and sums of scores by arm, and (J, K) responses of each score or more, from numbers of responses."""
     treat, item, score, n = (np.asarray(x).astype(int) for x in (treat, item, score, n))
