@@ -325,11 +325,10 @@ def render(
     to: Annotated[Path | None, typer.Option(help="Folder of the site; default _site.")] = None,
 ) -> None:
     """Render the site of the latest run: with Quarto where it is installed, else as a preview."""
-    from .project import find_project
-    from .site.render import render as render_site
+    from .site.render import render_here
 
     clock = time.perf_counter()
-    render_site(find_project(), run=run, to=to)
+    render_here(run=run, to=to)
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
 
 

@@ -18,7 +18,7 @@ from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, refuse_foreign, replaced_folder
 
-from ..project import latest_run
+from ..project import MARK, SOURCES, find_project, latest_run
 from .run_pages import copy_run_pages
 
 _PATIENCE = 15
@@ -75,6 +75,25 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
             site = _publish(site, Path(to).resolve(), echo)
     echo(f"The site: {site / 'index.html'}")
     return site
+
+
+def render_here(run: Path | None = None, to: Path | None = None, echo: Callable[[str], None] = print) -> Path:
+    """``render`` of the project that the current folder is in; outside of one, of a copy of the installed sources.
+
+    There the run is `run` or the latest of the current folder's `results/`, and the site goes to `to` or `_site/`.
+    Raises `InputError` if there is no project and none is installed, or no run.
+    """
+    try:
+        project = find_project()
+    except InputError:
+        if not (SOURCES / MARK).is_file():
+            raise
+        run = run or latest_run(Path.cwd())
+        with tempfile.TemporaryDirectory(prefix="ilhte-") as folder:
+            project = Path(folder) / "project"
+            shutil.copytree(SOURCES, project)
+            return render(project, run, to or Path("_site"), echo)
+    return render(project, run, to, echo)
 
 
 def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
