@@ -376,7 +376,7 @@ def test_four_profiles_stand_two_by_two(parts):
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())
     assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4
-    words = profiles_words(inference, scale)
+    words = profiles_words(intervals, scale)
     assert words.count("lowest at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
 
 
