@@ -175,5 +175,5 @@ def note_items_of_one_arm(names: Sequence[str], answers: np.ndarray, audit: Audi
     """
     answered = (answers > 0).all(axis=0)
     if answered.any() and not answered.all():
-        shown = listed((names[k] for k in np.flatnonzero(~answered)), 3)
+        shown = listed((names[k] for k in np.flatnonzero(~answered).tolist()), 3)
         audit.note("items", f"Items answered in one arm only, their effects rest on the others: {shown}.", flag=True)

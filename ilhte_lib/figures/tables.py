@@ -7,26 +7,20 @@ figures over tables ``customdata`` is, point by point, the name of the table as 
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..inference.units import Unit
+from .theme import AXIS, DEEP_BLUE, DEEP_RED, GREY, GRID, PALE, axis_title, compact, effect_axis, escaped, layout
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import plotly.graph_objects as go
 
-SIGNIFICANT, NOT_SIGNIFICANT = "#2166ac", "#d73027"
-MIDDLE, UNDEFINED, LINE = "#d3d3d3", "#7f7f7f", "#aaa"
-NAME_LENGTH = 80
-"""Names longer than this are cut in texts of a figure."""
-
 _GROUPS = (
-    (True, "Significant IL-HTE (p < .05)", SIGNIFICANT, "circle"),
-    (False, "Not significant", NOT_SIGNIFICANT, "diamond"),
+    (True, "Significant IL-HTE (p < .05)", DEEP_BLUE, "circle"),
+    (False, "Not significant", DEEP_RED, "diamond"),
 )
 
 
@@ -54,7 +48,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
     for flag, label, colour, _ in _GROUPS:
         drawn = items[items["tab"].isin(ordered["tab"][significant == flag])]
         figure.add_scatter(
-            x=_compact(drawn["total_std"]),
+            x=compact(drawn["total_std"]),
             y=[position[tab] for tab in drawn["tab"]],
             mode="markers",
             marker={"size": 4, "opacity": 0.4, "color": colour},
@@ -67,7 +61,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
     for flag, label, colour, symbol in _GROUPS:
         rows = ordered[significant == flag]
         figure.add_scatter(
-            x=_compact(rows["ate_std"]),
+            x=compact(rows["ate_std"]),
             y=[position[tab] for tab in rows["tab"]],
             mode="markers",
             marker={"size": 10, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}},
@@ -83,9 +77,8 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             customdata=list(rows["tab"]),
         )
     figure.update_layout(
-        _layout(),
-        height=max(400, 14 * len(ordered)),
-        xaxis={**_effect_axis(), **_title("Item-specific treatment effect (SDs)")},
+        layout(max(400, 14 * len(ordered)), left=20, bottom=80),
+        xaxis={**effect_axis(), **axis_title("Item-specific treatment effect (SDs)")},
         yaxis={"showticklabels": False, "showgrid": False, "zeroline": False, "range": [0, len(ordered) + 1]},
     )
     return figure
@@ -115,13 +108,13 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
     def add(which: np.ndarray, name: str, marker: dict[str, Any]) -> None:
         rows = summary[which]
         figure.add_scatter(
-            x=_compact(rows["sd_ratio"]),
-            y=_compact(rows["delta_beta3"]),
+            x=compact(rows["sd_ratio"]),
+            y=compact(rows["delta_beta3"]),
             mode="markers",
             marker={
-                "size": _compact(2 * np.sqrt(_numbers(rows["n_items"]))),
+                "size": compact(2 * np.sqrt(_numbers(rows["n_items"]))),
                 # the middle of the scale is close to a white page: the outline is what shows there
-                "line": {"width": 1, "color": UNDEFINED},
+                "line": {"width": 1, "color": GREY},
                 **marker,
             },
             text=[
@@ -135,28 +128,27 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
         )
 
     defined = drawn & np.isfinite(rho)
-    scale = {"colorscale": [[0, SIGNIFICANT], [0.5, MIDDLE], [1, NOT_SIGNIFICANT]], "cmin": -1, "cmax": 1}
+    scale = {"colorscale": [[0, DEEP_BLUE], [0.5, PALE], [1, DEEP_RED]], "cmin": -1, "cmax": 1}
     signs = ["square" if value < 0 else "circle" for value in rho[defined]]
-    colours = {"color": _compact(rho[defined]), "symbol": signs, "colorbar": {"title": {"text": "ρ"}}}
+    colours = {"color": compact(rho[defined]), "symbol": signs, "colorbar": {"title": {"text": "ρ"}}}
     add(defined, "ρ defined", {**scale, **colours})
     if (drawn & ~defined).any():
-        add(drawn & ~defined, "ρ not defined (grey)", {"color": UNDEFINED, "symbol": "diamond"})
+        add(drawn & ~defined, "ρ not defined (grey)", {"color": GREY, "symbol": "diamond"})
         figure.update_traces(showlegend=False, selector={"name": "ρ defined"})
         figure.update_layout(showlegend=True)
     figure.update_layout(
-        _layout(),
+        layout(450, left=20, bottom=80),
         meta={
             "drawn": int(drawn.sum()),
             "without_interaction": int((~has_delta).sum()),
             "without_ratio": int((has_delta & ~drawn).sum()),
         },
-        height=450,
-        xaxis={**_title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": LINE, **_grid()},
-        yaxis={**_effect_axis(), **_title("β₃(M_B) − β₃(M_C)"), "automargin": True},
+        xaxis={**axis_title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": AXIS, **GRID},
+        yaxis={**effect_axis(), **axis_title("β₃(M_B) − β₃(M_C)"), "automargin": True},
     )
     if drawn.any():
         figure.add_shape(
-            type="line", x0=1, x1=1, y0=delta[drawn].min(), y1=delta[drawn].max(), line={"dash": "dash", "color": LINE}
+            type="line", x0=1, x1=1, y0=delta[drawn].min(), y1=delta[drawn].max(), line={"dash": "dash", "color": AXIS}
         )
     else:
         figure.add_annotation(
@@ -196,62 +188,31 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.
     ]
     marks, below = max(200, 18 * len(ordered)), 260
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[marks, below], vertical_spacing=50 / (marks + below))
-    shared = {"x": _compact(ordered["effect"]), "mode": "markers", "text": text, "hoverinfo": "text"}
+    shared = {"x": compact(ordered["effect"]), "mode": "markers", "text": text, "hoverinfo": "text"}
     marker = {"size": 8, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}}
-    bars = {"type": "data", "array": _compact(half_width), "color": colour, "thickness": 1, "width": 0}
+    bars = {"type": "data", "array": compact(half_width), "color": colour, "thickness": 1, "width": 0}
     figure.add_scatter(y=rank, error_x=bars, marker=marker, name="items in order", **shared, row=1, col=1)
-    figure.add_scatter(y=_compact(ordered["easiness"]), marker=marker, name="easiness", **shared, row=2, col=1)
+    figure.add_scatter(y=compact(ordered["easiness"]), marker=marker, name="easiness", **shared, row=2, col=1)
     if pd.notna(summary_row[average]):
         figure.add_vline(x=float(summary_row[average]), line={"dash": "dash", "color": colour, "width": 1})
     figure.add_annotation(
         text=f"ρ = {_rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
         x=1, y=1, xref="x2 domain", yref="y2 domain", xanchor="right", yanchor="top", showarrow=False,
     )  # fmt: skip
-    labels = [_escaped(item, 24) for item in ordered["item"]]
-    figure.update_layout(_layout(), height=marks + below + 160, showlegend=False)
-    figure.update_xaxes(_effect_axis())
-    figure.update_xaxes(_title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
+    labels = [escaped(item, 24) for item in ordered["item"]]
+    figure.update_layout(layout(marks + below + 160, left=20, bottom=80), showlegend=False)
+    figure.update_xaxes(effect_axis())
+    figure.update_xaxes(axis_title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
     figure.update_yaxes(tickvals=rank, ticktext=labels, showgrid=False, zeroline=False, automargin=True, row=1, col=1)
     figure.update_yaxes(range=[0, len(ordered) + 1], row=1, col=1)
-    figure.update_yaxes(_title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **_grid(), row=2, col=1)
+    figure.update_yaxes(axis_title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **GRID, row=2, col=1)
     return figure
-
-
-def _layout() -> dict[str, Any]:
-    clear = "rgba(0,0,0,0)"
-    return {
-        "template": "none",
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "margin": {"l": 20, "r": 20, "t": 30, "b": 80},
-        "hoverlabel": {"align": "left"},
-        # At the figure's lower edge, so that its distance from the axis does not grow with the height.
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
-    }
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"title": {"text": text, "standoff": 8}}
-
-
-def _grid() -> dict[str, Any]:
-    return {"gridcolor": "rgba(128,128,128,0.2)"}
-
-
-def _effect_axis() -> dict[str, Any]:
-    return {"zeroline": True, "zerolinecolor": LINE, "zerolinewidth": 1, **_grid()}
 
 
 def _numbers(values: pd.Series) -> np.ndarray:
     import numpy as np
 
     return values.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _compact(values: pd.Series | Iterable[float]) -> list[float | None]:
-    """Four significant digits are finer than a pixel; undefined numbers are None, which JSON can write."""
-    numbers = (float("nan") if value is None else float(value) for value in values)
-    return [float(f"{x:.4g}") if math.isfinite(x) else None for x in numbers]
 
 
 def _rounded(value: float | None, digits: int) -> str:
@@ -268,11 +229,5 @@ def _interval(centre: float, half_width: float) -> str:
     return f"{_rounded(centre - half_width, 3)} to {_rounded(centre + half_width, 3)}"
 
 
-def _escaped(name: object, length: int = NAME_LENGTH) -> str:
-    text = str(name)
-    # Plotly decodes &lt; &gt; &amp; but not quotes, which are harmless in its texts.
-    return html.escape(text if len(text) <= length else text[: length - 1] + "…", quote=False)
-
-
 def _bold(name: object) -> str:
-    return f"<b>{_escaped(name)}</b>"
+    return f"<b>{escaped(name)}</b>"

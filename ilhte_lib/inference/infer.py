@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..engine.native import statistics_of
 from ..errors import InputError
@@ -184,13 +184,14 @@ def infer(
         if trial.clustered:
             parts.missing.append(Missing(Part.RESAMPLING, CLUSTERS_OUT_OF_CORE))
     else:
+        rows = cast("Trial", trial)
         if replicates:
-            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(trial, fits, draws, told))
-        sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(trial))
+            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(rows, fits, draws, told))
+        sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(rows))
         if weak.one_way_items and not weak.forbids_conclusions:
-            others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(trial, fits, weak))
+            others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(rows, fits, weak))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
-            influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(trial, main))
+            influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(rows, main))
     scores = shared = None
     if main.formats is not None:
         from .expected_scores import expected_scores, steps_test
@@ -230,7 +231,9 @@ def _profiles(
     intervals: dict[str, ProfileInterval] = {}
     drawn: list[ProfileCurve] = []
     profiler = parts.attempt(Part.PROFILES, lambda: Profiler(objective(statistics, main), main, null))
-    for name in PARAMETERS if profiler else ():
+    if profiler is None:
+        return intervals, ()
+    for name in PARAMETERS:
         interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name), name)
         if interval is None:
             continue
@@ -288,7 +291,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     def resampled(name: str) -> dict:
         estimate = estimates[name]
-        if estimate is None or math.isnan(estimate):
+        if drawn is None or estimate is None or math.isnan(estimate):
             return dict.fromkeys(("se", "lower", "upper"), math.nan)
         return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
 

@@ -128,7 +128,7 @@ def more_pages(**names: str) -> Markdown:
 
 
 def _is_page(path: Path) -> bool:
-    from ..site.preview.config import read_config
+    from ..site.config import read_config
 
     project = find_project()
     return path.relative_to(project).as_posix() in read_config(project).pages

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,17 +25,31 @@ def code_block(text: str, language: str) -> str:
     return f"{fence} {language}\n{text}\n{fence}"
 
 
+def ended(text: str) -> str:
+    """Text as a sentence."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def sentence(text: str) -> str:
     """Plain text as a sentence of a Markdown page."""
-    text = text.strip()
-    return escape_markdown(text if text.endswith((".", "!", "?")) else f"{text}.")
+    return escape_markdown(ended(text))
 
 
-def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
-    """Rows as an HTML table, escaped, numbers to the right."""
-    from html import escape
-
+def html_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> HTML:
+    """``table_html`` as a notebook displays it."""
     from IPython.display import HTML
+
+    return HTML(table_html(rows, left))
+
+
+def fact_table(facts: Mapping[str, object]) -> HTML:
+    """Single numbers by name."""
+    return html_table([{"": name, "Value": value} for name, value in facts.items()], left=("",))
+
+
+def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
+    """Rows as an HTML table, escaped; columns of ``left`` to the left, numbers to the right."""
 
     def cell(tag: str, column: str, value: object) -> str:
         side = "left" if column in left else "right"
@@ -41,4 +57,4 @@ def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
 
     head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
     body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
-    return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    return f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

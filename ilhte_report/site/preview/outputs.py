@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Mapping
 
+from ..front_matter import PageError
 from .document import Cell
-from .errors import PageError
 from .pandoc import markdown_blocks
 from .tree import Node, attributes, div, raw
 
@@ -35,6 +35,8 @@ def cell_blocks(cell: Cell, options: Mapping) -> list[Node]:
             )
         caption = markdown_blocks(str(settings.get(f"{kind}-cap", "")), f"{cell.where}: its caption")
         shown = [div(attributes(cell.label), [*shown, div(attributes("", "cell-caption"), caption)])]
+    if settings["output"] == "asis":
+        return [*([div(attributes("", "cell"), blocks)] if blocks else []), *shown]
     blocks += shown
     return [div(attributes("", "cell"), blocks)] if blocks else []
 
@@ -58,7 +60,9 @@ def _output(output: Mapping, cell: Cell, settings: Mapping) -> list[Node]:
     if "text/html" in data:
         return [_display([raw(data["text/html"])])]
     if "text/markdown" in data:
-        return [_display(markdown_blocks(data["text/markdown"], f"{cell.where}: its output"))]
+        blocks = markdown_blocks(data["text/markdown"], f"{cell.where}: its output")
+        # what is written as it is stands in the page itself, so that its headings are the page's
+        return blocks if settings["output"] == "asis" else [_display(blocks)]
     if "image/svg+xml" in data:
         return [_display([raw(data["image/svg+xml"])])]
     for kind in _IMAGES:

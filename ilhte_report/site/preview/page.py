@@ -11,11 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from ..config import SiteConfig, listed
+from ..front_matter import PageError
 from .callouts import with_callouts
-from .config import SiteConfig, listed
 from .crossref import with_references
 from .document import Cell, Document, Prose
-from .errors import PageError
 from .execute import execute, needs_kernel
 from .links import with_relative_links
 from .notebook import read_notebook

@@ -1,0 +1,31 @@
+"""Sections written by a notebook: headings and sentences as Markdown, tables as HTML, figures as Plotly's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..site.embed import show
+from ..words.markdown import code_block, escape_markdown, html_table
+from .sections import Section
+
+
+def show_sections(sections: Iterable[Section]) -> None:
+    """Display sections, each under a heading of its own; every name is escaped."""
+    for section in sections:
+        show_section(section)
+
+
+def show_section(section: Section) -> None:
+    """Display one section."""
+    from IPython.display import Markdown, display
+
+    bullets = [f"- {escape_markdown(text)}" for text in (*section.sentences, *section.warnings)]
+    parts = [f"## {escape_markdown(section.title)}", "\n".join(bullets), escape_markdown(section.note)]
+    display(Markdown("\n".join(f"\n{part}\n" for part in parts if part)))
+    if section.rows:
+        display(html_table(section.rows, left=section.left))
+    if section.figure:
+        show(section.figure(), alt=section.alt)
+    if section.bibtex:
+        entries = code_block("\n".join(section.bibtex), "bibtex")
+        display(Markdown(f"<details><summary>BibTeX</summary>\n\n{entries}\n\n</details>"))
