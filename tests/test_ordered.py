@@ -427,3 +427,41 @@ def test_free_effects_of_ratings_are_unbiased_by_their_standard_error():
     free = free_item_effects(statistics, fit.sigma_theta, fit.steps)
     z = (free.effect - (0.3 + drawn.zeta)) / np.sqrt(np.diagonal(free.covariance))
     assert np.abs(z).max() < 3.0 and replace(fit).formats is not None
+
+
+# -- score points, and whether steps are shared -----------------------------------------------------------------------
+
+
+def test_expected_scores_are_those_of_simulated_persons():
+    from ilhte_lib.inference.expected_scores import expected_scores
+
+    fit = fit_models(prepare(ratings(8, 6)))["M_A"]
+    found = expected_scores(fit)
+    rng = np.random.default_rng(1)
+    n = 200_000
+    for treated, average, over in ((0, found.control, found.control_mean), (1, found.treated, found.treated_mean)):
+        for k in range(fit.n_items):
+            eta = fit.beta[0] + fit.ranef[k, 0] + treated * (fit.beta[1] + fit.ranef[k, 1])
+            theta = fit.sigma_theta * rng.standard_normal(n)
+            drawn = fit.formats.draw(np.full(n, k), eta + theta, fit.steps, rng)
+            assert drawn.mean() == pytest.approx(over[k], abs=4 * drawn.std() / np.sqrt(n))
+            here = fit.formats.draw(np.full(n, k), np.full(n, eta), fit.steps, rng)
+            assert here.mean() == pytest.approx(average[k], abs=4 * here.std() / np.sqrt(n))
+
+
+def test_shared_steps_are_tested():
+    from ilhte_lib.inference.expected_scores import steps_test
+
+    drawn = prepare(ratings(8, 6))
+    statistics, fit = drawn.sufficient_statistics(False), fit_models(drawn)["M_A"]
+    found = steps_test(statistics, fit)
+    assert found.df == (fit.formats.highest - 1).sum() - len(fit.steps) and found.p > 0.01
+    # items of which each has steps of its own
+    rng = np.random.default_rng(4)
+    formats = ItemFormats(np.full(6, 3), StepForm.PARTIAL)
+    person, item = np.repeat(np.arange(600), 6), np.tile(np.arange(6), 600)
+    eta = rng.normal(size=600)[person] + rng.normal(size=6)[item]
+    resp = formats.draw(item, eta, 0.8 * rng.normal(size=12), rng)
+    uneven = statistics_of((np.arange(600) % 2, None, person, item, resp), [3] * 6, covariate=False)
+    found = steps_test(uneven, fit_statistics(uneven, MODELS["M_A"]))
+    assert found.p < 1e-6 and found.statistic > 50

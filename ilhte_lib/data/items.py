@@ -100,6 +100,7 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
             "formulas were never computed, open it once and save it."
         )
     values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
+    values = values.loc[sorted(values.index, key=lambda item: natural_key(str(item)))]
     constant = values.index[values["nunique"] == 1]
     polytomous = values.index[values["nunique"] > 2]
     binary = values.index[values["nunique"] == 2]

@@ -17,6 +17,7 @@ from ..engine.native import statistics_of
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
+from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
@@ -28,6 +29,7 @@ from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial, Trial
     from .bootstrap import Bootstrap
+    from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
     from .items import ItemInference, ItemInfluence, RobustComparison
     from .sum_score import SumScoreEffect
@@ -68,6 +70,8 @@ class Inference:
     sum_score : the sum-score analysis; None where scores do not vary.
     without_one_way : M_0 and M_A without the items that an arm answered one way (``weak``); None where there are none, or
         where nothing is concluded in any case.
+    scores : expected scores by item and arm; None where all items have two categories.
+    steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     missing : the parts that could not be had, each with its reason.
@@ -87,6 +91,8 @@ class Inference:
     influence: ItemInfluence | None
     sum_score: SumScoreEffect | None
     without_one_way: WithoutOneWayItems | None
+    scores: ExpectedScores | None
+    steps: StepsTest | None
     weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
@@ -186,6 +192,13 @@ def infer(
             others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(rows, fits, weak))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(rows, main))
+    scores = shared = None
+    if main.formats is not None:
+        from .expected_scores import expected_scores, steps_test
+
+        scores = expected_scores(main)
+        if main.formats.form == StepForm.RATING and len(set(main.formats.group.tolist())) < main.n_items:
+            shared = parts.attempt(Part.STEPS, lambda: steps_test(statistics, main))
     free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     return Inference(
@@ -202,6 +215,8 @@ def infer(
         influence=influence,
         sum_score=sum_score,
         without_one_way=others,
+        scores=scores,
+        steps=shared,
         weak=weak,
         clustered=trial.clustered,
         missing=tuple(parts.missing),
@@ -303,6 +318,6 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         "notes": inference.notes,
         "seconds": inference.seconds,
     }
-    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way")
+    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way", "scores", "steps")
     parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}
