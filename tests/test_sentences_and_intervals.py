@@ -125,9 +125,9 @@ def _average(read: Read) -> None:
     said, ends = read.sentence("^Average effect:"), read.interval("Estimates", "Average effect")
     _same(said, "Average effect: ", ends)
     assert read.interval("What sum scores would say", "Model, average effect") in (ends, None)
-    if "treated persons give more" in said:
+    if "treated persons give more" in said or "treated persons have higher" in said:
         assert ends and ends[0] > 0, said
-    elif "treated persons give fewer" in said:
+    elif "treated persons give fewer" in said or "treated persons have lower" in said:
         assert ends and ends[1] < 0, said
     elif "not distinguishable from zero" in said:
         assert ends and ends[0] <= 0 <= ends[1], said
@@ -229,6 +229,14 @@ def test_of_simulated_trials_with_clusters_drawn(ate, seed, monkeypatch):
     of_clusters = replace(trial, cluster=np.arange(trial.n_persons) % 20)
     analysis = analyse_trial(of_clusters, replicates=15)
     assert analysis.inference.knows_clusters
+    agree(analysis, monkeypatch)
+
+
+@pytest.mark.parametrize("ate", [-0.6, 0.6])
+def test_of_ratings(ate, monkeypatch):
+    table, _ = simulate_trial(Design(300, 6, 50, ate=ate, sigma_zeta=0.4, gamma=0.3, steps=(-1.0, 0.0, 1.0)))
+    analysis = analyse_trial(prepare(table, "ratings"))
+    assert "scores" in sections(analysis)[0].sentences[0]
     agree(analysis, monkeypatch)
 
 
