@@ -87,7 +87,7 @@ class Analysis:
 
     @property
     def intervals(self) -> pd.DataFrame:
-        """One row a parameter of M_A, columns ``INTERVAL_COLUMNS``; profiles that could not be had are absent."""
+        """One row a parameter of M_A, columns ``INTERVAL_COLUMNS``; profiles that could not be computed are absent."""
         import pandas as pd
 
         rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
@@ -103,7 +103,7 @@ class Analysis:
 
         Raises
         ------
-        InputError : there is no such figure, or its part of the inference could not be had.
+        InputError : there is no such figure, or its part of the inference could not be computed.
         """
         import pandas as pd
 
@@ -151,7 +151,7 @@ class Analysis:
         return replace(found, difference=Estimate(value, *drawn.interval("delta_beta3", value)))
 
     def report(self, width: int = 100) -> str:
-        """What ``ilhte fit`` prints, as text of so many columns."""
+        """What ``ilhte fit`` prints, as text of `width` columns."""
         import io
 
         from rich.console import Console

@@ -182,7 +182,7 @@ def _candidates(found: Check, trial: Trial) -> Table:
 def _baseline_sentence(baseline: dict[str, BaselineDifference], *, clustered: bool) -> str:
     known = {name: d for name, d in baseline.items() if d.se > 0}
     if not known:
-        return "Whether the arms differ at baseline cannot be told."
+        return "Whether the arms differ at baseline is not known."
     apart = [name for name, d in known.items() if abs(d.smd) > 1.96 * d.se]
     errors = "standard errors of clusters" if clustered else "persons taken as independent"
     if not apart:

@@ -181,7 +181,7 @@ def fetch(
 ) -> None:
     """Fetch tables of the Item Response Warehouse (IRW) into the local cache, with their citations.
 
-    Exit code 3 if some could not be had.
+    Exit code 3 if some could not be fetched.
     """
     from .intake.fetch import fetch_and_tell
 

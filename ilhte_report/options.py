@@ -50,7 +50,7 @@ OPTIONS: dict[str, Any] = {
         int | None,
         typer.Option(
             min=0,
-            help="Draw so many persons if there are more, 0 for all. Default 5000 under vignette, all under full.",
+            help="Randomly sample at most this many persons; 0 for all. Default 5000 under vignette, all under full.",
         ),
     ],
     "covariate": Annotated[
@@ -110,7 +110,7 @@ OPTIONS: dict[str, Any] = {
     ),
     "cluster": _column("Column of clusters (schools, villages); default cluster, if there."),
     "id_within_cluster": _column(
-        "Ids are unique within a cluster only: persons are told apart by both.", "--id-within-cluster", kind=bool
+        "Ids are unique within clusters only: a person is known by cluster and id.", "--id-within-cluster", kind=bool
     ),
     "sheet": _column("The sheet of an Excel file, by name or number; default the first."),
     "header_row": _column(

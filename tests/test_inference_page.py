@@ -224,9 +224,9 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
     assert not found.knows_clusters and found.model_only
     assert average_interval(result, found).basis is Basis.PROFILE and "too narrow" in cluster_sentence(found)
-    assert "So few draws give no standard errors" in resampling_sentence(found) and "1 time," in resampling_sentence(
+    assert "So few draws do not give standard errors" in resampling_sentence(
         found
-    )
+    ) and "1 time," in resampling_sentence(found)
     unknown = replace(result, average_se=math.nan)
     assert "not known" in average_sentence(unknown, replace(found, intervals={}))
     without = replace(result, summary=result.summary | {"delta_beta3": math.nan})

@@ -60,7 +60,7 @@ def prepare(
     covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
         control rows.
     wave : the wave to keep (profile full); default the first after randomisation, where that can be told (``keep_wave``).
-    max_persons : draw so many persons if there are more; 0 for all. Default 5,000 under vignette, all under full.
+    max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
         trials).
     cluster : the column of clusters; default ``cluster`` if the table has it.

@@ -421,7 +421,7 @@ def resampling_bootstrap(
     Parameters
     ----------
     trial : prepared data.
-    fits : its fits; M_B and M_C are refitted too if they are there.
+    fits : its fits; M_B and M_C are refitted too if given.
     clusters : draw clusters; default whether the trial has them.
     replicates, seed, workers, progress, resume : see ``replicate.run_replicates``.
 

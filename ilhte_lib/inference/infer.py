@@ -1,6 +1,6 @@
 """Everything that is said of one trial beyond its estimates: intervals, tests, resampling, other items, single items.
 
-The parts are computed where the trial allows them; what cannot be had is NaN or None with its reason in ``missing``,
+The parts are computed where the trial allows them; what cannot be computed is NaN or None with its reason in ``missing``,
 so that one part never costs a table the others.
 """
 
@@ -63,9 +63,9 @@ class Inference:
     p_bootstrap : its parametric-bootstrap p-value; NaN without replicates.
     null_replicates : replicates under M_0 behind it.
     resampling : replicates of persons or clusters within arm, or None.
-    generalisation : what the effect means for other items (``generalise``), logits; None where it could not be had.
-    items : intervals and tests of single items, logits; None where it could not be had.
-    robust : mean and robust mean of the items' effects, logits; None where it could not be had.
+    generalisation : what the effect means for other items (``generalise``), logits; None where it could not be computed.
+    items : intervals and tests of single items, logits; None where it could not be computed.
+    robust : mean and robust mean of the items' effects, logits; None where it could not be computed.
     influence : M_A without each item; None for a trial of three items or a very large one.
     sum_score : the sum-score analysis; None where scores do not vary.
     without_one_way : M_0 and M_A without the items that an arm answered one way (``weak``); None where there are none, or
@@ -74,7 +74,7 @@ class Inference:
     steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
-    missing : the parts that could not be had, each with its reason.
+    missing : the parts that could not be computed, each with its reason.
     seconds : wall time.
     """
 
@@ -100,11 +100,11 @@ class Inference:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why something could not be had, one sentence each."""
+        """Why something could not be computed, one sentence each."""
         return tuple(map(str, self.missing))
 
     def why_missing(self, part: Part) -> str:
-        """Why a part could not be had; "" if it was not asked for or is there."""
+        """Why a part could not be computed; "" if it was not asked for or is there."""
         return next((missing.reason for missing in self.missing if missing.part is part), "")
 
     @property
@@ -141,7 +141,7 @@ def infer(
 
     Parameters
     ----------
-    trial, fits : prepared data and its fits, at least M_0 and M_A; M_B and M_C are resampled too if they are there. A
+    trial, fits : prepared data and its fits, at least M_0 and M_A; M_B and M_C are resampled too if given. A
         trial that was read out of core has no persons to resample, no sum scores and no items to leave out.
     replicates : of each bootstrap, parametric under M_0 and of persons or clusters within arm; 0 for none.
     seed : of both; default ``bootstrap.SEED``.

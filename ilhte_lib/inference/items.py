@@ -253,8 +253,8 @@ def item_inference(
     ----------
     statistics, fit : data and fit of M_A, with standard errors.
     level : coverage of the intervals.
-    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already; ``FreeEffects.undefined`` where they
-        cannot be had: departures are then NaN.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they were computed already; ``FreeEffects.undefined`` where they
+        cannot be computed: departures are then NaN.
     """
     from scipy.special import ndtri
 
@@ -337,7 +337,7 @@ def robust_comparison(
     ----------
     statistics, fit : data and fit of M_A.
     draws : draws from each null.
-    free : ``free_item_effects`` at the fit's sigma_theta, if they are there already.
+    free : ``free_item_effects`` at the fit's sigma_theta, if they were computed already.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The parts of an inference, and what is said of one that could not be had."""
+"""The parts of an inference, and what is said of one that could not be computed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """A part that could not be had.
+    """A part that could not be computed.
 
     Attributes
     ----------

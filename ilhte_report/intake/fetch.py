@@ -25,7 +25,7 @@ def fetch_and_tell(
     complain: Callable[[str], None],
     pauses: Sequence[float] = PAUSES,
 ) -> list[str]:
-    """Have tables in the cache, saying of each what became of it; the names that could not be had.
+    """Fetch tables into the cache, saying of each what became of it; the names that could not be fetched.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def fetch_and_tell(
     Raises
     ------
     InputError : no table is named, or there is no such version.
-    IrwError, EngineError : no table can be had for now; those fetched before are in the cache.
+    IrwError, EngineError : no table can be fetched for now; those fetched before are in the cache.
     """
     if not names and not rct:
         raise InputError("No table is named: name some, or ask for every randomised trial with --rct.")

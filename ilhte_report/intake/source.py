@@ -71,7 +71,7 @@ def source(name: str, tab: str | None = None) -> Source:
     Raises
     ------
     InputError : neither a file nor a bundled nor an IRW table.
-    IrwError, EngineError : the IRW table cannot be had.
+    IrwError, EngineError : the IRW table cannot be fetched.
     PermissionError : the file may not be read.
     """
     if tab is not None:
@@ -93,7 +93,7 @@ def source(name: str, tab: str | None = None) -> Source:
 def sources(names: Sequence[str]) -> list[Source]:
     """The sources of a run: files, folders (every table file in them), files of trials, ``irw:`` names, bundled tables, ``bundled``.
 
-    A table that is there but cannot be read, or an IRW table that cannot be had, comes with its ``trouble``.
+    A table that is there but cannot be read, or an IRW table that cannot be fetched, comes with its ``trouble``.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def _irw_source(name: str) -> Source:
 
 
 def _fetch(names: Sequence[str]) -> dict[str, str]:
-    """Have IRW tables in the cache, all through one connection; the names that cannot be had, with the reason."""
+    """Fetch IRW tables into the cache, all through one connection; the names that cannot be fetched, with the reason."""
     if not names:
         return {}
     from .irw.tables import cached, fetch

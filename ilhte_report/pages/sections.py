@@ -170,7 +170,7 @@ def _items(analysis: Analysis) -> list[Section]:
         "Thick: the items with the most positive and the most negative effect, named at their treated curve."
     )
     influence, others = influence_rows(inference, scale), generalisation_rows(inference, main, scale)
-    form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: what would be left with endless items."
+    form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
     return [
         Section("Items", _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),

@@ -266,12 +266,12 @@ def resampling_sentence(inference: Inference) -> str:
     text = f"{units}, {counted(drawn.replicates, 'time', 'times')}{lost}, seed {drawn.seed}; the items stay the same."
     of = drawn.replicates - drawn.failed
     if of < 2:
-        return f"{text} So few draws give no standard errors."
+        return f"{text} So few draws do not give standard errors."
     if inference.too_few_clusters:
         return f"{text} With fewer than {FEWEST_CLUSTERS} clusters their standard errors are not to be relied on: none are shown."
     return (
         f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut where the parameter ends, "
-        "and it is about these items: with others σ_ζ and ρ vary further. So many draws leave a standard error uncertain "
+        "and it is about these items: with others σ_ζ and ρ vary further. With that many draws a standard error is uncertain "
         f"by about {100 / math.sqrt(2 * (of - 1)):.0f}%."
     )
 

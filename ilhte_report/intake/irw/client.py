@@ -89,7 +89,7 @@ class Warehouse:
         Raises
         ------
         InputError : there is no such table.
-        IrwError : it cannot be had.
+        IrwError : it cannot be fetched.
         """
         handle = self._insist(lambda: self._locate(name), name)
         if handle is None:

@@ -36,7 +36,7 @@ class IrwTable:
     ----------
     path : the Parquet file, which ``ilhte_lib.read.read_table`` reads; its file name is not the table's name.
     name : the table's name, as the IRW writes it.
-    irw_version : the IRW version it was read at; None where the list of versions could not be had.
+    irw_version : the IRW version it was read at; None where the list of versions could not be fetched.
     reference : its full name at Redivis, with the data set's release.
     content_hash : Redivis' hash of its content, the same for as long as its rows are; None if Redivis gave none.
     sha256 : of the Parquet file.
@@ -65,7 +65,7 @@ def fetch(
     pauses: Sequence[float] = PAUSES,
     progress: Callable[[str, IrwTable | str], None] = lambda name, outcome: None,
 ) -> tuple[list[IrwTable], dict[str, str]]:
-    """Have tables in the cache, asking the IRW only for those that are not there yet.
+    """Fetch tables into the cache, asking the IRW only for those that are not there yet.
 
     Parameters
     ----------
@@ -74,15 +74,15 @@ def fetch(
     refresh : ask the IRW even where there is a copy.
     folder : the cache, by default ``cache_folder()``.
     pauses : seconds to wait before each further attempt after a time-out or a lost connection.
-    progress : called with each name and its table or the reason why it cannot be had.
+    progress : called with each name and its table or the reason why it cannot be fetched.
 
     Returns
     -------
-    The tables, in the order of ``names``, and for each name that cannot be had the reason, one sentence.
+    The tables, in the order of ``names``, and for each name that cannot be fetched the reason, one sentence.
 
     Raises
     ------
-    IrwError : no table can be had for now (network, credentials, quota); those already fetched stay in the cache.
+    IrwError : no table can be fetched for now (network, credentials, quota); those already fetched stay in the cache.
     InputError : there is no such IRW version.
     EngineError : the client is not installed.
     """

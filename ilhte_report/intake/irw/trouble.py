@@ -13,9 +13,9 @@ from ilhte_lib.messages import quoted
 
 
 class IrwError(IlhteError):
-    """The IRW, or one table of it, cannot be had; the message says why and what to do.
+    """The IRW, or one table of it, cannot be fetched; the message says why and what to do.
 
-    ``of_one_table`` tells whether other tables may still be had.
+    ``of_one_table`` tells whether other tables may still be fetched.
     """
 
     def __init__(self, message: str, of_one_table: bool = False) -> None:
@@ -68,7 +68,7 @@ class Trouble:
 
     @property
     def of_one_table(self) -> bool:
-        """Whether other tables may still be had."""
+        """Whether other tables may still be fetched."""
         return self.kind in OF_ONE_TABLE
 
     def told(self, table: str | None = None) -> IrwError:
