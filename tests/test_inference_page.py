@@ -202,7 +202,7 @@ def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
 def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(parts):
     trial, fits, result, inference = parts
     assert average_interval(result, inference).basis is Basis.PROFILE
-    assert average_interval(result, None).basis is Basis.WALD
+    assert average_interval(result, replace(inference, intervals={})).basis is Basis.WALD
     villages, drawn = clustered(trial, inference, drawn=True)
     shown, scale = average_interval(result, drawn), result.scale.by
     found, se = inference.generalisation, drawn.resampling.se
@@ -228,10 +228,9 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
         found
     )
     unknown = replace(result, average_se=math.nan)
-    assert "not known" in average_sentence(unknown, None)
-    assert "no covariate" in interaction_sentence(
-        replace(result, summary=result.summary | {"delta_beta3": math.nan}), None
-    )
+    assert "not known" in average_sentence(unknown, replace(found, intervals={}))
+    without = replace(result, summary=result.summary | {"delta_beta3": math.nan})
+    assert "no covariate" in interaction_sentence(without, found)
 
 
 def printed(shown: Analysis, width: int = 80) -> str:
@@ -376,7 +375,7 @@ def test_four_profiles_stand_two_by_two(parts):
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())
     assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4
-    words = profiles_words(inference, scale)
+    words = profiles_words(intervals, scale)
     assert words.count("lowest at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
 
 

@@ -57,7 +57,7 @@ class Interval:
         return self.defined and (self.low > 0.0 or self.high < 0.0)
 
 
-def average_interval(result: Effects, inference: Inference | None) -> Interval:
+def average_interval(result: Effects, inference: Inference) -> Interval:
     """The average effect beta_1 of M_A, in the table's unit.
 
     Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
@@ -65,8 +65,8 @@ def average_interval(result: Effects, inference: Inference | None) -> Interval:
     """
     by = result.scale.by
     estimate = result.average / by
-    here, drawn = (inference.generalisation, inference.resampling) if inference is not None else (None, None)
-    if inference is not None and inference.knows_clusters and here is not None and drawn is not None:
+    here, drawn = inference.generalisation, inference.resampling
+    if inference.knows_clusters and here is not None and drawn is not None:
         of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / by**2
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
@@ -79,14 +79,14 @@ def average_estimand(result: Effects) -> str:
     return "ate_std" if math.isfinite(_number(result.summary["ate_std"])) else "ate"
 
 
-def spread_interval(result: Effects, inference: Inference | None) -> Interval:
+def spread_interval(result: Effects, inference: Inference) -> Interval:
     """sigma_zeta of M_A, in the table's unit."""
     by = result.scale.by
     estimate = result.spread / by
     return _profile(inference, "sigma_zeta", estimate, by) or _wald(estimate, result.spread_se / by, low=0.0)
 
 
-def rho_interval(result: Effects, inference: Inference | None) -> Interval:
+def rho_interval(result: Effects, inference: Inference) -> Interval:
     """The correlation of easiness and item effect of M_A; without an interval where no item was answered in both arms."""
     estimate = _number(result.summary["rho"])
     if result.weak.no_common_item or not math.isfinite(estimate):
@@ -112,18 +112,18 @@ def divisor_interval(result: Effects) -> Interval:
     return _wald(_number(result.summary["sigma_theta"]), _number(result.summary["sigma_theta_se"]), low=0.0)
 
 
-def interaction_interval(result: Effects, inference: Inference | None, name: str) -> Interval:
+def interaction_interval(result: Effects, inference: Inference, name: str) -> Interval:
     """beta_3 of M_B ("beta3_b") or of M_C ("beta3_c"), logits per SD of the covariate."""
     estimate = _number(result.summary[name])
-    if inference is not None and inference.knows_clusters and inference.resampling is not None:
+    if inference.knows_clusters and inference.resampling is not None:
         low, high = inference.resampling.interval(name, estimate)
         if math.isfinite(low) and math.isfinite(high):
             return Interval(estimate, low, high, Basis.CLUSTERS)
     return _wald(estimate, _number(result.summary[f"{name}_se"]))
 
 
-def _profile(inference: Inference | None, parameter: str, estimate: float, by: float) -> Interval | None:
-    found = inference.intervals.get(parameter) if inference is not None else None
+def _profile(inference: Inference, parameter: str, estimate: float, by: float) -> Interval | None:
+    found = inference.intervals.get(parameter)
     if found is None or not (math.isfinite(found.lower) or math.isfinite(found.upper)):
         return None
     return Interval(estimate, found.lower / by, found.upper / by, Basis.PROFILE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..site.embed import show
-from ..words.markdown import code_block, escape_markdown, html_table
+from ..words.markdown import code_block, escape_markdown, table_html
 from .sections import Section
 
 
@@ -17,13 +17,13 @@ def show_sections(sections: Iterable[Section]) -> None:
 
 def show_section(section: Section) -> None:
     """Display one section."""
-    from IPython.display import Markdown, display
+    from IPython.display import HTML, Markdown, display
 
     bullets = [f"- {escape_markdown(text)}" for text in (*section.sentences, *section.warnings)]
     parts = [f"## {escape_markdown(section.title)}", "\n".join(bullets), escape_markdown(section.note)]
     display(Markdown("\n".join(f"\n{part}\n" for part in parts if part)))
     if section.rows:
-        display(html_table(section.rows, left=section.left))
+        display(HTML(f'<div class="table-scroll">{table_html(section.rows, left=section.left)}</div>'))
     if section.figure:
         show(section.figure(), alt=section.alt)
     if section.bibtex:

@@ -134,7 +134,7 @@ def _items_drawn(analysis: Analysis) -> Section:
         "easiness of the items, with their correlation ρ."
     )
     alt = items_words(analysis.effects)
-    return Section("Effects of the items", figure=lambda: analysis.plot("items"), alt=alt, note=note)
+    return Section("Items in one figure", figure=lambda: analysis.plot("items"), alt=alt, note=note)
 
 
 def _estimates(analysis: Analysis) -> Section:

@@ -46,7 +46,7 @@ def defined(value: float | None) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def findings(result: Effects, inference: Inference | None, *, lower_is_better: bool = False) -> list[str]:
+def findings(result: Effects, inference: Inference, *, lower_is_better: bool = False) -> list[str]:
     """What a table says, a sentence each: average, spread, easiness, test, interaction."""
     said = (
         average_sentence(result, inference, lower_is_better=lower_is_better),
@@ -76,7 +76,7 @@ def _them(result: Effects) -> str:
     return "it" if len(result.weak.one_way_names) == 1 else "them"
 
 
-def average_sentence(result: Effects, inference: Inference | None, *, lower_is_better: bool = False) -> str:
+def average_sentence(result: Effects, inference: Inference, *, lower_is_better: bool = False) -> str:
     """The average effect, and its direction where the interval leaves only one."""
     shown = average_interval(result, inference)
     text = f"Average effect: {_with_interval(shown)} {result.scale.unit.of_persons}"
@@ -86,14 +86,10 @@ def average_sentence(result: Effects, inference: Inference | None, *, lower_is_b
         return f"{text}; its standard error is not known."
     if not shown.excludes_zero:
         return f"{text}; not distinguishable from zero."
-    if result.weak.one_way_items:
-        others = inference.without_one_way if inference is not None else None
-        again = others and _without(result, others, "treat")
-        if not again or not again.excludes_zero or (again.estimate > 0) != (shown.estimate > 0):
-            left = f" ({_with_interval(again)} without {_them(result)})" if again else ""
-            return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
+    if hangs := _rests_on_one_way_items(result, inference, shown, "treat"):
+        return f"{text}; {hangs}"
     positive = shown.estimate > 0
-    if inference is not None and inference.statistics.formats is not None:
+    if inference.statistics.formats is not None:
         more = f"have {'higher' if positive else 'lower'} scores"
     else:
         more = f"give {'more' if positive else 'fewer'} responses of 1"
@@ -103,20 +99,20 @@ def average_sentence(result: Effects, inference: Inference | None, *, lower_is_b
     return f"{text}; treated persons {more}{good}."
 
 
-def item_spread_sentence(result: Effects, inference: Inference | None) -> str:
+def item_spread_sentence(result: Effects, inference: Inference) -> str:
     """How far items differ in their effect."""
     shown = spread_interval(result, inference)
     text = (
         f"Item effects vary around it with a standard deviation of {_with_interval(shown)} {result.scale.unit.plural}"
     )
-    others = inference.without_one_way if inference is not None else None
+    others = inference.without_one_way
     if result.weak.one_way_items and others is not None:
         again = _without(result, others, "sigma_zeta")
         text += f"; without {_one_way_names(result)}, {_with_interval(again)}"
     return f"{text}."
 
 
-def easiness_sentence(result: Effects, inference: Inference | None) -> str:
+def easiness_sentence(result: Effects, inference: Inference) -> str:
     """How the effect goes with easiness, in words that are true whatever the sign of the effects."""
     shown = rho_interval(result, inference)
     if result.weak.no_common_item:
@@ -129,21 +125,14 @@ def easiness_sentence(result: Effects, inference: Inference | None) -> str:
         return f"Correlation of item effects with easiness: {value}; nothing is concluded from it."
     if not shown.excludes_zero:
         return f"Item effects show no clear relation to easiness: {value}."
-    if result.weak.one_way_items:
-        others = inference.without_one_way if inference is not None else None
-        again = others and _without(result, others, "rho")
-        if not again or not again.excludes_zero or (again.estimate > 0) != (shown.estimate > 0):
-            left = f" ({_with_interval(again)} without {_them(result)})" if again and defined(again.estimate) else ""
-            return (
-                f"Correlation of item effects with easiness: {value}; this rests on {_one_way_names(result)}{left}, so that "
-                "nothing is concluded from it."
-            )
+    if hangs := _rests_on_one_way_items(result, inference, shown, "rho"):
+        return f"Correlation of item effects with easiness: {value}; {hangs}"
     if shown.estimate > 0:
         return f"The easier an item, the more positive (or less negative) its effect: {value}."
     return f"The easier an item, the more negative (or less positive) its effect: {value}."
 
 
-def test_sentence(result: Effects, inference: Inference | None) -> str:
+def test_sentence(result: Effects, inference: Inference) -> str:
     """The test of no item effects."""
     row = result.summary
     halved = row["profile"] == "vignette"
@@ -162,7 +151,7 @@ def test_sentence(result: Effects, inference: Inference | None) -> str:
             "interval of the standard deviation follows, it is not."
         )
     if weak.one_way_items:
-        others = inference.without_one_way if inference is not None else None
+        others = inference.without_one_way
         again = others and _test_p(others.test, halved)
         if again is None or again >= ALPHA:
             left = f" ({_p(again)} without {_them(result)})" if again is not None else ""
@@ -174,7 +163,7 @@ def test_sentence(result: Effects, inference: Inference | None) -> str:
 test_sentence.__test__ = False  # a sentence about a test
 
 
-def interaction_sentence(result: Effects, inference: Inference | None) -> str:
+def interaction_sentence(result: Effects, inference: Inference) -> str:
     """The treatment by covariate interaction with and without item effects in the model."""
     row = result.summary
     if not defined(row["delta_beta3"]):
@@ -205,6 +194,18 @@ def _without(result: Effects, others: WithoutOneWayItems, parameter: str) -> Int
     found = others.intervals.get(parameter)
     low, high = (found.lower, found.upper) if found else (math.nan, math.nan)
     return Interval(estimate / by, low / by, high / by, Basis.PROFILE if found else Basis.NONE)
+
+
+def _rests_on_one_way_items(result: Effects, inference: Inference, shown: Interval, parameter: str) -> str:
+    """That an estimate's side of 0 hangs on the one-way items, as the end of a sentence; "" where it does not."""
+    if not result.weak.one_way_items:
+        return ""
+    others = inference.without_one_way
+    again = others and _without(result, others, parameter)
+    if again and again.excludes_zero and (again.estimate > 0) == (shown.estimate > 0):
+        return ""
+    left = f" ({_with_interval(again)} without {_them(result)})" if again and defined(again.estimate) else ""
+    return f"this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
 
 
 def _test_p(test: LikelihoodRatio, halved: bool) -> float:
