@@ -29,7 +29,7 @@ test: .venv/.test-ready
 test-lowest: .venv-lowest/.ready
 	@.venv-lowest/bin/python -m pytest -q $(FAST) $(COMMANDS)
 
-# The fast part with every warning an error, but for those that pyproject.toml names (filterwarnings)
+# The fast part with every warning an error; one of another package would stand, with the reason, in pyproject.toml (filterwarnings)
 test-warnings: .venv/.test-ready
 	@$(BIN)/python -W error -m pytest -q $(FAST)
 

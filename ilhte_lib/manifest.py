@@ -58,14 +58,17 @@ class Manifest:
 
         Raises
         ------
-        InputError : it holds files and no manifest, or is no folder.
+        InputError : it holds files and no manifest, is no folder, or cannot be made.
         """
         written = read_manifest(folder)
         if written is None:
             written = adopt(folder) if folder.is_dir() else {}
             if not written:
                 refuse_foreign(folder, remedy)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"The folder {folder} cannot be made ({error.strerror}): {remedy}") from error
         manifest = cls(folder, written)
         manifest._sweep()
         if read_manifest(folder) != written:

@@ -139,6 +139,8 @@ def _system_error(error: OSError) -> int:
         return _tell(f"There is no room left ({place}): make some and give the command again.", FAULT)
     if error.errno == errno.ENAMETOOLONG:
         return _tell("A file's name is longer than this system allows: give it a shorter one.", MISTAKE)
+    if error.filename and error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO):
+        return _tell(f"{place} cannot be written or read ({error.strerror}): name another place.", MISTAKE)
     try:
         os.getcwd()
     except OSError:

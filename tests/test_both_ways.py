@@ -115,6 +115,8 @@ def small(**columns: object) -> pd.DataFrame:
         small(cov_a=np.where(np.arange(60) < 3, "1_0", "2")),
         small(cov_a=[f" {k} " for k in range(60)]),
         small(wave=np.full(60, 2019)),
+        small(cov_a=np.arange(60) % 7 / 10, cov_b=np.arange(60) % 7 * 3.7, cov_c=np.arange(60) % 7 * -1.1),
+        small(cov_a=np.arange(60) % 7 / 10, cov_b=np.arange(60) % 3).assign(resp=lambda t: (t.index % 5 < 2) * 1),
         small().assign(resp=lambda t: t["resp"].map({0: "FALSE", 1: "true"})),
         small().assign(resp=lambda t: t["resp"].astype(str).where(t.index % 7 > 0, "1_0")),
         small().assign(resp=lambda t: t["resp"].astype(str).where(t.index % 7 > 0, "  ")),

@@ -84,6 +84,12 @@ def test_a_name_that_is_too_long(trial, tmp_path, name):
     assert "File name too long" in refusal(call("fit", trial, "--json", tmp_path / name))
 
 
+def test_a_name_that_is_empty_and_a_folder_that_cannot_be_made(trial):
+    assert "The name of the table is empty" in refusal(call("fit", ""))
+    assert "cannot be made" in refusal(call("simulate", "--out", trial / "below"))
+    assert "cannot be written" in refusal(call("run", trial, "--out", trial / "below"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -287,6 +287,10 @@ def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: A
     return (chosen.name, chosen.correlation) if chosen else (None, float("nan"))
 
 
+TIED = 1e-9
+"""Correlations that differ by less differ by rounding alone: the first candidate is taken, in memory as out of core."""
+
+
 def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
     """The covariate that is used when none is asked for, and why."""
     if not usable:
@@ -296,7 +300,8 @@ def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
     defined = [c for c in usable if np.isfinite(c.correlation)]
     if not defined:
         return None, "No candidate covariate varies with the responses: M_B and M_C are not fitted."
-    best = max(defined, key=lambda c: abs(c.correlation))
+    largest = max(abs(c.correlation) for c in defined)
+    best = next(c for c in defined if abs(c.correlation) >= largest - TIED)
     return best, f"{quoted(best.name)} has the largest correlation with the responses in the control arm."
 
 

@@ -78,6 +78,8 @@ def source(name: str, tab: str | None = None) -> Source:
         return replace(source(name), tab=tab)
     if name.startswith(IRW_PREFIX):
         return _irw_source(name)
+    if not name.strip():
+        raise InputError("The name of the table is empty: give a file, irw:NAME or the name of a bundled table.")
     path = Path(name)
     if path.exists():
         if path.is_dir():
