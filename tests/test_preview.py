@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -718,3 +719,26 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browse):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator(".ilhte-figure .main-svg").first.bounding_box()["width"] <= 390
     assert not page.locator("#TOC li").first.is_visible()
+
+
+def test_all_pages_are_made_by_one_pandoc(monkeypatch: pytest.MonkeyPatch):
+    """Asked by two threads at a time, pypandoc names the first it finds and then the newest: it is asked once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ilhte_report.site.preview import pandoc
+
+    asked: list[str] = []
+
+    def slow() -> str:
+        asked.append("asked")
+        time.sleep(0.05)
+        return f"pandoc {len(asked)}"
+
+    pandoc._newest.cache_clear()
+    monkeypatch.setattr("pypandoc.get_pandoc_path", slow)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = set(pool.map(lambda _: pandoc._program(), range(8)))
+    finally:
+        pandoc._newest.cache_clear()
+    assert found == {"pandoc 1"} and asked == ["asked"]

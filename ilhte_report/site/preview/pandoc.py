@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from functools import cache
 from pathlib import Path
 
 from ..front_matter import PageError
+
+_LOOKING = threading.Lock()
 
 
 def markdown_tree(text: str, what: str) -> dict:
@@ -40,8 +43,14 @@ def _pandoc(arguments: list[str], text: str, what: str) -> str:
     return done.stdout
 
 
-@cache
 def _program() -> str:
+    # pages are made by several threads, and pypandoc, asked by two at a time, names first one pandoc and then another
+    with _LOOKING:
+        return _newest()
+
+
+@cache
+def _newest() -> str:
     import pypandoc
 
     return pypandoc.get_pandoc_path()
