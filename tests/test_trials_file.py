@@ -56,7 +56,12 @@ def test_the_options_of_fit_are_options_of_run(folder):
     options = ("--id", "student", "--resp", "correct", "--wave-column", "year", "--wave", "2020")
     done = ilhte("run", "waves.csv", "--out", "run", "--bootstrap", "9", "--seed", "5", *options, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ilhte("fit", "waves.csv", *options, "--bootstrap", "9", "--seed", "5", "--json", "f.json", cwd=folder).returncode == 0
+    assert (
+        ilhte(
+            "fit", "waves.csv", *options, "--bootstrap", "9", "--seed", "5", "--json", "f.json", cwd=folder
+        ).returncode
+        == 0
+    )
     of_run, of_fit = (json.loads((folder / p).read_text()) for p in ("run/fits/waves.json", "f.json"))
     del of_run["summary"]["seconds"], of_fit["summary"]["seconds"]
     assert of_run["summary"] == of_fit["summary"]

@@ -12,7 +12,7 @@ from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.closed_form import expected_scores, look_alike, predicted_bias
 from ilhte_lib.inference.who_benefits import WhoBenefits, who_benefits
-from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
+from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 
 from ..words.comparison import comparison_rows
 from ..words.numbers import number
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def two_processes() -> dict[str, Design]:
     """The bundled table that shows the problem, and the trial with a true interaction that looks like it."""
-    items = COLLECTION[SPURIOUS_INTERACTION]
+    items = DESIGNS[SPURIOUS_INTERACTION]
     return {"persons": look_alike(items), "items": items}
 
 

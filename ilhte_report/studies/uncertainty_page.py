@@ -12,7 +12,7 @@ from ilhte_lib.inference.bootstrap import bootstrap_p_value, parametric_bootstra
 from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import ProfileCurve, ProfileInterval, Profiler, objective
 from ilhte_lib.model.fit_result import Fit
-from ilhte_lib.model.simulate import COLLECTION, simulate_trial
+from ilhte_lib.model.simulate import DESIGNS, simulate_trial
 from ilhte_lib.model.spec import MODELS
 
 from ..project import slug
@@ -40,7 +40,7 @@ LOW = 0.93
 
 def example() -> tuple[Trial, dict[str, Fit]]:
     """The example's trial and its fits of M_0 and M_A."""
-    trial = prepare(simulate_trial(COLLECTION[EXAMPLE])[0], EXAMPLE)
+    trial = prepare(simulate_trial(DESIGNS[EXAMPLE])[0], EXAMPLE)
     return trial, fit_models(trial, ["M_0", "M_A"])
 
 
@@ -70,7 +70,7 @@ def example_text(trial: Trial, fits: dict[str, Fit], intervals: list[ProfileInte
     test = likelihood_ratio(fits["M_0"], fits["M_A"])
     scale = fits["M_0"].sigma_theta
     spread = next(i for i in intervals if i.parameter == "sigma_zeta")
-    truth = COLLECTION[EXAMPLE]
+    truth = DESIGNS[EXAMPLE]
     rejects = {name: getattr(test, name) < 0.05 for name in ("halved", "mixture")}
     contrast = "disagree" if rejects["halved"] != rejects["mixture"] else "agree"
     start = "starts at 0" if spread.lower == 0 else f"starts at {number(spread.lower / scale, 2)} SDs"
