@@ -1,8 +1,8 @@
 """Rebuilds the caffeine and film tables of data/tables from the R package psychTools (Debian: r-cran-psychtools).
 
-    python scripts/psychtools_tables.py [FOLDER]
+    python scripts/psychtools_tables.py FOLDER
 
-needs R with psychTools; without FOLDER the tables are written to data/tables. The documentation of ``msqR``, ``sai`` and ``affect`` there
+needs R with psychTools, and writes every table that the experiments have; those in data/tables are the ones that are bundled. The documentation of ``msqR``, ``sai`` and ``affect`` there
 says what was measured, and when. Responses are kept as they were given, 0 (not at all) to 3 (very much); items of the opposite meaning
 are reversed (3 minus the answer) and say so in the column ``keyed``.
 """
@@ -16,8 +16,6 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-
-TABLES = Path(__file__).resolve().parent.parent / "data" / "tables"
 
 # The keys of the package's documentation; "-" marks an item of the opposite meaning.
 SCALES = {
@@ -127,6 +125,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else TABLES
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
     for name, table in build().items():
         write(table, folder / f"{name}.csv.gz")

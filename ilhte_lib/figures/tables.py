@@ -7,23 +7,37 @@ figures over tables ``customdata`` is, point by point, the name of the table as 
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..inference.units import Unit
+from .style import (
+    LINE,
+    MIDDLE,
+    NOT_SIGNIFICANT,
+    SIGNIFICANT,
+    UNDEFINED,
+    bold,
+    compact,
+    effect_axis,
+    escaped,
+    grid,
+    interval,
+    layout,
+    numbers,
+    rounded,
+    title,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import plotly.graph_objects as go
 
-SIGNIFICANT, NOT_SIGNIFICANT = "#2166ac", "#d73027"
-MIDDLE, UNDEFINED, LINE = "#d3d3d3", "#7f7f7f", "#aaa"
-NAME_LENGTH = 80
-"""Names longer than this are cut in texts of a figure."""
-
+_MOST_NAMED = 40
+"""Figure 1 has room for the names of so many rows."""
+_FAR = 4.0
+"""An item effect so many interquartile ranges from the middle half is drawn at the edge of the axis."""
 _GROUPS = (
     (True, "Significant IL-HTE (p < .05)", SIGNIFICANT, "circle"),
     (False, "Not significant", NOT_SIGNIFICANT, "diamond"),
@@ -41,23 +55,34 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
 
     Returns
     -------
-    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two.
+    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two. Rows
+    have their names where there is room for them. Effects far from all others do not squeeze the axis: they stand at its
+    edge, as arrows.
     """
     import numpy as np
     import plotly.graph_objects as go
 
-    summary = summary[np.isfinite(_numbers(summary["ate_std"]))]
+    summary = summary[np.isfinite(numbers(summary["ate_std"]))]
     ordered = summary.sort_values(["ate_std", "tab"], kind="stable")
     position = {tab: k for k, tab in enumerate(ordered["tab"], start=1)}
     significant = ordered["sig_il_hte"].to_numpy(dtype=bool, na_value=False)
     figure = go.Figure()
+    low, high = _axis(items.loc[items["tab"].isin(position), "total_std"], ordered["ate_std"])
     for flag, label, colour, _ in _GROUPS:
         drawn = items[items["tab"].isin(ordered["tab"][significant == flag])]
+        totals = numbers(drawn["total_std"])
+        marker: dict[str, Any] = {"size": 4, "opacity": 0.4, "color": colour}
+        if (beyond := (totals < low) | (totals > high)).any():
+            marker["symbol"] = [
+                "circle" if not out else "triangle-left" if x < low else "triangle-right"
+                for out, x in zip(beyond, totals, strict=True)
+            ]
+            marker["size"] = [9 if out else 4 for out in beyond]
         figure.add_scatter(
-            x=_compact(drawn["total_std"]),
+            x=compact(np.clip(totals, low, high)),
             y=[position[tab] for tab in drawn["tab"]],
             mode="markers",
-            marker={"size": 4, "opacity": 0.4, "color": colour},
+            marker=marker,
             name=f"items: {label}",
             legendgroup=label,
             showlegend=False,
@@ -67,13 +92,13 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
     for flag, label, colour, symbol in _GROUPS:
         rows = ordered[significant == flag]
         figure.add_scatter(
-            x=_compact(rows["ate_std"]),
+            x=compact(rows["ate_std"]),
             y=[position[tab] for tab in rows["tab"]],
             mode="markers",
             marker={"size": 10, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}},
             text=[
-                f"{_bold(row.tab)}<br>ATE: {_rounded(row.ate_std, 3)} SD<br>"
-                f"σζ: {_rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
+                f"{bold(row.tab)}<br>ATE: {rounded(row.ate_std, 3)} SD<br>"
+                f"σζ: {rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
                 f"Sig. IL-HTE: {str(flag).upper()}"
                 for row in rows.itertuples()
             ],
@@ -82,13 +107,41 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             hoverinfo="text",
             customdata=list(rows["tab"]),
         )
+    named = len(ordered) <= _MOST_NAMED
+    names = {
+        "tickvals": list(position.values()),
+        "ticktext": [escaped(tab, 24) for tab in position],
+        "automargin": True,
+    }
     figure.update_layout(
-        _layout(),
-        height=max(400, 14 * len(ordered)),
-        xaxis={**_effect_axis(), **_title("Item-specific treatment effect (SDs)")},
-        yaxis={"showticklabels": False, "showgrid": False, "zeroline": False, "range": [0, len(ordered) + 1]},
+        layout(),
+        height=max(400, (20 if named else 14) * len(ordered) + (100 if named else 0)),
+        xaxis={**effect_axis(), **title("Item-specific treatment effect (SDs)")},
+        yaxis={
+            **(
+                {**names, "gridcolor": "rgba(128,128,128,0.1)"}
+                if named
+                else {"showticklabels": False, "showgrid": False}
+            ),
+            "zeroline": False,
+            "range": [0, len(ordered) + 1],
+        },
     )
     return figure
+
+
+def _axis(totals: pd.Series, averages: pd.Series) -> tuple[float, float]:
+    """Between which effects the axis runs: all of them, unless a few lie farther out than the middle half is wide, many times."""
+    import numpy as np
+
+    values = numbers(totals)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return -math.inf, math.inf
+    first, third = np.quantile(values, [0.25, 0.75])
+    far = _FAR * (third - first)
+    low, high = min(first - far, averages.min()), max(third + far, averages.max())
+    return (low if low > values.min() else -math.inf), (high if high < values.max() else math.inf)
 
 
 def interaction_figure(summary: pd.DataFrame) -> go.Figure:
@@ -108,25 +161,25 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
     import numpy as np
     import plotly.graph_objects as go
 
-    delta, ratio, rho = (_numbers(summary[column]) for column in ("delta_beta3", "sd_ratio", "rho"))
+    delta, ratio, rho = (numbers(summary[column]) for column in ("delta_beta3", "sd_ratio", "rho"))
     has_delta, drawn = np.isfinite(delta), np.isfinite(delta) & np.isfinite(ratio)
     figure = go.Figure()
 
     def add(which: np.ndarray, name: str, marker: dict[str, Any]) -> None:
         rows = summary[which]
         figure.add_scatter(
-            x=_compact(rows["sd_ratio"]),
-            y=_compact(rows["delta_beta3"]),
+            x=compact(rows["sd_ratio"]),
+            y=compact(rows["delta_beta3"]),
             mode="markers",
             marker={
-                "size": _compact(2 * np.sqrt(_numbers(rows["n_items"]))),
+                "size": compact(2 * np.sqrt(numbers(rows["n_items"]))),
                 # the middle of the scale is close to a white page: the outline is what shows there
                 "line": {"width": 1, "color": UNDEFINED},
                 **marker,
             },
             text=[
-                f"{_bold(row.tab)}<br>Δβ₃: {_rounded(row.delta_beta3, 3)}<br>SD ratio: {_rounded(row.sd_ratio, 3)}<br>"
-                f"ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}"
+                f"{bold(row.tab)}<br>Δβ₃: {rounded(row.delta_beta3, 3)}<br>SD ratio: {rounded(row.sd_ratio, 3)}<br>"
+                f"ρ: {rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}"
                 for row in rows.itertuples()
             ],
             name=name,
@@ -137,22 +190,22 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
     defined = drawn & np.isfinite(rho)
     scale = {"colorscale": [[0, SIGNIFICANT], [0.5, MIDDLE], [1, NOT_SIGNIFICANT]], "cmin": -1, "cmax": 1}
     signs = ["square" if value < 0 else "circle" for value in rho[defined]]
-    colours = {"color": _compact(rho[defined]), "symbol": signs, "colorbar": {"title": {"text": "ρ"}}}
+    colours = {"color": compact(rho[defined]), "symbol": signs, "colorbar": {"title": {"text": "ρ"}}}
     add(defined, "ρ defined", {**scale, **colours})
     if (drawn & ~defined).any():
         add(drawn & ~defined, "ρ not defined (grey)", {"color": UNDEFINED, "symbol": "diamond"})
         figure.update_traces(showlegend=False, selector={"name": "ρ defined"})
         figure.update_layout(showlegend=True)
     figure.update_layout(
-        _layout(),
+        layout(),
         meta={
             "drawn": int(drawn.sum()),
             "without_interaction": int((~has_delta).sum()),
             "without_ratio": int((has_delta & ~drawn).sum()),
         },
         height=450,
-        xaxis={**_title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": LINE, **_grid()},
-        yaxis={**_effect_axis(), **_title("β₃(M_B) − β₃(M_C)"), "automargin": True},
+        xaxis={**title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": LINE, **grid()},
+        yaxis={**effect_axis(), **title("β₃(M_B) − β₃(M_C)"), "automargin": True},
     )
     if drawn.any():
         figure.add_shape(
@@ -186,93 +239,32 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.
     items = items.assign(easiness=items[easiness], effect=items[effect])
     ordered = items.sort_values(["effect", "item"], kind="stable")
     rank = list(range(1, len(ordered) + 1))
-    half_width = 1.96 * _numbers(ordered["total_se"])
+    half_width = 1.96 * numbers(ordered["total_se"])
     _, _, colour, symbol = _GROUPS[0 if summary_row["sig_il_hte"] else 1]
     text = [
-        f"{_bold(row.item)}<br>Effect: {_rounded(row.effect, 3)} {unit} ({_interval(row.effect, half)})<br>"
-        f"Easiness: {_rounded(row.easiness, 3)} {unit}<br>Control: {_rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
-        f"Treated: {_rounded(row.p_treat, 3)} of {row.n_treat:.0f}"
+        f"{bold(row.item)}<br>Effect: {rounded(row.effect, 3)} {unit} ({interval(row.effect, half)})<br>"
+        f"Easiness: {rounded(row.easiness, 3)} {unit}<br>Control: {rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
+        f"Treated: {rounded(row.p_treat, 3)} of {row.n_treat:.0f}"
         for row, half in zip(ordered.itertuples(), half_width, strict=True)
     ]
     marks, below = max(200, 18 * len(ordered)), 260
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[marks, below], vertical_spacing=50 / (marks + below))
-    shared = {"x": _compact(ordered["effect"]), "mode": "markers", "text": text, "hoverinfo": "text"}
+    shared = {"x": compact(ordered["effect"]), "mode": "markers", "text": text, "hoverinfo": "text"}
     marker = {"size": 8, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}}
-    bars = {"type": "data", "array": _compact(half_width), "color": colour, "thickness": 1, "width": 0}
+    bars = {"type": "data", "array": compact(half_width), "color": colour, "thickness": 1, "width": 0}
     figure.add_scatter(y=rank, error_x=bars, marker=marker, name="items in order", **shared, row=1, col=1)
-    figure.add_scatter(y=_compact(ordered["easiness"]), marker=marker, name="easiness", **shared, row=2, col=1)
+    figure.add_scatter(y=compact(ordered["easiness"]), marker=marker, name="easiness", **shared, row=2, col=1)
     if pd.notna(summary_row[average]):
         figure.add_vline(x=float(summary_row[average]), line={"dash": "dash", "color": colour, "width": 1})
     figure.add_annotation(
-        text=f"ρ = {_rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
+        text=f"ρ = {rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
         x=1, y=1, xref="x2 domain", yref="y2 domain", xanchor="right", yanchor="top", showarrow=False,
     )  # fmt: skip
-    labels = [_escaped(item, 24) for item in ordered["item"]]
-    figure.update_layout(_layout(), height=marks + below + 160, showlegend=False)
-    figure.update_xaxes(_effect_axis())
-    figure.update_xaxes(_title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
+    labels = [escaped(item, 24) for item in ordered["item"]]
+    figure.update_layout(layout(), height=marks + below + 160, showlegend=False)
+    figure.update_xaxes(effect_axis())
+    figure.update_xaxes(title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
     figure.update_yaxes(tickvals=rank, ticktext=labels, showgrid=False, zeroline=False, automargin=True, row=1, col=1)
     figure.update_yaxes(range=[0, len(ordered) + 1], row=1, col=1)
-    figure.update_yaxes(_title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **_grid(), row=2, col=1)
+    figure.update_yaxes(title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **grid(), row=2, col=1)
     return figure
-
-
-def _layout() -> dict[str, Any]:
-    clear = "rgba(0,0,0,0)"
-    return {
-        "template": "none",
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "margin": {"l": 20, "r": 20, "t": 30, "b": 80},
-        "hoverlabel": {"align": "left"},
-        # At the figure's lower edge, so that its distance from the axis does not grow with the height.
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
-    }
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"title": {"text": text, "standoff": 8}}
-
-
-def _grid() -> dict[str, Any]:
-    return {"gridcolor": "rgba(128,128,128,0.2)"}
-
-
-def _effect_axis() -> dict[str, Any]:
-    return {"zeroline": True, "zerolinecolor": LINE, "zerolinewidth": 1, **_grid()}
-
-
-def _numbers(values: pd.Series) -> np.ndarray:
-    import numpy as np
-
-    return values.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _compact(values: pd.Series | Iterable[float]) -> list[float | None]:
-    """Four significant digits are finer than a pixel; undefined numbers are None, which JSON can write."""
-    numbers = (float("nan") if value is None else float(value) for value in values)
-    return [float(f"{x:.4g}") if math.isfinite(x) else None for x in numbers]
-
-
-def _rounded(value: float | None, digits: int) -> str:
-    """A rounded number without trailing zeros, or "not defined"."""
-    if value is None or not math.isfinite(value):
-        return "not defined"
-    text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
-
-
-def _interval(centre: float, half_width: float) -> str:
-    if not math.isfinite(half_width):
-        return "interval not defined"
-    return f"{_rounded(centre - half_width, 3)} to {_rounded(centre + half_width, 3)}"
-
-
-def _escaped(name: object, length: int = NAME_LENGTH) -> str:
-    text = str(name)
-    # Plotly decodes &lt; &gt; &amp; but not quotes, which are harmless in its texts.
-    return html.escape(text if len(text) <= length else text[: length - 1] + "…", quote=False)
-
-
-def _bold(name: object) -> str:
-    return f"<b>{_escaped(name)}</b>"

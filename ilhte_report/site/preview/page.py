@@ -12,9 +12,10 @@ from pathlib import Path
 import yaml
 
 from .callouts import with_callouts
+from .conditions import visible_blocks
 from .config import SiteConfig, listed
 from .crossref import with_references
-from .document import Cell, Document, Prose
+from .document import Cell, Document, Prose, Verbatim
 from .errors import PageError
 from .execute import execute, needs_kernel
 from .links import with_relative_links
@@ -50,7 +51,9 @@ def render_page(
     name, options = document.name, config.options(document.front_matter)
     if needs_kernel(document):
         execute(document, (config.project / name).parent, environment, options)
+    _unwrap(document, options)
     tree = markdown_tree(_markdown(document, options, config), name)
+    tree["blocks"] = visible_blocks(tree["blocks"], tree["meta"])
     cells = [part for part in document.parts if isinstance(part, Cell)]
     blocks = walk(
         tree["blocks"],
@@ -65,6 +68,17 @@ def render_page(
     tree["blocks"] = walk(_with_list_of_references(blocks), _scrolling)
     page = tree_html(tree, _arguments(tree, config, options, name), name)
     return with_relative_links(page, name, config.pages, shipped, config.project, saved=document.executed)
+
+
+def _unwrap(document: Document, options: Mapping) -> None:
+    """What a cell with `output: asis` prints becomes part of the page's own text: headings, metadata, anything."""
+    default = (options.get("execute") or {}).get("output")
+    for at, part in enumerate(document.parts):
+        if isinstance(part, Cell) and part.options.get("output", default) == "asis":
+            printed = [output["text"] for output in part.outputs if output.get("name") == "stdout"]
+            part.outputs = [output for output in part.outputs if output.get("name") != "stdout"]
+            if printed and not part.outputs:
+                document.parts[at] = Verbatim("\n" + "".join(printed) + "\n")
 
 
 def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:
