@@ -12,7 +12,7 @@ from ilhte_lib.data.baseline import BaselineDifference
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.messages import counted
 
-from .intake.check import Arm, Check, Column, Wave
+from .intake.check import Arm, Check, Column, ItemCategories, Wave
 from .words.numbers import number
 from .words.printable import printable
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ilhte_lib.data.large import LargeTrial
 
 _MOST_NAMES = 10
+_MOST_ITEMS = 80
 
 
 def print_check(console: Console, found: Check) -> None:
@@ -56,6 +57,8 @@ def _print_use(console: Console, found: Check, trial: Trial) -> None:
     for names, what in ((found.constant, "a single value"), (found.polytomous, "more than two values")):
         if names:
             console.print(f"Items with {what}, left out: {_some(names)}.", highlight=False)
+    if found.categories:
+        console.print(_categories(found.categories))
     if found.candidates:
         console.print(_candidates(found, trial))
         console.print(_baseline_sentence(found.baseline, clustered=trial.cluster is not None), highlight=False)
@@ -119,6 +122,22 @@ def _arms(arms: Sequence[Arm]) -> Table:
         for arm in arms
     ]
     return _table("Arms", ("arm", "persons", "without any response", "missing responses", "share"), rows)
+
+
+def _categories(items: Sequence[ItemCategories]) -> Table:
+    """Shares of the categories, in percent, an item a row; those of a category that an arm never chose stand out as 0."""
+
+    def shares(counts: Sequence[int]) -> str:
+        total = max(sum(counts), 1)
+        return " ".join(f"{100 * n / total:.0f}" if n == 0 or n / total >= 0.005 else "<1" for n in counts)
+
+    rows = [
+        (printable(i.item), printable(" < ".join(i.categories), 60), shares(i.control), shares(i.treated))
+        for i in items[:_MOST_ITEMS]
+    ]
+    title = "Categories by arm, percent"
+    title += "" if len(items) <= _MOST_ITEMS else f"; the first {_MOST_ITEMS} of {len(items)} items"
+    return _table(title, ("item", "categories", "control", "treated"), rows)
 
 
 def _waves(waves: Sequence[Wave]) -> Table:

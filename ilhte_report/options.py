@@ -21,6 +21,13 @@ class Profile(StrEnum):
     vignette = "vignette"
 
 
+class Steps(StrEnum):
+    """Which items share the steps between their categories."""
+
+    rating = "rating"
+    partial = "partial"
+
+
 class Repeated(StrEnum):
     """What several rows of one person and item are."""
 
@@ -59,8 +66,28 @@ OPTIONS: dict[str, Any] = {
     "repeated": Annotated[
         Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
     ],
+    "categories": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABELS",
+            help='Labels of ordered categories, the lowest first, separated by commas: "never,sometimes,often".',
+        ),
+    ],
+    "threshold": Annotated[
+        float | None,
+        typer.Option(help="Take responses of at least so much as 1, others as 0. Default: ordered categories."),
+    ],
+    "steps": Annotated[
+        Steps,
+        typer.Option(
+            help="Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial)."
+        ),
+    ],
     "lower_is_better": Annotated[
-        bool, typer.Option("--lower-is-better", help="A response of 1 is bad (symptoms); changes the wording only.")
+        bool,
+        typer.Option(
+            "--lower-is-better", help="A response of 1, or a high score, is bad (symptoms); changes the wording only."
+        ),
     ],
     "missing_codes": Annotated[
         list[str] | None,
@@ -73,7 +100,7 @@ OPTIONS: dict[str, Any] = {
     ],
     "id": _column("Column of persons.", kind=str),
     "item": _column("Column of items.", kind=str),
-    "resp": _column("Column of 0/1 responses.", kind=str),
+    "resp": _column("Column of responses: 0/1, or ordered categories.", kind=str),
     "treat": _column("Column of arms.", kind=str),
     "wave_column": _column("Column of waves.", kind=str),
     "control": _column("The value of the arms' column that means control."),
@@ -112,7 +139,7 @@ def takes_data_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable],
             return command(**given, data=DataOptions(**plain))
 
         own = inspect.signature(command, eval_str=True).parameters
-        enums = {"profile": Profile.full, "repeated": Repeated.error}
+        enums = {"profile": Profile.full, "repeated": Repeated.error, "steps": Steps.rating}
         more = [
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=enums.get(name, defaults[name]), annotation=OPTIONS[name]

@@ -31,8 +31,30 @@ class Dense:
     item_covariances: np.ndarray
 
 
-def dense_laplace(rows: Rows, beta: np.ndarray, sigma: float, factor: np.ndarray) -> Dense:
-    """D = -2 loglik(u^) + |u^|^2 + log det(Lambda' Z' W Z Lambda + I), with the mode u^ to rounding error."""
+def dense_laplace(
+    rows: Rows, beta: np.ndarray, sigma: float, factor: np.ndarray, steps: list[list[float]] | None = None
+) -> Dense:
+    """D = -2 loglik(u^) + |u^|^2 + log det(Lambda' Z' W Z Lambda + I), with the mode u^ to rounding error.
+
+    ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
+    """
+    steps = steps or [[0.0]] * rows.n_items
+    widest = max(map(len, steps)) + 1
+    c = np.full((rows.n_items, widest), np.inf)
+    for item, of_item in enumerate(steps):
+        c[item, : len(of_item) + 1] = np.concatenate([[0.0], np.cumsum(of_item)])
+    c, k = c[rows.item], np.arange(widest)
+    chosen = c[np.arange(len(c)), rows.resp]
+
+    def moments(eta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log of the normaliser, mean and variance of each response."""
+        exponent = k * eta[:, None] - c
+        top = exponent.max(axis=1)
+        p = np.exp(exponent - top[:, None])
+        total = p.sum(axis=1)
+        mean = p @ k / total
+        return top + np.log(total), mean, (p * (k - mean[:, None]) ** 2).sum(axis=1) / total
+
     n_persons, n_items, q = len(rows.treat), rows.n_items, len(factor)
     treat = rows.treat[rows.person].astype(float)
     columns = [np.ones(len(treat)), treat]
@@ -53,21 +75,20 @@ def dense_laplace(rows: Rows, beta: np.ndarray, sigma: float, factor: np.ndarray
 
     def penalised(u: np.ndarray) -> float:
         eta = fixed + a @ u
-        return float(-2.0 * (rows.resp @ eta - np.logaddexp(0.0, eta).sum()) + u @ u)
+        return float(-2.0 * (rows.resp @ eta - chosen.sum() - moments(eta)[0].sum()) + u @ u)
 
     u = np.zeros(z.shape[1])
     for _ in range(200):
-        p = 1.0 / (1.0 + np.exp(-(fixed + a @ u)))
-        h = a.T @ ((p * (1 - p))[:, None] * a) + np.eye(len(u))
-        step = np.linalg.solve(h, a.T @ (rows.resp - p) - u)
+        _, mean, variance = moments(fixed + a @ u)
+        h = a.T @ (variance[:, None] * a) + np.eye(len(u))
+        step = np.linalg.solve(h, a.T @ (rows.resp - mean) - u)
         length = 1.0
         while penalised(u + length * step) > penalised(u) + 1e-9 and length > 1e-6:
             length /= 2
         u = u + length * step
         if np.abs(step).max() < 1e-13:
             break
-    p = 1.0 / (1.0 + np.exp(-(fixed + a @ u)))
-    h = a.T @ ((p * (1 - p))[:, None] * a) + np.eye(len(u))
+    h = a.T @ (moments(fixed + a @ u)[2][:, None] * a) + np.eye(len(u))
     sign, logdet = np.linalg.slogdet(h)
     assert sign == 1.0
     conditional = (scale @ np.linalg.inv(h) @ scale.T)[n_persons:, n_persons:].reshape(n_items, q, n_items, q)

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from dense_laplace import Rows
@@ -17,6 +18,9 @@ MISSING_WORDS = {
 """What the reader of text files takes for an empty cell."""
 
 
+TRUTH = {"True": 1.0, "False": 0.0, "TRUE": 1.0, "FALSE": 0.0, "true": 1.0, "false": 0.0}
+
+
 @dataclass(frozen=True)
 class Recount:
     """What the models should see.
@@ -24,7 +28,8 @@ class Recount:
     Attributes
     ----------
     items : names, sorted as text.
-    answers, ones : (arm, item) -> how many responses, and how many of them are 1.
+    answers, ones : (arm, item) -> how many responses, and the sum of their scores (how many of them are 1).
+    highest : item -> its highest score.
     rows : the same as arrays; ``rows.covariate`` standardised, NaN where a person has none.
     """
 
@@ -33,6 +38,7 @@ class Recount:
     answers: dict[tuple[int, str], int]
     ones: dict[tuple[int, str], int]
     rows: Rows
+    highest: dict[str, int]
 
 
 def recount(
@@ -66,7 +72,13 @@ def recount(
     held = defaultdict(set)
     for _, item, resp, _, _ in kept:
         held[item].add(resp)
-    kept = [row for row in kept if len(held[row[1]]) == 2]
+    most = 2 if profile == "vignette" else 10
+    rank = {
+        item: {value: k for k, value in enumerate(sorted(values))}
+        for item, values in held.items()
+        if 2 <= len(values) <= most and not _perhaps_missing(sorted(values))
+    }
+    kept = [(who, item, rank[item][resp], *rest) for who, item, resp, *rest in kept if item in rank]
     items = sorted({row[1] for row in kept})
     persons = list(dict.fromkeys(row[0] for row in kept))
     answers, ones = defaultdict(int), defaultdict(int)
@@ -86,7 +98,17 @@ def recount(
         covariate=None if covariate is None else _standardised(kept, persons, values, profile),
         n_items=len(items),
     )
-    return Recount(persons, items, dict(answers), dict(ones), rows)
+    highest = {item: len(rank[item]) - 1 for item in items}
+    return Recount(persons, items, dict(answers), dict(ones), rows, highest)
+
+
+def _perhaps_missing(values: list[float]) -> bool:
+    """Whether one of three or more values stands apart: far beyond the others, or -1 below 0."""
+    if len(values) < 3:
+        return False
+    inner = [b - a for a, b in pairwise(values)]
+    top, bottom = max(inner[:-1]), max(inner[1:])
+    return inner[-1] > 2 * top or inner[0] > 2 * bottom or values[:2] == [-1, 0]
 
 
 def _standardised(kept: list, persons: list, values: dict, profile: str) -> np.ndarray:
@@ -105,7 +127,7 @@ def _missing(value: object) -> bool:
 
 
 def _number(value: object) -> float | None:
-    return None if _missing(value) else float(value)
+    return None if _missing(value) else TRUTH[value] if value in TRUTH else float(value)
 
 
 def _is_wave(value: object, wave: str) -> bool:

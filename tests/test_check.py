@@ -72,8 +72,14 @@ def test_waves_and_items_that_are_left_out():
     table.loc[table.index[(table["item"] == "q9") & (table["wave"] == 1)][:2], "resp"] = [2, 3]
     found = check_table(table, "t")
     assert [(w.name, w.rows, w.persons, w.kept) for w in found.waves] == [("0", 100, 20, False), ("1", 100, 20, True)]
-    assert found.constant == ("q3",) and found.polytomous == ("q9",)
-    assert found.trial.wave == "1" and found.trial.item_names == ("q0", "q1", "q2")
+    assert found.constant == ("q3",) and found.polytomous == ()
+    assert found.trial.wave == "1" and found.trial.item_names == ("q0", "q1", "q2", "q9")
+    last = found.categories[-1]
+    rows = table[(table["item"] == "q9") & (table["wave"] == 1)]
+    for arm, counts in ((0, last.control), (1, last.treated)):
+        assert list(counts) == [
+            int((rows.loc[rows["treat"] == arm, "resp"] == float(c)).sum()) for c in last.categories
+        ]
     assert check_table(table, "t", wave="0").waves[0].kept
 
 

@@ -306,7 +306,7 @@ def broken(what: str) -> pd.DataFrame:
         ("covariate", r"'cov_pretest' varies within 1 person of table 'trial' \(id 'p0'\)"),
         (
             "text",
-            r"resp of table 'trial' must hold numbers \(0 and 1\), but 9 rows hold 'yes' \(id 'p0' item 'q1'; id 'p0' item 'q2'; id",
+            r"resp of table 'trial' must hold numbers, but 9 rows hold 'yes' \(id 'p0' item 'q1'; id 'p0' item 'q2'; id",
         ),
         ("treat", r"treat of table 'trial' must be 0 \(control\) or 1 \(treated\), but \d+ rows hold '2'"),
         ("one arm", r"nobody in the treated \(treat = 1\) arm"),

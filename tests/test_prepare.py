@@ -275,7 +275,7 @@ def test_largest_absolute_correlation_among_control_rows(profile):
     assert trial.covariate_correlation == pytest.approx(by_hand["cov_neg"], abs=1e-12)
 
 
-def test_the_correlation_counts_polytomous_items_and_untruncated_responses():
+def test_the_correlation_counts_ordered_items_and_untruncated_responses():
     # items a, b, c correlate with cov_x; the polytomous item d, dropped later, turns the choice to cov_y
     table = table_of(8, items=("a", "b", "c", "d"), cov_x=[1, 0, 2, 1, 1, 0, 2, 0], cov_y=[0, 1, 1, 1, 2, 0, 4, 3])
     person = table["id"].str[1:].astype(int)
@@ -285,7 +285,8 @@ def test_the_correlation_counts_polytomous_items_and_untruncated_responses():
     assert binary_only.covariate_name == "cov_x"
     for profile in PROFILES:
         trial = prepare(table, profile=profile)
-        assert trial.covariate_name == "cov_y" and trial.item_names == ITEMS
+        assert trial.covariate_name == "cov_y"
+        assert trial.item_names == (ITEMS if profile == "vignette" else (*ITEMS, "d"))
         rows = table[table["treat"] == 0]
         assert trial.covariate_correlation == pytest.approx(np.corrcoef(rows["cov_y"], rows["resp"])[0, 1], abs=1e-12)
 
@@ -443,17 +444,16 @@ def test_vignette_truncates_responses_and_full_does_not():
     halves = table_of(8).astype({"resp": float})
     halves.loc[0, "resp"] = 0.5
     assert prepare(halves, profile="vignette").item_names == ITEMS
-    assert "2 binary items and at least 3 are needed" in refusal(halves)
+    assert refusal(halves).startswith("Item 'a' of table 'demo' holds 0, 0.5, 1: scores must be whole numbers;")
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_items_with_other_than_two_values_are_dropped(profile):
+def test_the_vignette_drops_items_with_other_than_two_values():
     table = table_of(items=("a", "b", "c", "const", "poly", "poly2"))
     table.loc[table["item"] == "const", "resp"] = 1
     for name in ("poly", "poly2"):
         table.loc[table["item"] == name, "resp"] = [0, 1, 2, 1, 0, 2]
-    trial = prepare(table, profile=profile)
-    assert trial.item_names == ITEMS
+    trial = prepare(table, profile="vignette")
+    assert trial.item_names == ITEMS and trial.formats is None
     assert removed(trial, "items") == [(6, 0, 1), (12, 0, 2)]
     constant, polytomous = entries(trial, "items")
     assert constant.reason == "Items with a single value: 'const'."

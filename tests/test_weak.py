@@ -14,13 +14,13 @@ from rich.console import Console
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.engine.objective import ModeNotFound
+from ilhte_lib.engine.person_modes import person_modes
 from ilhte_lib.inference import items, profile, sum_score
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import Inference, infer
 from ilhte_lib.inference.interval import Basis, Interval, average_interval, rho_interval, spread_interval
 from ilhte_lib.inference.lrt import p_values
 from ilhte_lib.inference.parts import Part
-from ilhte_lib.inference.person_modes import person_modes
 from ilhte_lib.inference.weak import OneWayItem, weakness_sentences, weaknesses
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS

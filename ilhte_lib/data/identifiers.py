@@ -102,3 +102,11 @@ def plainest_sql(text: str, matches: Callable[[str, str], str], composed: Callab
     sign = f"CASE WHEN {bare} LIKE '-%' AND {digits} <> '0' THEN '-' ELSE '' END"
     whole = f"CONCAT({sign}, {digits}, CASE WHEN {digits} = '0' THEN '' ELSE {zeros} END)"
     return f"CASE WHEN {matches(bare, '[+-]?[0-9]+([.]0*)?([eE][+][0-9]{1,3})?')} THEN {whole} ELSE {bare} END"
+
+
+def natural_key(name: str) -> tuple:
+    """Sorts q2 before q10; the name itself breaks ties."""
+    parts = re.split(r"(\d+)", name)
+    # digits by their number first and as text then: int() refuses thousands of them
+    digits = {p: p.lstrip("0") for p in parts if p.isdigit() and p.isascii()}
+    return tuple((0, len(digits[p]), digits[p]) if p in digits else (1, 0, p) for p in parts), name

@@ -9,13 +9,81 @@ import numpy as np
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from .identifiers import natural_key
 from .missing_codes import perhaps_codes
+from .scores import refuse_unscorable, unused
 from .trial import Audit
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_ITEMS = 3
+
+
+def keep_items(
+    table: pd.DataFrame, tab: str, named_codes: bool, audit: Audit
+) -> tuple[pd.DataFrame, dict[object, tuple[float, ...]]]:
+    """The rows of items whose responses are ordered categories, and the categories (values, ascending) of each.
+
+    Items of two values must hold 0 and 1 where no item has more: which of 1 and 2 means yes cannot be known.
+
+    Parameters
+    ----------
+    named_codes : codes for missing were named, or denied: no value is suspected to be one.
+
+    Raises
+    ------
+    InputError : no responses, too few items, fractions or more than ten categories, or items of two values not coded 0/1.
+    """
+    found = (
+        table.drop_duplicates(["item", "resp"]).sort_values("resp", kind="stable").groupby("item", sort=False)["resp"]
+    )
+    values = {item: tuple(float(v) for v in of_item) for item, of_item in found}
+    values = {item: values[item] for item in sorted(values, key=lambda item: natural_key(str(item)))}
+    several = {item: of_item for item, of_item in values.items() if len(of_item) > 2}
+    labels = table.attrs.get("value_labels", {}).get("resp", {})
+    suspect = {} if named_codes else {i: v for i, v in several.items() if perhaps_codes(v, labels, ordered=True)}
+    ordered = {item: of_item for item, of_item in several.items() if item not in suspect}
+    if not ordered:
+        table = keep_binary_items(table, tab, False, audit)
+        return table, {item: values[item] for item in table["item"].unique()}
+    refuse_unscorable(ordered, tab)
+    constant = [item for item, of_item in values.items() if len(of_item) == 1]
+    every = {v for of_item in ordered.values() for v in of_item}
+    odd = [i for i, v in values.items() if len(v) == 2 and v != (0.0, 1.0) and not set(v) <= every]
+    if odd:
+        which = counted(
+            len(odd), f"item of table {quoted(tab)} has two values", f"items of table {quoted(tab)} have two values"
+        )
+        raise InputError(
+            f"{which}, which are neither 0 and 1 nor among those of the other items ({_values(table, odd, labels)}): recode them so "
+            "that 1 is the response modelled."
+        )
+    if len(values) - len(constant) - len(suspect) < FEWEST_ITEMS:
+        raise InputError(
+            f"Table {quoted(tab)} has {counted(len(values) - len(constant) - len(suspect), 'item', 'items')} with ordered categories and "
+            f"at least {FEWEST_ITEMS} are needed."
+        )
+    table = audit.keep(
+        table, ~table["item"].isin(constant), "items", f"Items with a single value: {listed(map(str, constant), 3)}."
+    )
+    if suspect:
+        codes = perhaps_codes(sorted({v for of_item in suspect.values() for v in of_item}), labels, ordered=True)
+        codes = codes or perhaps_codes(next(iter(suspect.values())), labels, ordered=True)
+        reason = f"{counted(len(suspect), 'item is', 'items are')} left out ({_values(table, list(suspect), labels)}): {codes}."
+        audit.flags.append(reason)
+        table = audit.keep(table, ~table["item"].isin(list(suspect)), "items", reason)
+    kept = {item: of_item for item, of_item in values.items() if item not in suspect and len(of_item) > 1}
+    if told := unused(kept):
+        audit.note("items", told, flag=True)
+    if binary := sum(len(of_item) == 2 for of_item in kept.values()):
+        more = [item for item, of_item in kept.items() if len(of_item) > 2]
+        reason = (
+            f"{counted(len(more), 'item has', 'items have')} more than two values ({_values(table, more, labels)}), taken as ordered "
+            f"categories beside {counted(binary, 'item', 'items')} of two."
+        )
+        audit.note("items", reason, flag=True)
+    return table, kept
 
 
 def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audit) -> pd.DataFrame:

@@ -19,18 +19,19 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.compress import SufficientStatistics, classes
+from ..model.formats import ItemFormats, StepForm
 from .columns import BLANKS, NO_WIDTH, NUMBER, TRUTH, as_numbers
 from .contents import Sought
 from .covariate import Candidate, Examples, fault
 from .delimited import layout_of
 from .file_formats import csv_header, refuse_duplicates
-from .identifiers import check_identifiers, item_labels, plainest_sql, refuse_two_spellings
-from .items import keep_binary_items, note_items_of_one_arm
+from .identifiers import check_identifiers, item_labels, natural_key, plainest_sql, refuse_two_spellings
+from .items import keep_items, note_items_of_one_arm
 from .missing_codes import CODES, named_codes, suspected, suspicion, without_codes
-from .prepare import check_columns, chosen_among, natural_key, not_the_numbers
+from .prepare import check_columns, chosen_among, not_the_numbers
 from .relations import (
     CELLS,
-    COVARIATE_ONES,
+    COVARIATE_SCORES,
     IN_QUESTION,
     MARKED,
     MISSING_WORDS,
@@ -48,6 +49,7 @@ from .relations import (
     persons_sql,
     without_sql,
 )
+from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
 from .trial import Audit, AuditEntry
 from .waves import keep_wave
 
@@ -88,11 +90,17 @@ class LargeTrial:
     flags: tuple[str, ...]
     clustered: bool
     profile: str = "full"
+    categories: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def item_names(self) -> tuple[str, ...]:
         """J names in natural order."""
         return self.statistics.item_names
+
+    @property
+    def formats(self) -> ItemFormats | None:
+        """The items' formats; None where all have two categories."""
+        return self.statistics.formats
 
     @property
     def n_persons(self) -> int:
@@ -162,6 +170,9 @@ def large_trial(
     treat: str = "treat",
     wave_column: str = "wave",
     missing_codes: Sequence[str] | None = None,
+    categories: Sequence[str] | None = None,
+    threshold: float | None = None,
+    steps: str = StepForm.RATING,
     relations: Relations | None = None,
 ) -> LargeTrial:
     """Prepare a trial by profile full without reading its responses into Python.
@@ -170,7 +181,7 @@ def large_trial(
     ----------
     path : a Parquet or CSV file in long format.
     tab : its name, for messages and results; default the file's name.
-    covariate, wave, missing_codes : as for ``prepare.prepare``.
+    covariate, wave, missing_codes, categories, threshold, steps : as for ``prepare.prepare``.
     id, item, resp, treat, wave_column : names of the columns in the file; only the wave's may be absent.
     relations : the engine; default DuckDB in this process.
 
@@ -185,7 +196,8 @@ def large_trial(
     codes = named_codes(missing_codes)
 
     def reduced(by: Relations) -> LargeTrial:
-        return _Reduction(by, path, tab, names, covariate, codes).trial(wave)
+        scoring = Scoring(categories, threshold, StepForm(steps))
+        return _Reduction(by, path, tab, names, covariate, codes, scoring).trial(wave)
 
     if relations is not None:
         return reduced(relations)
@@ -204,10 +216,12 @@ class _Reduction:
         names: dict[str, str],
         asked: str | None,
         codes: Sequence[str] | None,
+        scoring: Scoring,
     ):
         import pandas as pd
 
         self.relations, self.tab, self.asked, self.codes, self.audit = relations, tab, asked, codes, Audit()
+        self.scoring, self.labels = scoring, labels_of(scoring.categories)
         columns, separator = _header(path, names)
         refuse_duplicates(columns, quoted(path.name))
         roles = {name: role for role, name in names.items()}
@@ -275,9 +289,18 @@ class _Reduction:
         in_wave, kept_wave, wave_entries = self._wave(cells, wave)
         self._check_numbers(cells[cells["k"].notna() & in_wave])
         answered = cells[cells["k"].notna() & in_wave & cells["resp"].notna() & cells["treat"].notna()]
-        kinds, item_entries, item_flags = self._binary_items(answered)
-        order = sorted((k for k, kind in kinds.items() if kind == "binary"), key=lambda k: natural_key(self.names[k]))
+        kinds, values, item_entries, item_flags = self._items(answered)
+        order = sorted((k for k, kind in kinds.items() if kind == "kept"), key=lambda k: natural_key(self.names[k]))
         position = {k: at for at, k in enumerate(order)}
+        in_order = [values[k] for k in order]
+        formats = None
+        if any(len(of_item) > 2 for of_item in in_order):
+            formats = ItemFormats(np.array([len(of_item) - 1 for of_item in in_order]), StepForm(self.scoring.steps))
+        used = answered[answered["k"].map(kinds) == "kept"]
+        at = used["k"].map(position).to_numpy(int)
+        used = used.assign(at=at, score=scores(at, used["resp"].to_numpy(), in_order))
+        pairs = used.drop_duplicates(["k", "r"])
+        relations.table("scores", {name: pairs[name].astype(int).tolist() for name in ("k", "r", "score")})
         relations.table(
             "fates",
             {
@@ -295,20 +318,17 @@ class _Reduction:
         self._check_persons(n_words, chosen)
         self._write_audit(cells, in_wave, wave_entries, covariate_notes, kinds, item_entries, item_flags)
 
-        answers, ones = np.zeros((2, len(order))), np.zeros((2, len(order)))
-        used = answered[answered["k"].map(kinds) == "binary"]
-        at = (used["treat"].to_numpy(int), used["k"].map(position).to_numpy(int))
-        np.add.at(answers, at, used["named"])
-        np.add.at(ones, at, used["named"] * used["resp"])
+        counted_scores = _counts(used["treat"], used["at"], used["score"], used["named"], formats, len(order))
+        answers, ones, at_least = counted_scores
         treat, score, value, trials, count = self._classes(n_words, len(order))
         item_names = tuple(self.names[k] for k in order)
-        statistics = classes(item_names, treat, score, trials, None, ones, int(answers.sum()), count)
+        statistics = classes(item_names, treat, score, trials, None, ones, int(answers.sum()), count, formats, at_least)
         covariate = None if chosen is None else self._standardised(self.candidates[chosen], value, treat, count)
         note_items_of_one_arm([self.names[k] for k in order], answers, self.audit)
         with_covariate = None
         if covariate is not None:
             known = ~np.isnan(covariate)
-            totals = ones if known.all() else self._ones_with_covariate(position)
+            _, totals, reached = counted_scores if known.all() else self._scores_with_covariate(position, formats)
             n_responses = int(count[known] @ trials[known].sum(axis=1))
             with_covariate = classes(
                 item_names,
@@ -319,6 +339,8 @@ class _Reduction:
                 totals,
                 n_responses,
                 count[known],
+                formats,
+                reached,
             )
         return LargeTrial(
             tab=self.tab,
@@ -332,6 +354,7 @@ class _Reduction:
             audit=tuple(self.audit.entries),
             flags=tuple(self.audit.flags),
             clustered=self.clustered,
+            categories=None if formats is None else category_names(in_order, self.labels),
         )
 
     # -- the first scan -----------------------------------------------------------------------------------------
@@ -345,7 +368,7 @@ class _Reduction:
         size = int(relations.fetch("SELECT COUNT(*) AS n FROM cells")["n"][0])
         if size > MOST_VALUES:
             raise InputError(
-                f"Table {quoted(self.tab)} has {size:,} combinations of item, response, arm and wave, too many for binary "
+                f"Table {quoted(self.tab)} has {size:,} combinations of item, response, arm and wave, too many for "
                 "responses: check which columns are item and resp."
             )
         if size == 0:
@@ -375,8 +398,12 @@ class _Reduction:
         if values.dtype.kind in "iub":
             values = values.astype("int64")
         kept = without_codes(values, self.codes or ())
+        if role == "resp":
+            kept = coded(kept, self.tab, self.scoring.categories)
         numbers = as_numbers(kept)
         bad = (numbers.isna() & kept.notna()) | np.isinf(numbers)
+        if role == "resp":
+            numbers = dichotomised(numbers, self.scoring.threshold)
         if role == "treat":
             bad |= numbers.notna() & ~numbers.isin((0.0, 1.0))
         self.relations.table(f"{role}_numbers", {"k": [-1, *values.index], "number": [None, *_plain(numbers)]})
@@ -423,19 +450,27 @@ class _Reduction:
                 role, self.tab, int(wrong["named"].sum()), map(str, shown["value"]), pd.DataFrame(rows)
             )
 
-    def _binary_items(self, answered: pd.DataFrame) -> tuple[dict[int, str], list[AuditEntry], list[str]]:
-        """What each item with responses is: "constant", "binary" or "polytomous"; and what there is to say."""
+    def _items(
+        self, answered: pd.DataFrame
+    ) -> tuple[dict[int, str], dict[int, tuple[float, ...]], list[AuditEntry], list[str]]:
+        """What each item with responses is: "constant", "kept" or "left out"; the categories of those kept; what there is
+        to say."""
         import pandas as pd
 
         said = Audit()
         pairs = answered[["k", "resp"]].drop_duplicates().sort_values(["k", "resp"])
-        values = pairs.groupby("k")["resp"].nunique()
-        kinds = {int(k): "constant" if n == 1 else "binary" if n == 2 else "polytomous" for k, n in values.items()}
         table = pd.DataFrame(
             {"id": 0, "item": [self.names[int(k)] for k in pairs["k"]], "resp": pairs["resp"].to_numpy()}
         )
-        keep_binary_items(table, self.tab, False, said)
-        return kinds, said.entries, said.flags
+        table.attrs["value_labels"] = {"resp": self.labels}
+        number = {self.names[int(k)]: int(k) for k in pairs["k"]}
+        _, kept = keep_items(table, self.tab, self.codes is not None, said)
+        values = {number[item]: of_item for item, of_item in kept.items()}
+        several = pairs.groupby("k")["resp"].nunique()
+        kinds = {
+            int(k): "kept" if int(k) in values else "constant" if n == 1 else "left out" for k, n in several.items()
+        }
+        return kinds, values, said.entries, said.flags
 
     # -- the covariate ------------------------------------------------------------------------------------------
 
@@ -513,12 +548,12 @@ class _Reduction:
         mean = math.fsum(count[known] * value[known]) / persons
         return (value - mean) / math.sqrt(math.fsum(count[known] * (value[known] - mean) ** 2) / (persons - 1))
 
-    def _ones_with_covariate(self, position: dict[int, int]) -> np.ndarray:
-        found = self.relations.fetch(COVARIATE_ONES)
-        ones = np.zeros((2, len(position)))
-        at = (found["treat"].astype(int), np.array([position[int(k)] for k in found["k"]]))
-        np.add.at(ones, at, found["ones"].astype(float))
-        return ones
+    def _scores_with_covariate(
+        self, position: dict[int, int], formats: ItemFormats | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        found = self.relations.fetch(COVARIATE_SCORES)
+        at = np.array([position[int(k)] for k in found["k"]])
+        return _counts(found["treat"], at, found["points"], found["n"], formats, len(position))
 
     # -- persons ------------------------------------------------------------------------------------------------
 
@@ -645,12 +680,29 @@ class _Reduction:
         removed("missing response", within, answered, 2, reason)
         removed("missing arm", answered, with_arm, 3, "The treatment indicator is missing.")
         kind = with_arm["k"].map(kinds)
-        varying, binary = with_arm[kind != "constant"], with_arm[kind == "binary"]
+        varying, kept = with_arm[kind != "constant"], with_arm[kind == "kept"]
         reasons = iter(item_entries)
-        for at, (before, after) in ((4, (with_arm, varying)), (5, (varying, binary))):
+        for at, (before, after) in ((4, (with_arm, varying)), (5, (varying, kept))):
             if len(before) > len(after):
                 removed("items", before, after, at, next(reasons).reason)
+        audit.entries += reasons
         audit.flags += item_flags
+
+
+def _counts(
+    treat: Sequence, item: Sequence, score: Sequence, n: Sequence, formats: ItemFormats | None, n_items: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(2, J) responses and sums of scores by arm, and (J, K) responses of each score or more, from numbers of responses."""
+    treat, item, score, n = (np.asarray(x).astype(int) for x in (treat, item, score, n))
+    answers, total = np.zeros((2, 2, n_items))
+    np.add.at(answers, (treat, item), n)
+    np.add.at(total, (treat, item), n * score)
+    if formats is None:
+        return answers, total, None
+    at_least = np.zeros((n_items, formats.most))
+    for m in range(1, formats.most + 1):
+        np.add.at(at_least[:, m - 1], item, n * (score >= m))
+    return answers, total, at_least
 
 
 _NOTHING = f"CONCAT('{BLANKS}{NO_WIDTH[1:]}', CHR(0))"

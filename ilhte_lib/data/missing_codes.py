@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,22 +104,46 @@ def suspicion(name: str, codes: Sequence[float]) -> str:
     )
 
 
-def perhaps_codes(values: Sequence[float], labels: Mapping | None = None) -> str:
+def perhaps_codes(values: Sequence[float], labels: Mapping | None = None, *, ordered: bool = False) -> str:
     """Half a sentence on the values of an item that may be codes for missing, or nothing.
 
     Parameters
     ----------
-    values : the item's values.
+    values : the item's values, ascending.
     labels : value labels of its file, if it has such.
+    ordered : the other values are ordered categories: then only what stands apart from them is suspect (``apart``).
     """
     labels = labels or {}
     texts = {_number(code): str(label) for code, label in labels.items()}
-    found = [v for v in values if v not in (0.0, 1.0) and (v in CODES or v < 0 or _means_missing(texts.get(v, "")))]
+    suspect = apart(values) if ordered else [v for v in values if v not in (0.0, 1.0) and (v in CODES or v < 0)]
+    found = [v for v in values if v in suspect or (v not in (0.0, 1.0) and _means_missing(texts.get(v, "")))]
     if not found:
         return ""
     shown = listed((f"{v:g}" + (f" = {texts[v]}" if v in texts else "") for v in found), 3)
     codes = ",".join(f"{v:g}" for v in found[:3])
-    return f"{shown} may be a code for missing (if so, --missing-codes {quoted(codes)})"
+    remedy = f"--missing-codes {quoted(codes)}" + ("; if it is a category, --missing-codes none" if ordered else "")
+    return f"{shown} may be a code for missing (if so, {remedy})"
+
+
+def apart(values: Sequence[float]) -> list[float]:
+    """Which of an item's values (ascending) do not belong to its scale, by their looks.
+
+    One beyond the lowest or highest other by more than twice the largest step between those, as 9 beyond 1 to 5; and -1
+    below 0 and 1.
+    """
+    found = []
+    rest = list(values)
+    for end, side in ((-1, 1), (0, -1)):
+        while len(rest) > 2:
+            others = rest[:-1] if end else rest[1:]
+            step = max((b - a for a, b in pairwise(others)), default=1.0)
+            if side * (rest[end] - others[end]) <= 2.0 * step:
+                break
+            found.append(rest[end])
+            rest = others
+    if len(rest) > 2 and rest[0] == -1.0 and rest[1] == 0.0:
+        found.append(-1.0)
+    return found
 
 
 def _means_missing(label: str) -> bool:

@@ -25,6 +25,7 @@ class DataOptions:
     sheet, header_row : where a spreadsheet has its table, ``read.read_table``.
     missing_codes : numbers or words that mean missing, ``missing_codes.named_codes``.
     covariate, wave, repeated, profile, max_persons : of ``prepare.prepare``.
+    categories, threshold, steps : of ``prepare.prepare``.
     lower_is_better : a response of 1 is bad; changes the wording of results only.
     """
 
@@ -45,6 +46,9 @@ class DataOptions:
     repeated: str = "error"
     profile: str = "full"
     max_persons: int | None = None
+    categories: tuple[str, ...] | None = None
+    threshold: float | None = None
+    steps: str = "rating"
     lower_is_better: bool = False
 
     @classmethod
@@ -91,6 +95,9 @@ class DataOptions:
             "cluster",
             "id_within_cluster",
             "missing_codes",
+            "categories",
+            "threshold",
+            "steps",
         )
         return {name: getattr(self, name) for name in same}
 
@@ -102,7 +109,9 @@ def _fitting(name: str, kind: str, value: Any, where: str) -> Any:
     if "tuple" in kind:
         values = value if isinstance(value, (list, tuple)) else [value]
         return tuple(str(one) for one in values)
-    wanted: type | tuple[type, ...] = bool if "bool" in kind else int if "int" in kind else (str, int, float)
+    wanted: type | tuple[type, ...] = (
+        bool if "bool" in kind else int if "int" in kind else (int, float) if "float" in kind else (str, int, float)
+    )
     if not isinstance(value, wanted) or (isinstance(value, bool) and "bool" not in kind):
         raise InputError(
             f"Option {quoted(name)} of {where} is {quoted(str(value))}: give {_KINDS[kind.split(' ')[0]]}."
@@ -110,4 +119,4 @@ def _fitting(name: str, kind: str, value: Any, where: str) -> Any:
     return f"{value:.15g}" if "str" in kind and isinstance(value, float) else str(value) if "str" in kind else value
 
 
-_KINDS = {"bool": "true or false", "int": "a whole number", "str": "a word or a number"}
+_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a word or a number"}

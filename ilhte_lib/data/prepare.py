@@ -6,20 +6,22 @@ data) keeps what those rules throw away and refuses what they pass over.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from ..model.formats import ItemFormats, StepForm
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
-from .identifiers import check_identifiers, item_labels
-from .items import keep_binary_items, note_items_of_one_arm
+from .identifiers import check_identifiers, item_labels, natural_key
+from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
+from .scores import category_names, coded, dichotomised, labels_of, scores
 from .trial import Audit, Trial
 from .waves import keep_wave
 
@@ -44,6 +46,9 @@ def prepare(
     cluster: str | None = None,
     id_within_cluster: bool = False,
     missing_codes: Sequence[str] | None = None,
+    categories: Sequence[str] | None = None,
+    threshold: float | None = None,
+    steps: str = StepForm.RATING,
 ) -> Trial:
     """Apply a profile's rules to a long table.
 
@@ -61,7 +66,12 @@ def prepare(
     cluster : the column of clusters; default ``cluster`` if the table has it.
     id_within_cluster : ids are unique within a cluster only.
     missing_codes : numbers or words that mean a missing response, arm, cluster or covariate. Default none but those that
-        stand apart in a covariate (``missing_codes.suspected``); ``("none",)`` takes those as numbers.
+        stand apart in a covariate (``missing_codes.suspected``) or an item; ``("none",)`` takes those as numbers.
+    categories : labels of the responses from the lowest category to the highest, where they are text. Default, where a
+        file knows the order of its labels, that order.
+    threshold : take responses of at least so much as 1 and others as 0. Default: ordered categories as they are under
+        full; items of more than two values are left out under vignette, as published.
+    steps : "rating" (items with the same number of categories share their steps) or "partial".
 
     Text that is blank is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
     "one_row_a_person", see ``check_repeats``; and "value_labels", {column: {code: label}}.
@@ -72,6 +82,8 @@ def prepare(
     """
     if profile not in PROFILES:
         raise InputError(f"Profile '{profile}' is not known: use one of {', '.join(PROFILES)}.")
+    if steps not in tuple(StepForm):
+        raise InputError(f"Steps {quoted(str(steps))} are not known: use one of {', '.join(StepForm)}.")
     vignette = profile == "vignette"
     audit = Audit()
     check_columns(table, tab, covariate, cluster)
@@ -88,7 +100,9 @@ def prepare(
         table = within_clusters(table, cluster, audit)
 
     table, kept_wave = keep_wave(table, tab, vignette, wave, audit)
-    table = table.assign(resp=_numeric(table, "resp", tab), treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
+    table = table.assign(resp=coded(table["resp"], tab, categories or table.attrs.get("categories")))
+    responses = dichotomised(_numeric(table, "resp", tab), threshold)
+    table = table.assign(resp=responses, treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
     _check_arms(table, tab)
 
     if codes is None:
@@ -108,11 +122,27 @@ def prepare(
                 f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
             )
     table = _draw_persons(table, tab, vignette, max_persons, audit)
-    table = keep_binary_items(table, tab, vignette, audit)
+    labels = table.attrs.get("value_labels", {}).get("resp", {})
+    labels = labels_of(categories or table.attrs.get("categories")) or labels
+    values: dict = {}
+    if vignette:
+        table = keep_binary_items(table, tab, True, audit)
+    else:
+        table, values = keep_items(table, tab, codes is not None, audit)
     _check_arms(table, tab)
     again = table[table.duplicated(["id", "item"])]
     check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
-    return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, audit)
+    ordered = Ordered(values, StepForm(steps), labels) if any(len(v) > 2 for v in values.values()) else None
+    return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, ordered, audit)
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The categories of items with more than two: values by item, the form of their steps, labels of the values."""
+
+    values: dict
+    form: StepForm
+    labels: Mapping
 
 
 def _three(values) -> str:
@@ -204,8 +234,11 @@ def not_the_numbers(name: str, tab: str, n_rows: int, values: Iterable[str], row
         rule, who = "must be 0 (control) or 1 (treated)", "id " + _three(rows["id"].drop_duplicates())
         remedy = "recode it, or name the value that means control with --control"
     else:
-        rule, who = "must hold numbers (0 and 1)", "; ".join(_cells(rows))
-        remedy = "recode them to 0 and 1, or leave them empty where they mean a missing response"
+        rule, who = "must hold numbers", "; ".join(_cells(rows))
+        remedy = (
+            "recode them, name ordered categories from the lowest to the highest with --categories, or leave them empty where "
+            "they mean a missing response"
+        )
     hold = counted(n_rows, "row holds", "rows hold")
     return InputError(f"Column {name} of table {quoted(tab)} {rule}, but {hold} {_three(values)} ({who}): {remedy}.")
 
@@ -287,14 +320,6 @@ def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: in
     )
 
 
-def natural_key(name: str) -> tuple:
-    """Sorts q2 before q10; the name itself breaks ties."""
-    parts = re.split(r"(\d+)", name)
-    # digits by their number first and as text then: int() refuses thousands of them
-    digits = {p: p.lstrip("0") for p in parts if p.isdigit() and p.isascii()}
-    return tuple((0, len(digits[p]), digits[p]) if p in digits else (1, 0, p) for p in parts), name
-
-
 def _arrays(
     table: pd.DataFrame,
     tab: str,
@@ -303,6 +328,7 @@ def _arrays(
     correlation: float,
     wave: str | None,
     cluster: str | None,
+    ordered: Ordered | None,
     audit: Audit,
 ) -> Trial:
     import pandas as pd
@@ -316,7 +342,12 @@ def _arrays(
     item = position[labels]
     first_row = np.unique(person, return_index=True)[1]
     treat = table["treat"].to_numpy()[first_row].astype(np.int8)
-    resp = table["resp"].to_numpy().astype(np.int8)
+    resp = table["resp"].to_numpy()
+    formats = named = None
+    if ordered is not None:
+        in_order = [ordered.values[raw_items[k]] for k in order]
+        formats = ItemFormats(np.array([len(v) - 1 for v in in_order]), ordered.form)
+        resp, named = scores(item, resp, in_order), category_names(in_order, ordered.labels)
 
     covariate = None
     if chosen:
@@ -334,7 +365,7 @@ def _arrays(
         treat=treat,
         person=person.astype(np.int64),
         item=item.astype(np.int64),
-        resp=resp,
+        resp=resp.astype(np.int8),
         covariate=covariate,
         covariate_name=chosen,
         covariate_correlation=correlation,
@@ -342,6 +373,8 @@ def _arrays(
         wave=wave,
         audit=tuple(audit.entries),
         flags=tuple(audit.flags),
+        formats=formats,
+        categories=named,
     )
 
 

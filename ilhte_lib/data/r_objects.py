@@ -49,9 +49,22 @@ def read_rds(path: Path, sought: Sought) -> Contents:
             table = None
     if not isinstance(table, pd.DataFrame):
         raise InputError(f"{where} holds no data frame: save one with saveRDS(as.data.frame(x), file).")
+    _know_order(table, path)
     for name in table.columns[table.dtypes == "float64"]:
         table[name] = _whole_of_64_bits(table[name])
     return Contents(table)
+
+
+def _know_order(table: pd.DataFrame, path: Path) -> None:
+    """R's ordered factors, which pyreadr gives like others, as ordered categories."""
+    factors = [name for name in table.columns if hasattr(table[name].dtype, "categories")]
+    frame = _whole_object(path) if factors else None
+    if frame is None or "names" not in frame.attributes:
+        return
+    for name, column in zip(frame.attributes["names"].texts(), frame.values, strict=True):
+        if name in factors and "ordered" in column.classes:
+            levels = [level for level in column.attributes["levels"].texts() if level in table[name].cat.categories]
+            table[name] = table[name].cat.set_categories(levels, ordered=True)
 
 
 def _whole_object(path: Path) -> RObject | None:
@@ -99,6 +112,9 @@ def _series(column: RObject) -> pd.Series:
     missing = column.values == _MISSING
     levels = column.attributes.get("levels")
     if levels is not None:
+        if "ordered" in column.classes:
+            codes = np.where(missing, -1, column.values - 1)
+            return pd.Series(pd.Categorical.from_codes(codes, levels.texts(), ordered=True))
         names = np.array([*levels.texts(), None], dtype=object)
         return pd.Series(names[np.where(missing, len(names) - 1, column.values - 1)]).infer_objects()
     numbers = pd.Series(column.values.astype("int64"))

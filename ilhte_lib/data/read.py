@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..messages import listed, quoted
+from .columns import as_numbers
 from .contents import Contents, Sought, ValueLabels, refuse_duplicates
 from .file_formats import format_of, read_file
 from .missing_codes import named_codes, without_codes
@@ -144,6 +145,7 @@ def _shaped(
     cautions: list[str],
 ) -> pd.DataFrame:
     other_sheets, labels = (contents.other_sheets, dict(contents.labels)) if contents else ((), {})
+    ordered = _ordered_categories(table, [roles["resp"]] if wide is None else list(map(str, table.columns)))
     for column in table.columns[table.dtypes.map(lambda dtype: hasattr(dtype, "categories"))]:
         table[column] = _category_values(table[column])
 
@@ -173,7 +175,24 @@ def _shaped(
         "cautions": cautions,
         "value_labels": _labels_by_role(labels, roles, items, table),
     }
+    if known := ordered if wide is None else {name: ordered[name] for name in items if name in ordered}:
+        # of a wide file's items together: the longest list, where the others are parts of it
+        longest = max(known.values(), key=len)
+        if all(set(labels) <= set(longest) for labels in known.values()):
+            table.attrs["categories"] = longest
     return table
+
+
+def _ordered_categories(table: pd.DataFrame, names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Labels, the lowest first, of the columns of text whose categories a file knows the order of."""
+    return {
+        name: tuple(map(str, table[name].cat.categories))
+        for name in names
+        if name in table.columns
+        and getattr(table[name].dtype, "ordered", False)
+        and all(isinstance(label, str) for label in table[name].cat.categories)
+        and not as_numbers(table[name].cat.categories.to_series()).notna().all()
+    }
 
 
 _MANY_COLUMNS = 90

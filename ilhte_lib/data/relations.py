@@ -48,11 +48,12 @@ MARKED = """
 SELECT responses.*, items.k AS k, fates.word AS word, fates.bit AS bit,
        resps.k AS r, treats.k AS t, resp_numbers.number AS resp, treat_numbers.number AS treat,
        CASE WHEN fates.kind <> 'constant' THEN 1 ELSE 0 END AS varies,
-       CASE WHEN fates.kind = 'binary' THEN 1 ELSE 0 END AS is_binary,
+       scores.score AS points, CASE WHEN fates.kind = 'kept' THEN 1 ELSE 0 END AS is_kept,
        CASE WHEN kept_waves.w IS NOT NULL OR {every_wave} = 1 THEN 1 ELSE 0 END AS in_wave
 FROM responses
 LEFT JOIN items ON responses.item = items.value LEFT JOIN fates ON items.k = fates.k
 LEFT JOIN resps ON responses.raw_resp = resps.value LEFT JOIN resp_numbers ON resps.k = resp_numbers.k
+LEFT JOIN scores ON items.k = scores.k AND resps.k = scores.r
 LEFT JOIN treats ON responses.raw_treat = treats.value LEFT JOIN treat_numbers ON treats.k = treat_numbers.k
 LEFT JOIN waves ON responses.wave = waves.value LEFT JOIN kept_waves ON waves.k = kept_waves.w
 WHERE responses.id IS NOT NULL"""
@@ -114,7 +115,7 @@ def correlation_sql(k: int, centre: float) -> str:
 
 def persons_sql(n_words: int, covariate: int | None) -> str:
     """The last scan: one row a person, with the number of rows after each rule and, of those kept, score and answers."""
-    rules = ("item IS NOT NULL", "in_wave = 1", "resp IS NOT NULL", "treat IS NOT NULL", "varies = 1", "is_binary = 1")
+    rules = ("item IS NOT NULL", "in_wave = 1", "resp IS NOT NULL", "treat IS NOT NULL", "varies = 1", "is_kept = 1")
     columns = ["id"]
     for step in range(len(rules) + 1):
         columns.append(f"SUM(CASE WHEN {' AND '.join(('1 = 1', *rules[:step]))} THEN 1 ELSE 0 END) AS left{step}")
@@ -125,7 +126,7 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
     ]
     value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN x{covariate} END"
     columns += [f"MIN({value}) AS covariate", f"MAX({value}) AS other_covariate"]
-    columns.append(f"SUM(CASE WHEN {kept} THEN CAST(resp AS BIGINT) ELSE 0 END) AS score")
+    columns.append(f"SUM(CASE WHEN {kept} THEN CAST(points AS BIGINT) ELSE 0 END) AS score")
     for word in range(n_words):
         columns.append(f"BIT_OR(CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END) AS word{word}")
     return f"SELECT {', '.join(columns)} FROM seen GROUP BY id"
@@ -137,12 +138,12 @@ def classes_sql(n_words: int) -> str:
     return f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}"
 
 
-COVARIATE_ONES = """
-SELECT seen.k AS k, persons.treat AS treat, SUM(CAST(seen.resp AS BIGINT)) AS ones
+COVARIATE_SCORES = """
+SELECT seen.k AS k, persons.treat AS treat, points, COUNT(*) AS n
 FROM seen JOIN persons ON seen.id = persons.id
-WHERE in_wave = 1 AND resp IS NOT NULL AND seen.treat IS NOT NULL AND is_binary = 1 AND persons.covariate IS NOT NULL
-GROUP BY seen.k, persons.treat"""
-"""Item totals over the persons who have the covariate."""
+WHERE in_wave = 1 AND resp IS NOT NULL AND seen.treat IS NOT NULL AND is_kept = 1 AND persons.covariate IS NOT NULL
+GROUP BY seen.k, persons.treat, points"""
+"""How often each score of each item occurs among the persons who have the covariate."""
 
 
 class Relations(Protocol):

@@ -83,7 +83,7 @@ def twin_items(trial: Trial, matrix: np.ndarray) -> str:
     seen: dict[bytes, list[int]] = {}
     for k in range(trial.n_items):
         if np.isfinite(matrix[:, k]).sum() >= _FEWEST:
-            seen.setdefault(np.nan_to_num(matrix[:, k], nan=2.0).tobytes(), []).append(k)
+            seen.setdefault(np.nan_to_num(matrix[:, k], nan=-1.0).tobytes(), []).append(k)
     pairs = [pair for alike in seen.values() for pair in combinations(alike, 2)]
     if not pairs:
         return ""

@@ -12,6 +12,8 @@ from ..model.compress import SufficientStatistics, sufficient_statistics
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..model.formats import ItemFormats
+
 
 @dataclass(frozen=True)
 class AuditEntry:
@@ -47,6 +49,8 @@ class PreparedTrial(Protocol):
     covariate_correlation: float
     wave: str | None
     flags: tuple[str, ...]
+    formats: ItemFormats | None
+    categories: tuple[tuple[str, ...], ...] | None
 
     @property
     def item_names(self) -> tuple[str, ...]: ...
@@ -68,7 +72,7 @@ class PreparedTrial(Protocol):
         """Of all persons, or of those who have the covariate, with it."""
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) number of responses, and of responses of 1, to each item by arm (control, treated)."""
+        """(2, J) number of responses, and sum of their scores (number of 1), to each item by arm (control, treated)."""
 
     def audit_rows(self) -> list[dict]:
         """The audit as plain dictionaries, for JSON and tables."""
@@ -76,7 +80,7 @@ class PreparedTrial(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """A prepared trial of P persons, J binary items and n responses.
+    """A prepared trial of P persons, J items and n responses.
 
     Attributes
     ----------
@@ -86,7 +90,7 @@ class Trial:
     person_ids : (P,) identifiers as in the table.
     treat : (P,) 0 control, 1 treated.
     person, item : (n,) indices into ``person_ids`` and ``item_names``.
-    resp : (n,) 0 or 1.
+    resp : (n,) 0 or 1, or the score from 0 of an item with more categories.
     covariate : (P,) standardised covariate, NaN where missing; None if there is none.
     covariate_name : its column, or None.
     covariate_correlation : its correlation with resp among control rows; NaN if there is none.
@@ -94,6 +98,8 @@ class Trial:
     wave : the wave that was kept, or None where the table has no waves.
     audit : every step, in order.
     flags : short sentences a reader of the results must see.
+    formats : the items' formats; None where all have two categories.
+    categories : by item the names of its categories, the lowest first; None without formats.
     """
 
     tab: str
@@ -111,6 +117,8 @@ class Trial:
     wave: str | None
     audit: tuple[AuditEntry, ...]
     flags: tuple[str, ...]
+    formats: ItemFormats | None = None
+    categories: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def n_persons(self) -> int:
@@ -145,11 +153,17 @@ class Trial:
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         """Of all persons, or of those who have the covariate, with it."""
         return sufficient_statistics(
-            self.item_names, self.treat, self.person, self.item, self.resp, self.covariate if with_covariate else None
+            self.item_names,
+            self.treat,
+            self.person,
+            self.item,
+            self.resp,
+            self.covariate if with_covariate else None,
+            self.formats,
         )
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) number of responses, and of responses of 1, to each item by arm (control, treated)."""
+        """(2, J) number of responses, and sum of their scores, to each item by arm (control, treated)."""
         cell, size = self.treat[self.person].astype(int) * self.n_items + self.item, 2 * self.n_items
         answers = np.bincount(cell, minlength=size).reshape(2, -1)
         return answers, np.bincount(cell, weights=self.resp, minlength=size).reshape(2, -1)

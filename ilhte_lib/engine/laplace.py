@@ -30,8 +30,8 @@ class LaplaceDeviance:
     method = "laplace"
 
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
-        self.statistics, self.spec = statistics, spec
         self.model = Model(statistics, spec)
+        self.statistics, self.spec = statistics, self.model.spec
         self.modes = Modes(self.model)
         self.q, self.n_items, self.n_beta = spec.q, statistics.n_items, self.model.n_beta
         self.design, self.weighted_design = self.model.design, self.model.weighted_design
@@ -67,6 +67,13 @@ class LaplaceDeviance:
         """(2, J) information on each item by arm at the last psi."""
         return self.modes.col_weight[0] if self._swept else self._tiny.information()[1]
 
+    def step_information(self) -> np.ndarray:
+        """(S, S) expected information on the free steps at the last psi, items and persons given."""
+        if not self.model.n_steps:
+            return np.empty((0, 0))
+        modes = self._at_last()
+        return modes.cumulant.information(modes.blocks)
+
     def _at_last(self) -> Modes:
         """The workspace with every array at the last psi."""
         if not self._swept:
@@ -78,8 +85,9 @@ class LaplaceDeviance:
         return self.modes
 
     def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """psi as (beta, sigma, L)."""
-        beta, sigma, lower = psi[: self.n_beta], float(psi[self.n_beta]), psi[self.n_beta + 1 :]
+        """psi as (beta, sigma, L), without the steps."""
+        at = self.n_beta + self.model.n_steps
+        beta, sigma, lower = psi[: self.n_beta], float(psi[at]), psi[at + 1 :]
         factor = np.array([[lower[0], 0.0], [lower[1], lower[2]]]) if self.q == 2 else np.array([[lower[0]]])
         return beta, sigma, factor
 
@@ -244,29 +252,26 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 
     # d(log det H)/d eta = W' h, h_gi = K_ii + sigma^2 h_pp - 2 sigma^2 (W K)_gi / d the variance of eta_gi under H^-1
     quadratic, trace_row = np.empty_like(d), np.empty_like(d)
-    trace_col = 0.0
+    trace_col, by_j = 0.0, 0.0
     for block in modes.blocks:
         rows, w = block.rows, block.weight
         wk, third, own = block.scratch
         for t, part_weight, part in block.parts:
             np.matmul(part_weight, k[:, t], out=part)
         np.multiply(wk, w, out=own)
-        np.multiply(block.expected, -2.0, out=third)
-        if model.repeated:
-            third /= np.maximum(block.trials, 1.0)
-        third += 1.0
-        third *= w
-        wk *= third
         d_rows = d[:, rows]
         quadratic[:, rows] = np.matmul(own, model.ones)
         h_pp = 1.0 / d_rows + variance * quadratic[:, rows] / (d_rows * d_rows)
-        shrink = 2.0 * variance / d_rows
+        modes.cumulant.third_moment(block, third, own)
         modes.outer_rows[:, rows, 2] = variance * h_pp
         np.matmul(modes.outer_rows[:, rows], modes.outer_columns, out=own)
+        wk *= (2.0 * variance / d_rows)[:, :, None]
+        own -= wk
+        if model.n_steps:
+            by_j = by_j + modes.cumulant.slope_at_the_mode(block, own)
         own *= third
-        trace_row[:, rows] = np.matmul(own, model.ones) - shrink * np.matmul(wk, model.ones)
-        counts = model.count_by_arm[:, rows]
-        trace_col = trace_col + np.matmul(counts, own) - np.matmul(counts * shrink[:, None, :], wk)
+        trace_row[:, rows] = np.matmul(own, model.ones)
+        trace_col = trace_col + np.matmul(model.count_by_arm[:, rows], own)
 
     adjoint_v, adjoint_w, offsets, shared = modes.solve(sigma * trace_row, np.matmul(modes.a_transposed, trace_col))
     moved = sigma * adjoint_v
@@ -286,9 +291,16 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         + np.matmul(modes.item_residual, adjoint_w.transpose(0, 2, 1))
         + explicit
     )
+    by_steps = np.empty((b, 0))
+    if model.n_steps:
+        for block in modes.blocks:
+            along = moved[:, block.rows, None] + np.matmul(model.membership[block.rows], offsets)
+            by_j = by_j + modes.cumulant.slope_through_the_mode(block, along)
+        by_steps = modes.cumulant.gradient(by_j)
     gradient = np.concatenate(
         [
             np.matmul(row, model.weighted_design.T),
+            by_steps,
             np.matmul(by_sigma, model.statistics.count[:, None]),
             by_a.reshape(b, -1) @ model.factor_map.T,
         ],

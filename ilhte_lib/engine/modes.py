@@ -19,6 +19,7 @@ from scipy.linalg import blas, lapack
 
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
+from .cumulant import OrderedCategories, TwoCategories
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, ModeNotFound
 
 BLOCK_CELLS = 16384
@@ -39,14 +40,16 @@ class Model:
     count_by_arm : (2, G) counts, each class in the row of its arm.
     arms : the classes of each arm, as slices.
     factor_map : (q(q+1)/2, 2q) linear map from the lower triangle of L to (a_0, a_1).
-    length, answers : (G,) responses a person gave, (2, J) responses to each item by arm.
+    highest, most_score, most_total : highest scores that could be reached: (J,) with a response to each item, (G,) by a
+        person, (2, J) all of an item's by arm. Of items with two categories they are numbers of responses.
     repeated : whether some person answered some item more than once.
     """
 
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
-        s = statistics
+        s, spec = statistics, spec.of_items(statistics.formats)
         self.statistics, self.spec, self.q = s, spec, spec.q
         self.n_classes, self.n_items, self.n_beta = s.n_classes, s.n_items, len(spec.beta_names)
+        self.n_steps = len(spec.steps)
         columns = [np.ones(s.n_classes), s.arm]
         if spec.covariate:
             columns += [s.covariate, s.arm * s.covariate]
@@ -58,16 +61,23 @@ class Model:
         self.factor_map = np.array([[1.0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) if self.q == 2 else np.ones((1, 2))
         self.ones = np.ones(s.n_items)
         self.repeated = s.trials is not None and bool(s.trials.max(initial=0.0) > 1.0)
+        self.highest = self.ones if s.formats is None else s.formats.highest.astype(float)
         if s.trials is None:
-            self.length = np.full(s.n_classes, float(s.n_items))
-            self.answers = np.repeat(self.count_by_arm.sum(axis=1)[:, None], s.n_items, axis=1)
+            self.most_score = np.full(s.n_classes, self.highest.sum())
+            self.most_total = np.outer(self.count_by_arm.sum(axis=1), self.highest)
         else:
-            self.length, self.answers = s.trials @ self.ones, self.count_by_arm @ s.trials
+            self.most_score = s.trials @ self.highest
+            self.most_total = (self.count_by_arm @ s.trials) * self.highest
 
-    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(B, k) psi as beta (B, p), sigma (B, 1) and the item loadings a (B, 2, q)."""
-        n = self.n_beta
-        return psi[:, :n], psi[:, n : n + 1], (psi[:, n + 1 :] @ self.factor_map).reshape(len(psi), 2, self.q)
+    def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(B, k) psi as beta (B, p), steps (B, S), sigma (B, 1) and the item loadings a (B, 2, q)."""
+        n, sigma = self.n_beta, self.n_beta + self.n_steps
+        loadings = (psi[:, sigma + 1 :] @ self.factor_map).reshape(len(psi), 2, self.q)
+        return psi[:, :n], psi[:, n:sigma], psi[:, sigma : sigma + 1], loadings
+
+    def cumulant(self) -> TwoCategories | OrderedCategories:
+        """That of the items' formats, for one workspace."""
+        return TwoCategories(self) if self.statistics.formats is None else OrderedCategories(self)
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,7 @@ class Modes:
 
     def __init__(self, model: Model, lanes: int = 1):
         self.model, self.lanes = model, lanes
+        self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
         self.cells = np.empty((2, lanes, g, j))
@@ -148,7 +159,8 @@ class Modes:
         ------
         ModeNotFound : fixed parts beyond 600 logits, or not finite.
         """
-        self.beta, self.sigma, self.a = self.model.split(psi)
+        self.beta, steps, self.sigma, self.a = self.model.split(psi)
+        self.cumulant.set_steps(steps)
         self.fixed = self.beta @ self.model.design.T
         if not np.abs(self.fixed).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
@@ -157,26 +169,16 @@ class Modes:
         self.loadings = (self.a[:, :, :, None] * self.a[:, :, None, :]).reshape(self.lanes, 2, -1)
 
     def sweep(self) -> None:
-        """One pass over the cells at the current u: probabilities, residuals, weights, and the items' information.
-
-        exp(-eta) is the outer product of a factor a class and a factor an item, so a pass takes G + 2J exponentials.
-        """
+        """One pass over the cells at the current u: expected scores, residuals, weights, and the items' information."""
         model, s = self.model, self.model.statistics
-        self._odds = np.exp(-(self.fixed + self.sigma * self.v))[:, :, None] * model.membership
-        self._item_odds = np.exp(-(self.a @ self.w))
+        self.cumulant.set_predictor(self.fixed + self.sigma * self.v, self.a @ self.w)
         self.d = np.empty_like(self.v)
         variance = self.sigma * self.sigma
         columns = 0.0
         fresh = [True, True]
         for block in self.blocks:
-            rows, expected, weight, scaled = block.rows, block.expected, block.weight, block.scratch[0]
-            np.matmul(self._odds[:, rows], self._item_odds, out=expected)
-            expected += 1.0
-            np.divide(1.0 if block.trials is None else block.trials, expected, out=expected)
-            np.multiply(expected, expected, out=weight)
-            if model.repeated:
-                weight /= np.maximum(block.trials, 1.0)
-            np.subtract(expected, weight, out=weight)
+            rows, weight, scaled = block.rows, block.weight, block.scratch[0]
+            self.cumulant.moments(block)
             self.sums[:, :, rows] = np.matmul(block.cells, model.ones)
             columns = columns + np.matmul(model.count_by_arm[:, rows], block.cells)
             d = self.d[:, rows] = 1.0 + variance * self.row_weight[:, rows]
@@ -265,22 +267,17 @@ class Modes:
         )
 
     def penalised(self) -> float:
-        """F = -2 loglik + |u|^2 at the current u (one lane), from the factors of exp(-eta) of the last sweep."""
+        """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep."""
         model, s = self.model, self.model.statistics
         person_part, offsets = self.fixed[0] + self.sigma[0] * self.v[0], self.a[0] @ self.w[0]
         log_terms = np.empty(model.n_classes)
         for block in self.blocks:
-            terms = np.matmul(self._odds[:, block.rows], self._item_odds, out=block.scratch[0])
-            terms += 1.0
-            np.log(terms, out=terms)
-            if block.trials is not None:
-                terms *= block.trials
+            terms = block.scratch[0]
+            self.cumulant.log_terms(block, terms)
             log_terms[block.rows] = np.matmul(terms[0], model.ones)
-        # log(1 + e^eta) = eta + log(1 + e^-eta)
-        by_class = person_part * (s.score - model.length) - log_terms - 0.5 * self.v[0] ** 2
-        return float(
-            np.vdot(self.w, self.w) - 2.0 * (s.count @ by_class + np.vdot(offsets, s.item_total - model.answers))
-        )
+        by_class = person_part * (s.score - model.most_score) - log_terms - 0.5 * self.v[0] ** 2
+        loglik = s.count @ by_class + np.vdot(offsets, s.item_total - model.most_total) + self.cumulant.step_loglik()
+        return float(np.vdot(self.w, self.w) - 2.0 * loglik)
 
     def start_persons(self) -> None:
         """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
@@ -290,10 +287,10 @@ class Modes:
         if s.trials is None:
             mean = offsets.mean(axis=2) @ model.membership.T
         else:
-            mean = self.by_arm(s.trials[None], offsets) / np.maximum(model.length, 1.0)
-        rate = (s.score + 0.5) / (model.length + 1.0)
+            mean = self.by_arm(s.trials[None], offsets) / np.maximum(s.trials @ model.ones, 1.0)
+        rate = (s.score + 0.5) / (model.most_score + 1.0)
         distance = spread * np.log(rate / (1.0 - rate)) - mean - self.fixed
-        information = model.length * rate * (1.0 - rate)
+        information = model.most_score * rate * (1.0 - rate)
         self.v[:] = self.sigma * information * distance / (self.sigma**2 * information + 1.0)
 
     def find(self, tolerance: float = MODE_TOLERANCE) -> tuple[int, float]:
@@ -349,7 +346,7 @@ class Modes:
     def derivative(self, dpsi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Derivative of the mode (v, w) along each row of ``dpsi``, (R, k), by the implicit function theorem (one lane)."""
         model = self.model
-        dbeta, dsigma, da = model.split(dpsi)
+        dbeta, dsteps, dsigma, da = model.split(dpsi)
         shift = dbeta @ model.design.T + dsigma * self.v
         offsets = np.matmul(da, self.w)
         weighted = np.matmul(model.count_by_arm * shift[:, None, :], self.weight) + offsets * self.col_weight
@@ -357,4 +354,8 @@ class Modes:
         person_rhs = dsigma * self.person_residual - self.sigma * (
             shift * self.row_weight + self.by_arm(self.weight, offsets)
         )
+        if model.n_steps:
+            of_persons, of_items = self.cumulant.shift(self.blocks, dsteps)
+            person_rhs += self.sigma * of_persons
+            item_rhs = item_rhs + np.matmul(self.a_transposed, of_items)
         return self.solve(person_rhs, item_rhs)[:2]

@@ -101,6 +101,11 @@ def fit_models(
     if engine == "pymer4":
         if not trial.rows_known:
             raise InputError(f"Table {quoted(trial.tab)} is too large for lme4: use engine native.")
+        if trial.formats is not None:
+            raise InputError(
+                f"Table {quoted(trial.tab)} has items with more than two categories, which lme4 cannot fit: use engine native, or "
+                "dichotomise with --threshold."
+            )
         if method != "laplace":
             raise InputError(
                 f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
@@ -166,6 +171,9 @@ def fit_statistics(
     if method not in METHODS:
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
     deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+    spec = deviance.spec
+    # fits with other steps have nothing to start from
+    fitted = {name: fit for name, fit in fitted.items() if fit.spec.steps == spec.steps}
     first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
     messages: list[str] = []
@@ -229,6 +237,7 @@ def _minimise(
     n_beta = deviance.n_beta
     longest = np.full(len(start), 2.0)
     longest[n_beta:] = np.maximum(0.7 * np.abs(start[n_beta:]), 0.3)
+    longest[n_beta : n_beta + len(deviance.spec.steps)] = 1.0
     return minimise(deviance, start, rough_curvature(deviance, start), free, longest, stop)
 
 
@@ -374,7 +383,7 @@ def _result(
     messages: list[str],
 ) -> Fit:
     """Certify the optimum and collect what is reported there."""
-    n_psi, n_beta = len(spec.psi_names), len(spec.beta_names)
+    n_psi, n_beta, sigma = len(spec.psi_names), len(spec.beta_names), spec.psi_names.index("sigma_theta")
     free = np.array([k for k in range(n_psi) if k not in held])
     spread_positions = _spreads(spec).values()
     vcov = np.full((n_psi, n_psi), np.nan)
@@ -404,7 +413,7 @@ def _result(
     here = deviance(here.psi if standard_errors else _canonical(best.evaluation.psi, spec))
     psi = here.psi
     factor = np.zeros((spec.q, spec.q))
-    factor[np.tril_indices(spec.q)] = psi[n_beta + 1 :]
+    factor[np.tril_indices(spec.q)] = psi[sigma + 1 :]
     variance = np.diagonal(vcov)[:n_beta]
     jacobian = (
         deviance.item_effect_derivatives() if standard_errors else np.full((deviance.n_items, spec.q, n_psi), np.nan)
@@ -417,7 +426,7 @@ def _result(
         loglik=-here.deviance / 2.0,
         beta=psi[:n_beta].copy(),
         se=np.sqrt(variance),
-        sigma_theta=float(psi[n_beta]),
+        sigma_theta=float(psi[sigma]),
         item_factor=factor,
         vcov=vcov,
         item_names=s.item_names,
@@ -436,6 +445,8 @@ def _result(
         passes=deviance.passes,
         seconds=float("nan"),
         messages=tuple(messages),
+        steps=psi[n_beta:sigma].copy(),
+        formats=s.formats,
     )
 
 

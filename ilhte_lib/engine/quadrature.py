@@ -26,7 +26,9 @@ from scipy.linalg import lapack
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
+from .cumulant import Cells, step_information
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
+from .person_modes import person_modes
 
 NODES = 15
 FEWEST_NODES = 5
@@ -71,7 +73,14 @@ class PersonIntegrals:
         shape = (statistics.n_classes, nodes, statistics.n_items)
         self.expected, self.weight, self.scratch = np.empty(shape), np.empty(shape), np.empty(shape)
         self.centre = np.zeros(statistics.n_classes)
+        self.cells: Cells | None = None
+        self.steps: np.ndarray | None = None
         self.arms = (slice(0, statistics.n_control_classes), slice(statistics.n_control_classes, statistics.n_classes))
+
+    def set_steps(self, steps: np.ndarray) -> None:
+        """The free steps (S,) of items with more than two categories from now on."""
+        self.steps, formats = steps, self.statistics.formats
+        self.cells = None if formats is None else Cells(formats, steps)
 
     def integrate(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> None:
         """Integrate at fixed parts (G,), the person SD and item parts of eta by arm (J,), all in logits."""
@@ -82,20 +91,26 @@ class PersonIntegrals:
         p, w = self.expected, self.weight
         for arm, offset in zip(self.arms, offsets, strict=True):
             np.add(eta[arm, :, None], offset, out=p[arm])
-        softplus = self.scratch
-        np.negative(p, out=w)
-        np.exp(w, out=w)
-        w += 1.0
-        np.log(w, out=softplus)
-        softplus += p
-        np.reciprocal(w, out=p)
-        np.multiply(p, p, out=w)
-        np.subtract(p, w, out=w)
-        self.slope = 1.0 - 2.0 * p
+        cumulant = self.scratch
+        if self.cells is not None:
+            self.eta = p.copy()
+            self.cumulant, self.mean_response, w[:], third = self.cells.moments(self.eta, 3)
+            self.slope = np.divide(third, w, out=np.zeros_like(w), where=w > 0)
+            p[:], cumulant[:] = self.mean_response, self.cumulant
+        else:
+            np.negative(p, out=w)
+            np.exp(w, out=w)
+            w += 1.0
+            np.log(w, out=cumulant)
+            cumulant += p
+            np.reciprocal(w, out=p)
+            np.multiply(p, p, out=w)
+            np.subtract(p, w, out=w)
+            self.slope = 1.0 - 2.0 * p
         if s.trials is not None:
-            for array in (softplus, p, w):
+            for array in (cumulant, p, w):
                 array *= s.trials[:, None, :]
-        log_integrand = s.score[:, None] * eta - softplus.sum(axis=2) - 0.5 * self.nodes**2 + self.log_weight
+        log_integrand = s.score[:, None] * eta - cumulant.sum(axis=2) - 0.5 * self.nodes**2 + self.log_weight
         highest = log_integrand.max(axis=1)
         terms = np.exp(log_integrand - highest[:, None])
         total = terms.sum(axis=1)
@@ -105,26 +120,36 @@ class PersonIntegrals:
 
     def _find_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Move ``centre`` to the posterior modes of v; returns the curvature d_g there."""
-        s = self.statistics
         for _ in range(MAX_NEWTON_STEPS):
-            eta = fixed + sigma * self.centre
-            if not np.isfinite(eta).all() or np.abs(eta).max() > 600:
-                raise ModeNotFound("linear predictors beyond 600 logits")
-            p = np.empty((s.n_classes, s.n_items))
-            for arm, offset in zip(self.arms, offsets, strict=True):
-                np.add(eta[arm, None], offset, out=p[arm])
-            p = 1.0 / (1.0 + np.exp(-p))
-            w = p * (1.0 - p)
-            if s.trials is not None:
-                p *= s.trials
-                w *= s.trials
-            curvature = 1.0 + sigma**2 * w.sum(axis=1)
-            step = (sigma * (s.score - p.sum(axis=1)) - self.centre) / curvature
+            step, curvature = self._step(fixed, sigma, offsets)
             if np.abs(step).max(initial=0.0) < CENTRE_TOLERANCE:
                 return curvature
-            # far from the mode the logistic is flat and Newton leaps
+            # far from the mode the cumulant is flat and Newton leaps
             self.centre += np.clip(step, -2.0, 2.0)
-        raise ModeNotFound(f"no mode of a person after {MAX_NEWTON_STEPS} Newton steps")
+        self.centre[:] = person_modes(self.statistics, fixed, sigma, offsets, self.steps)
+        return self._step(fixed, sigma, offsets)[1]
+
+    def _step(
+        self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(G,) Newton's step of each centre, and the curvature there."""
+        s = self.statistics
+        eta = fixed + sigma * self.centre
+        if not np.isfinite(eta).all() or np.abs(eta).max() > 600:
+            raise ModeNotFound("linear predictors beyond 600 logits")
+        p = np.empty((s.n_classes, s.n_items))
+        for arm, offset in zip(self.arms, offsets, strict=True):
+            np.add(eta[arm, None], offset, out=p[arm])
+        if self.cells is not None:
+            _, p, w = self.cells.moments(p, 2)
+        else:
+            p = 1.0 / (1.0 + np.exp(-p))
+            w = p * (1.0 - p)
+        if s.trials is not None:
+            p *= s.trials
+            w *= s.trials
+        curvature = 1.0 + sigma**2 * w.sum(axis=1)
+        return (sigma * (s.score - p.sum(axis=1)) - self.centre) / curvature, curvature
 
     def information(self) -> list[np.ndarray]:
         """By arm, M_T (J, J): minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
@@ -162,8 +187,10 @@ class QuadratureDeviance:
     method = "aghq"
 
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec, nodes: int = NODES):
+        spec = spec.of_items(statistics.formats)
         self.statistics, self.spec = statistics, spec
         self.q, self.n_items, self.n_beta = spec.q, statistics.n_items, len(spec.beta_names)
+        self.n_steps = len(spec.steps)
         treat = statistics.arm
         columns = [np.ones(statistics.n_classes), treat]
         if spec.covariate:
@@ -181,10 +208,11 @@ class QuadratureDeviance:
     # -- parameters -----------------------------------------------------------------------------------------------
 
     def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """psi as (beta, sigma, L)."""
-        beta, sigma = psi[: self.n_beta], float(psi[self.n_beta])
+        """psi as (beta, sigma, L), without the steps."""
+        at = self.n_beta + self.n_steps
+        beta, sigma = psi[: self.n_beta], float(psi[at])
         factor = np.zeros((self.q, self.q))
-        factor[np.tril_indices(self.q)] = psi[self.n_beta + 1 :]
+        factor[np.tril_indices(self.q)] = psi[at + 1 :]
         return beta, sigma, factor
 
     def start_modes(self, easiness: np.ndarray) -> None:
@@ -194,6 +222,8 @@ class QuadratureDeviance:
 
     def _set_parameters(self, psi: np.ndarray) -> None:
         self.beta, self.sigma, self.factor = self.unpack(psi)
+        self.steps = psi[self.n_beta : self.n_beta + self.n_steps]
+        self.persons.set_steps(self.steps)
         self.fixed = self.design @ self.beta
         self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
 
@@ -208,6 +238,8 @@ class QuadratureDeviance:
         total = self.statistics.item_total
         linear = sum(o @ t for o, t in zip(offsets, total, strict=True))
         loglik = linear + self.statistics.count @ self.persons.log_marginal
+        if self.n_steps:
+            loglik -= float(np.vdot(self.statistics.at_least, self.statistics.formats.steps(self.steps)))
         self.penalised = -2.0 * loglik + float((self.w**2).sum())
 
     def _factorise(self) -> None:
@@ -274,6 +306,7 @@ class QuadratureDeviance:
         da = (dfactor[0], dfactor.sum(axis=0))
         count, persons = self.statistics.count, self.persons
         shift = (self.design @ dbeta)[:, None] + dsigma * persons.nodes
+        of_cumulant, of_mean = self._along_steps(dpsi[self.n_beta : self.n_beta + self.n_steps])
         rhs = np.zeros((self.q, self.n_items))
         for t, arm in enumerate(self.arms):
             offset = da[t] @ self.w
@@ -281,12 +314,27 @@ class QuadratureDeviance:
             # how the log integrand moves, then how the posterior means of the expected responses do
             by_row = (self.statistics.score[arm, None] - persons.expected[arm].sum(axis=2)) * shift[arm]
             by_row -= persons.expected[arm] @ offset
+            if of_cumulant is not None:
+                by_row -= of_cumulant[arm].sum(axis=2)
             by_row -= (persons.posterior[arm] * by_row).sum(axis=1, keepdims=True)
             moved = np.tensordot(weighted * shift[arm], persons.weight[arm], 2)
             moved += offset * np.tensordot(weighted, persons.weight[arm], 2)
             moved += np.tensordot(weighted * by_row, persons.expected[arm], 2)
+            if of_mean is not None:
+                moved += np.tensordot(weighted, of_mean[arm], 2)
             rhs += da[t][:, None] * self.residual[t] - self.a[t][:, None] * moved
         return self._solve(rhs)
+
+    def _along_steps(self, dsteps: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """(G, Q, J) how each cell's cumulant and expected score change with the free steps along ``dsteps`` (S,)."""
+        if not dsteps.any():
+            return None, None
+        persons, formats = self.persons, self.statistics.formats
+        change = formats.constants(dsteps).T
+        change = np.where(np.isfinite(change), change, 0.0)
+        both = persons.cells.along(persons.eta, persons.cumulant, persons.mean_response, change)
+        trials = self.statistics.trials
+        return both if trials is None else tuple(part * trials[:, None, :] for part in both)
 
     # -- the objective --------------------------------------------------------------------------------------------
 
@@ -333,6 +381,7 @@ class QuadratureDeviance:
         weighted = s.count[:, None] * persons.posterior
         by_cell = np.empty_like(persons.expected)
         by_row = np.empty_like(persons.nodes)
+        of_cumulant, of_mean, of_variance = np.empty_like(persons.nodes), *np.empty((2, *by_cell.shape))
         explicit, trace_col = [], []
         for t, arm in enumerate(self.arms):
             k = sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q))
@@ -348,6 +397,10 @@ class QuadratureDeviance:
             level = persons.weight[arm] @ np.diagonal(k) - np.einsum("gki,gki->gk", spread, centred)
             level -= (persons.posterior[arm] * level).sum(axis=1, keepdims=True)
             spread *= -2.0
+            if self.n_steps:
+                of_cumulant[arm] = weighted[arm] * (2.0 - level)
+                of_mean[arm] = weighted[arm, :, None] * spread
+                of_variance[arm] = weighted[arm, :, None] * np.diagonal(k)
             spread += np.diagonal(k) * persons.slope[arm]
             spread *= persons.weight[arm]
             spread -= persons.expected[arm] * level[:, :, None]
@@ -362,6 +415,9 @@ class QuadratureDeviance:
             offset = a[t] @ adjoint
             pulled = persons.expected[arm] @ offset
             pulled -= (persons.posterior[arm] * pulled).sum(axis=1, keepdims=True)
+            if self.n_steps:
+                of_cumulant[arm] += weighted[arm] * pulled
+                of_mean[arm] -= weighted[arm, :, None] * offset
             moved = persons.expected[arm] * pulled[:, :, None]
             moved -= offset * persons.weight[arm]
             moved *= weighted[arm, :, None]
@@ -371,10 +427,13 @@ class QuadratureDeviance:
         by_row += by_cell.sum(axis=2)
         by_row -= 2.0 * weighted * (s.score[:, None] - persons.expected.sum(axis=2))
 
-        gradient = np.empty(self.n_beta + 1 + q * (q + 1) // 2)
+        gradient = np.empty(len(self.spec.psi_names))
         gradient[: self.n_beta] = self.design.T @ by_row.sum(axis=1)
-        gradient[self.n_beta] = float(np.vdot(by_row, persons.nodes))
-        position = self.n_beta + 1
+        position = self.n_beta + self.n_steps
+        if self.n_steps:
+            gradient[self.n_beta : position] = self._step_gradient(of_cumulant, of_mean, of_variance)
+        gradient[position] = float(np.vdot(by_row, persons.nodes))
+        position += 1
         rows = (
             (col[0] + col[1], self.residual[0] + self.residual[1], np.add(*explicit)),
             (col[1], self.residual[1], np.array(explicit[1])),
@@ -385,6 +444,30 @@ class QuadratureDeviance:
                 gradient[position] = cell_total @ self.w[l] + residual @ adjoint[l] + direct[l]
                 position += 1
         return gradient
+
+    def _step_gradient(self, of_cumulant: np.ndarray, of_mean: np.ndarray, of_variance: np.ndarray) -> np.ndarray:
+        """(S,) dD/dtau from the derivatives of D in each cell's cumulant (G, Q), expected score and variance (G, Q, J)."""
+        s, persons = self.statistics, self.persons
+        variance = persons.weight
+        parts = [-of_cumulant[:, :, None] * np.ones(self.n_items), -of_mean, -of_variance]
+        if s.trials is not None:
+            parts = [part * s.trials[:, None, :] for part in parts]
+            variance = variance / np.maximum(s.trials, 1.0)[:, None, :]
+        parts[0] -= parts[2] * variance
+        by_category = persons.cells.by_category(persons.eta, persons.cumulant, persons.mean_response, parts)
+        by_step = by_category[::-1].cumsum(axis=0)[::-1][1:].T
+        return s.formats.free(2.0 * s.at_least + np.where(persons.cells.inside[1:].T, by_step, 0.0))
+
+    def step_information(self) -> np.ndarray:
+        """(S, S) expected information on the free steps at the last psi, items and persons (at their modes) given."""
+        if not self.n_steps:
+            return np.empty((0, 0))
+        s, persons = self.statistics, self.persons
+        eta = np.empty((s.n_classes, self.n_items))
+        for a, arm in zip(self.a, self.arms, strict=True):
+            eta[arm] = (self.fixed + self.sigma * persons.centre)[arm, None] + a @ self.w
+        times = s.count[:, None] * (np.ones(eta.shape) if s.trials is None else s.trials)
+        return step_information(s.formats, np.moveaxis(s.formats.probabilities(eta, self.steps), -1, 0), times)
 
     def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
         """Hessian of D in the free parameters, by central differences of the gradient.
@@ -424,7 +507,7 @@ class QuadratureDeviance:
 
     def item_effect_derivatives(self) -> np.ndarray:
         """(J, q, k) derivative of (b_i, zeta_i) with respect to psi at the last psi."""
-        n_psi = self.n_beta + 1 + self.q * (self.q + 1) // 2
+        n_psi = len(self.spec.psi_names)
         out = np.empty((self.n_items, self.q, n_psi))
         for position, unit in enumerate(np.eye(n_psi)):
             dw = self._mode_derivative(unit)

@@ -16,6 +16,7 @@ from ..model.fit_result import Fit
 from ..model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
+    from ..model.formats import ItemFormats
     from .laplace import LaplaceDeviance
 
 SMALLEST_SPREAD = 0.15
@@ -30,12 +31,14 @@ def to_conditional(sigma: float) -> float:
 
 
 class Moments:
-    """Shares of 1 by item and arm, and what a start is made of.
+    """Mean scores by item and arm, and what a start is made of. Of items with two categories they are shares of 1.
 
     Attributes
     ----------
-    answers, share : (2, J) number of responses and proportion of 1 (a half added to each count).
-    variance, logits : (2, J) share (1 - share) and log-odds of the share.
+    answers, mean : (2, J) number of responses and mean score (half a response added to each category).
+    variance, logits : (2, J) variance of a response with that mean, and the logits at which an item has it.
+    steps : (S,) free steps of items with more than two categories, from the log-odds of neighbouring categories.
+    steepness : how much faster than a logistic curve the expected share of the highest score rises with the logits.
     """
 
     def __init__(self, statistics: SufficientStatistics):
@@ -46,12 +49,33 @@ class Moments:
             self.answers = np.repeat(persons[:, None], s.n_items, axis=1)
         else:
             self.answers = np.array([s.count[arm] @ s.trials[arm] for arm in self.arms])
-        self.share = (s.item_total + 0.5) / (self.answers + 1.0)
-        self.variance = self.share * (1.0 - self.share)
-        pooled = s.item_total.sum(axis=0) + 0.5
-        pooled /= self.answers.sum(axis=0) + 1.0
-        self.pooled_variance = pooled * (1.0 - pooled)
-        self.logits = np.log(self.share / (1.0 - self.share))
+        pooled = (s.item_total.sum(axis=0), self.answers.sum(axis=0))
+        if s.formats is None:
+            self.steps, self.steepness = np.empty(0), 1.0
+            self.mean = (s.item_total + 0.5) / (self.answers + 1.0)
+            self.variance = self.mean * (1.0 - self.mean)
+            both = (pooled[0] + 0.5) / (pooled[1] + 1.0)
+            self.pooled_variance = both * (1.0 - both)
+            self.logits = np.log(self.mean / (1.0 - self.mean))
+        else:
+            highest = s.formats.highest
+            self.steps = _steps(s, pooled[1])
+            self.mean = (s.item_total + 0.25 * highest * (highest + 1)) / (self.answers + 0.5 * (highest + 1))
+            both = (pooled[0] + 0.25 * highest * (highest + 1)) / (pooled[1] + 0.5 * (highest + 1))
+            self.logits, self.variance = _logits(self.mean, s.formats, self.steps)
+            self.pooled_variance = _logits(both, s.formats, self.steps)[1]
+            share = self.mean / highest
+            self.steepness = float((self.variance / (highest * share * (1.0 - share))).mean())
+
+    def to_conditional(self, sigma: float) -> float:
+        """What marginal logits are multiplied by to be logits given theta."""
+        return to_conditional(sigma * self.steepness)
+
+    def _scores(self, eta: np.ndarray) -> np.ndarray:
+        """(2, m) expected score of a person who answers all items at eta (2, m, J)."""
+        if self.statistics.formats is None:
+            return (1.0 / (1.0 + np.exp(-eta))).sum(axis=2)
+        return self.statistics.formats.expected(eta, self.steps)[0].sum(axis=2)
 
     def _by_class(self, item_values: np.ndarray) -> np.ndarray:
         """(G,) sum over the items a class answered of values by arm and item."""
@@ -63,7 +87,7 @@ class Moments:
     def slopes(self) -> np.ndarray:
         """(2, 2) by arm: mean of the covariate, and marginal logits of a unit of it, scores regressed on it."""
         s = self.statistics
-        expected, binomial = self._by_class(self.share), self._by_class(self.variance)
+        expected, binomial = self._by_class(self.mean), self._by_class(self.variance)
         out = np.zeros((2, 2))
         for t, arm in enumerate(self.arms):
             weight = s.count[arm] * binomial[arm]
@@ -77,7 +101,7 @@ class Moments:
         s = self.statistics
         binomial = self._by_class(self.variance)
         length = float(s.n_items) if s.trials is None else np.maximum(s.trials.sum(axis=1), 2.0)
-        beyond = s.count @ ((s.score - self._by_class(self.share)) ** 2 - binomial)
+        beyond = s.count @ ((s.score - self._by_class(self.mean)) ** 2 - binomial)
         wanted = float(beyond / max(s.count @ (binomial**2 * (1.0 - 1.0 / length)), 1e-9))
         if wanted <= SMALLEST_SPREAD**2:
             return SMALLEST_SPREAD
@@ -90,18 +114,39 @@ class Moments:
         return float(max(sigma, SMALLEST_SPREAD))
 
     def _spread(self, sigma: float) -> float:
-        """Variance of the expected score, given that theta has SD sigma, over the squared sum of share (1 - share)."""
-        eta = self.logits[:, None, :] * to_conditional(sigma) + sigma * NODES[:, None]
-        scores = (1.0 / (1.0 + np.exp(-eta))).sum(axis=2)
+        """Variance of the expected score, given that theta has SD sigma, over the squared sum of the variances."""
+        eta = self.logits[:, None, :] * self.to_conditional(sigma) + sigma * NODES[:, None]
+        scores = self._scores(eta)
         weights, persons = WEIGHTS / WEIGHTS.sum(), self.answers.mean(axis=1)
         between = scores**2 @ weights - (scores @ weights) ** 2
         return float(persons @ between / (persons @ self.variance.sum(axis=1) ** 2))
 
     def items(self, sigma: float, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
         """(2, J) conditional logits by arm, and the inverse of their sampling variance under the model."""
-        scale = to_conditional(sigma)
+        scale = self.to_conditional(sigma)
         variance = self.variance if spec.item_effects else self.pooled_variance
         return self.logits * scale, np.maximum(self.answers, 1.0) * variance / scale**2
+
+
+def _steps(statistics: SufficientStatistics, answers: np.ndarray) -> np.ndarray:
+    """(S,) free steps from the log-odds of neighbouring categories, half a response added to each; ``answers`` (J,)."""
+    formats = statistics.formats
+    at_least = np.column_stack([answers, statistics.at_least, np.zeros(formats.n_items)])
+    inside = np.arange(formats.most + 1) <= formats.highest[:, None]
+    counts = np.where(inside, -np.diff(at_least, axis=1) + 0.5, 1.0)
+    log_odds = np.log(counts[:, 1:] / counts[:, :-1])
+    weight = np.where(inside[:, 1:], 1.0 / (1.0 / counts[:, 1:] + 1.0 / counts[:, :-1]), 0.0)
+    log_odds -= (log_odds * inside[:, 1:]).sum(axis=1, keepdims=True) / formats.highest[:, None]
+    return formats.from_steps(-log_odds, weight)
+
+
+def _logits(mean: np.ndarray, formats: ItemFormats, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each item (..., J) has this mean score, logits, and its variance there: Newton's method with short steps."""
+    eta = np.log(mean / (formats.highest - mean))
+    for _ in range(30):
+        expected, variance = formats.expected(eta, steps)
+        eta = eta + np.clip((mean - expected) / np.maximum(variance, 1e-6), -1.0, 1.0)
+    return eta, np.maximum(formats.expected(eta, steps)[1], 1e-3)
 
 
 def _common(easiness: np.ndarray, information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,8 +190,8 @@ def start(
     if again is not None:
         psi = again.psi
         psi = start_from(psi, spec, psi, spec)
-        easiness = moments.logits.mean(axis=0) * to_conditional(again.sigma_theta)
-        return psi, (easiness - easiness.mean()) / psi[len(spec.beta_names) + 1]
+        easiness = moments.logits.mean(axis=0) * moments.to_conditional(again.sigma_theta)
+        return psi, (easiness - easiness.mean()) / psi[spec.psi_names.index("l11")]
 
     null, effects = fitted.get("M_0"), fitted.get("M_A")
     smaller = fitted.get("M_B") if spec.name == "M_C" else null
@@ -164,7 +209,7 @@ def start(
             factor = np.array([max(smaller.sigma_b, SMALLEST_SPREAD)])
     if spec.covariate and (smaller is None or not smaller.spec.covariate):
         means, slopes = moments.slopes().T
-        slopes = slopes * to_conditional(sigma)
+        slopes = slopes * moments.to_conditional(sigma)
         intercept -= slopes[0] * means[0]
         effect -= slopes[1] * means[1] - slopes[0] * means[0]
         beta[2:] = slopes[0], slopes[1] - slopes[0]
@@ -179,7 +224,9 @@ def start(
         sigma *= effects.sigma_theta / max(null.sigma_theta, SMALLEST_SPREAD)
         factor = effects.item_factor[np.tril_indices(2)].copy()
         factor[[0, 2]] = np.maximum(factor[[0, 2]], SMALLEST_SPREAD)
-    return np.array([*beta, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
+    near = effects or null if smaller is null else smaller
+    steps = moments.steps if near is None else near.steps
+    return np.array([*beta, *steps, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
 
 
 def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -193,8 +240,7 @@ def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, sp
 
 def further_starts(first: np.ndarray, best: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
     """Starts for a search for other optima: they differ in sigma and, where items have effects, in l21 (both signs) and l22."""
-    n_beta = len(spec.beta_names)
-    sigma, l11 = n_beta, n_beta + 1
+    sigma, l11 = (spec.psi_names.index(name) for name in ("sigma_theta", "l11"))
     low = first.copy()
     low[sigma] = max(0.3 * abs(best[sigma]), SMALLEST_SPREAD)
     if not spec.item_effects:
@@ -225,11 +271,14 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     hessian = np.zeros((len(psi), len(psi)))
     hessian[:n_beta, :n_beta] = 2.0 * np.linalg.inv(covariance)
     floor = max(abs(sigma), SMALLEST_SPREAD)
-    hessian[n_beta, n_beta] = 4.0 * floor**2 * float(s.count @ (1.0 / person_variance**2))
-    hessian[n_beta + 1 :, n_beta + 1 :] = _factor_information(deviance, factor)
+    at = deviance.spec.psi_names.index("sigma_theta")
+    hessian[n_beta:at, n_beta:at] = 2.0 * deviance.step_information()
+    hessian[at, at] = 4.0 * floor**2 * float(s.count @ (1.0 / person_variance**2))
+    hessian[at + 1 :, at + 1 :] = _factor_information(deviance, factor)
     stretch = np.eye(len(psi))
-    stretch[:, n_beta] = -0.35 * sigma / (1.0 + 0.35 * sigma**2) * psi
-    stretch[n_beta, n_beta] = 1.0
+    stretch[:, at] = -0.35 * sigma / (1.0 + 0.35 * sigma**2) * psi
+    stretch[n_beta:at, at] = 0.0
+    stretch[at, at] = 1.0
     return stretch.T @ hessian @ stretch
 
 

@@ -77,6 +77,8 @@ class TinyDeviance:
     @staticmethod
     def fits(model: Model) -> bool:
         """Whether a table is tiny."""
+        if model.n_steps:
+            return False
         cells, effects = model.n_classes * model.n_items, model.n_classes + model.q * model.n_items
         return cells * effects**2 < MOST_WORK
 

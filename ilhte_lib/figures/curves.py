@@ -21,7 +21,8 @@ NAME_LENGTH = 24
 
 
 def characteristic_curves(fit: Fit, scale: Scale, theta: np.ndarray = THETA) -> np.ndarray:
-    """(2, J, m) probability of a 1 under control and under treatment.
+    """(2, J, m) probability of a 1 under control and under treatment; the expected share of the highest score of items with
+    more categories.
 
     ``logit P = beta_0 + beta_1 T + scale.by theta + b_i + zeta_i T`` at the empirical-Bayes b_i and zeta_i of M_A (of M_C
     at the covariate's mean).
@@ -34,7 +35,11 @@ def characteristic_curves(fit: Fit, scale: Scale, theta: np.ndarray = THETA) -> 
     """
     control = fit.coefficient("intercept") + fit.ranef[:, 0]
     treated = control + fit.coefficient("treat") + fit.ranef[:, 1]
-    return 1.0 / (1.0 + np.exp(-(np.array([control, treated])[:, :, None] + scale.by * theta)))
+    eta = np.array([control, treated])[:, :, None] + scale.by * theta
+    if fit.formats is None:
+        return 1.0 / (1.0 + np.exp(-eta))
+    mean = fit.formats.expected(eta.transpose(0, 2, 1), fit.steps)[0] / fit.formats.highest
+    return mean.transpose(0, 2, 1)
 
 
 def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
@@ -78,8 +83,12 @@ def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
     figure.update_xaxes(**grid, range=[-3, 3])
     figure.update_xaxes(title={"text": f"θ ({scale.unit.of_persons})"}, row=2, col=1)
     figure.update_yaxes(**grid, range=[0, 1])
-    figure.update_yaxes(title={"text": "Expected share of 1"}, row=1, col=1)
-    figure.update_yaxes(title={"text": "Probability of a 1"}, row=2, col=1)
+    of_test, of_items = (
+        ("Expected share of 1", "Probability of a 1") if fit.formats is None else ("Expected score", "Expected score")
+    )
+    share = "" if fit.formats is None else " (share of the highest)"
+    figure.update_yaxes(title={"text": of_test + share}, row=1, col=1)
+    figure.update_yaxes(title={"text": of_items + share}, row=2, col=1)
     figure.update_layout(
         template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=680, margin={"l": 55, "r": 20, "t": 40, "b": 90},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},

@@ -190,7 +190,9 @@ class _ParametricTask:
     def identity(self) -> tuple:
         s, fit = self.statistics, self.fit
         design = (s.n_control_classes, s.count, s.score, s.covariate, s.trials, s.item_total)
-        psi = np.array([*fit.beta, fit.sigma_theta, *fit.item_factor.ravel()])
+        if s.formats is not None:
+            design = (*design, s.formats.highest, s.formats.form, s.at_least)
+        psi = np.array([*fit.beta, *fit.steps, fit.sigma_theta, *fit.item_factor.ravel()])
         # the last digits of an estimate may differ from one machine to the next
         return (design, fit.spec.name, fit.method, tuple(f"{value:.5g}" for value in psi))
 
@@ -222,12 +224,15 @@ class _ParametricTask:
         by_arm = np.concatenate([effects[0], effects.sum(axis=0)])
         persons = self.fixed + fit.sigma_theta * rng.standard_normal(len(self.fixed))
         eta = persons[self.person] + by_arm[self.cell]
+        if fit.formats is not None:
+            return fit.formats.draw(self.item, eta, fit.steps, rng).astype(np.int8)
         return (rng.random(len(eta)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
 
     def compressed(self, resp: np.ndarray, covariate: bool) -> SufficientStatistics:
         """The statistics of drawn responses, with or without the covariate."""
         values = self.covariate if covariate else None
-        return sufficient_statistics(self.statistics.item_names, self.treat, self.person, self.item, resp, values)
+        s = self.statistics
+        return sufficient_statistics(s.item_names, self.treat, self.person, self.item, resp, values, s.formats)
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         resp = self.draw(rng)
@@ -322,6 +327,10 @@ class PersonTable:
             used &= ~np.isnan(trial.covariate)
         self.used = np.flatnonzero(used)
         self.ones = self.ones[self.used]
+        self.formats, self.at_least = trial.formats, []
+        for m in range(1, 1 if trial.formats is None else trial.formats.most + 1):
+            reached = np.bincount(cell[trial.resp >= m], minlength=n_persons * n_items).reshape(shape)
+            self.at_least.append(reached[self.used].astype(np.int32))
         trials = trials[self.used]
         columns = [trial.treat[self.used].astype(float)]
         if covariate:
@@ -355,6 +364,8 @@ class PersonTable:
             item_total=np.array([(times * ~self.treated) @ self.ones, (times * self.treated) @ self.ones]),
             n_persons=int(times.sum()),
             n_responses=int(times @ self.answered),
+            formats=self.formats,
+            at_least=None if self.formats is None else np.column_stack([times @ reached for reached in self.at_least]),
         )
 
 

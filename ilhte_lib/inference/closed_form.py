@@ -74,11 +74,12 @@ def predicted_bias_of(fit: Fit) -> PredictedBias:
         raise ValueError(f"{fit.spec.name} has no covariate or no item effects: the closed form needs M_C")
     gamma = fit.coefficient("cov")
     (l11, _), (l21, l22) = fit.item_factor
-    k0, k1 = attenuation(l11), attenuation(np.hypot(l11 + l21, l22))
+    steep = _steepness(fit)
+    k0, k1 = attenuation(steep * l11), attenuation(steep * np.hypot(l11 + l21, l22))
     kbar = np.sqrt((k0**2 + k1**2) / 2.0)
     ratio = (k1 - k0) / kbar
     # dk/d(variance) = -c^2 k^3 / 2;  d ratio/dk1 = k0 (k0 + k1) / (2 kbar^3), d ratio/dk0 = -k1 (k0 + k1) / (2 kbar^3)
-    common = -gamma * LOGISTIC_NORMAL**2 * (k0 + k1) / (4.0 * kbar**3)
+    common = -gamma * (steep * LOGISTIC_NORMAL) ** 2 * (k0 + k1) / (4.0 * kbar**3)
     by_treated, by_control = common * k0 * k1**3, -common * k1 * k0**3
     slopes = {
         "cov": ratio,
@@ -93,6 +94,13 @@ def predicted_bias_of(fit: Fit) -> PredictedBias:
         return PredictedBias(float(gamma * ratio), float("nan"))
     at, slope = np.array(at)[free], slope[free]
     return PredictedBias(float(gamma * ratio), float(np.sqrt(slope @ fit.vcov[np.ix_(at, at)] @ slope)))
+
+
+def _steepness(fit: Fit) -> float:
+    """How much faster than a logistic curve the expected share of the highest score rises at an item's centre, on average."""
+    if fit.formats is None:
+        return 1.0
+    return float((4.0 * fit.formats.expected(np.zeros(fit.n_items), fit.steps)[1] / fit.formats.highest).mean())
 
 
 # -- two processes, one pattern ------------------------------------------------------------------------------------

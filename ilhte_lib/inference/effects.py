@@ -45,7 +45,8 @@ LOGIT_ITEM_COLUMNS = (
 
 @dataclass(frozen=True)
 class ShownItem:
-    """One item as it is shown: easiness, effect and its SE in the table's unit; responses and shares of 1 by arm."""
+    """One item as it is shown: easiness, effect and its SE in the table's unit; responses and shares of 1 by arm (of the
+    highest score, on average, where an item has more categories)."""
 
     name: str
     easiness: float
@@ -180,11 +181,17 @@ def _summary(trial: PreparedTrial, fits: dict[str, Fit], null: Fit, main: Fit) -
     return {name: row[name] for name in SUMMARY_COLUMNS}
 
 
+def highest_scores(trial: PreparedTrial) -> np.ndarray:
+    """(J,) highest score of each item, 1 where it has two categories."""
+    return np.ones(trial.n_items) if trial.formats is None else trial.formats.highest.astype(float)
+
+
 def item_rows(trial: PreparedTrial, main: Fit, scale: float, columns: tuple[str, ...]) -> list[dict]:
-    """One row an item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm."""
-    answers, ones = trial.item_counts()
+    """One row an item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm
+    (of the highest score, on average, where an item has more categories)."""
+    answers, total = trial.item_counts()
     with np.errstate(invalid="ignore"):
-        share = ones / answers
+        share = total / (answers * highest_scores(trial))
     average = main.coefficient("treat")
     zeta_se = np.sqrt(main.ranef_vcov[:, 1, 1]) / scale
     total_se = np.sqrt(total_effect_variance(main)) / scale

@@ -185,7 +185,7 @@ def infer(
             others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(trial, fits, weak))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(trial, main))
-    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta))
+    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     return Inference(
         statistics=statistics,

@@ -15,13 +15,13 @@ from scipy.linalg import cho_factor, cho_solve
 from ..data.trial import Trial
 from ..engine.native import fit_statistics
 from ..engine.objective import ModeNotFound
+from ..engine.person_modes import person_modes
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
-from .person_modes import person_modes
 
 FREE_NODES, FEWER_NODES = 31, 9
 """Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being
@@ -66,7 +66,9 @@ class FreeEffects:
         return np.flatnonzero(~np.isnan(self.effect))
 
 
-def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> FreeEffects:
+def free_item_effects(
+    statistics: SufficientStatistics, sigma_theta: float, steps: np.ndarray | None = None
+) -> FreeEffects:
     """Marginal maximum likelihood with one easiness an item and arm and no distribution over items.
 
     ``logit P(Y_pi = 1) = e_Ti + theta_p``, theta_p ~ N(0, sigma_theta^2), persons integrated by quadrature (Bock and
@@ -77,6 +79,7 @@ def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> F
     ----------
     statistics : without covariate.
     sigma_theta : logits, as M_A estimates it.
+    steps : (S,) free steps of items with more than two categories, as M_A estimates them; known too.
 
     Raises
     ------
@@ -85,16 +88,22 @@ def free_item_effects(statistics: SufficientStatistics, sigma_theta: float) -> F
     usable, statistics = _without_constant_items(statistics)
     n_items = statistics.n_items
     large = statistics.n_classes * n_items * FREE_NODES > LARGE_CELLS and n_items >= MANY_ITEMS
-    share = (statistics.item_total + 0.5) / (_answers(statistics) + 1.0)
+    share = (statistics.item_total + 0.5) / (_answers(statistics) * _highest(statistics) + 1.0)
+
+    def integrals(nodes: int) -> PersonIntegrals:
+        persons = PersonIntegrals(statistics, nodes)
+        persons.set_steps(steps)
+        return persons
+
     easiness = np.log(share / (1.0 - share)) * np.sqrt(1.0 + 0.35 * sigma_theta**2)
     if sigma_theta <= EXTREME_SIGMA:
         nodes = FEWER_NODES if large else FREE_NODES
-        return _effects(usable, *_maximised(PersonIntegrals(statistics, nodes), usable, sigma_theta, easiness))
+        return _effects(usable, *_maximised(integrals(nodes), usable, sigma_theta, easiness))
     # a person's integrand can then be a step: the nodes must be shown to be enough
     try:
-        found = _maximised(PersonIntegrals(statistics, FREE_NODES), usable, sigma_theta, easiness)
+        found = _maximised(integrals(FREE_NODES), usable, sigma_theta, easiness)
         coarse = _effects(usable, *found)
-        fine = _effects(usable, *_maximised(PersonIntegrals(statistics, 4 * FREE_NODES), usable, sigma_theta, found[0]))
+        fine = _effects(usable, *_maximised(integrals(4 * FREE_NODES), usable, sigma_theta, found[0]))
     except (ArithmeticError, ValueError, EngineError):
         raise EngineError(_too_different(sigma_theta)) from None
     kept = fine.estimable
@@ -138,7 +147,7 @@ def _integrate(persons: PersonIntegrals, sigma: float, easiness: np.ndarray) -> 
         try:
             persons.integrate(zero, sigma, offsets)
         except ModeNotFound:
-            persons.centre[:] = person_modes(persons.statistics, zero, sigma, offsets)
+            persons.centre[:] = person_modes(persons.statistics, zero, sigma, offsets, persons.steps)
             persons.integrate(zero, sigma, offsets)
 
 
@@ -170,21 +179,27 @@ def _answers(statistics: SufficientStatistics) -> np.ndarray:
     return np.array([s.count[:cut] @ trials[:cut], s.count[cut:] @ trials[cut:]])
 
 
-def _without_constant_items(statistics: SufficientStatistics) -> tuple[np.ndarray, SufficientStatistics]:
-    """(2, J) which items have both responses in each arm, and the statistics without the others.
+def _highest(statistics: SufficientStatistics) -> np.ndarray:
+    """(J,) highest score of each item."""
+    return np.ones(statistics.n_items) if statistics.formats is None else statistics.formats.highest.astype(float)
 
-    An item that an arm answered all alike has no finite easiness there and says nothing of that arm's persons. Its
+
+def _without_constant_items(statistics: SufficientStatistics) -> tuple[np.ndarray, SufficientStatistics]:
+    """(2, J) which items have more than their lowest or highest score in each arm, and the statistics without the others.
+
+    An item whose answers in an arm are all the lowest or all the highest has no finite easiness there and says nothing of that arm's persons. Its
     responses are constants, so they leave the scores exactly.
     """
     s, answers = statistics, _answers(statistics)
-    usable = (s.item_total > 0) & (s.item_total < answers)
+    highest = _highest(s)
+    usable = (s.item_total > 0) & (s.item_total < answers * highest)
     if usable.all():
         return usable, s
     trials = np.ones((s.n_classes, s.n_items)) if s.trials is None else s.trials.copy()
     score, total = s.score.copy(), s.item_total.copy()
     for t, arm in enumerate((slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))):
-        all_ones = (s.item_total[t] == answers[t]) & ~usable[t]
-        score[arm] -= trials[arm] @ all_ones
+        at_top = (s.item_total[t] == answers[t] * highest) & ~usable[t]
+        score[arm] -= trials[arm] @ (at_top * highest)
         trials[arm] *= usable[t]
         total[t] *= usable[t]
     return usable, replace(s, trials=trials, score=score, item_total=total)
@@ -246,7 +261,7 @@ def item_inference(
     effect = fit.coefficient("treat") + fit.ranef[:, 1]
     se = np.sqrt(total_effect_variance(fit))
     p = _two_sided(effect, se)
-    free = free or free_item_effects(statistics, fit.sigma_theta)
+    free = free or free_item_effects(statistics, fit.sigma_theta, fit.steps)
     departure, departure_se = np.full((2, fit.n_items), np.nan)
     kept = free.estimable
     if len(kept) > 1:
@@ -328,7 +343,7 @@ def robust_comparison(
     -------
     All NaN (``n_items`` tells) with fewer than three usable items.
     """
-    free = free or free_item_effects(statistics, fit.sigma_theta)
+    free = free or free_item_effects(statistics, fit.sigma_theta, fit.steps)
     # drawn in the order of their effects, so that the order of the items in the table changes nothing
     kept = free.estimable[np.argsort(free.effect[free.estimable], kind="stable")]
     weight = np.full(fit.n_items, np.nan)
@@ -438,7 +453,10 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
         rows = trial.item != left_out
         names = trial.item_names[:left_out] + trial.item_names[left_out + 1 :]
         item = trial.item[rows] - (trial.item[rows] > left_out)
-        statistics = sufficient_statistics(names, trial.treat, trial.person[rows], item, trial.resp[rows])
+        formats = trial.formats and trial.formats.without(np.arange(trial.n_items) != left_out)
+        statistics = sufficient_statistics(
+            names, trial.treat, trial.person[rows], item, trial.resp[rows], formats=formats
+        )
         try:
             without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
         except (EngineError, ArithmeticError, np.linalg.LinAlgError):

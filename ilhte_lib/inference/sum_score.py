@@ -142,10 +142,14 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
 
 
 def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score in items (P,), responses answered (P,), and their sum (P,)."""
+    """Score in points of the whole test (P,), responses answered (P,), and their sum (P,)."""
     answered = np.bincount(trial.person, minlength=trial.n_persons).astype(float)
-    ones = np.bincount(trial.person, weights=trial.resp, minlength=trial.n_persons)
-    return trial.n_items * ones / answered, answered, ones
+    total = np.bincount(trial.person, weights=trial.resp, minlength=trial.n_persons)
+    if trial.formats is None:
+        return trial.n_items * total / answered, answered, total
+    highest = trial.formats.highest
+    within_reach = np.bincount(trial.person, weights=highest[trial.item], minlength=trial.n_persons)
+    return highest.sum() * total / within_reach, answered, total
 
 
 def _reliability(trial: Trial, length: float) -> tuple[float, float]:

@@ -34,7 +34,7 @@ class OneWayItem:
     ----------
     item : its name.
     arm : "control" or "treated".
-    answer : 0 or 1.
+    answer : 0 or the highest score.
     """
 
     item: str
@@ -102,12 +102,13 @@ class Weaknesses:
 
 def weaknesses(trial: PreparedTrial, fits: dict[str, Fit]) -> Weaknesses:
     """What a prepared trial and its fits are too weak in."""
-    answers, ones = trial.item_counts()
+    answers, total = trial.item_counts()
+    highest = [1] * trial.n_items if trial.formats is None else trial.formats.highest
     one_way = tuple(
-        OneWayItem(name, ARMS[arm], int(ones[arm, k] > 0))
+        OneWayItem(name, ARMS[arm], int(highest[k]) if total[arm, k] > 0 else 0)
         for k, name in enumerate(trial.item_names)
         for arm in (0, 1)
-        if answers[:, k].all() and ones[arm, k] in (0, answers[arm, k])
+        if answers[:, k].all() and total[arm, k] in (0, answers[arm, k] * highest[k])
     )
     return Weaknesses(
         one_way_items=one_way,
@@ -133,7 +134,7 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
             "identified, and the average effect cannot be told from a difference between the arms' items."
         )
     for arm in ARMS:
-        for answer in (0, 1):
+        for answer in sorted({found.answer for found in weak.one_way_items}):
             names = [f.item for f in weak.one_way_items if (f.arm, f.answer) == (arm, answer)]
             if names:
                 items, have, own, them = (

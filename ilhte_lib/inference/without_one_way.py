@@ -63,6 +63,7 @@ def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool 
         place[trial.item[rows]],
         trial.resp[rows],
         trial.covariate if covariate else None,
+        trial.formats and trial.formats.without(kept),
     )
 
 

@@ -7,8 +7,12 @@ have the same mode and contribute the same terms to the likelihood; they form on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .formats import ItemFormats
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class SufficientStatistics:
     trials : (G, J) responses each person of the class gave to each item, or None if everyone gave exactly one to each.
     item_total : (2, J) sum of the responses to each item, by arm (control, treated).
     n_persons, n_responses : sizes of the data behind it.
+    formats : the items' formats; None where all have two categories.
+    at_least : (J, K) number of responses of m or more to each item, m = 1..K; None without formats.
     """
 
     item_names: tuple[str, ...]
@@ -39,6 +45,8 @@ class SufficientStatistics:
     item_total: np.ndarray
     n_persons: int
     n_responses: int
+    formats: ItemFormats | None = None
+    at_least: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:
@@ -63,6 +71,7 @@ def sufficient_statistics(
     item: np.ndarray,
     resp: np.ndarray,
     covariate: np.ndarray | None = None,
+    formats: ItemFormats | None = None,
 ) -> SufficientStatistics:
     """Group persons into classes; exact, one pass over the responses.
 
@@ -70,8 +79,10 @@ def sufficient_statistics(
     ----------
     item_names : J names.
     treat : (P,) 0 or 1.
-    person, item, resp : (n,) person index, item index and 0/1 response of each row; repeated (person, item) rows are trials.
+    person, item, resp : (n,) person index, item index and response of each row (0 or 1, or a score from 0 to the item's
+        highest); repeated (person, item) rows are trials.
     covariate : (P,) covariate, or None. Persons whose covariate is NaN are left out, with their rows.
+    formats : the items' formats; None where all have two categories.
 
     Persons without any row are left out: they carry no information.
     """
@@ -88,7 +99,25 @@ def sufficient_statistics(
         trials, score, treat = trials[answered], score[answered], treat[answered]
         covariate = None if covariate is None else covariate[answered]
 
-    return classes(item_names, treat, score, trials, covariate, total.reshape(2, n_items), len(resp))
+    at_least = None if formats is None else at_least_counts(item, resp, formats)
+    return classes(
+        item_names,
+        treat,
+        score,
+        trials,
+        covariate,
+        total.reshape(2, n_items),
+        len(resp),
+        formats=formats,
+        at_least=at_least,
+    )
+
+
+def at_least_counts(item: np.ndarray, resp: np.ndarray, formats: ItemFormats) -> np.ndarray:
+    """(J, K) number of responses (n,) of m or more to each item, m = 1..K."""
+    width = formats.most + 1
+    counts = np.bincount(item * width + resp, minlength=formats.n_items * width).reshape(-1, width)
+    return counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:].astype(float)
 
 
 def classes(
@@ -100,6 +129,8 @@ def classes(
     item_total: np.ndarray,
     n_responses: int,
     count: np.ndarray | None = None,
+    formats: ItemFormats | None = None,
+    at_least: np.ndarray | None = None,
 ) -> SufficientStatistics:
     """Persons, or groups of like persons, merged into classes in their order.
 
@@ -112,6 +143,7 @@ def classes(
     item_total : (2, J) sum of the responses to each item, by arm.
     n_responses : number of responses in all.
     count : (P,) persons in each group; default one.
+    formats, at_least : as in ``SufficientStatistics``.
     """
     complete = bool((trials == 1).all())
     key = treat.astype(np.int64)
@@ -135,6 +167,8 @@ def classes(
         item_total=item_total,
         n_persons=int(total.sum()),
         n_responses=n_responses,
+        formats=formats,
+        at_least=at_least,
     )
 
 

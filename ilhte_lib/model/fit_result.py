@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .spec import ModelSpec
+
+if TYPE_CHECKING:
+    from .formats import ItemFormats
 
 SINGULAR_BELOW = 1e-4
 """A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary, as in lme4."""
@@ -41,6 +45,8 @@ class Fit:
     evaluations, passes : objective evaluations, and passes over the compressed data inside them (0 if unknown).
     seconds : wall time from compressed data to estimates with standard errors.
     messages : what the engine wants said about this fit (a start that was better than the first, a warning of lme4).
+    steps : (S,) free steps of items with more than two categories, named by ``spec.steps``, logits.
+    formats : the items' formats; None where all have two categories.
     """
 
     spec: ModelSpec
@@ -68,6 +74,8 @@ class Fit:
     passes: int
     seconds: float
     messages: tuple[str, ...] = ()
+    steps: np.ndarray = field(default_factory=lambda: np.empty(0))
+    formats: ItemFormats | None = None
 
     @property
     def deviance(self) -> float:
@@ -81,8 +89,8 @@ class Fit:
 
     @property
     def psi(self) -> np.ndarray:
-        """(k,) all parameters in the order of ``spec.psi_names``: beta, sigma_theta, the lower triangle of L by rows."""
-        return np.array([*self.beta, self.sigma_theta, *self.item_factor[np.tril_indices(self.spec.q)]])
+        """(k,) all parameters in the order of ``spec.psi_names``: beta, steps, sigma_theta, the lower triangle of L by rows."""
+        return np.array([*self.beta, *self.steps, self.sigma_theta, *self.item_factor[np.tril_indices(self.spec.q)]])
 
     @property
     def sigma_b(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compress import SufficientStatistics, sufficient_statistics
+from .formats import ItemFormats
 
 
 def matrix_statistics(
@@ -12,12 +13,13 @@ def matrix_statistics(
     treat: np.ndarray,
     covariate: np.ndarray | None = None,
     item_names: tuple[str, ...] | None = None,
+    formats: ItemFormats | None = None,
 ) -> SufficientStatistics:
     """Compress a (P, J) matrix of responses.
 
     Parameters
     ----------
-    responses : (P, J) 0 or 1; a negative number where a response was not observed.
+    responses : (P, J) 0 or 1, or scores of the items' ``formats``; a negative number where a response was not observed.
     treat : (P,) 0 control, 1 treated.
     covariate : (P,) covariate, or None.
     item_names : J names; default "1" to "J".
@@ -25,4 +27,4 @@ def matrix_statistics(
     n_items = responses.shape[1]
     person, item = np.nonzero(responses >= 0)
     names = item_names or tuple(str(k + 1) for k in range(n_items))
-    return sufficient_statistics(names, treat, person, item, responses[person, item], covariate)
+    return sufficient_statistics(names, treat, person, item, responses[person, item], covariate, formats)

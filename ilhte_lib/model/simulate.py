@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from .formats import ItemFormats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class Design:
     missing : share of responses missing completely at random.
     forms : number of planned test forms, balanced over persons; form f omits every item whose number is f
         modulo ``forms``. None for a single complete form.
+    steps : tau_1 ... tau_K of every item, adding up to 0, for responses of 0 to K (see ``formats``); None for 0 and 1.
     treat_share : share of persons treated; exactly ``round(treat_share * n_persons)`` of them, chosen at random.
 
     Raises
@@ -66,6 +68,7 @@ class Design:
     missing: float = 0.0
     forms: int | None = None
     treat_share: float = 0.5
+    steps: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         rules = {
@@ -84,6 +87,8 @@ class Design:
             "beta_3 and baseline_levels need a pretest: give gamma": self.gamma is not None
             or (self.beta_3 == 0 and self.baseline_levels is None),
             "baseline_levels must be at least 2": self.baseline_levels is None or self.baseline_levels >= 2,
+            "steps must be two or more numbers that add up to 0": self.steps is None
+            or (len(self.steps) > 1 and abs(sum(self.steps)) < 1e-9),
             "forms must lie between 2 and n_items": self.forms is None or 2 <= self.forms <= self.n_items,
         }
         for rule, kept in rules.items():
@@ -94,6 +99,11 @@ class Design:
     def n_treated(self) -> int:
         """Persons in the treatment arm."""
         return round(self.treat_share * self.n_persons)
+
+    @property
+    def formats(self) -> ItemFormats | None:
+        """The items' formats; None where responses are 0 and 1."""
+        return None if self.steps is None else ItemFormats(np.full(self.n_items, len(self.steps)))
 
     @property
     def sigma_person(self) -> float:
@@ -114,6 +124,8 @@ class Design:
             parts.append(f"pre{self.baseline_levels or ''}")
         if self.beta_3:
             parts.append(f"int{hundredths(self.beta_3)}")
+        if self.steps:
+            parts.append(f"cat{len(self.steps) + 1}")
         if self.missing:
             parts.append(f"mis{hundredths(self.missing)}")
         if self.forms:
@@ -127,7 +139,7 @@ class SimulatedTrial:
 
     Attributes
     ----------
-    responses : (N, J) int8, 0 or 1, ``MISSING`` (-1) where not observed.
+    responses : (N, J) int8, 0 or 1 (0 to K with ``Design.steps``), ``MISSING`` (-1) where not observed.
     treat : (N,) int8 arm.
     covariate : (N,) pretest with population mean 0 and SD 1, or None.
     easiness, zeta : (J,) the realised b_i and zeta_i, logits.
@@ -172,7 +184,11 @@ def draw_trial(design: Design, replication: int | None = None) -> SimulatedTrial
             covariate = (2.0 * rng.binomial(flips, 0.5, n) - flips) / np.sqrt(flips)
         person += (design.gamma + design.beta_3 * treat) * covariate
     eta = person[:, None] + np.where(treat[:, None] == 1, easiness + zeta, easiness)
-    responses = (rng.random((n, j)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
+    if design.steps is None:
+        responses = (rng.random((n, j)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
+    else:
+        drawn = design.formats.draw(np.tile(np.arange(j), n), eta.ravel(), np.array(design.steps[:-1]), rng)
+        responses = drawn.reshape(n, j).astype(np.int8)
     shown = None
     if design.missing:
         responses[rng.random((n, j)) < design.missing] = MISSING
@@ -197,8 +213,9 @@ def truth_of(design: Design) -> dict[str, Any]:
     """
     easiness, zeta = _draw_items(design, random_generator(design))
     names, sd = item_names(design), design.sigma_person
+    known = {key: value for key, value in asdict(design).items() if key != "steps" or value is not None}
     return {
-        **asdict(design),
+        **known,
         "sigma_person": sd,
         "ate_std": design.ate / sd if sd else None,
         "sigma_zeta_std": design.sigma_zeta / sd if sd else None,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .formats import ItemFormats
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """One model of the family ``logit P(resp=1) = x_p' beta + theta_p + b_i + zeta_i treat_p``.
+
+    Where items have more than two categories the same holds of the log-odds of each against the one below, less the
+    item's step (see ``formats``).
 
     Attributes
     ----------
@@ -15,12 +22,18 @@ class ModelSpec:
     covariate : whether the fixed part holds ``cov`` and ``treat:cov``.
     item_effects : whether items have their own treatment effect zeta_i (q = 2) or easiness alone (q = 1).
     formula : the same model in lme4's notation.
+    steps : names of the free steps of items with more than two categories.
     """
 
     name: str
     covariate: bool
     item_effects: bool
     formula: str
+    steps: tuple[str, ...] = ()
+
+    def of_items(self, formats: ItemFormats | None) -> ModelSpec:
+        """The same model of items with these formats (None: all of two categories)."""
+        return replace(self, steps=() if formats is None else formats.names)
 
     @property
     def q(self) -> int:
@@ -34,9 +47,9 @@ class ModelSpec:
 
     @property
     def psi_names(self) -> tuple[str, ...]:
-        """Names of all free parameters, in the order of ``Fit.vcov``: beta, sigma_theta, then L's lower triangle."""
+        """Names of all free parameters, in the order of ``Fit.vcov``: beta, steps, sigma_theta, L's lower triangle by rows."""
         factor = ("l11", "l21", "l22") if self.item_effects else ("l11",)
-        return (*self.beta_names, "sigma_theta", *factor)
+        return (*self.beta_names, *self.steps, "sigma_theta", *factor)
 
 
 MODELS: dict[str, ModelSpec] = {

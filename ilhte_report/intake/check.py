@@ -56,6 +56,16 @@ class Wave:
 
 
 @dataclass(frozen=True)
+class ItemCategories:
+    """An item's categories, the lowest first, and how many responses each has in either arm."""
+
+    item: str
+    categories: tuple[str, ...]
+    control: tuple[int, ...]
+    treated: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Column:
     """What a required column holds: how many values, and the most frequent of them with their numbers of rows."""
 
@@ -78,7 +88,8 @@ class Check:
     columns : what the required columns hold; empty where the table can be fitted.
     arms : control, treated; empty where the table cannot be fitted, as is all that follows but the findings.
     waves : in order; empty if the table has none.
-    constant, polytomous : items of the kept wave with one value, and with more than two.
+    constant, polytomous : items of the kept wave that are left out, with one value, and with more than two.
+    categories : of items with more than two categories, how many responses each has by arm.
     candidates : columns that could be the covariate.
     baseline : for each of these that is numeric and for the one used, how the arms differ in it.
     concerns : what to look at before believing a fit, one sentence each.
@@ -94,6 +105,7 @@ class Check:
     waves: tuple[Wave, ...]
     constant: tuple[str, ...]
     polytomous: tuple[str, ...]
+    categories: tuple[ItemCategories, ...]
     candidates: tuple[Candidate, ...]
     baseline: dict[str, BaselineDifference]
     concerns: tuple[str, ...]
@@ -109,7 +121,7 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
         columns = tuple(_column(table[name]) for name in ("id", "item", "resp", "treat") if _is_one(table, name))
         return Check(
             **common, trial=None, refusal=str(error), columns=columns, arms=(), waves=(), constant=(), polytomous=(),
-            candidates=(), baseline={}, concerns=(),
+            categories=(), candidates=(), baseline={}, concerns=(),
         )  # fmt: skip
     rows = _rows_of_wave(table, trial)
     values = rows.dropna(subset=["resp"]).groupby("item", sort=False)["resp"].nunique()
@@ -124,10 +136,23 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
         arms=_arms(rows, trial),
         waves=_waves(table, trial),
         constant=tuple(map(str, values.index[values == 1])),
-        polytomous=tuple(map(str, values.index[values > 2])),
+        polytomous=tuple(name for name in map(str, values.index[values > 2]) if name not in trial.item_names),
+        categories=_categories(trial),
         candidates=tuple(found),
         baseline={c.name: _difference(rows, c.name, trial) for c in found if not c.fault},
         concerns=(*weakness_sentences(weaknesses(trial, {})), *concerns(trial, rows)),
+    )
+
+
+def _categories(trial: Trial) -> tuple[ItemCategories, ...]:
+    if trial.formats is None:
+        return ()
+    width = trial.formats.most + 1
+    cell = (trial.treat[trial.person].astype(int) * trial.n_items + trial.item) * width + trial.resp
+    counts = np.bincount(cell, minlength=2 * trial.n_items * width).reshape(2, trial.n_items, width)
+    return tuple(
+        ItemCategories(name, names, *(tuple(counts[arm, k, : len(names)].tolist()) for arm in (0, 1)))
+        for k, (name, names) in enumerate(zip(trial.item_names, trial.categories, strict=True))
     )
 
 

@@ -33,6 +33,9 @@ def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
             treat=data.treat,
             wave_column=data.wave_column,
             missing_codes=data.missing_codes,
+            categories=data.categories,
+            threshold=data.threshold,
+            steps=data.steps,
         )
     return prepare(load(where, data), where.tab, **data.rules)
 

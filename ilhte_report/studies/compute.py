@@ -59,6 +59,13 @@ def compute_bias() -> None:
     _simulate("bias", "bias", STUDY, REPLICATIONS)
 
 
+def compute_ordered() -> None:
+    """Recovery and coverage with four ordered categories: ten minutes on one core."""
+    from .ordered import REPLICATIONS, STUDY
+
+    _simulate("ordered", "ordered", STUDY, REPLICATIONS)
+
+
 def compute_identification() -> None:
     """The grid of the identification page and its limits: half an hour on one core."""
     from .identification_grid import GRID, LIMITS, REPLICATIONS, grid_study
@@ -72,6 +79,7 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "size": compute_size,
     "coverage": compute_coverage,
     "bias": compute_bias,
+    "ordered": compute_ordered,
     "identification": compute_identification,
 }
 

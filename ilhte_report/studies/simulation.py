@@ -52,8 +52,10 @@ class Study:
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         # rng is child k of the seed, the very stream that draw_trial(replication=k) opens
         (k,) = rng.bit_generator.seed_seq.spawn_key
-        trial = draw_trial(self.designs[k % len(self.designs)], replication=k)
-        return np.array(self.analyse(matrix_statistics(trial.responses, trial.treat, trial.covariate), rng))
+        design = self.designs[k % len(self.designs)]
+        trial = draw_trial(design, replication=k)
+        statistics = matrix_statistics(trial.responses, trial.treat, trial.covariate, formats=design.formats)
+        return np.array(self.analyse(statistics, rng))
 
     def simulate(
         self,

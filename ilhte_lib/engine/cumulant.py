@@ -1,0 +1,309 @@
+"""What an item's format makes of a linear predictor: expected score, its variance and third central moment.
+
+The cumulant of an item is ``A(eta) = log sum_k exp(k eta - c_k)`` (see ``model.formats``): its derivatives are the moments
+of the score. Everything else in the engine is the same for all formats. Both classes work on the blocks of ``modes`` and
+write into their buffers; B is the number of values of psi side by side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..model.formats import ItemFormats
+    from .modes import Model, _Block
+
+
+class Cells:
+    """The cumulant of ordered categories cell by cell, for a predictor eta (..., J) that is no sum of two factors."""
+
+    def __init__(self, formats: ItemFormats, steps: np.ndarray):
+        self.highest = formats.highest
+        self.constants = np.where(np.isfinite(c := formats.constants(steps)), c, 0.0).T  # (K + 1, J)
+        self.inside = np.arange(formats.most + 1)[:, None] <= self.highest
+
+    def _log_terms(self, eta: np.ndarray, k: int) -> np.ndarray:
+        return np.where(self.inside[k], k * eta - self.constants[k], -np.inf)
+
+    def moments(self, eta: np.ndarray, order: int) -> list[np.ndarray]:
+        """A(eta) and its first derivatives, up to ``order`` (at most 3)."""
+        categories = range(len(self.constants))
+        largest = np.maximum.reduce([self._log_terms(eta, k) for k in categories])
+        sums = [np.zeros_like(eta) for _ in range(order + 1)]
+        for k in categories:
+            p = np.exp(self._log_terms(eta, k) - largest)
+            for power, total in enumerate(sums):
+                total += p * float(k) ** power
+        out = [largest + np.log(sums[0])]
+        raw = [total / sums[0] for total in sums[1:]]
+        if order >= 1:
+            out.append(raw[0])
+        if order >= 2:
+            out.append(np.maximum(raw[1] - raw[0] ** 2, 0.0))
+        if order >= 3:
+            out.append(raw[2] - 3.0 * raw[0] * raw[1] + 2.0 * raw[0] ** 3)
+        return out
+
+    def by_category(
+        self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, weights: list[np.ndarray]
+    ) -> np.ndarray:
+        """(K + 1, J) sums over all cells of ``P(k) sum_p (k - mean)^p weights_p``."""
+        out = []
+        for k in range(len(self.constants)):
+            away = k - mean
+            weight = sum(w * away**power for power, w in enumerate(weights))
+            out.append((np.exp(self._log_terms(eta, k) - cumulant) * weight).reshape(-1, eta.shape[-1]).sum(axis=0))
+        return np.array(out)
+
+    def along(
+        self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, dconstants: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How A and the mean score change, cell by cell, with the constants c_k along ``dconstants`` (K + 1, J)."""
+        of_cumulant, of_mean = np.zeros_like(eta), np.zeros_like(eta)
+        for k, change in enumerate(dconstants):
+            p = np.exp(self._log_terms(eta, k) - cumulant) * change
+            of_cumulant -= p
+            of_mean -= p * (k - mean)
+        return of_cumulant, of_mean
+
+
+class TwoCategories:
+    """The cumulant ``log(1 + e^eta)``.
+
+    exp(-eta) is the outer product of a factor a class and a factor an item, so a pass takes G + 2J exponentials.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    def set_steps(self, steps: np.ndarray) -> None:
+        """There are none."""
+
+    def set_predictor(self, persons: np.ndarray, items: np.ndarray) -> None:
+        """eta is persons (B, G) + items (B, 2, J) of the class's arm from now on."""
+        self._odds = np.exp(-persons)[:, :, None] * self.model.membership
+        self._item_odds = np.exp(-items)
+
+    def moments(self, block: _Block) -> None:
+        """The expected score and its variance into ``block.expected`` and ``block.weight``."""
+        expected, weight = block.expected, block.weight
+        np.matmul(self._odds[:, block.rows], self._item_odds, out=expected)
+        expected += 1.0
+        np.divide(1.0 if block.trials is None else block.trials, expected, out=expected)
+        np.multiply(expected, expected, out=weight)
+        if self.model.repeated:
+            weight /= np.maximum(block.trials, 1.0)
+        np.subtract(expected, weight, out=weight)
+
+    def third_moment(self, block: _Block, out: np.ndarray, spare: np.ndarray) -> None:
+        """The third central moment of the score."""
+        np.multiply(block.expected, -2.0, out=out)
+        if self.model.repeated:
+            out /= np.maximum(block.trials, 1.0)
+        out += 1.0
+        out *= block.weight
+
+    def log_terms(self, block: _Block, out: np.ndarray) -> None:
+        """A(eta) - K eta."""
+        np.matmul(self._odds[:, block.rows], self._item_odds, out=out)
+        out += 1.0
+        np.log(out, out=out)
+        if block.trials is not None:
+            out *= block.trials
+
+    def step_loglik(self) -> float:
+        """What the steps themselves add to the log-likelihood of the responses (one lane)."""
+        return 0.0
+
+
+class OrderedCategories:
+    """The cumulant of items with ordered categories, of any number.
+
+    With ``V = exp(-x)`` of a person and ``j = K - k`` the steps below the top, ``sum_k exp(k eta - c_k)`` is ``e^(K eta)``
+    times a polynomial in V whose coefficients ``exp(-j o - c_(K-j))`` depend on item and arm alone. The moments of j are
+    ratios of such polynomials, so a pass takes matrix products and G + 2J(K + 1) exponentials.
+    """
+
+    def __init__(self, model: Model):
+        self.model, self.formats = model, model.statistics.formats
+        k = np.arange(self.formats.most + 1)
+        self.below = k[:, None].astype(float)  # j
+        # c_(K_i - j) by j: where in the constants of an item it stands
+        self._from_top = np.maximum(self.formats.highest - self.below.astype(int), 0)
+        self._outside = self.below > self.formats.highest
+        self.highest = self.formats.highest.astype(float)
+
+    def set_steps(self, steps: np.ndarray) -> None:
+        """The free steps (B, S) from now on."""
+        self.steps = steps
+        self._from_the_top = self._by_j(self.formats.constants(steps), np.inf)
+
+    def _by_j(self, by_category: np.ndarray, outside: float) -> np.ndarray:
+        """(..., K + 1, J) by j what stands by item and category (..., J, K + 1)."""
+        return np.where(self._outside, outside, by_category[..., np.arange(len(self.highest)), self._from_top])
+
+    def set_predictor(self, persons: np.ndarray, items: np.ndarray) -> None:
+        """eta is persons (B, G) + items (B, 2, J) of the class's arm from now on."""
+        arms = self.model.membership[:, :, None]
+        powers = np.exp(-persons[:, :, None] * self.below[:, 0])
+        # (B, G, 2 (K + 1)), zero in the half of the other arm; and (B, 2 (K + 1), J)
+        self._powers = (powers[:, :, None, :] * arms).reshape(*persons.shape, -1)
+        self._coefficients = np.exp(-items[:, :, None, :] * self.below - self._from_the_top[:, None]).reshape(
+            len(items), -1, items.shape[2]
+        )
+
+    def _sum(self, block: _Block, power: int, out: np.ndarray) -> np.ndarray:
+        """sum_j j^power D_j V^j."""
+        weight = np.tile(self.below**power, (2, 1))
+        return np.matmul(self._powers[:, block.rows], self._coefficients * weight, out=out)
+
+    def moments(self, block: _Block) -> None:
+        """The expected score and its variance into ``block.expected`` and ``block.weight``."""
+        expected, weight, (total, square) = block.expected, block.weight, block.scratch[:2]
+        self._sum(block, 0, total)
+        self._sum(block, 1, expected)
+        self._sum(block, 2, weight)
+        expected /= total
+        weight /= total
+        np.multiply(expected, expected, out=square)
+        weight -= square
+        np.maximum(weight, 0.0, out=weight)
+        np.subtract(self.highest, expected, out=expected)
+        if block.trials is not None:
+            expected *= block.trials
+            weight *= block.trials
+
+    def _of_one_response(self, block: _Block) -> tuple[np.ndarray, np.ndarray]:
+        """E[j] and the variance of one response."""
+        expected, weight = block.expected, block.weight
+        if self.model.repeated:
+            answers = np.maximum(block.trials, 1.0)
+            expected, weight = expected / answers, weight / answers
+        return self.highest - expected, weight
+
+    def third_moment(self, block: _Block, out: np.ndarray, spare: np.ndarray) -> None:
+        """The third central moment of the score."""
+        nu, variance = self._of_one_response(block)
+        self._sum(block, 3, out)
+        self._sum(block, 0, spare)
+        out /= spare
+        out -= 3.0 * nu * variance + nu**3
+        np.negative(out, out=out)
+        if block.trials is not None:
+            out *= block.trials
+
+    def log_terms(self, block: _Block, out: np.ndarray) -> None:
+        """A(eta) - K eta."""
+        np.log(self._sum(block, 0, out), out=out)
+        if block.trials is not None:
+            out *= block.trials
+
+    def step_loglik(self) -> float:
+        """What the steps themselves add to the log-likelihood of the responses (one lane)."""
+        return -float(np.vdot(self.model.statistics.at_least, self.formats.steps(self.steps[0])))
+
+    # -- derivatives in the steps -----------------------------------------------------------------------------------
+
+    def _projected(self, block: _Block, weights: list[np.ndarray]) -> np.ndarray:
+        """(B, J, K + 1) by j: sum_g n_g P(j) sum_p j^p weights_p, cells (B, g, J) weighted by the polynomial in j."""
+        total = self._sum(block, 0, np.empty_like(block.expected))
+        scale = self.model.statistics.count[block.rows, None] / total
+        if block.trials is not None:
+            scale = scale * block.trials
+        powers = self._powers[:, block.rows].transpose(0, 2, 1)
+        out = 0.0
+        for power, weight in enumerate(weights):
+            part = self._coefficients * np.matmul(powers, scale * weight)
+            out = out + np.tile(self.below**power, (2, 1)) * part
+        arms = 2, len(self.below)
+        return out.reshape(len(out), *arms, -1).sum(axis=1).transpose(0, 2, 1)
+
+    def _by_step(self, by_j: np.ndarray) -> np.ndarray:
+        """(B, J, K) sums over the categories at or above each step, from entries by j (B, J, K + 1)."""
+        total = by_j.cumsum(axis=-1)
+        step = np.arange(1, self.formats.most + 1)
+        place = self.formats.highest[:, None] - step
+        summed = np.take_along_axis(total, np.maximum(place, 0)[None].repeat(len(total), axis=0), axis=-1)
+        return np.where(place >= 0, summed, 0.0)
+
+    def slope_at_the_mode(self, block: _Block, variance: np.ndarray) -> np.ndarray:
+        """(B, J, K + 1) by j, what the block adds to dD/dtau with u held: through the likelihood and through log det H.
+
+        ``variance`` is that of eta under H^-1, (B, g, J).
+        """
+        nu, weight = self._of_one_response(block)
+        return self._projected(block, [-2.0 - variance * (nu * nu - weight), 2.0 * variance * nu, -variance])
+
+    def slope_through_the_mode(self, block: _Block, adjoint: np.ndarray) -> np.ndarray:
+        """(B, J, K + 1) by j, what the block adds to dD/dtau as the mode moves; ``adjoint`` on the scale of eta (B, g, J)."""
+        nu, _ = self._of_one_response(block)
+        return self._projected(block, [adjoint * nu, -adjoint])
+
+    def gradient(self, by_j: np.ndarray) -> np.ndarray:
+        """(B, S) dD/dtau of the free steps from the sums of the two slopes over the blocks."""
+        return self.formats.free(2.0 * self.model.statistics.at_least + self._by_step(by_j))
+
+    def shift(self, blocks: list[_Block], dsteps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How the expected scores fall along each row of ``dsteps`` (R, S): (R, G) a person and (R, 2, J) the items by arm
+        (one lane)."""
+        change = self._by_j(self.formats.constants(dsteps), 0.0)  # (R, K + 1, J)
+        change = np.where(np.isfinite(change), change, 0.0)
+        persons = np.empty((len(dsteps), self.model.n_classes))
+        items = np.zeros((len(self.below), 2, self.model.n_items))
+        for block in blocks:
+            nu, _ = self._of_one_response(block)
+            scale = 1.0 / self._sum(block, 0, np.empty_like(block.expected))
+            if block.trials is not None:
+                scale *= block.trials
+            here = 0.0
+            for j in range(len(self.below)):
+                both = slice(j, None, len(self.below))
+                cells = np.matmul(self._powers[:, block.rows, both], self._coefficients[:, both]) * scale * (nu - j)
+                here = here + change[:, j] @ cells[0].T
+                items[j] += self.model.count_by_arm[:, block.rows] @ cells[0]
+            persons[:, block.rows] = here
+        return persons, np.einsum("jti,rji->rti", items, change)
+
+    def information(self, blocks: list[_Block]) -> np.ndarray:
+        """(S, S) expected information on the free steps beside the items' and persons' predictors (one lane)."""
+        total: np.ndarray | float = 0.0
+        for block in blocks:
+            scale = 1.0 / self._sum(block, 0, np.empty_like(block.expected))[0]
+            by_j = []
+            for j in range(len(self.below)):
+                both = slice(j, None, len(self.below))
+                by_j.append(np.matmul(self._powers[0, block.rows, both], self._coefficients[0, both]) * scale)
+            p = self._by_category(np.array(by_j))
+            times = self.model.statistics.count[block.rows, None] * (1.0 if block.trials is None else block.trials)
+            total = total + step_information(self.formats, p, times)
+        return total
+
+    def _by_category(self, by_j: np.ndarray) -> np.ndarray:
+        """(K + 1, g, J) by k what stands by j = K_i - k."""
+        place = self._from_top[:, None, :].repeat(by_j.shape[1], axis=1)
+        return np.where(self._outside[:, None, :], 0.0, np.take_along_axis(by_j, place, axis=0))
+
+
+def step_information(formats: ItemFormats, probabilities: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(S, S) expected information on the free steps given each cell's predictor.
+
+    Parameters
+    ----------
+    probabilities : (K + 1, g, J) of each category.
+    times : (g, J) number of responses.
+    """
+    k = np.arange(len(probabilities))[:, None, None]
+    mean = (k * probabilities).sum(axis=0)
+    inverse = 1.0 / np.maximum((k**2 * probabilities).sum(axis=0) - mean**2, 1e-12)
+    share = probabilities[::-1].cumsum(axis=0)[::-1][1:]
+    moment = ((k - mean) * probabilities)[::-1].cumsum(axis=0)[::-1][1:]
+    most = formats.most
+    sums = np.zeros((formats.n_items, most, most))
+    for m in range(most):
+        for l in range(m + 1):
+            own = share[m] * (1.0 - share[l]) - moment[m] * moment[l] * inverse
+            sums[:, m, l] = sums[:, l, m] = (times * own).sum(axis=0)
+    unit = formats.steps(np.eye(len(formats.names)))
+    return np.einsum("rim,iml,sil->rs", unit, sums, unit)

@@ -1,0 +1,103 @@
+"""Items with four ordered categories: are the parameters recovered, and do the 95% intervals of M_A contain the truth?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.inference.profile import profile_intervals
+from ilhte_lib.model.compress import SufficientStatistics
+from ilhte_lib.model.simulate import Design
+from ilhte_lib.model.spec import MODELS
+
+from .simulation import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEED = 41005
+REPLICATIONS = 500
+STEPS = (-1.2, 0.2, 1.0)
+DESIGNS = tuple(
+    Design(500, n_items, SEED, ate=0.2, sigma_b=1.0, sigma_zeta=0.4, rho=-0.3, steps=STEPS) for n_items in (10, 20)
+)
+PARAMETERS = ("treat", "sigma_theta", "sigma_zeta", "rho")
+_STEPS = ("tau_1", "tau_2")
+_ENDS = ("estimate", "lower", "upper", "wald_lower", "wald_upper")
+_TRUTH = {"treat": "ate"}
+_Z = 1.959963984540054
+
+
+def _intervals(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
+    null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
+    fit = fit_statistics(statistics, MODELS["M_A"], smaller=null)
+    found = profile_intervals(statistics, fit, null, PARAMETERS)
+    out = [getattr(found[parameter], end) for parameter in PARAMETERS for end in _ENDS]
+    for k, value in enumerate(fit.steps):
+        at = fit.spec.psi_names.index(_STEPS[k])
+        half = _Z * float(np.sqrt(fit.vcov[at, at]))
+        out += [float(value), np.nan, np.nan, value - half, value + half]
+    return out
+
+
+def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    cells = [designs[k % len(designs)] for k in numbers]
+    frames = []
+    for p, parameter in enumerate((*PARAMETERS, *_STEPS)):
+        ends = {e: np.round(rows[:, p * len(_ENDS) + k], 4).astype(np.float32) for k, e in enumerate(_ENDS)}
+        truth = [
+            d.steps[_STEPS.index(parameter)] if parameter in _STEPS else getattr(d, _TRUTH.get(parameter, parameter))
+            for d in cells
+        ]
+        of_trial = {"replication": numbers.astype(np.int32), "n_items": np.array([d.n_items for d in cells], np.int16)}
+        frames.append(pd.DataFrame({**of_trial, "parameter": parameter, "truth": truth, **ends}))
+    return pd.concat(frames, ignore_index=True)
+
+
+STUDY = Study(
+    DESIGNS,
+    tuple(f"{parameter} {end}" for parameter in (*PARAMETERS, *_STEPS) for end in _ENDS),
+    _intervals,
+    _table,
+)
+"""Its table has one row a trial and parameter: replication, n_items, parameter, truth, estimate, lower, upper (profile; NaN for
+steps), wald_lower, wald_upper; logits (rho without unit)."""
+
+
+def ordered_summary(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row a number of items, parameter and method ("profile", "Wald"): truth, mean estimate and its Monte Carlo standard
+    error, coverage and its 95% Monte Carlo interval (Wilson), replications."""
+    import pandas as pd
+
+    from .size import wilson_interval
+
+    out = []
+    for key, rows in trials.groupby(["n_items", "parameter"], sort=False):
+        truth, n = float(rows["truth"].iloc[0]), len(rows)
+        estimate = rows["estimate"].to_numpy(float)
+        recovered = float(np.nanmean(estimate)), float(np.nanstd(estimate, ddof=1) / np.sqrt(n))
+        for method, prefix in (("profile", ""), ("Wald", "wald_")):
+            low, high = rows[f"{prefix}lower"].to_numpy(float), rows[f"{prefix}upper"].to_numpy(float)
+            missing = np.isnan(low) & np.isnan(high)
+            if missing.all():
+                continue
+            # ends are stored with four decimals
+            share = float(np.mean(~((high < truth - 5e-5) | (low > truth + 5e-5) | missing)))
+            out.append((*key, method, truth, *recovered, share, *wilson_interval(share, n), n))
+    columns = [
+        "n_items",
+        "parameter",
+        "method",
+        "truth",
+        "mean",
+        "mean_se",
+        "coverage",
+        "lower",
+        "upper",
+        "replications",
+    ]
+    return pd.DataFrame(out, columns=columns)
