@@ -101,7 +101,7 @@ def test_figure_1_layout():
     assert layout.legend.orientation == "h" and layout.legend.yanchor == "bottom" and layout.legend.y == 0
     many = pd.concat([SUMMARY.assign(tab=SUMMARY["tab"] + str(k)) for k in range(7)], ignore_index=True)
     assert item_effects_figure(many, ITEMS).layout.height == 35 * 20 + 100
-    assert list(item_effects_figure(SUMMARY, ITEMS).layout.yaxis.ticktext)[0] == "&lt;b&gt;low&lt;/b&gt;"
+    assert item_effects_figure(SUMMARY, ITEMS).layout.yaxis.ticktext[0] == "&lt;b&gt;low&lt;/b&gt;"
     too_many = pd.concat([many, many.assign(tab=many["tab"] + "x")], ignore_index=True)
     layout = item_effects_figure(too_many, ITEMS).layout
     assert layout.height == 70 * 14 and layout.yaxis.showticklabels is False

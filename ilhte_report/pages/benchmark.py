@@ -14,7 +14,7 @@ from ..words.numbers import number
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 NATIVE = "native"
 FIT = ["tab", "model"]
@@ -120,7 +120,7 @@ def speed_text() -> Markdown:
     )
 
 
-def speed_table() -> HTML | Markdown:
+def speed_table() -> Markdown:
     """Geometric means of the ratios of CPU time, by model and peer."""
     frame = measured("benchmark")
     if not hasattr(frame, "columns"):
@@ -136,7 +136,7 @@ def speed_table() -> HTML | Markdown:
     return html_table(rows, left=("Model",))
 
 
-def peer_table() -> HTML | Markdown:
+def peer_table() -> Markdown:
     """One row a peer: where its ratio is smallest, and how far its log-likelihoods are from the native engine's."""
     frame = measured("benchmark")
     if not hasattr(frame, "columns"):
@@ -160,7 +160,7 @@ def peer_table() -> HTML | Markdown:
     return html_table(rows, left=("Peer", "Smallest ratio of a table", "Of a fit"))
 
 
-def sizes_table() -> HTML | Markdown:
+def sizes_table() -> Markdown:
     """Simulated trials of growing size: milliseconds of the native engine, and how many times as long each peer took."""
     frame = measured("benchmark_sizes")
     if not hasattr(frame, "columns"):
@@ -196,7 +196,7 @@ def growth_text() -> Markdown:
     return Markdown(text)
 
 
-def growth_table() -> HTML | Markdown:
+def growth_table() -> Markdown:
     """1, 10 and 100 million responses out of core: seconds of reading and of fitting, peak memory."""
     frame = measured("benchmark_growth")
     if not hasattr(frame, "columns"):

@@ -12,7 +12,7 @@ from ..words.numbers import number
 from .results import RunResults
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 
 def catalogue() -> list[TableInfo]:
@@ -46,7 +46,7 @@ def real_tables(run: RunResults) -> Markdown:
     return Markdown("\n\n".join(entries))
 
 
-def simulated_tables(run: RunResults) -> HTML:
+def simulated_tables(run: RunResults) -> Markdown:
     """The truth each simulated table was drawn from and, in parentheses, what the run estimated."""
     estimates = {row["tab"]: row for row in run.summary.to_dict("records")}
 

@@ -25,7 +25,7 @@ from ..words.rows import (
 )
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
     from ilhte_lib.inference.units import Scale
     from ilhte_lib.model.fit_result import Fit
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 NO_DRAWS = "Nothing was resampled for this page: `ilhte run --bootstrap N` does it N times."
 
 
-def estimate_table(result: Effects, inference: Inference) -> HTML:
+def estimate_table(result: Effects, inference: Inference) -> Markdown:
     """Estimates with profile and Wald intervals."""
     return html_table(with_units(estimate_rows(result, inference)), left=("",))
 
 
-def test_table(inference: Inference) -> HTML:
+def test_table(inference: Inference) -> Markdown:
     """Three p-values."""
     return html_table(test_rows(inference), left=("p-value", "Null distribution"))
 
@@ -56,7 +56,7 @@ def show_resampling(result: Effects, inference: Inference) -> None:
     display(Markdown(escape_markdown(resampling_sentence(inference))), html_table(with_units(rows), left=("",)))
 
 
-def generalisation_table(inference: Inference, main: Fit, scale: Scale) -> HTML | Markdown:
+def generalisation_table(inference: Inference, main: Fit, scale: Scale) -> Markdown:
     """What the effect means for other items."""
     return _table(generalisation_rows(inference, main, scale), ("",), "The items' effects could not be generalised.")
 
@@ -66,7 +66,7 @@ def item_findings(inference: Inference, scale: Scale) -> Markdown:
     return _sentences(flagged_sentence(inference), robust_sentence(inference, scale))
 
 
-def influence_table(inference: Inference, scale: Scale) -> HTML | Markdown:
+def influence_table(inference: Inference, scale: Scale) -> Markdown:
     """The three items that the average depends on most."""
     why = "With so few items, or so much data, none is left out."
     return _table(influence_rows(inference, scale), ("Without",), why)
@@ -87,7 +87,7 @@ def _sentences(*sentences: str) -> Markdown:
     return Markdown("\n\n".join(escape_markdown(s) for s in sentences if s))
 
 
-def _table(rows: list[dict], left: tuple[str, ...], otherwise: str) -> HTML | Markdown:
+def _table(rows: list[dict], left: tuple[str, ...], otherwise: str) -> Markdown:
     from IPython.display import Markdown
 
     return html_table(rows, left=left) if rows else Markdown(otherwise)

@@ -20,10 +20,10 @@ from ..words.numbers import number
 from .results import RunResults
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 
-def compression_table(run: RunResults) -> HTML | Markdown:
+def compression_table(run: RunResults) -> Markdown:
     """Responses against classes of persons: the run's real bundled tables and its largest simulated one."""
     from IPython.display import Markdown
 
@@ -54,7 +54,7 @@ def _compression_row(tab: str, settings: dict) -> dict:
     }
 
 
-def certificate_table() -> HTML:
+def certificate_table() -> Markdown:
     """The fits of the latest run by model: how many are certified, and the worst certificate among them."""
     documents = [
         json.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +94,7 @@ def agreement() -> Markdown:
         return Markdown(f"*The comparison has not been computed here.* {escape_markdown(str(absent))}")
 
 
-def computed_table() -> HTML | Markdown:
+def computed_table() -> Markdown:
     """The long computations that are kept with the project: what made each file, when, and from which commit."""
     from IPython.display import Markdown
 

@@ -13,7 +13,7 @@ from ilhte_lib.model.fit_result import Fit
 
 from ..intake.source import Source
 from ..words.comparison import comparison_rows
-from ..words.markdown import html_table
+from ..words.markdown import table_html
 from ..words.rows import (
     estimate_rows,
     flagged_sentence,
@@ -128,12 +128,12 @@ def _who_benefits(trial: Trial, fits: dict[str, Fit], inference: Inference) -> s
 
 def _drawn(figure: Figure, alt: str, *, plotly: bool = False) -> str:
     # Plotly escapes what could end a script element, and its own code goes into the file
-    drawing = figure.to_html(full_html=False, include_plotlyjs=plotly, config={"responsive": True})
+    drawing = figure.to_html(full_html=False, include_plotlyjs=plotly, config={"responsive": True, "showSendToCloud": False})
     return f'<div role="figure" aria-label="{escape(alt)}">{drawing}</div>'
 
 
 def _table(rows: list[dict]) -> str:
-    return html_table(with_units(rows), left=("", "Without", "p-value", "Null distribution")).data if rows else ""
+    return table_html(with_units(rows), left=("", "Without", "p-value", "Null distribution")) if rows else ""
 
 
 def _paragraphs(*sentences: str) -> str:

@@ -20,7 +20,7 @@ from ..words.rows import cluster_sentence, clusters_drawn_sentence
 from ..words.sentences import findings
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
     from plotly.graph_objects import Figure
 
     from ilhte_lib.inference.infer import Inference
@@ -78,7 +78,7 @@ def _bibtex_block(entries: list[str]) -> str:
     return f"<details><summary>BibTeX</summary>\n\n{code_block(chr(10).join(entries), 'bibtex')}\n\n</details>"
 
 
-def audit_table(trial: Trial) -> HTML:
+def audit_table(trial: Trial) -> Markdown:
     """Every step of the preparation with what it left out."""
     rows = [
         {"Step": e.step, "Rows": e.rows, "Persons": e.persons, "Items": e.items, "Why": e.reason} for e in trial.audit
@@ -93,7 +93,7 @@ def audit_table(trial: Trial) -> HTML:
     return html_table([*rows, kept], left=("Step", "Why"))
 
 
-def model_table(fits: dict[str, Fit]) -> HTML:
+def model_table(fits: dict[str, Fit]) -> Markdown:
     """One column a model: coefficients with standard errors, spreads, log-likelihood and certificate, logits."""
 
     def row(label: str, value: Callable[[Fit], str]) -> dict:
@@ -151,7 +151,7 @@ def cluster_sentences(result: Effects, inference: Inference | None) -> list[str]
     return [s for s in (cluster_sentence(inference), clusters_drawn_sentence(result, inference)) if s]
 
 
-def item_table(result: Effects, inference: Inference | None = None) -> HTML:
+def item_table(result: Effects, inference: Inference | None = None) -> Markdown:
     """Items from the most positive effect to the most negative: share of 1 by arm, easiness, effect, and whether it is
     the average's."""
     tested, unit = inference.items if inference else None, result.scale.unit

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _DEFAULT_HEIGHT = 450
+# plotly.js 4 offers to upload the chart to a cloud unless it is told not to
+FIGURE_CONFIG = {"responsive": True, "displaylogo": False, "showSendToCloud": False}
 
 
 def show(figure: Figure, alt: str, pages: Mapping[str, str] | None = None) -> None:
@@ -40,7 +42,7 @@ def _without_template(figure: Figure) -> dict:
     """The figure as JSON without Plotly's default template: 7 kB a figure, and the page has its own colours."""
     content = json.loads(figure.to_json())
     content["layout"].pop("template", None)
-    return {"data": content["data"], "layout": content["layout"], "config": {"responsive": True, "displaylogo": False}}
+    return {"data": content["data"], "layout": content["layout"], "config": FIGURE_CONFIG}
 
 
 def _markdown(figure_json: dict, alt: str, pages: Mapping[str, str] | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 from ilhte_lib.data.catalogue import table_info
@@ -11,14 +10,14 @@ from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import EngineError
 
 from ..intake.source import data_folder
-from ..words.markdown import escape_markdown, html_table
+from ..words.markdown import escape_markdown, html_table, table_markdown
 from ..words.numbers import number
 from .computed import read_computed
 from .engine_comparison import COMPARED, SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _where(row: pd.Series) -> str:
     return f"`{row['tab']}`, $M_{row['model'][-1]}$"
 
 
-def comparison_table(stored: Comparison) -> HTML:
+def comparison_table(stored: Comparison) -> Markdown:
     """One row a table: the largest differences among its models, and the processor time of all of them."""
     rows = []
     for tab, of_table in stored.models.assign(gap=stored.gap).groupby("tab", sort=False):
@@ -188,9 +187,9 @@ with standard errors; each of the native engine's models was timed by itself, co
     )
 
 
-def live_comparison(trial: Trial) -> HTML:
+def live_comparison(trial: Trial) -> Markdown:
     """Both engines on one table, now, a column a model; without lme4 the native engine's side, and why."""
-    from IPython.display import HTML
+    from IPython.display import Markdown
 
     native = estimate(trial, "native")
     try:
@@ -201,7 +200,9 @@ def live_comparison(trial: Trial) -> HTML:
             {"": "Log-likelihood, native", **{name: number(found.loglik, 5) for name, found in native.items()}},
             {"": "CPU seconds, native", **{name: number(found.cpu_seconds, 3) for name, found in native.items()}},
         ]
-        return HTML(f"<p>lme4's side is left out. {escape(str(error))}</p>{html_table(alone, left=('',)).data}")
+        return Markdown(
+            f"lme4's side is left out. {escape_markdown(str(error))}\n\n{table_markdown(alone, left=('',))}"
+        )
     lines = {
         "Log-likelihood, native": ("loglik_native", 5),
         "Log-likelihood, lme4": ("loglik_lme4", 5),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from IPython.display import HTML, Markdown
+from IPython.display import Markdown
 
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
@@ -15,6 +15,7 @@ from ilhte_lib.inference.who_benefits import WhoBenefits, who_benefits
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 
 from ..words.comparison import comparison_rows
+from ..words.markdown import table_html
 from ..words.numbers import number
 from .identification_figures import SHOWN_ITEMS
 from .identification_grid import CELL, ESTIMATES, GAMMA, GRID, grid_study
@@ -193,7 +194,7 @@ def slider_alt(summary: pd.DataFrame) -> str:
     )
 
 
-def grid_table(summary: pd.DataFrame) -> HTML:
+def grid_table(summary: pd.DataFrame) -> Markdown:
     """Every cell without a true interaction, folded away."""
     heads = ["Persons", "Items", "σζ", "ρ", "Closed form", "M_B − M_C", "M_B", "M_C", "M_B rejects", "M_C rejects"]
 
@@ -208,13 +209,10 @@ def grid_table(summary: pd.DataFrame) -> HTML:
         ]
         for row in summary[summary["beta_3"] == 0].itertuples()
     ]  # fmt: skip
-    head = "".join(f"<th>{text}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{text}</td>" for text in row) + "</tr>" for row in rows)
     title = f"All {len(rows)} cells (means of β₃, truth 0; Monte Carlo standard errors in parentheses)"
-    return HTML(
-        f'<details><summary>{title}</summary><div style="overflow-x:auto">'
-        f'<table class="table table-sm" style="text-align:right"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></details>"
+    table = table_html([dict(zip(heads, row, strict=True)) for row in rows], left=())
+    return Markdown(
+        f'```{{=html}}\n<details><summary>{title}</summary><div class="table-scroll">{table}</div></details>\n```\n'
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
+    from IPython.display import Markdown
 
 _SPECIAL = re.compile(r"""([\\`*_{}\[\]<>#|~^$@"'&])|(?<=-)(-)|(?<=\.)(\.)""")
 
@@ -29,11 +30,32 @@ def sentence(text: str) -> str:
     return escape_markdown(text if text.endswith((".", "!", "?")) else f"{text}.")
 
 
-def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
-    """Rows as an HTML table, escaped, numbers to the right."""
-    from html import escape
+def html_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Markdown:
+    """Rows as a table of a page, escaped, numbers to the right.
 
-    from IPython.display import HTML
+    Markdown, which JupyterLab, Quarto and the preview renderer all draw: for any output of the type `text/html` Quarto adds
+    scripts from a network address to the page.
+    """
+    from IPython.display import Markdown
+
+    return Markdown(table_markdown(rows, left))
+
+
+def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
+    """Rows as a pipe table; a column that needs more room gets more of it."""
+    columns = list(rows[0])
+    cells = [[escape_markdown(str(row.get(column, ""))) for column in columns] for row in rows]
+    widths = [max(3, *(len(cell) for cell in column)) for column in zip(columns, *cells, strict=True)]
+    rules = [
+        "-" * width if name in left else "-" * (width - 1) + ":" for name, width in zip(columns, widths, strict=True)
+    ]
+    lines = [[escape_markdown(name) for name in columns], rules, *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
+    """The same as HTML, for a page that is no Markdown."""
+    from html import escape
 
     def cell(tag: str, column: str, value: object) -> str:
         side = "left" if column in left else "right"
@@ -41,4 +63,4 @@ def html_table(rows: list[dict], left: tuple[str, ...]) -> HTML:
 
     head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
     body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)
-    return HTML(f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    return f'<table class="table table-sm"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
