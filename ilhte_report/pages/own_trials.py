@@ -16,11 +16,12 @@ _FEWEST_POINTS = 3
 _MOST_LISTED = 12
 
 
-def conditions(run: RunResults, tells: bool) -> str:
-    """The page's metadata: what `when-meta` asks for, and the title where it is not the collection's.
+def conditions(run: RunResults, tells: bool, *, titled: bool = True) -> str:
+    """The page's metadata: what `when-meta` asks for, and if ``titled`` the title where it is not the collection's.
 
     collection : the run is of the bundled tables, and the page tells their story.
     own : it is of other tables, one or more of them fitted.
+    bundled : it has at least one of the bundled tables.
     several : two tables or more have effects to draw.
     covariate, interactions : at least one table, or enough for a figure, has a covariate.
     nothing : no table could be fitted.
@@ -31,12 +32,13 @@ def conditions(run: RunResults, tells: bool) -> str:
     facts = {
         "collection": tells,
         "own": not tells and bool(run.n_tables),
+        "bundled": bool(run.info),
         "several": int(trials.summary["ate_std"].notna().sum()) > 1,
         "covariate": trials.n_interaction > 0,
         "interactions": trials.n_interaction >= _FEWEST_POINTS,
         "nothing": not run.n_tables,
     }
-    if not tells:
+    if titled and not tells:
         facts |= {"title": escape_markdown(_title(run)), "subtitle": "Treatment effects, item by item"}
     return f"---\n{yaml.safe_dump({name: value for name, value in facts.items() if value}, allow_unicode=True)}---\n"
 
@@ -97,7 +99,7 @@ def _effect(run: RunResults, tab: str) -> str:
 def counted(trials: RunResults) -> str:
     """The beginning of a sentence that counts tables."""
     n = trials.n_tables
-    if not trials.info:
+    if trials.own:
         return f"Of {n} tables"
     return f"Of {n} tables of randomised trials, which come from {trials.n_experiments} experiments"
 

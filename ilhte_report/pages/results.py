@@ -49,10 +49,8 @@ class RunResults:
 
     @property
     def own(self) -> bool:
-        """Whether it is a run of somebody's own trials, not of the bundled collection."""
-        return any(row["tab"] not in self.info for row in self.record["tables"] if row["status"] != "failed") or (
-            self.summary.empty
-        )
+        """Whether somebody chose its tables: it holds one that is not bundled, or no trial of the bundled collection."""
+        return set(self.summary["tab"]) != set(self.info) or not any(info.is_trial for info in self.info.values())
 
     def row(self, tab: str) -> dict:
         """The summary of one table."""
@@ -71,8 +69,9 @@ class RunResults:
 
     @property
     def trials(self) -> list[str]:
-        """Tables that findings are counted on: somebody's own, and the real randomised ones whose items are items."""
-        return [tab for tab in self.summary["tab"] if tab not in self.info or self.info[tab].is_trial]
+        """Tables that findings are counted on: what somebody chose, or of the bundled ones the real, randomised ones whose items
+        are items."""
+        return [tab for tab in self.summary["tab"] if self.own or self.info[tab].is_trial]
 
     @property
     def visits(self) -> list[str]:

@@ -128,7 +128,9 @@ def _who_benefits(trial: Trial, fits: dict[str, Fit], inference: Inference) -> s
 
 def _drawn(figure: Figure, alt: str, *, plotly: bool = False) -> str:
     # Plotly escapes what could end a script element, and its own code goes into the file
-    drawing = figure.to_html(full_html=False, include_plotlyjs=plotly, config={"responsive": True, "showSendToCloud": False})
+    drawing = figure.to_html(
+        full_html=False, include_plotlyjs=plotly, config={"responsive": True, "showSendToCloud": False}
+    )
     return f'<div role="figure" aria-label="{escape(alt)}">{drawing}</div>'
 
 

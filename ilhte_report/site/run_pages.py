@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ilhte_lib.manifest import Manifest
 
+from ..project import slug
 from ..words.markdown import escape_markdown
 from .downloads import downloads, downloads_section
 
@@ -48,6 +49,8 @@ def _page(path: Path, last_section: str) -> str:
     if front_matter:
         notebook.cells[0].source = rest
     words = {"title": path.stem} | {key: value for key, value in front_matter.items() if key in ("title", "subtitle")}
+    if slug(str(words["title"])) != path.stem and path.stem not in str(words["title"]):
+        words["title"] = f"{words['title']} ({path.stem})"  # the search looks in titles first
     front_matter |= {key: escape_markdown(str(value)) for key, value in words.items()}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
