@@ -20,7 +20,7 @@ def answers_figure(rows: pd.DataFrame, control: str, treatment: str, words: dict
     ----------
     rows : items from the lowest row of the figure to the highest, with ``label``, ``p_ctrl`` and ``p_treat`` (shares, 0 to 1)
         and ``change``: "more", "less" or "unclear".
-    control, treatment : names of the arms, for the text that hovers.
+    control, treatment : names of the arms, beside the points of the highest row and in the text that hovers.
     words : what the legend calls each of the three changes.
     axis : title of the axis of shares.
     """
@@ -53,6 +53,14 @@ def answers_figure(rows: pd.DataFrame, control: str, treatment: str, words: dict
             x=compact(group["p_treat"]), y=height, text=text, hoverinfo="text", name=words[change],
             marker={"size": 11, "color": colour, "symbol": "circle"}, **shared,
         )  # fmt: skip
+    if len(rows):
+        top = rows.iloc[-1]
+        ends = {control: top["p_ctrl"], treatment: top["p_treat"]}
+        for (arm, share), side in zip(sorted(ends.items(), key=lambda end: end[1]), ("right", "left"), strict=True):
+            figure.add_annotation(
+                text=escaped(arm), x=share, y=len(rows), xanchor=side, yanchor="bottom", yshift=4,
+                xshift=-6 if side == "left" else 6, showarrow=False,
+            )  # fmt: skip
     figure.update_layout(
         layout(),
         height=22 * len(rows) + 150,
@@ -60,7 +68,7 @@ def answers_figure(rows: pd.DataFrame, control: str, treatment: str, words: dict
         yaxis={
             "tickvals": list(places.values()),
             "ticktext": [escaped(label, 24) for label in places],
-            "range": [0.2, len(rows) + 0.8],
+            "range": [0.2, len(rows) + 1.3],
             "gridcolor": "rgba(128,128,128,0.15)",
             "zeroline": False,
             "automargin": True,

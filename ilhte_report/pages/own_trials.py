@@ -101,7 +101,7 @@ def counted(trials: RunResults) -> str:
     n = trials.n_tables
     if trials.own:
         return f"Of {n} tables"
-    return f"Of {n} tables of randomised trials, which come from {trials.n_experiments} experiments"
+    return f"Of {n} tables of randomised trials, from {trials.n_experiments} series of experiments whose persons they share"
 
 
 def failures(run: RunResults) -> str:
