@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from .data.catalogue import TableInfo
+    from .inference.who_benefits import WhoBenefits
 
 PLOTS = ("effects", "items", "profiles", "curves", "form")
 INTERVAL_COLUMNS = ("parameter", "estimate", "lower", "upper", "wald_lower", "wald_upper", "level")
@@ -130,27 +131,45 @@ class Analysis:
             return items_figure(self.inference.statistics, self.fits["M_A"], scale)
         raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}.")
 
+    @property
+    def who_benefits(self) -> WhoBenefits | None:
+        """The interactions of treatment and covariate and the verdict on them; None without a covariate.
+
+        Where clusters were drawn every interval is the resampling's. Elsewhere only that of the difference is, which has
+        none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
+        """
+        from .inference.who_benefits import Estimate, who_benefits
+
+        if "M_C" not in self.fits:
+            return None
+        drawn = None if self.inference.too_few_clusters else self.inference.resampling
+        of_clusters = drawn is not None and drawn.of_clusters
+        found = who_benefits(self.trial, self.fits, drawn if of_clusters else None)
+        if drawn is None or of_clusters:
+            return found
+        value = found.difference.value
+        return replace(found, difference=Estimate(value, *drawn.interval("delta_beta3", value)))
+
     def report(self, width: int = 100) -> str:
         """What ``ilhte fit`` prints, as text of so many columns."""
         import io
 
         from rich.console import Console
 
-        from ilhte_report.terminal import print_results
+        from ilhte_report.pages.sections import sections
+        from ilhte_report.terminal import print_sections
 
-        console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-        print_results(
-            console, self, self.trial, self.fits, self.effects, self.inference, lower_is_better=self.lower_is_better
-        )
-        return console.file.getvalue()
+        text = io.StringIO()
+        console = Console(file=text, width=width, color_system=None, legacy_windows=False)
+        print_sections(console, self.trial.tab, sections(self))
+        return text.getvalue()
 
     def html(self) -> str:
         """The report as one HTML page that works offline."""
+        from ilhte_report.pages.sections import sections
         from ilhte_report.pages.single import single_page
 
-        return single_page(
-            self, self.trial, self.fits, self.effects, self.inference, lower_is_better=self.lower_is_better
-        )
+        return single_page(self.trial.tab, sections(self))
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report as one HTML file; a file that is there is replaced."""

@@ -250,7 +250,8 @@ def replaced_folder(target: Path, remedy: str) -> Iterator[tuple[Path, list[Path
                 raise_in_the_way(place)
             shutil.rmtree(place)
     new.mkdir(parents=True)
-    manifest, kept = Manifest(new, {}), []
+    manifest = Manifest(new, {})
+    kept: list[Path] = []
     manifest._save()
     try:
         yield new, kept

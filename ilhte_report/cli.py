@@ -112,14 +112,14 @@ def fit(
     from .intake.preparation import prepared
     from .intake.source import source
     from .outputs import outputs
-    from .terminal import print_results
+    from .pages.sections import sections
+    from .pages.single import single_page
+    from .terminal import print_sections
 
     where = source(file)
     written = outputs({"--json": json, "--html": html}, [where.path], force=force)
     if html is not None:
-        # what the report needs and the base installation lacks: missed now, not after the fit
-        for package in ("plotly", "IPython"):
-            import_module(package)
+        import_module("plotly")  # which the base installation lacks: missed now, not after the fit
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     began = time.perf_counter()
@@ -131,16 +131,15 @@ def fit(
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
+    shown = sections(found, where)
     # files first: whoever reads the terminal may close it early
     try:
         if "--json" in written:
             written["--json"].write(to_json(found.document()))
         if "--html" in written:
-            written["--html"].write(found.html())
+            written["--html"].write(single_page(where.tab, shown))
     finally:
-        print_results(
-            console, where, trial, found.fits, found.effects, found.inference, lower_is_better=found.lower_is_better
-        )
+        print_sections(console, where.tab, shown)
         if not trial.rows_known:
             console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
 
@@ -293,12 +292,18 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     from ilhte_lib.inference.who_benefits import who_benefits as compare
 
     from .intake.source import load, source
-    from .pages.who_benefits import print_who_benefits
+    from .pages.sections import Section, who_benefits_section
+    from .terminal import print_sections
+    from .words.sentences import caveat
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
     fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
-    print_who_benefits(Console(), where, trial, compare(trial, fits))
+    found = compare(trial, fits)
+    said = tuple(
+        filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))
+    )
+    print_sections(Console(), trial.tab, [who_benefits_section(found), Section("The data", said, trial.flags)])
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")
@@ -320,11 +325,10 @@ def render(
     to: Annotated[Path | None, typer.Option(help="Folder of the site; default _site.")] = None,
 ) -> None:
     """Render the site of the latest run: with Quarto where it is installed, else as a preview."""
-    from .project import find_project
-    from .site.render import render as render_site
+    from .site.render import render_here
 
     clock = time.perf_counter()
-    render_site(find_project(), run=run, to=to)
+    render_here(run=run, to=to)
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ilhte_lib.errors import InputError
 
+SOURCES = Path(__file__).parent / "sources"
+"""The project as an installed package brings it along; absent where the package is a clone's own."""
 MARK = ".ilhte-project"
 """The file that tells a project of ilhte from any other Quarto website."""
 _LONGEST = 60
@@ -29,6 +31,16 @@ def find_project(start: Path | str | None = None) -> Path:
     raise InputError(
         f"There is no project of ilhte at or above {start} (a folder with the file {MARK}): change into a clone of the project."
     )
+
+
+def data_folder() -> Path | None:
+    """The project's ``data`` folder, elsewhere the installed one; None where there is neither (simulated tables need none)."""
+    try:
+        return find_project() / "data"
+    except InputError:
+        # a clone that is installed for editing has its data beside the package, an installed package in it
+        places = (Path(__file__).resolve().parents[1] / "data", SOURCES / "data")
+        return next((folder for folder in places if (folder / "catalogue.csv").is_file()), None)
 
 
 def latest_run(project: Path) -> Path:

@@ -39,9 +39,11 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """A sound trial of 10 to 30 persons and 3 to 6 items with up to three damages."""
+    """A sound trial of 10 to 30 persons and 3 to 6 items, of ratings in one table of three, with up to three damages."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
     table = sound_trial(rng, draw(st.integers(10, 30)), draw(st.integers(3, 6)))
+    if draw(st.sampled_from([False, False, True])):
+        table["resp"] = 2 * table["resp"] + rng.integers(0, 2, len(table))
     damages = draw(st.lists(st.sampled_from(DAMAGES), max_size=3))
     for damage in damages:
         table = damage(draw, rng, table)

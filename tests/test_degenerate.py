@@ -3,7 +3,6 @@ is not one, no sentence that says more than its interval, and what could not be 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -12,9 +11,8 @@ import warnings
 import numpy as np
 import pytest
 from degenerate_tables import degenerate_table
-from rich.console import Console
 
-from ilhte_lib.analysis import document
+from ilhte_lib.analysis import Analysis, document
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import IlhteError
@@ -23,9 +21,6 @@ from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import infer, with_resampling
 from ilhte_lib.inference.interval import average_interval, rho_interval
 from ilhte_lib.inference.units import Unit
-from ilhte_report.intake.source import Source
-from ilhte_report.pages.single import single_page
-from ilhte_report.terminal import print_results
 from ilhte_report.words.sentences import average_sentence, easiness_sentence, test_sentence
 
 pytest.importorskip("plotly", reason="plotly is not installed")
@@ -67,17 +62,15 @@ def judge(seed: int, replicates: int) -> str:
         inference = infer(trial, fits, replicates=replicates, curves=True)
         result = with_resampling(result, inference)
         text = to_json(document(trial, fits, result, inference))
-        screen = io.StringIO()
-        console, where = Console(file=screen, width=80), Source("t.csv", "t", None, None, "")
-        print_results(console, where, trial, fits, result, inference)
-        page = single_page(where, trial, fits, result, inference)
+        shown = Analysis(trial, fits, result, inference)
+        printed, page = shown.report(80), shown.html()
     assert not caught, (name, [str(w.message) for w in caught])
     assert not [note for note in inference.notes if UNEXPECTED.search(note)], (name, inference.notes)
     contents = json.loads(text, parse_constant=lambda value: pytest.fail(f"{name}: {value} in the JSON"))
     _sentences_keep_to_their_intervals(name, result, inference)
-    _units_agree(name, contents, result, screen.getvalue(), page)
+    _units_agree(name, contents, result, printed, page)
     shown = re.sub(r"<script.*?</script>", "", page, flags=re.S)
-    for words in (screen.getvalue(), shown):
+    for words in (printed, shown):
         assert not re.search(r"\bnan\b|\binf\b|\bNone\b|\bnp\.", words), (
             name,
             re.search(r".{0,40}(\bnan\b|\binf\b|\bNone\b|\bnp\.).{0,40}", words)[0],

@@ -11,14 +11,8 @@ import pytest
 pytest.importorskip("plotly.graph_objects", reason="plotly is not installed (extra 'report')")
 
 from ilhte_lib.figures.profile import profile_figure
-from ilhte_lib.figures.tables import (
-    NOT_SIGNIFICANT,
-    SIGNIFICANT,
-    UNDEFINED,
-    interaction_figure,
-    item_effects_figure,
-    table_figure,
-)
+from ilhte_lib.figures.tables import interaction_figure, item_effects_figure, table_figure
+from ilhte_lib.figures.theme import DEEP_BLUE, DEEP_RED, GREY
 from ilhte_lib.inference.units import Scale, Unit
 
 SUMMARY = pd.DataFrame(
@@ -66,8 +60,8 @@ def test_figure_1_orders_tables_by_average_effect():
 
 def test_figure_1_marks_significance_by_colour_and_shape():
     small_yes, small_no, large_yes, large_no = item_effects_figure(SUMMARY, ITEMS).data
-    assert [t.marker.color for t in (small_yes, large_yes)] == [SIGNIFICANT] * 2 == ["#2166ac"] * 2
-    assert [t.marker.color for t in (small_no, large_no)] == [NOT_SIGNIFICANT] * 2 == ["#d73027"] * 2
+    assert [t.marker.color for t in (small_yes, large_yes)] == [DEEP_BLUE] * 2 == ["#2166ac"] * 2
+    assert [t.marker.color for t in (small_no, large_no)] == [DEEP_RED] * 2 == ["#d73027"] * 2
     assert large_yes.marker.symbol != large_no.marker.symbol
     assert small_yes.marker.size < large_yes.marker.size and small_yes.marker.opacity < 1
 
@@ -123,7 +117,7 @@ def test_figure_2_draws_the_tables_with_an_interaction_and_counts_the_others():
     assert points(coloured) == [(1.2, -0.0316), (0.8, 0.0449)]
     assert points(grey) == [(1.0, 0.02)]
     assert list(coloured.marker.symbol) == ["circle", "square"]
-    assert list(coloured.marker.color) == [0.456, -1.0] and grey.marker.color == UNDEFINED
+    assert list(coloured.marker.color) == [0.456, -1.0] and grey.marker.color == GREY
     assert list(coloured.marker.size) == [4.0, 8.0] and list(grey.marker.size) == [6.0]
     assert grey.marker.symbol not in (None, "circle") and grey.showlegend is not False and "not defined" in grey.name
     assert figure.layout.meta == {"drawn": 3, "without_interaction": 1, "without_ratio": 1}

@@ -23,9 +23,8 @@ from damaged_tables import Case, cases
 from dense_laplace import Rows, dense_laplace
 from hypothesis import HealthCheck, Phase, given, settings
 from recount import MISSING_WORDS, Recount, recount
-from rich.console import Console
 
-from ilhte_lib.analysis import document
+from ilhte_lib.analysis import Analysis, document
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
 from ilhte_lib.data.trial import Trial
@@ -35,8 +34,6 @@ from ilhte_lib.files import to_json
 from ilhte_lib.inference.effects import Effects, effects
 from ilhte_lib.inference.infer import Inference, infer
 from ilhte_lib.model.fit_result import Fit
-from ilhte_report.intake.source import Source
-from ilhte_report.terminal import print_results
 
 MAY_BE_NULL = {
     "rho", "rho_se", "sd_ratio", "sd_ratio_se", "sd_ratio_model", "sigma_zeta_std_se", "delta_beta3_se", "ate_std_se", "sigma_theta_se",
@@ -126,9 +123,7 @@ def _outcome(case: Case) -> tuple[Trial, dict[str, Fit], list[dict]]:
 
 def _printed(trial: Trial, fits: dict[str, Fit], result: Effects, inference: Inference) -> None:
     """Everything that ``ilhte fit`` prints (what it says is judged in ``test_degenerate``)."""
-    screen = io.StringIO()
-    print_results(Console(file=screen, width=80), Source("t.csv", "t", None, None, ""), trial, fits, result, inference)
-    assert "Average effect" in screen.getvalue()
+    assert "Average effect" in Analysis(trial, fits, result, inference).report(80)
 
 
 def _plain(column: str, text: str) -> object:

@@ -36,7 +36,9 @@ STAGES = {
 }
 """From left to right; a stage imports from itself and from what is left of it. ``ilhte_lib`` is left of ``ilhte_report``."""
 DEEPEST = 7
-SHOWN_BY = {("ilhte_lib.analysis", "ilhte_report.terminal"), ("ilhte_lib.analysis", "ilhte_report.pages.single")}
+SHOWN_BY = {
+    ("ilhte_lib.analysis", f"ilhte_report.{writer}") for writer in ("terminal", "pages.single", "pages.sections")
+}
 """The exceptions: an analysis shows itself as text and HTML, which the writers around the library do when asked."""
 
 
@@ -114,6 +116,15 @@ def test_the_library_knows_nothing_of_what_is_around_it():
         if target.startswith("ilhte_report") and (name, target.rpartition(".")[0]) not in SHOWN_BY
     ]
     assert not wrong
+
+
+def test_the_preview_is_a_leaf_with_one_door():
+    """What Quarto's render needs stands outside it."""
+    preview = "ilhte_report.site.preview"
+    arrows = {name: targets for name, targets in graph("ilhte_report", False).items() if not name.startswith(preview)}
+    doors = {(name, target) for name, targets in arrows.items() for target in targets if target.startswith(preview)}
+    assert doors == {("ilhte_report.site.render", f"{preview}.site")}
+    assert not any(preview in target for target in graph("ilhte_report", True)["ilhte_report.site.render"])
 
 
 @pytest.mark.parametrize("package", STAGES)

@@ -259,6 +259,15 @@ def test_figures_draw_every_cell_and_item(summary):
     assert items_differ < -0.3 and abs(persons_differ) < 0.1
 
 
+def test_what_the_page_says_of_the_grid_holds(summary):
+    none = summary[summary["beta_3"] == 0]
+    assert none["bias_b"].min() < -0.05 < 0.05 < none["bias_b"].max()
+    assert none["bias_c"].abs().max() < 0.02 and abs(none["rejects_c"].mean() - 0.05) < 0.01
+    few, many = (none[none["n_persons"] == n]["rejects_b"].max() for n in (500, 2000))
+    assert many > few > 0.2
+    assert (none["difference"] - none["closed_form"]).abs().max() < 0.02
+
+
 # -- notebook ------------------------------------------------------------------------------------------------------
 
 

@@ -6,15 +6,18 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
 from rich.console import Console
 from scipy.stats import t
 
+from ilhte_lib.analysis import Analysis
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
@@ -29,32 +32,29 @@ from ilhte_lib.inference.parts import Missing, Part
 from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.drawing import drawing
-from ilhte_report.intake.source import source
-from ilhte_report.pages.inference import (
-    curves_alt,
-    item_findings,
-    items_alt,
-    profiles_alt,
-    show_resampling,
-    show_sum_score,
-)
-from ilhte_report.pages.single import single_page
-from ilhte_report.pages.table import cluster_sentences, item_table, verdict
-from ilhte_report.terminal import print_results
+from ilhte_report.intake.source import Source
+from ilhte_report.pages.notebook import show_sections
+from ilhte_report.pages.sections import ESTIMATES, FINDINGS, sections
+from ilhte_report.words.figures import curves_words, form_words, profiles_words
+from ilhte_report.words.markdown import escape_markdown
 from ilhte_report.words.numbers import between, number, p_text
 from ilhte_report.words.rows import (
-    cluster_sentence,
     estimate_rows,
-    flagged_sentence,
     generalisation_rows,
     influence_rows,
     resampling_rows,
-    resampling_sentence,
-    robust_sentence,
     sum_score_rows,
     test_rows,
 )
-from ilhte_report.words.sentences import average_sentence, interaction_sentence
+from ilhte_report.words.sentences import (
+    average_sentence,
+    cluster_sentence,
+    cluster_sentences,
+    flagged_sentence,
+    interaction_sentence,
+    resampling_sentence,
+    robust_sentence,
+)
 
 test_rows.__test__ = False  # a function of the page, named for what it shows
 LOGITS = Scale.of(0.0)
@@ -98,17 +98,18 @@ def test_estimates_are_in_the_units_they_name(parts):
     assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(
         result.summary["ate_std_se"], 3
     )
-    assert first["95% profile"] == between(ate.lower / scale, ate.upper / scale)
+    assert first["95% interval"] == between(ate.lower / scale, ate.upper / scale)
+    assert first["Interval from"] == "profile"
     assert rows["σ_θ, persons"]["Estimate"] == number(fits["M_A"].sigma_theta, 3)
-    spread = inference.intervals["sigma_zeta"]
-    below_zero = replace(inference, intervals={**inference.intervals, "sigma_zeta": replace(spread, wald_lower=-0.1)})
-    cut = {row[""]: row for row in estimate_rows(result, below_zero)}["σ_ζ, item effects"]
-    assert cut["95% Wald"].startswith("0.00 to")
-    assert len(rows) == 6
-    without = {name: interval for name, interval in inference.intervals.items() if name != "rho"}
-    missing = {row[""]: row for row in estimate_rows(result, replace(inference, intervals=without))}["ρ, with easiness"]
-    assert missing["95% profile"] == "–" and missing["Estimate"] == rows["ρ, with easiness"]["Estimate"]
-    assert missing["95% Wald"] == rows["ρ, with easiness"]["95% Wald"]
+    divisor = rows["σ_θ of M_0, the divisor"]
+    assert divisor["Estimate"] == number(result.scale.by, 3) and divisor["Unit"] == "logits"
+    assert len(rows) == 7
+    without = {name: interval for name, interval in inference.intervals.items() if name not in ("rho", "sigma_zeta")}
+    missing = {row[""]: row for row in estimate_rows(result, replace(inference, intervals=without))}
+    assert missing["ρ, with easiness"]["Interval from"] == missing["σ_ζ, item effects"]["Interval from"] == "Wald"
+    assert missing["ρ, with easiness"]["Estimate"] == rows["ρ, with easiness"]["Estimate"]
+    wide = estimate_rows(replace(result, spread_se=result.spread), replace(inference, intervals=without))[1]
+    assert wide["95% interval"].startswith("0.00 to")  # cut where the parameter ends
 
 
 def test_three_p_values_stand_side_by_side(parts):
@@ -191,16 +192,15 @@ def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
     for told in (with_persons, without):
         sentence = cluster_sentence(told)
         assert "treat persons as independent" in sentence
-        assert sentence in cluster_sentences(result, told)
-        assert "treat persons as independent" in verdict(villages, result, told).data
-        assert "treat persons as independent" in printed(villages, fits, result, told)
-        assert "treat persons as independent" in single_page(source("verbagg_gender"), villages, fits, result, told)
+        shown = Analysis(villages, fits, result, told)
+        assert sentence in sections(shown)[0].warnings and escape(sentence) in shown.html()
+        assert "treat persons as independent" in printed(shown)
     _, drawn = clustered(trial, inference, drawn=True)
     assert cluster_sentence(drawn) == "" and "resampling whole clusters" in cluster_sentences(result, drawn)[0]
 
 
 def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(parts):
-    trial, _, result, inference = parts
+    trial, fits, result, inference = parts
     assert average_interval(result, inference).basis is Basis.PROFILE
     assert average_interval(result, None).basis is Basis.WALD
     villages, drawn = clustered(trial, inference, drawn=True)
@@ -213,8 +213,10 @@ def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(part
     of_c = interaction_interval(result, drawn, "beta3_c")
     assert of_c.high - of_c.low == pytest.approx(2 * se("beta3_c") * needed) and of_c.basis is Basis.CLUSTERS
     assert rho_interval(result, drawn).basis is Basis.PROFILE
-    lines = verdict(villages, result, drawn).data.splitlines()
+    found = {section.title: section for section in sections(Analysis(villages, fits, result, drawn))}
+    lines = found[FINDINGS].sentences
     assert number(shown.high, 2) in lines[0] and number(of_c.high, 2) in lines[4]
+    assert [row["Interval from"] for row in found[ESTIMATES].rows].count("clusters") == 3
 
 
 def test_one_draw_of_clusters_replaces_nothing(parts):
@@ -232,24 +234,21 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     )
 
 
-def printed(trial, fits, result, inference, width: int = 80) -> str:
-    screen = io.StringIO()
-    print_results(Console(file=screen, width=width), source("verbagg_gender"), trial, fits, result, inference)
-    return " ".join(screen.getvalue().split())
+def printed(shown: Analysis, width: int = 80) -> str:
+    return " ".join(shown.report(width).split())
 
 
 def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
     trial, fits, result, inference = parts
-    text = printed(trial, fits, result, inference)
-    assert "95% profile" in text and "95% Wald" in text
+    text = printed(Analysis(trial, fits, result, inference))
+    assert "95% interval" in text and "Interval from" in text
     for row in (*estimate_rows(result, inference), *resampling_rows(result, inference)):
         assert all(value in text for key, value in row.items() if key != "Unit")
     for row in test_rows(inference):
         assert f"{row['p-value']} {row['Null distribution']} {row['p']}" in text
-    assert "drawn with replacement" in text and "…" not in text.split("Models (logits")[0]
-    without = printed(
-        trial, fits, result, replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),))
-    )
+    assert "drawn with replacement" in text and "…" not in text.replace("… corrected", "").replace("… with", "")
+    none = replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),))
+    without = printed(Analysis(trial, fits, result, none))
     assert "drawn with replacement" not in without and "! Resampling: why not." in without
 
 
@@ -270,33 +269,48 @@ def test_a_bar_for_each_bootstrap():
 
 
 def test_the_page_escapes_names(parts, monkeypatch):
-    _, _, result, inference = parts
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda *things, **_: shown.extend(things))
-    show_resampling(result, inference)
-    show_sum_score(result, inference)
-    flagged = replace(inference.items, departure_p_holm=np.zeros(8))
-    shown.append(item_findings(replace(inference, items=flagged), LOGITS))
-    shown.append(item_table(result, inference))
-    text = "\n".join(thing.data for thing in shown)
-    assert "<script>" not in text and "alert" in text
+    trial, fits, result, inference = parts
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *things, **_: displayed.extend(things))
+    flagged = replace(inference, items=replace(inference.items, departure_p_holm=np.zeros(8)))
+    show_sections(sections(Analysis(trial, fits, result, flagged), Source("<script>x.csv", "x", None, None, "")))
+    text = "\n".join(thing["text/markdown"] if isinstance(thing, dict) else thing.data for thing in displayed)
+    assert "<script>alert" not in text and "<script>x" not in text and "alert" in text
     assert "p (Holm)" in text
-    shown.clear()
-    show_resampling(result, replace(inference, resampling=None, clustered=True))
-    assert "treat persons as independent" in shown[0].data and "--bootstrap" in shown[1].data
+
+
+def test_three_writers_write_the_same_list_in_the_same_order(parts, monkeypatch):
+    trial, fits, result, inference = parts
+    analysis = Analysis(trial, fits, result, inference)
+    listed = sections(analysis)
+    titles = [section.title for section in listed]
+    assert titles.index(FINDINGS) == 0 < titles.index(ESTIMATES) < titles.index("Items") < titles.index("Who benefits?")
+    assert titles[-3:] == ["Models", "The data", "What was used, and what was left out"]
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *things, **_: displayed.extend(things))
+    show_sections(listed)
+    headings = [
+        thing.data.strip().split("\n")[0] for thing in displayed if getattr(thing, "data", "").startswith("\n## ")
+    ]
+    assert [heading.removeprefix("## ") for heading in headings] == titles
+    page = analysis.html()
+    assert re.findall(r"<h2>(.*?)</h2>", page) == titles
+    in_words = [section.title for section in listed if section.sentences or section.warnings or section.rows]
+    assert [line.strip() for line in analysis.report().splitlines() if line.strip() in titles] == in_words
+    # every sentence and cell stands in each of them
+    terminal = printed(analysis, 400)
+    markdown = "".join(thing.data for thing in displayed if not isinstance(thing, dict))
+    for section in listed:
+        for text in (*section.sentences, *section.warnings):
+            assert " ".join(text.split()) in terminal and escape(text) in page and escape_markdown(text) in markdown
+        for row in section.rows:
+            for cell in row.values():
+                assert cell in terminal and escape(cell) in page and escape(cell) in markdown
 
 
 def test_html_report_has_the_sections_of_a_page(parts):
     trial, fits, result, inference = parts
-    page = single_page(source("verbagg_gender"), trial, fits, result, inference)
-    for heading in (
-        "Estimates",
-        "Curves",
-        "Items that are not on the test",
-        "What sum scores would say",
-        "Who benefits?",
-    ):
-        assert f"<h2>{heading}</h2>" in page
+    page = Analysis(trial, fits, result, inference).html()
     assert page.count('role="figure"') == 5
     assert "<script>alert" not in page
     assert page.count("plotly.js v") == 1
@@ -304,7 +318,7 @@ def test_html_report_has_the_sections_of_a_page(parts):
     none = replace(
         inference, curves=(), resampling=None, influence=None, sum_score=None, generalisation=None, items=None
     )
-    short = single_page(source("verbagg_gender"), trial, bare, result, none)
+    short = Analysis(trial, bare, result, none).html()
     assert "Who benefits?" not in short and short.count('role="figure"') == 3
 
 
@@ -334,7 +348,7 @@ def test_item_curves_figure_draws_test_items_and_extremes(parts):
     named = {annotation.text for annotation in figure.layout.annotations} - {"The test", "Its items"}
     effect, escaped = main.ranef[:, 1], [n.replace("<", "&lt;").replace(">", "&gt;") for n in main.item_names]
     assert {n[:10] for n in named} == {escaped[int(k)][:10] for k in (effect.argmax(), effect.argmin())}
-    assert "θ = 0" in curves_alt(main, scale)
+    assert "θ = 0" in curves_words(main, scale)
 
 
 def test_items_figure_marks_today_and_ends_at_the_persons(parts):
@@ -345,7 +359,7 @@ def test_items_figure_marks_today_and_ends_at_the_persons(parts):
     assert curve.y[list(curve.x).index(8)] == pytest.approx(today.y[0], abs=1e-4)
     assert curve.y[-1] == pytest.approx(float(se_with_items(inference.statistics, main, 32)) / scale.by, abs=1e-4)
     assert {3, 8, 32} <= set(item_numbers(8)) and list(item_numbers(60)) == sorted(set(item_numbers(60)))
-    assert f"{number(today.y[0], 3)} SDs with the 8" in items_alt(inference, main, scale)
+    assert f"{number(today.y[0], 3)} SDs with the 8" in form_words(inference, main, scale)
 
 
 def test_four_profiles_stand_two_by_two(parts):
@@ -362,7 +376,7 @@ def test_four_profiles_stand_two_by_two(parts):
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())
     assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4
-    words = profiles_alt(inference, scale)
+    words = profiles_words(inference, scale)
     assert words.count("lowest at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
 
 

@@ -23,7 +23,7 @@ from ilhte_lib.inference.infer import infer
 from ilhte_lib.model.compress import SufficientStatistics
 from ilhte_lib.model.spec import MODELS
 from ilhte_report.cli import app
-from ilhte_report.words.rows import cluster_sentence
+from ilhte_report.words.sentences import cluster_sentence
 
 pytest.importorskip("duckdb", reason="DuckDB is not installed")
 

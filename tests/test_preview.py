@@ -25,7 +25,7 @@ from ilhte_lib.errors import EngineError, InputError
 from ilhte_report.project import MARK
 from ilhte_report.run import tables as running
 from ilhte_report.site import render as rendering
-from ilhte_report.site.preview.errors import PageError
+from ilhte_report.site.front_matter import PageError
 from ilhte_report.site.preview.site import build_site
 from ilhte_report.words.markdown import escape_markdown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilhte_lib.errors import InputError
-from ilhte_report.project import find_project, latest_run, slug
+from ilhte_report.project import MARK, find_project, latest_run, slug
+from ilhte_report.site import render as render_module
 
 
 @pytest.fixture
@@ -103,3 +105,37 @@ def test_any_other_name_becomes_a_safe_one(name: str):
 def test_different_names_never_share_a_file(one: str, other: str):
     names = [one, other, one.upper(), slug(one), slug(slug(one))]
     assert len({slug(name).lower() for name in names}) == len(set(names))
+
+
+# -- an installed package, outside of a project ------------------------------------------------------------------------
+
+
+def test_the_sources_of_the_site_travel_in_the_wheel(project):
+    settings = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    sources = settings["force-include"]
+    assert all(target == f"ilhte_report/sources/{name}" for name, target in sources.items())
+    pages = {path.name for path in project.glob("*.qmd")}
+    assert pages | {MARK, "_quarto.yml", "references.bib", "site", "notebooks", "data"} == set(sources)
+
+
+def test_outside_of_a_project_the_installed_sources_are_rendered(tmp_path, monkeypatch):
+    installed, here = tmp_path / "installed", tmp_path / "here"
+    for folder in (installed, here):
+        folder.mkdir()
+    for name in (MARK, "_quarto.yml"):
+        (installed / name).touch()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("ILHTE_RUN", raising=False)
+    monkeypatch.setattr(render_module, "SOURCES", installed)
+    with pytest.raises(InputError, match="There is no run yet"):
+        render_module.render_here()
+    (here / "results" / "mine").mkdir(parents=True)
+    (here / "results" / "latest.json").write_text('{"run": "mine"}')
+    seen = []
+    monkeypatch.setattr(render_module, "render", lambda *given: seen.append((*given, (given[0] / MARK).is_file())))
+    render_module.render_here()
+    (copy, run, to, _, marked) = seen[0]
+    assert marked and not copy.exists() and (run, to) == ((here / "results" / "mine").resolve(), Path("_site"))
+    monkeypatch.setattr(render_module, "SOURCES", tmp_path / "nothing")
+    with pytest.raises(InputError, match="no project of ilhte"):
+        render_module.render_here()

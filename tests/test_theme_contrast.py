@@ -66,10 +66,10 @@ def test_marks_stand_out_from_the_page(project, themes):
 
 
 def test_the_figures_colours_stand_out_from_the_page(project, themes):
-    from ilhte_lib.figures.tables import NOT_SIGNIFICANT, SIGNIFICANT, UNDEFINED
+    from ilhte_lib.figures.theme import DEEP_BLUE, DEEP_RED, GREY
 
     on_dark = dict(re.findall(r'"(#[0-9a-f]{6})": "(#[0-9a-f]{6})"', (project / "site" / "figures.js").read_text()))
-    assert set(on_dark) == {SIGNIFICANT, NOT_SIGNIFICANT}
-    for colour in (SIGNIFICANT, NOT_SIGNIFICANT, UNDEFINED):
+    assert set(on_dark) == {DEEP_BLUE, DEEP_RED}
+    for colour in (DEEP_BLUE, DEEP_RED, GREY):
         assert contrast(colour, themes[LIGHT]["body-bg"]) >= 3
         assert contrast(on_dark.get(colour, colour), themes[DARK]["body-bg"]) >= 3

@@ -1,7 +1,8 @@
-"""The page of tests and intervals: its figures hold the numbers they were given, its sentences say what the numbers say."""
+"""The page of tests and intervals: figures and tables hold the numbers they were given, and what the page says of them holds."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,23 +13,34 @@ from ilhte_lib.figures.profile import profile_figure
 from ilhte_lib.inference.profile import ProfileCurve, ProfileInterval
 from ilhte_lib.inference.units import Scale
 from ilhte_report.studies.bias import bias_summary
+from ilhte_report.studies.computed import read_computed
 from ilhte_report.studies.coverage import coverage_summary
 from ilhte_report.studies.figures import bias_figure, coverage_figure, size_figure
 from ilhte_report.studies.size import size_summary
 from ilhte_report.studies.uncertainty_page import (
-    bias_findings,
     bias_table,
-    coverage_findings,
+    coverage_overview,
     coverage_table,
     example,
-    example_text,
+    example_tests,
     profiles,
-    size_findings,
+    size_overview,
     size_table,
 )
 
 INTERVAL = ProfileInterval("sigma_zeta", 0.4, 0.0, 0.9, True, False, 0.1, 0.7, 0.95)
 CURVE = ProfileCurve("sigma_zeta", np.linspace(0, 1, 5), np.array([3.0, 1.0, 0.2, 2.0, 5.0]))
+
+
+def rows_of(table) -> list[list[str]]:
+    """The cells of an HTML table, row by row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", table.data)[1:]
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+
+
+def row_of(table, name: str) -> list[str]:
+    """The row whose first cell starts with ``name``."""
+    return next(row for row in rows_of(table) if row[0].startswith(name))
 
 
 def points(figure, name: str) -> list:
@@ -72,20 +84,14 @@ def test_size_of_a_true_mixture_is_said_to_be_right():
     np.testing.assert_allclose(mixture.y, 0.05, atol=0.01)
     upper = summary.query("test == 'mixture' and level == .05")["upper"]
     np.testing.assert_allclose(np.add(mixture.y, mixture.error_y.array), upper, atol=1e-3)
-    words = size_findings(summary).data
-    assert (
-        "*Mixture*" in words
-        and "within the Monte Carlo interval everywhere" in words.split("*Bootstrap*")[0].split("*Mixture*")[1]
-    )
-    assert len(size_table(summary).data.splitlines()) == 2 + 2 * 4
+    assert row_of(size_overview(summary), "mixture")[-2:] == ["0 of 2", "0 of 2"]
+    assert size_table(summary).data.count("<tr>") == 1 + 2 * 4
 
 
 def test_a_test_that_rejects_too_often_is_named():
-    words = size_findings(size_summary(null_trials(shift=1.0))).data
-    mixture = next(line for line in words.splitlines() if "*Mixture*" in line)
-    assert "too often for 2 of 2" in mixture
-    bootstrap = next(line for line in words.splitlines() if "*Bootstrap*" in line)
-    assert "everywhere" in bootstrap
+    table = size_overview(size_summary(null_trials(shift=1.0)))
+    assert row_of(table, "mixture")[-2:] == ["2 of 2", "0 of 2"]
+    assert row_of(table, "bootstrap")[-2:] == ["0 of 2", "0 of 2"]
 
 
 def intervals(covered: float, parameter: str, n: int = 200) -> pd.DataFrame:
@@ -98,24 +104,19 @@ def intervals(covered: float, parameter: str, n: int = 200) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def test_coverage_below_the_limit_is_named_with_its_side_and_reason():
+def test_coverage_is_told_with_the_side_of_its_misses():
     summary = coverage_summary(
         pd.concat([intervals(0.9, "sigma_theta"), intervals(0.95, "treat"), intervals(0.96, "rho")])
     )
-    words = coverage_findings(summary).data
-    assert "0.900 to 0.960" in words
-    assert "σθ in setting A, 20 items has 0.900: 10.0% of the intervals lie below the truth. Laplace" in words
-    assert "β₁ in setting" not in words and "ρ in setting" not in words
-    assert "With 20 items the intervals of σθ lie below the truth in 10.0% of the trials and above it in 0.0%" in words
-    none = coverage_findings(coverage_summary(intervals(0.95, "treat"))).data
-    assert "None is below 0.93; the lowest is β₁ in setting A, 20 items (Monte Carlo interval 0.910 to" in none
-    assert "lie below" not in none
-    assert len(coverage_table(summary).data.splitlines()) == 2 + 3
+    table = coverage_overview(summary)
+    cells = next(row for row in rows_of(table) if row[:2] == ["profile", "σθ"])
+    assert cells[2:] == ["0.900 to 0.900", "1 of 1", "0.100", "0.000", "0.000"]
+    assert coverage_table(summary).data.count("<tr>") == 1 + 3
     figure = coverage_figure(summary)
     assert sorted(y for t in points(figure, "profile") for y in t.y) == pytest.approx([0.9, 0.95, 0.96])
 
 
-def test_bias_is_drawn_and_told():
+def test_bias_is_drawn_and_tabulated():
     rng = np.random.default_rng(2)
     frames = [
         pd.DataFrame(
@@ -135,10 +136,9 @@ def test_bias_is_drawn_and_told():
     assert laplace.y[0] == pytest.approx(-0.2, abs=0.02) and laplace.error_y.array[0] == pytest.approx(
         1.96 * 0.1 / 20, rel=0.15
     )
-    words = bias_findings(summary).data
     mean = float(summary.query("n_items == 3 and method == 'laplace' and parameter == 'sigma_theta'")["bias"].iloc[0])
-    assert f"With 3 items Laplace is off by −{abs(mean):.3f}" in words
-    assert len(bias_table(summary).data.splitlines()) == 2 + 2 * 3
+    cells = next(row for row in rows_of(bias_table(summary)) if row[:2] == ["3", "σθ"])
+    assert cells[2].startswith(f"−{abs(mean):.3f} (") and len(rows_of(bias_table(summary))) == 2 * 3
 
 
 def test_the_example_shows_the_two_tests_disagree():
@@ -146,6 +146,29 @@ def test_the_example_shows_the_two_tests_disagree():
     curves, found = profiles(trial, fits)
     spread = next(i for i in found if i.parameter == "sigma_zeta")
     assert spread.lower == 0.0
-    words = example_text(trial, fits, found).data
-    assert "the two disagree" in words and "starts at 0 and" in words
     assert [c.parameter for c in curves] == ["treat", "sigma_zeta", "rho"]
+    table = example_tests(trial, fits, replicates=9)
+    halved, mixture = (float(row_of(table, f"p, {name}")[1]) for name in ("halved", "mixture"))
+    assert halved < 0.05 <= mixture
+
+
+def test_what_the_page_says_of_the_stored_simulations_holds():
+    """The sentences between the tables of ``notebooks/tests_and_intervals.ipynb``."""
+    size = size_summary(read_computed("size")[0]).query("level == 0.05")
+    own = dict(iter(size.groupby("test")))
+    for test in ("halved", "bootstrap"):
+        assert ((own[test]["lower"] <= 0.05) & (own[test]["upper"] >= 0.05)).all()
+    assert (own["mixture"]["upper"] < 0.05).all() and own["naive"]["size"].max() < own["mixture"]["size"].min()
+    coverage = coverage_summary(read_computed("coverage")[0])
+    profile, wald = (coverage[coverage["method"] == method] for method in ("profile", "Wald"))
+    assert profile["coverage"].min() > 0.93 and set(profile[profile["upper"] < 0.95]["n_items"]) == {20}
+    for parameter in ("sigma_theta", "sigma_zeta"):
+        few = profile[(profile["n_items"] == 20) & (profile["parameter"] == parameter)]
+        assert few["below"].mean() > 2 * few["above"].mean()
+    for parameter in ("sigma_zeta", "rho"):
+        least = [rows["coverage"][rows["parameter"] == parameter].min() for rows in (profile, wald)]
+        assert least[1] < least[0] - 0.02
+    bias = bias_summary(read_computed("bias")[0]).set_index(["n_items", "method", "parameter"])["bias"]
+    assert bias[3, "laplace", "sigma_theta"] < -0.1 and abs(bias[3, "aghq", "sigma_theta"]) < 0.01
+    assert abs(bias[20, "laplace", "sigma_theta"] - bias[20, "aghq", "sigma_theta"]) < 0.02
+    assert 0 < bias[3, "aghq", "sigma_zeta"] / bias[3, "laplace", "sigma_zeta"] < 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
+from ilhte_lib.analysis import Analysis
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.engine.objective import ModeNotFound
@@ -24,11 +23,7 @@ from ilhte_lib.inference.parts import Part
 from ilhte_lib.inference.weak import OneWayItem, weakness_sentences, weaknesses
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS
-from ilhte_report.intake.source import Source
-from ilhte_report.pages.single import single_page
-from ilhte_report.terminal import print_results
-from ilhte_report.words.rows import flagged_sentence
-from ilhte_report.words.sentences import average_sentence, easiness_sentence, findings, test_sentence
+from ilhte_report.words.sentences import average_sentence, easiness_sentence, findings, flagged_sentence, test_sentence
 
 test_sentence.__test__ = False
 
@@ -198,11 +193,10 @@ def test_a_part_that_fails_costs_only_itself(parts, monkeypatch, failure, where,
     assert all(str(missing).endswith((".", ")")) for missing in found.missing)
     for other in ("generalisation", "items", "robust", "influence", "sum_score"):
         assert (getattr(found, other) is None) == (other == gone or getattr(whole, other) is None), other
-    screen, there = io.StringIO(), Source("t.csv", "t", None, None, "")
-    print_results(Console(file=screen, width=100), there, trial, fits, result, found)
-    assert f"! {part.value}" in screen.getvalue()
+    shown = Analysis(trial, fits, result, found)
+    assert f"! {part.value}" in shown.report()
     pytest.importorskip("plotly", reason="plotly is not installed")
-    assert part.value in single_page(there, trial, fits, result, found)
+    assert part.value in shown.html()
 
 
 def test_replicates_that_fail_cost_only_themselves(parts, monkeypatch):

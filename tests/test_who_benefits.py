@@ -23,7 +23,9 @@ from ilhte_lib.inference.closed_form import look_alike
 from ilhte_lib.inference.sum_score import sum_score_interaction
 from ilhte_lib.inference.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
-from ilhte_report.pages.who_benefits import comparison_rows, verdict_sentence, who_benefits_section
+from ilhte_report.pages.notebook import show_section
+from ilhte_report.pages.sections import who_benefits_section
+from ilhte_report.words.who_benefits import comparison_rows, verdict_sentence
 
 
 def drawn(design: Design) -> Trial:
@@ -167,15 +169,13 @@ def test_trial_without_covariate_is_refused():
         who_benefits(trial, fit_models(trial))
 
 
-def test_section_of_a_page_escapes_names_and_is_left_out_without_covariate(small, small_fits, monkeypatch):
+def test_section_of_a_page_escapes_names(small, small_fits, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda thing, **_: shown.append(thing))
-    who_benefits_section(small, {})
-    assert shown == []
     hostile = replace(small, covariate_name="<script>alert(1)</script>|x")
-    who_benefits_section(hostile, small_fits)
-    text, figure = shown[0].data, shown[1]
-    assert text.startswith("## Who benefits?") and "<script>" not in text and "alert(1)</script>|x" not in text
+    show_section(who_benefits_section(who_benefits(hostile, small_fits)))
+    text, _, figure = shown[0].data, *shown[1:]
+    assert "## Who benefits?" in text and "<script>" not in text and "alert(1)</script>|x" not in text
     assert "application/vnd.plotly.v1+json" in figure and "<script>alert" not in figure["text/markdown"]
     assert len(comparison_rows(who_benefits(hostile, small_fits))) == 5
 

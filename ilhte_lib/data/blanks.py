@@ -16,9 +16,9 @@ def empty_blanks(table: pd.DataFrame) -> list[str]:
     for name in table.columns:
         column = table[name]
         if hasattr(column.dtype, "categories"):
-            blank = [value for value in column.cat.categories if is_blank(value)]
-            if blank:
-                table[name] = column.cat.remove_categories(blank)
+            unused = [value for value in column.cat.categories if is_blank(value)]
+            if unused:
+                table[name] = column.cat.remove_categories(unused)
                 changed.append(name)
         elif getattr(column.dtype, "kind", "O") == "O":
             blank = _blanks(column)

@@ -105,7 +105,7 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
     info = table_info(tab, data_folder)
     if info.kind == "simulated":
         return simulate_trial(DESIGNS[tab])[0]
-    path = Path(data_folder) / "tables" / f"{tab}.csv.gz"
+    path = Path(str(data_folder)) / "tables" / f"{tab}.csv.gz"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -127,13 +127,14 @@ def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): name the project's data folder.") from error
     flags = {"true": True, "false": False}
+    rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text)))
     return {
         row["tab"]: TableInfo(
             **row
             | {name: flags[row[name]] for name in ("randomised", "lower_is_better")}
             | {"threshold": int(row["threshold"]) if row["threshold"] else None}
         )
-        for row in csv.DictReader(io.StringIO(text))
+        for row in rows
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -79,8 +80,7 @@ class Contents:
 
 def refuse_duplicates(columns: Iterable[str], where: str) -> None:
     """Raise InputError if two columns have one name."""
-    seen: set[str] = set()
-    twice = dict.fromkeys(name for name in columns if name in seen or seen.add(name))
+    twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise InputError(f"{where} has more than one column named {listed(twice, 3)}: rename or remove the others.")
 

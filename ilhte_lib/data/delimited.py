@@ -155,10 +155,9 @@ def _separated(text: str, sought: Sought, promised: str) -> tuple[str, list[Row]
         naming = [s for s in naming if _usual_width(ways[s]) > 1]
         if len(naming) == 1:
             return naming[0], ways[naming[0]]
-    even = {separator: _evenness(rows) for separator, rows in ways.items()}
-    found = [separator for separator in ways if even[separator] is not None]
-    if found:
-        best = min(found, key=lambda s: (even[s][0], s != promised, -even[s][1]))
+    even = {separator: of for separator, rows in ways.items() if (of := _evenness(rows)) is not None}
+    if even:
+        best = min(even, key=lambda s: (even[s][0], s != promised, -even[s][1]))
     else:  # a damaged table, whose faults are told by row
         found = [s for s, rows in ways.items() if rows and len(rows[0][1]) > 1 and _usual_width(rows) > 1]
         best = min(found, key=lambda s: (s != promised, -_usual_width(ways[s])), default=promised)

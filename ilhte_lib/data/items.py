@@ -100,6 +100,7 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
             "formulas were never computed, open it once and save it."
         )
     values = table.groupby("item", sort=False)["resp"].agg(["nunique", "min", "max"])
+    values = values.loc[sorted(values.index, key=lambda item: natural_key(str(item)))]
     constant = values.index[values["nunique"] == 1]
     polytomous = values.index[values["nunique"] > 2]
     binary = values.index[values["nunique"] == 2]
@@ -174,5 +175,5 @@ def note_items_of_one_arm(names: Sequence[str], answers: np.ndarray, audit: Audi
     """
     answered = (answers > 0).all(axis=0)
     if answered.any() and not answered.all():
-        shown = listed((names[k] for k in np.flatnonzero(~answered)), 3)
+        shown = listed((names[k] for k in np.flatnonzero(~answered).tolist()), 3)
         audit.note("items", f"Items answered in one arm only, their effects rest on the others: {shown}.", flag=True)

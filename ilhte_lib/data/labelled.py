@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Latin-1 takes every byte for a character, so that nothing fails and all can be had back
-_ATTEMPTS = ({}, {"encoding": "latin1"}, {"disable_datetime_conversion": True},
+_ATTEMPTS: tuple[dict[str, Any], ...] = ({}, {"encoding": "latin1"}, {"disable_datetime_conversion": True},
              {"encoding": "latin1", "disable_datetime_conversion": True})  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def read_spss(path: Path, sought: Sought) -> Contents:
 
 
 def _read(path: Path, reader: Callable[..., tuple[pd.DataFrame, Any]]) -> Contents:
-    first = None
+    first: Exception = ValueError("There is no way to read it.")
     for options in _ATTEMPTS:
         try:
             table, meta = reader(str(path), **options)
@@ -46,7 +46,7 @@ def _read(path: Path, reader: Callable[..., tuple[pd.DataFrame, Any]]) -> Conten
         except Exception as error:  # text that is not of the file's encoding, dates beyond the calendar
             if "allocate" in str(error) or "memory" in str(error):
                 raise MemoryError from error
-            first = first or error
+            first = error if options == _ATTEMPTS[0] else first
             continue
         labels = dict(meta.variable_value_labels)
         cautions: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class LargeTrial:
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         """Of all persons, or of those who have the covariate, with it."""
-        return self.with_covariate if with_covariate else self.statistics
+        return cast("SufficientStatistics", self.with_covariate) if with_covariate else self.statistics
 
     @property
     def covariate(self) -> np.ndarray | None:
@@ -258,18 +258,18 @@ class _Reduction:
                 number = f"CASE {truth} WHEN {relations.matches(value, NUMBER)} THEN COALESCE({cast}, {beyond}) END"
             else:
                 number = f"NULLIF(TRY_CAST({value} AS DOUBLE), CAST('NaN' AS DOUBLE))"
-            return f"CASE WHEN {coded(name, number)} THEN NULL ELSE {number} END" if codes else number
+            return f"CASE WHEN {is_code(name, number)} THEN NULL ELSE {number} END" if codes else number
 
-        def coded(name: str, number: str) -> str:
-            values = [float(code) for code in codes if as_numbers(pd.Series([code], dtype=object)).notna().all()]
-            texts = ", ".join("'" + code.replace("'", "''") + "'" for code in codes)
+        def is_code(name: str, number: str) -> str:
+            values = [float(code) for code in codes or () if as_numbers(pd.Series([code], dtype=object)).notna().all()]
+            texts = ", ".join("'" + code.replace("'", "''") + "'" for code in codes or ())
             is_text = f"TRIM(BOTH '{BLANKS}' FROM CAST({column(name)} AS STRING)) IN ({texts})"
             return " OR ".join([is_text, *(f"({number}) = CAST({v!r} AS DOUBLE)" for v in values)])
 
         def bad(name: str) -> str:
             known = f"{column(name)} IS NOT NULL AND ({number(name)}) IS NULL"
             if codes:
-                known += f" AND NOT COALESCE({coded(name, 'CAST(NULL AS DOUBLE)')}, FALSE)"
+                known += f" AND NOT COALESCE({is_code(name, 'CAST(NULL AS DOUBLE)')}, FALSE)"
             if kinds[at[name]] == "number":
                 return "0"
             return f"CASE WHEN {known} THEN 1 ELSE 0 END"
@@ -348,7 +348,7 @@ class _Reduction:
             with_covariate=with_covariate,
             answers=answers,
             ones=ones,
-            covariate_name=None if covariate is None else self.candidates[chosen],
+            covariate_name=None if chosen is None else self.candidates[chosen],
             covariate_correlation=float("nan") if covariate is None else correlation,
             wave=kept_wave,
             audit=tuple(self.audit.entries),
@@ -560,11 +560,8 @@ class _Reduction:
     def _ids(self, condition: str) -> tuple[int, str]:
         """How many persons meet a condition, and the first three."""
         number = int(self.relations.fetch(f"SELECT COUNT(*) AS n FROM persons WHERE {condition}")["n"][0])
-        first = (
-            self.relations.fetch(f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4")["id"]
-            if number
-            else []
-        )
+        query = f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4"
+        first = list(self.relations.fetch(query)["id"]) if number else []
         return number, listed((str(value) for value in first), 3)
 
     def _check_persons(self, n_words: int, chosen: int | None) -> None:
@@ -690,7 +687,7 @@ class _Reduction:
 
 
 def _counts(
-    treat: Sequence, item: Sequence, score: Sequence, n: Sequence, formats: ItemFormats | None, n_items: int
+    treat: Any, item: Any, score: Any, n: Any, formats: ItemFormats | None, n_items: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """(2, J) responses and sums of scores by arm, and (J, K) responses of each score or more, from numbers of responses."""
     treat, item, score, n = (np.asarray(x).astype(int) for x in (treat, item, score, n))
@@ -731,7 +728,7 @@ def _header(path: Path, names: dict[str, str]) -> tuple[list[str], str]:
         ) from error
 
 
-def _float(value: object) -> float:
+def _float(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 

@@ -7,8 +7,9 @@ user is told.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,9 +105,9 @@ def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_ex
         return _rounded(column.name, large, limit, what, where) if len(large) else None
     if kind in "iu" and not is_excel:
         return None
-    names = [value for value in column.dropna().unique() if _is_name(value)]
+    names: list[Any] = [value for value in column.dropna().unique() if _is_name(value)]
     # a workbook's numbers are floating point, however many digits are written there
-    numbers = (float, int, np.integer) if is_excel else float
+    numbers: Any = (float, int, np.integer) if is_excel else float
     large = [value for value in names if isinstance(value, numbers) and abs(value) >= DOUBLE]
     if large:
         return _rounded(column.name, large, DOUBLE, what, where)
@@ -132,10 +133,10 @@ def _is_name(value: object) -> bool:
 
 def _lacks_digits(text: str) -> bool:
     match = _SCIENTIFIC.fullmatch(text.strip())
-    return bool(match) and int(match[2]) >= _SHORTEST_SCIENTIFIC and len(match[1] or "") < int(match[2])
+    return match is not None and int(match[2]) >= _SHORTEST_SCIENTIFIC and len(match[1] or "") < int(match[2])
 
 
-def _rounded(name: object, large: object, limit: int, what: str, where: str) -> str:
+def _rounded(name: object, large: Sequence[Any], limit: int, what: str, where: str) -> str:
     precision, power = ("single", 24) if limit == SINGLE else ("double", 53)
     shown = listed([str(int(value)) for value in dict.fromkeys(list(large[:100]))], 2)
     return (

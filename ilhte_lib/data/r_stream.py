@@ -87,7 +87,8 @@ def _decoded(content: bytes, encoding: str) -> str:
 
 class _Stream:
     def __init__(self, content: bytes):
-        self.content, self.at, self.known = content, 2, []
+        self.content, self.at = content, 2
+        self.known: list[Any] = []
 
     def whole(self) -> Any:
         version = self._integer()

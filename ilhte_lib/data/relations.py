@@ -217,7 +217,11 @@ class DuckDB:
                 "Large files are read with DuckDB, which is not here: pip install 'ilhte[large]'."
             ) from None
         self._folder = tempfile.TemporaryDirectory(prefix="ilhte-")
-        config = {"memory_limit": memory, "temp_directory": self._folder.name, "preserve_insertion_order": "false"}
+        config: dict[str, Any] = {
+            "memory_limit": memory,
+            "temp_directory": self._folder.name,
+            "preserve_insertion_order": "false",
+        }
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error

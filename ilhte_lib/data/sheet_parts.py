@@ -35,7 +35,9 @@ class Extent:
 
 def extent(path: Path, part: str | None) -> Extent:
     """How far the worksheet in a part of a workbook's archive goes, without reading its cells."""
-    row, last, has_formulas, kept, seen_to = None, 0, False, b"", -1
+    row: int | None = None
+    last: int | None = 0
+    has_formulas, kept, seen_to = False, b"", -1
     try:
         with zipfile.ZipFile(path) as archive, archive.open(part or "") as stream:
             start = 0

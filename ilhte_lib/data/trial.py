@@ -43,15 +43,22 @@ class PreparedTrial(Protocol):
     n_clusters : how many; None where there are none, or they are not known.
     """
 
-    tab: str
-    profile: str
-    covariate_name: str | None
-    covariate_correlation: float
-    wave: str | None
-    flags: tuple[str, ...]
-    formats: ItemFormats | None
-    categories: tuple[tuple[str, ...], ...] | None
-
+    @property
+    def tab(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+    @property
+    def covariate_name(self) -> str | None: ...
+    @property
+    def covariate_correlation(self) -> float: ...
+    @property
+    def wave(self) -> str | None: ...
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+    @property
+    def formats(self) -> ItemFormats | None: ...
+    @property
+    def categories(self) -> tuple[tuple[str, ...], ...] | None: ...
     @property
     def item_names(self) -> tuple[str, ...]: ...
     @property

@@ -134,6 +134,8 @@ class OrderedCategories:
         self._from_top = np.maximum(self.formats.highest - self.below.astype(int), 0)
         self._outside = self.below > self.formats.highest
         self.highest = self.formats.highest.astype(float)
+        # j^p for the rows of both arms, p = 0 ... 3
+        self._tall = [np.tile(self.below**power, (2, 1)) for power in range(4)]
 
     def set_steps(self, steps: np.ndarray) -> None:
         """The free steps (B, S) from now on."""
@@ -153,11 +155,13 @@ class OrderedCategories:
         self._coefficients = np.exp(-items[:, :, None, :] * self.below - self._from_the_top[:, None]).reshape(
             len(items), -1, items.shape[2]
         )
+        self._weighted: dict[int, np.ndarray] = {0: self._coefficients}
 
     def _sum(self, block: _Block, power: int, out: np.ndarray) -> np.ndarray:
         """sum_j j^power D_j V^j."""
-        weight = np.tile(self.below**power, (2, 1))
-        return np.matmul(self._powers[:, block.rows], self._coefficients * weight, out=out)
+        if power not in self._weighted:
+            self._weighted[power] = self._coefficients * self._tall[power]
+        return np.matmul(self._powers[:, block.rows], self._weighted[power], out=out)
 
     def moments(self, block: _Block) -> None:
         """The expected score and its variance into ``block.expected`` and ``block.weight``."""
@@ -215,8 +219,8 @@ class OrderedCategories:
         powers = self._powers[:, block.rows].transpose(0, 2, 1)
         out = 0.0
         for power, weight in enumerate(weights):
-            part = self._coefficients * np.matmul(powers, scale * weight)
-            out = out + np.tile(self.below**power, (2, 1)) * part
+            out = out + self._tall[power] * np.matmul(powers, scale * weight)
+        out = out * self._coefficients
         arms = 2, len(self.below)
         return out.reshape(len(out), *arms, -1).sum(axis=1).transpose(0, 2, 1)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .style import LINE, NOT_SIGNIFICANT, SIGNIFICANT, UNDEFINED, compact, effect_axis, escaped, layout, title
+from .theme import AXIS, DEEP_BLUE, DEEP_RED, GREY, axis_title, compact, effect_axis, escaped, layout
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-_KINDS = (("more", NOT_SIGNIFICANT), ("less", SIGNIFICANT), ("unclear", UNDEFINED))
+_KINDS = (("more", DEEP_RED), ("less", DEEP_BLUE), ("unclear", GREY))
 
 
 def answers_figure(rows: pd.DataFrame, control: str, treatment: str, words: dict[str, str], axis: str) -> go.Figure:
@@ -62,9 +62,8 @@ def answers_figure(rows: pd.DataFrame, control: str, treatment: str, words: dict
                 xshift=-6 if side == "left" else 6, showarrow=False,
             )  # fmt: skip
     figure.update_layout(
-        layout(),
-        height=22 * len(rows) + 150,
-        xaxis={**effect_axis(), **title(axis), "tickformat": ".0%", "rangemode": "tozero"},
+        layout(22 * len(rows) + 150, left=20, top=40, bottom=80),
+        xaxis={**effect_axis(), **axis_title(axis), "tickformat": ".0%", "rangemode": "tozero"},
         yaxis={
             "tickvals": list(places.values()),
             "ticktext": [escaped(label, 24) for label in places],
@@ -72,7 +71,7 @@ def answers_figure(rows: pd.DataFrame, control: str, treatment: str, words: dict
             "gridcolor": "rgba(128,128,128,0.15)",
             "zeroline": False,
             "automargin": True,
-            "linecolor": LINE,
+            "linecolor": AXIS,
         },
     )
     return figure

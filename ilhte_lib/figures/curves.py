@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..model.fit_result import Fit
+from .theme import BLUE, GREY, GRID, compact, escaped, layout
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from ..inference.units import Scale
 
-CONTROL, TREATED = "#808080", "#3182bd"
+CONTROL, TREATED = GREY, BLUE
 THETA = np.linspace(-3.0, 3.0, 21)
 """Abilities at which curves are computed, in the table's unit; Plotly's spline joins them."""
 NAME_LENGTH = 24
@@ -61,38 +61,34 @@ def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
     for (colour, dash, name), of_arm in zip(arms, curves, strict=True):
         line = {"color": colour, "shape": "spline"}
         figure.add_scatter(
-            x=_short(THETA), y=_short(of_arm.mean(axis=0)), mode="lines", line={**line, "dash": dash, "width": 2.5},
+            x=compact(THETA), y=compact(of_arm.mean(axis=0)), mode="lines", line={**line, "dash": dash, "width": 2.5},
             name=name, legendgroup=name, hovertemplate=f"{name} %{{y:.2f}}<extra></extra>", row=1, col=1,
         )  # fmt: skip
         # one trace for all items, its lines parted by gaps
         gaps = np.full((len(of_arm), 1), np.nan)
         figure.add_scatter(
-            x=_short(np.tile([*THETA, np.nan], len(of_arm))), y=_short(np.hstack([of_arm, gaps]).ravel()), mode="lines",
+            x=compact(np.tile([*THETA, np.nan], len(of_arm))), y=compact(np.hstack([of_arm, gaps]).ravel()), mode="lines",
             line={**line, "width": 1}, opacity=0.45, name=name, legendgroup=name, showlegend=False, hoverinfo="skip",
             row=2, col=1,
         )  # fmt: skip
         for item in sorted({int(fit.ranef[:, 1].argmax()), int(fit.ranef[:, 1].argmin())}):
-            label = _named(fit.item_names[item])
+            label = escaped(fit.item_names[item], NAME_LENGTH)
             figure.add_scatter(
-                x=_short(THETA), y=_short(of_arm[item]), mode="lines", line={**line, "dash": dash, "width": 2.5},
+                x=compact(THETA), y=compact(of_arm[item]), mode="lines", line={**line, "dash": dash, "width": 2.5},
                 name=name, legendgroup=name, showlegend=False,
                 hovertemplate=f"{label}, {name} %{{y:.2f}}<extra></extra>", row=2, col=1,
             )  # fmt: skip
     _annotate(figure, fit, curves[1])
-    clear, grid = "rgba(0,0,0,0)", {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
-    figure.update_xaxes(**grid, range=[-3, 3])
+    figure.update_xaxes(**GRID, zeroline=False, range=[-3, 3])
     figure.update_xaxes(title={"text": f"θ ({scale.unit.of_persons})"}, row=2, col=1)
-    figure.update_yaxes(**grid, range=[0, 1])
+    figure.update_yaxes(**GRID, zeroline=False, range=[0, 1])
     of_test, of_items = (
         ("Expected share of 1", "Probability of a 1") if fit.formats is None else ("Expected score", "Expected score")
     )
     share = "" if fit.formats is None else " (share of the highest)"
     figure.update_yaxes(title={"text": of_test + share}, row=1, col=1)
     figure.update_yaxes(title={"text": of_items + share}, row=2, col=1)
-    figure.update_layout(
-        template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=680, margin={"l": 55, "r": 20, "t": 40, "b": 90},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
-    )  # fmt: skip
+    figure.update_layout(layout(680, top=40, bottom=90))
     return figure
 
 
@@ -102,16 +98,6 @@ def _annotate(figure: go.Figure, fit: Fit, treated: np.ndarray) -> None:
     for item, height, side in ((int(effect.argmax()), 0.6, -1), (int(effect.argmin()), 0.4, 1)):
         at = int(np.abs(treated[item] - height).argmin())
         figure.add_annotation(
-            x=float(THETA[at]), y=float(treated[item, at]), text=_named(fit.item_names[item]), row=2, col=1,
+            x=float(THETA[at]), y=float(treated[item, at]), text=escaped(fit.item_names[item], NAME_LENGTH), row=2, col=1,
             ax=45 * side, ay=18 * side, arrowcolor=TREATED, arrowwidth=1, arrowhead=0,
         )  # fmt: skip
-
-
-def _named(name: str) -> str:
-    """A stranger's name, cut and escaped for Plotly, which reads a small HTML in its texts."""
-    return html.escape(name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…", quote=False)
-
-
-def _short(values) -> list[float | None]:
-    """Three digits are finer than a pixel; NaN is None, a gap in the line."""
-    return [float(f"{x:.3g}") if np.isfinite(x) else None for x in np.asarray(values, float)]

@@ -9,13 +9,12 @@ import numpy as np
 from ..inference.generalise import persons_floor, se_with_items
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
+from .theme import BLUE, GREY, GRID, compact, layout
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from ..inference.units import Scale
-
-LINE, MARK = "#3182bd", "#808080"
 
 
 def item_numbers(n_items: int) -> np.ndarray:
@@ -36,26 +35,20 @@ def items_figure(statistics: SufficientStatistics, fit: Fit, scale: Scale) -> go
     items = item_numbers(fit.n_items)
     figure = go.Figure()
     figure.add_scatter(
-        x=[int(n) for n in items], y=_short(se_with_items(statistics, fit, items) / scale.by), mode="lines",
-        line={"color": LINE, "width": 2}, hovertemplate="%{x} items: SE %{y:.3f}<extra></extra>",
+        x=[int(n) for n in items], y=compact(se_with_items(statistics, fit, items) / scale.by), mode="lines",
+        line={"color": BLUE, "width": 2}, hovertemplate="%{x} items: SE %{y:.3f}<extra></extra>",
     )  # fmt: skip
     today = float(fit.standard_error("treat")) / scale.by
     figure.add_scatter(
-        x=[fit.n_items], y=_short([today]), mode="markers+text", marker={"color": LINE, "size": 11},
+        x=[fit.n_items], y=compact([today]), mode="markers+text", marker={"color": BLUE, "size": 11},
         text=["this test"], textposition="top right", hovertemplate="this test, %{x} items: SE %{y:.3f}<extra></extra>",
     )  # fmt: skip
     floor = persons_floor(statistics, fit) / scale.by
     if np.isfinite(today):
-        figure.add_hline(y=floor, line={"color": MARK, "dash": "dash", "width": 1})
-    clear, grid = "rgba(0,0,0,0)", {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
-    figure.update_xaxes(**grid, title={"text": "Items"})
-    figure.update_yaxes(**grid, title={"text": f"SE of the average effect ({scale.unit.plural})"}, rangemode="tozero")
-    figure.update_layout(
-        template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=340, showlegend=False,
-        margin={"l": 60, "r": 20, "t": 20, "b": 60},
-    )  # fmt: skip
+        figure.add_hline(y=floor, line={"color": GREY, "dash": "dash", "width": 1})
+    figure.update_xaxes(**GRID, zeroline=False, title={"text": "Items"})
+    figure.update_yaxes(
+        **GRID, zeroline=False, title={"text": f"SE of the average effect ({scale.unit.plural})"}, rangemode="tozero"
+    )
+    figure.update_layout(layout(340), showlegend=False)
     return figure
-
-
-def _short(values) -> list[float | None]:
-    return [float(f"{x:.4g}") if np.isfinite(x) else None for x in np.asarray(values, float)]

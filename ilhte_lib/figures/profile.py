@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .theme import BLUE, GREY, GRID, compact, layout
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from ..inference.profile import ProfileCurve, ProfileInterval
     from ..inference.units import Scale
 
-LINE, MARK = "#3182bd", "#808080"
 _AXES = {
     "treat": "β₁",
     "sigma_zeta": "σζ",
@@ -54,33 +55,27 @@ def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileIn
             title += f" ({scale.unit.plural})"
         x = curve.value / unit
         figure.add_scatter(
-            x=_short(x), y=_short(np.maximum(curve.difference, 0.0)), mode="lines", line={"color": LINE, "width": 2},
+            x=compact(x), y=compact(np.maximum(curve.difference, 0.0)), mode="lines", line={"color": BLUE, "width": 2},
             hovertemplate=f"{title} %{{x:.3f}}<br>rise %{{y:.2f}}<extra></extra>", row=row, col=column,
         )  # fmt: skip
         ends = np.array([interval.lower, interval.upper]) / unit
         known = np.isfinite(ends)
         figure.add_scatter(
-            x=_short(ends[known]), y=[quantile] * int(known.sum()), mode="markers",
-            marker={"color": LINE, "size": 9, "symbol": "line-ns", "line": {"width": 2, "color": LINE}},
+            x=compact(ends[known]), y=[quantile] * int(known.sum()), mode="markers",
+            marker={"color": BLUE, "size": 9, "symbol": "line-ns", "line": {"width": 2, "color": BLUE}},
             hovertemplate="end of the interval %{x:.3f}<extra></extra>", row=row, col=column,
         )  # fmt: skip
         if np.isfinite(interval.estimate):
             figure.add_scatter(
-                x=_short([interval.estimate / unit]), y=[0.0], mode="markers", marker={"color": LINE, "size": 9},
+                x=compact([interval.estimate / unit]), y=[0.0], mode="markers", marker={"color": BLUE, "size": 9},
                 hovertemplate="estimate %{x:.3f}<extra></extra>", row=row, col=column,
             )  # fmt: skip
-        figure.add_hline(y=quantile, line={"color": MARK, "dash": "dash", "width": 1}, row=row, col=column)
-        figure.update_xaxes(
-            title={"text": title}, zeroline=False, gridcolor="rgba(128,128,128,0.25)", row=row, col=column
-        )
-    figure.update_yaxes(zeroline=False, gridcolor="rgba(128,128,128,0.25)", rangemode="tozero")
+        figure.add_hline(y=quantile, line={"color": GREY, "dash": "dash", "width": 1}, row=row, col=column)
+        figure.update_xaxes(title={"text": title}, zeroline=False, **GRID, row=row, col=column)
+    figure.update_yaxes(zeroline=False, **GRID, rangemode="tozero")
     for row in range(1, rows + 1):
         figure.update_yaxes(title={"text": "Rise of the deviance"}, row=row, col=1)
-    clear = "rgba(0,0,0,0)"
-    figure.update_layout(
-        template="none", paper_bgcolor=clear, plot_bgcolor=clear, height=340 if rows == 1 else 560, showlegend=False,
-        margin={"l": 60, "r": 20, "t": 20, "b": 60},
-    )  # fmt: skip
+    figure.update_layout(layout(340 if rows == 1 else 560), showlegend=False)
     return figure
 
 
@@ -89,11 +84,7 @@ def _empty() -> go.Figure:
 
     figure = go.Figure()
     figure.add_annotation(text="No profile could be computed", showarrow=False, xref="paper", yref="paper")
-    figure.update_layout(template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", height=120)
+    figure.update_layout(layout(120))
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure
-
-
-def _short(values) -> list[float]:
-    return [float(f"{x:.5g}") for x in np.asarray(values, float)]

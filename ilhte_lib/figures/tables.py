@@ -11,23 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..inference.units import Unit
-from .style import (
-    LINE,
-    MIDDLE,
-    NOT_SIGNIFICANT,
-    SIGNIFICANT,
-    UNDEFINED,
-    bold,
-    compact,
-    effect_axis,
-    escaped,
-    grid,
-    interval,
-    layout,
-    numbers,
-    rounded,
-    title,
-)
+from .theme import AXIS, DEEP_BLUE, DEEP_RED, GREY, GRID, PALE, axis_title, compact, effect_axis, escaped, layout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,8 +23,8 @@ _MOST_NAMED = 40
 _FAR = 4.0
 """An item effect so many interquartile ranges from the middle half is drawn at the edge of the axis."""
 _GROUPS = (
-    (True, "Significant IL-HTE (p < .05)", SIGNIFICANT, "circle"),
-    (False, "Not significant", NOT_SIGNIFICANT, "diamond"),
+    (True, "Significant IL-HTE (p < .05)", DEEP_BLUE, "circle"),
+    (False, "Not significant", DEEP_RED, "diamond"),
 )
 
 
@@ -62,7 +46,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
     import numpy as np
     import plotly.graph_objects as go
 
-    summary = summary[np.isfinite(numbers(summary["ate_std"]))]
+    summary = summary[np.isfinite(_numbers(summary["ate_std"]))]
     ordered = summary.sort_values(["ate_std", "tab"], kind="stable")
     position = {tab: k for k, tab in enumerate(ordered["tab"], start=1)}
     significant = ordered["sig_il_hte"].to_numpy(dtype=bool, na_value=False)
@@ -70,7 +54,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
     low, high = _axis(items.loc[items["tab"].isin(position), "total_std"], ordered["ate_std"])
     for flag, label, colour, _ in _GROUPS:
         drawn = items[items["tab"].isin(ordered["tab"][significant == flag])]
-        totals = numbers(drawn["total_std"])
+        totals = _numbers(drawn["total_std"])
         marker: dict[str, Any] = {"size": 4, "opacity": 0.4, "color": colour}
         if (beyond := (totals < low) | (totals > high)).any():
             marker["symbol"] = [
@@ -97,8 +81,8 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             mode="markers",
             marker={"size": 10, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}},
             text=[
-                f"{bold(row.tab)}<br>ATE: {rounded(row.ate_std, 3)} SD<br>"
-                f"σζ: {rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
+                f"{_bold(row.tab)}<br>ATE: {_rounded(row.ate_std, 3)} SD<br>"
+                f"σζ: {_rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
                 f"Sig. IL-HTE: {str(flag).upper()}"
                 for row in rows.itertuples()
             ],
@@ -112,17 +96,14 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
         "tickvals": list(position.values()),
         "ticktext": [escaped(tab, 24) for tab in position],
         "automargin": True,
+        "gridcolor": "rgba(128,128,128,0.1)",
     }
+    height = max(400, (20 if named else 14) * len(ordered) + (100 if named else 0))
     figure.update_layout(
-        layout(),
-        height=max(400, (20 if named else 14) * len(ordered) + (100 if named else 0)),
-        xaxis={**effect_axis(), **title("Item-specific treatment effect (SDs)")},
+        layout(height, left=20, bottom=80),
+        xaxis={**effect_axis(), **axis_title("Item-specific treatment effect (SDs)")},
         yaxis={
-            **(
-                {**names, "gridcolor": "rgba(128,128,128,0.1)"}
-                if named
-                else {"showticklabels": False, "showgrid": False}
-            ),
+            **(names if named else {"showticklabels": False, "showgrid": False}),
             "zeroline": False,
             "range": [0, len(ordered) + 1],
         },
@@ -134,7 +115,7 @@ def _axis(totals: pd.Series, averages: pd.Series) -> tuple[float, float]:
     """Between which effects the axis runs: all of them, unless a few lie farther out than the middle half is wide, many times."""
     import numpy as np
 
-    values = numbers(totals)
+    values = _numbers(totals)
     values = values[np.isfinite(values)]
     if not len(values):
         return -math.inf, math.inf
@@ -161,7 +142,7 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
     import numpy as np
     import plotly.graph_objects as go
 
-    delta, ratio, rho = (numbers(summary[column]) for column in ("delta_beta3", "sd_ratio", "rho"))
+    delta, ratio, rho = (_numbers(summary[column]) for column in ("delta_beta3", "sd_ratio", "rho"))
     has_delta, drawn = np.isfinite(delta), np.isfinite(delta) & np.isfinite(ratio)
     figure = go.Figure()
 
@@ -172,14 +153,14 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
             y=compact(rows["delta_beta3"]),
             mode="markers",
             marker={
-                "size": compact(2 * np.sqrt(numbers(rows["n_items"]))),
+                "size": compact(2 * np.sqrt(_numbers(rows["n_items"]))),
                 # the middle of the scale is close to a white page: the outline is what shows there
-                "line": {"width": 1, "color": UNDEFINED},
+                "line": {"width": 1, "color": GREY},
                 **marker,
             },
             text=[
-                f"{bold(row.tab)}<br>Δβ₃: {rounded(row.delta_beta3, 3)}<br>SD ratio: {rounded(row.sd_ratio, 3)}<br>"
-                f"ρ: {rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}"
+                f"{_bold(row.tab)}<br>Δβ₃: {_rounded(row.delta_beta3, 3)}<br>SD ratio: {_rounded(row.sd_ratio, 3)}<br>"
+                f"ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}"
                 for row in rows.itertuples()
             ],
             name=name,
@@ -188,28 +169,27 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
         )
 
     defined = drawn & np.isfinite(rho)
-    scale = {"colorscale": [[0, SIGNIFICANT], [0.5, MIDDLE], [1, NOT_SIGNIFICANT]], "cmin": -1, "cmax": 1}
+    scale = {"colorscale": [[0, DEEP_BLUE], [0.5, PALE], [1, DEEP_RED]], "cmin": -1, "cmax": 1}
     signs = ["square" if value < 0 else "circle" for value in rho[defined]]
     colours = {"color": compact(rho[defined]), "symbol": signs, "colorbar": {"title": {"text": "ρ"}}}
     add(defined, "ρ defined", {**scale, **colours})
     if (drawn & ~defined).any():
-        add(drawn & ~defined, "ρ not defined (grey)", {"color": UNDEFINED, "symbol": "diamond"})
+        add(drawn & ~defined, "ρ not defined (grey)", {"color": GREY, "symbol": "diamond"})
         figure.update_traces(showlegend=False, selector={"name": "ρ defined"})
         figure.update_layout(showlegend=True)
     figure.update_layout(
-        layout(),
+        layout(450, left=20, bottom=80),
         meta={
             "drawn": int(drawn.sum()),
             "without_interaction": int((~has_delta).sum()),
             "without_ratio": int((has_delta & ~drawn).sum()),
         },
-        height=450,
-        xaxis={**title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": LINE, **grid()},
-        yaxis={**effect_axis(), **title("β₃(M_B) − β₃(M_C)"), "automargin": True},
+        xaxis={**axis_title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": AXIS, **GRID},
+        yaxis={**effect_axis(), **axis_title("β₃(M_B) − β₃(M_C)"), "automargin": True},
     )
     if drawn.any():
         figure.add_shape(
-            type="line", x0=1, x1=1, y0=delta[drawn].min(), y1=delta[drawn].max(), line={"dash": "dash", "color": LINE}
+            type="line", x0=1, x1=1, y0=delta[drawn].min(), y1=delta[drawn].max(), line={"dash": "dash", "color": AXIS}
         )
     else:
         figure.add_annotation(
@@ -239,12 +219,12 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.
     items = items.assign(easiness=items[easiness], effect=items[effect])
     ordered = items.sort_values(["effect", "item"], kind="stable")
     rank = list(range(1, len(ordered) + 1))
-    half_width = 1.96 * numbers(ordered["total_se"])
+    half_width = 1.96 * _numbers(ordered["total_se"])
     _, _, colour, symbol = _GROUPS[0 if summary_row["sig_il_hte"] else 1]
     text = [
-        f"{bold(row.item)}<br>Effect: {rounded(row.effect, 3)} {unit} ({interval(row.effect, half)})<br>"
-        f"Easiness: {rounded(row.easiness, 3)} {unit}<br>Control: {rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
-        f"Treated: {rounded(row.p_treat, 3)} of {row.n_treat:.0f}"
+        f"{_bold(row.item)}<br>Effect: {_rounded(row.effect, 3)} {unit} ({_interval(row.effect, half)})<br>"
+        f"Easiness: {_rounded(row.easiness, 3)} {unit}<br>Control: {_rounded(row.p_ctrl, 3)} of {row.n_ctrl:.0f}<br>"
+        f"Treated: {_rounded(row.p_treat, 3)} of {row.n_treat:.0f}"
         for row, half in zip(ordered.itertuples(), half_width, strict=True)
     ]
     marks, below = max(200, 18 * len(ordered)), 260
@@ -257,14 +237,38 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.
     if pd.notna(summary_row[average]):
         figure.add_vline(x=float(summary_row[average]), line={"dash": "dash", "color": colour, "width": 1})
     figure.add_annotation(
-        text=f"ρ = {rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
+        text=f"ρ = {_rounded(summary_row['rho'], 2)}" if pd.notna(summary_row["rho"]) else "ρ is not defined",
         x=1, y=1, xref="x2 domain", yref="y2 domain", xanchor="right", yanchor="top", showarrow=False,
     )  # fmt: skip
     labels = [escaped(item, 24) for item in ordered["item"]]
-    figure.update_layout(layout(), height=marks + below + 160, showlegend=False)
+    figure.update_layout(layout(marks + below + 160, left=20, bottom=80), showlegend=False)
     figure.update_xaxes(effect_axis())
-    figure.update_xaxes(title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
+    figure.update_xaxes(axis_title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
     figure.update_yaxes(tickvals=rank, ticktext=labels, showgrid=False, zeroline=False, automargin=True, row=1, col=1)
     figure.update_yaxes(range=[0, len(ordered) + 1], row=1, col=1)
-    figure.update_yaxes(title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **grid(), row=2, col=1)
+    figure.update_yaxes(axis_title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **GRID, row=2, col=1)
     return figure
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    import numpy as np
+
+    return values.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _rounded(value: float | None, digits: int) -> str:
+    """A rounded number without trailing zeros, or "not defined"."""
+    if value is None or not math.isfinite(value):
+        return "not defined"
+    text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _interval(centre: float, half_width: float) -> str:
+    if not math.isfinite(half_width):
+        return "interval not defined"
+    return f"{_rounded(centre - half_width, 3)} to {_rounded(centre + half_width, 3)}"
+
+
+def _bold(name: object) -> str:
+    return f"<b>{escaped(name)}</b>"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .style import LINE, NOT_SIGNIFICANT, SIGNIFICANT, UNDEFINED, compact, effect_axis, escaped, grid, layout, title
+from .theme import AXIS, DEEP_BLUE, DEEP_RED, GREY, GRID, axis_title, compact, effect_axis, escaped, layout
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-_LINES = ((NOT_SIGNIFICANT, "circle", "solid"), (SIGNIFICANT, "square", "dash"), (UNDEFINED, "diamond", "dot"))
+_LINES = ((DEEP_RED, "circle", "solid"), (DEEP_BLUE, "square", "dash"), (GREY, "diamond", "dot"))
 
 
 def waves_figure(rows: pd.DataFrame, times: dict[int, str]) -> go.Figure:
@@ -39,17 +39,16 @@ def waves_figure(rows: pd.DataFrame, times: dict[int, str]) -> go.Figure:
             hovertemplate="%{y:.2f} SDs<extra>" + escaped(treatment) + "</extra>",
         )
     figure.update_layout(
-        layout(),
-        height=400,
+        layout(400, left=20, top=40, bottom=80),
         xaxis={
             "tickvals": list(range(len(times))),
             "ticktext": list(times.values()),
             "range": [-0.4, len(times) - 0.6],
             "zeroline": False,
             "showline": True,
-            "linecolor": LINE,
-            **grid(),
+            "linecolor": AXIS,
+            **GRID,
         },
-        yaxis={**effect_axis(), **title("Average effect (SDs)"), "automargin": True},
+        yaxis={**effect_axis(), **axis_title("Average effect (SDs)"), "automargin": True},
     )
     return figure

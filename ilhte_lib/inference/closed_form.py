@@ -130,7 +130,7 @@ def _expected(design: Design, pretest: np.ndarray, easiness: np.ndarray, zeta: n
     theta, weights = design.sigma_theta * nodes, weights / weights.sum()
     arms = []
     for treated in (0, 1):
-        person = design.ate * treated + (design.gamma + design.beta_3 * treated) * pretest
+        person = design.ate * treated + ((design.gamma or 0.0) + design.beta_3 * treated) * pretest
         eta = person[:, None, None] + theta[:, None] + (easiness + treated * zeta)
         arms.append(expit(eta).mean(axis=2) @ weights)
     return np.array(arms)
@@ -146,7 +146,7 @@ def look_alike(design: Design, replication: int | None = None) -> Design:
     from scipy.optimize import least_squares
 
     trial = draw_trial(design, replication)
-    value, count = np.unique(trial.covariate, return_counts=True)
+    value, count = np.unique(np.asarray(trial.covariate), return_counts=True)
     wanted = _expected(design, value, trial.easiness, trial.zeta)[1]
     same_items = np.zeros_like(trial.zeta)
 

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..engine.native import statistics_of
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
+from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
@@ -28,6 +29,7 @@ from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial, Trial
     from .bootstrap import Bootstrap
+    from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
     from .items import ItemInference, ItemInfluence, RobustComparison
     from .sum_score import SumScoreEffect
@@ -68,6 +70,8 @@ class Inference:
     sum_score : the sum-score analysis; None where scores do not vary.
     without_one_way : M_0 and M_A without the items that an arm answered one way (``weak``); None where there are none, or
         where nothing is concluded in any case.
+    scores : expected scores by item and arm; None where all items have two categories.
+    steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     missing : the parts that could not be had, each with its reason.
@@ -87,6 +91,8 @@ class Inference:
     influence: ItemInfluence | None
     sum_score: SumScoreEffect | None
     without_one_way: WithoutOneWayItems | None
+    scores: ExpectedScores | None
+    steps: StepsTest | None
     weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
@@ -178,13 +184,21 @@ def infer(
         if trial.clustered:
             parts.missing.append(Missing(Part.RESAMPLING, CLUSTERS_OUT_OF_CORE))
     else:
+        rows = cast("Trial", trial)
         if replicates:
-            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(trial, fits, draws, told))
-        sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(trial))
+            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(rows, fits, draws, told))
+        sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(rows))
         if weak.one_way_items and not weak.forbids_conclusions:
-            others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(trial, fits, weak))
+            others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(rows, fits, weak))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
-            influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(trial, main))
+            influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(rows, main))
+    scores = shared = None
+    if main.formats is not None:
+        from .expected_scores import expected_scores, steps_test
+
+        scores = expected_scores(main)
+        if main.formats.form == StepForm.RATING and len(set(main.formats.group.tolist())) < main.n_items:
+            shared = parts.attempt(Part.STEPS, lambda: steps_test(statistics, main))
     free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     return Inference(
@@ -201,6 +215,8 @@ def infer(
         influence=influence,
         sum_score=sum_score,
         without_one_way=others,
+        scores=scores,
+        steps=shared,
         weak=weak,
         clustered=trial.clustered,
         missing=tuple(parts.missing),
@@ -215,7 +231,9 @@ def _profiles(
     intervals: dict[str, ProfileInterval] = {}
     drawn: list[ProfileCurve] = []
     profiler = parts.attempt(Part.PROFILES, lambda: Profiler(objective(statistics, main), main, null))
-    for name in PARAMETERS if profiler else ():
+    if profiler is None:
+        return intervals, ()
+    for name in PARAMETERS:
         interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name), name)
         if interval is None:
             continue
@@ -273,7 +291,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     def resampled(name: str) -> dict:
         estimate = estimates[name]
-        if estimate is None or math.isnan(estimate):
+        if drawn is None or estimate is None or math.isnan(estimate):
             return dict.fromkeys(("se", "lower", "upper"), math.nan)
         return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
 
@@ -300,6 +318,6 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         "notes": inference.notes,
         "seconds": inference.seconds,
     }
-    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way")
+    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way", "scores", "steps")
     parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}

@@ -65,8 +65,8 @@ def average_interval(result: Effects, inference: Inference | None) -> Interval:
     """
     by = result.scale.by
     estimate = result.average / by
-    if inference is not None and inference.knows_clusters and inference.generalisation is not None:
-        here, drawn = inference.generalisation, inference.resampling
+    here, drawn = (inference.generalisation, inference.resampling) if inference is not None else (None, None)
+    if inference is not None and inference.knows_clusters and here is not None and drawn is not None:
         of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / by**2
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
@@ -94,10 +94,28 @@ def rho_interval(result: Effects, inference: Inference | None) -> Interval:
     return _profile(inference, "rho", estimate, 1.0) or _wald(estimate, _number(result.summary["rho_se"]), -1.0, 1.0)
 
 
+def persons_interval(inference: Inference) -> Interval:
+    """sigma_theta of M_A, logits."""
+    found = inference.intervals.get("sigma_theta")
+    estimate = found.estimate if found else math.nan
+    return _profile(inference, "sigma_theta", estimate, 1.0) or _wald(estimate, persons_se(inference), low=0.0)
+
+
+def persons_se(inference: Inference) -> float:
+    """The standard error of sigma_theta of M_A, logits; NaN where undefined."""
+    found = inference.intervals.get("sigma_theta")
+    return (found.wald_upper - found.wald_lower) / (2 * HALF_WIDTH) if found else math.nan
+
+
+def divisor_interval(result: Effects) -> Interval:
+    """sigma_theta of M_0, by which effects in SDs are divided, logits."""
+    return _wald(_number(result.summary["sigma_theta"]), _number(result.summary["sigma_theta_se"]), low=0.0)
+
+
 def interaction_interval(result: Effects, inference: Inference | None, name: str) -> Interval:
     """beta_3 of M_B ("beta3_b") or of M_C ("beta3_c"), logits per SD of the covariate."""
     estimate = _number(result.summary[name])
-    if inference is not None and inference.knows_clusters:
+    if inference is not None and inference.knows_clusters and inference.resampling is not None:
         low, high = inference.resampling.interval(name, estimate)
         if math.isfinite(low) and math.isfinite(high):
             return Interval(estimate, low, high, Basis.CLUSTERS)

@@ -92,7 +92,7 @@ def free_item_effects(
 
     def integrals(nodes: int) -> PersonIntegrals:
         persons = PersonIntegrals(statistics, nodes)
-        persons.set_steps(steps)
+        persons.set_steps(np.empty(0) if steps is None else steps)
         return persons
 
     easiness = np.log(share / (1.0 - share)) * np.sqrt(1.0 + 0.35 * sigma_theta**2)
@@ -363,7 +363,7 @@ def robust_comparison(
         differences = null.mean(axis=1) - _bisquare_centres(null, cut)
         p.append(float((1 + np.count_nonzero(np.abs(differences) >= abs(difference))) / (draws + 1)))
         spread.append(float(differences.std(ddof=1)))
-    return RobustComparison(float(effect.mean()), float(robust), difference, weight, spread[0], *p, len(kept))
+    return RobustComparison(float(effect.mean()), float(robust), difference, weight, spread[0], p[0], p[1], len(kept))
 
 
 def _departure_cut(covariance: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ class Part(StrEnum):
     ROBUST = "Robust mean"
     OTHER_ITEMS = "Other items"
     SENSITIVITY = "Without one-way items"
+    STEPS = "Shared steps"
     OUT_OF_CORE = "Read out of core"
 
 

@@ -138,7 +138,8 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     meat = (x * ((y - x @ beta) ** 2 / np.maximum(1.0 - leverage, 1e-12))[:, None]).T @ x
     variance = np.diagonal(bread @ meat @ bread)
     se = np.sqrt(variance, out=np.full(4, np.nan), where=variance > 0)  # rounding where the line is met exactly
-    return SumScoreInteraction(*(float(b) for b in beta[1:]), *(float(s) for s in se[1:]), len(score))
+    (treat, cov, product), (treat_se, cov_se, product_se) = beta[1:].tolist(), se[1:].tolist()
+    return SumScoreInteraction(treat, cov, product, treat_se, cov_se, product_se, len(score))
 
 
 def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -152,7 +152,7 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
             f"{counted(control, 'control person', 'control persons')} and {treated} treated: with fewer than "
             f"{FEWEST_PERSONS} in an arm, intervals and tests, which hold for large samples, are rough."
         )
-    if weak.few_clusters:
+    if weak.clusters is not None and weak.few_clusters:
         said.append(
             f"Persons come in {counted(weak.clusters, 'cluster', 'clusters')}: with fewer than {FEWEST_CLUSTERS} nothing "
             "reliable can be said of how clusters vary, and drawing them with replacement gives no better intervals."

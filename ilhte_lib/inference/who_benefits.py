@@ -21,11 +21,11 @@ known is simulated in ``identification_grid``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from ..data.trial import PreparedTrial
+from ..data.trial import PreparedTrial, Trial
 from ..engine.native import fit_statistics
 from ..errors import IlhteError, InputError
 from ..messages import listed
@@ -158,17 +158,17 @@ def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses)
     if not trial.rows_known:
         return False
     try:
-        statistics = statistics_without(trial, weak.one_way_names, covariate=True)
+        statistics = statistics_without(cast("Trial", trial), weak.one_way_names, covariate=True)
         method = fits["M_C"].method
         constant = fit_statistics(statistics, MODELS["M_B"], method=method)
         flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant, method=method)
         bias = predicted_bias_of(flexible)
     except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
         return False
-    by_model = [
+    of_b, of_c = (
         with_wald_interval(f.coefficient("treat:cov"), f.standard_error("treat:cov")) for f in (constant, flexible)
-    ]
-    return verdict(*by_model, with_wald_interval(bias.value, bias.se)) == "item-level"
+    )
+    return verdict(of_b, of_c, with_wald_interval(bias.value, bias.se)) == "item-level"
 
 
 def _persons_with_covariate(trial: PreparedTrial) -> tuple[int, int]:
@@ -205,7 +205,7 @@ def _sum_score(trial: PreparedTrial) -> Estimate:
     if not trial.rows_known:
         return Estimate(np.nan, np.nan, np.nan)
     try:
-        found = sum_score_interaction(trial)
+        found = sum_score_interaction(cast("Trial", trial))
     except InputError:
         return Estimate(np.nan, np.nan, np.nan)
     return with_wald_interval(found.interaction, found.interaction_se)

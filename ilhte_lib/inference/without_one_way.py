@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool 
         place[trial.item[rows]],
         trial.resp[rows],
         trial.covariate if covariate else None,
-        trial.formats and trial.formats.without(kept),
+        trial.formats and trial.formats.without(np.array(kept)),
     )
 
 
@@ -83,7 +84,7 @@ def without_one_way_items(trial: Trial, fits: dict[str, Fit], weak: Weaknesses) 
         raise EngineError("Without these items the optimum is not certified.")
     profiler = Profiler(objective(statistics, main), main, null)
     parts = Parts()
-    intervals = {name: parts.attempt(Part.PROFILE, lambda name=name: profiler.interval(name)) for name in PARAMETERS}
+    intervals = {name: parts.attempt(Part.PROFILE, partial(profiler.interval, name)) for name in PARAMETERS}
     return WithoutOneWayItems(
         left_out=weak.one_way_names,
         sigma_theta=null.sigma_theta,

@@ -184,7 +184,7 @@ def draw_trial(design: Design, replication: int | None = None) -> SimulatedTrial
             covariate = (2.0 * rng.binomial(flips, 0.5, n) - flips) / np.sqrt(flips)
         person += (design.gamma + design.beta_3 * treat) * covariate
     eta = person[:, None] + np.where(treat[:, None] == 1, easiness + zeta, easiness)
-    if design.steps is None:
+    if design.steps is None or design.formats is None:
         responses = (rng.random((n, j)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
     else:
         drawn = design.formats.draw(np.tile(np.arange(j), n), eta.ravel(), np.array(design.steps[:-1]), rng)
@@ -249,7 +249,7 @@ def simulate_trial(design: Design) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table, truth_of(design)
 
 
-_PRETEST_21 = {"gamma": 0.7, "baseline_levels": 21}
+_PRETEST_21: dict[str, Any] = {"gamma": 0.7, "baseline_levels": 21}
 
 _DESIGNS = (
     Design(200, 4, 101, ate=0.30, sigma_zeta=0.0),

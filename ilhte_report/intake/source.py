@@ -16,7 +16,7 @@ from ilhte_lib.data.waves import IRW
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 
-from ..project import find_project
+from ..project import data_folder
 from .trials_file import TRIALS, read_trials
 
 if TYPE_CHECKING:
@@ -61,16 +61,6 @@ class Source:
         return (
             self.trouble is None and self.path is not None and self.irw is None and self.tab != source_name(self.path)
         )
-
-
-def data_folder() -> Path | None:
-    """The project's ``data`` folder, or None outside a project (simulated tables need none)."""
-    try:
-        return find_project() / "data"
-    except InputError:
-        # a clone that is installed for editing brings its data along, wherever it is called
-        beside = Path(__file__).resolve().parents[2] / "data"
-        return beside if (beside / "catalogue.csv").is_file() else None
 
 
 def source(name: str, tab: str | None = None) -> Source:

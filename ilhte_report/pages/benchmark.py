@@ -9,7 +9,7 @@ import numpy as np
 from ilhte_lib.errors import InputError
 
 from ..studies.computed import read_computed
-from ..words.markdown import escape_markdown, html_table
+from ..words.markdown import escape_markdown, page_table
 from ..words.numbers import number
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def speed_table() -> Markdown:
         | {tool: number(means.loc[model, tool], 1) for tool in means}
         for model in means.index
     ]
-    return html_table(rows, left=("Model",))
+    return page_table(rows, left=("Model",))
 
 
 def peer_table() -> Markdown:
@@ -157,7 +157,7 @@ def peer_table() -> Markdown:
                 "Most": _signed(difference[tool].max()),
             }
         )
-    return html_table(rows, left=("Peer", "Smallest ratio of a table", "Of a fit"))
+    return page_table(rows, left=("Peer", "Smallest ratio of a table", "Of a fit"))
 
 
 def sizes_table() -> Markdown:
@@ -178,7 +178,7 @@ def sizes_table() -> Markdown:
         | {tool: number(ratio.loc[(tab, model), tool], 0) for tool in ratio}
         for tab, model in own.index
     ]
-    return html_table(rows, left=("Persons × items", "Missing", "Model"))
+    return page_table(rows, left=("Persons × items", "Missing", "Model"))
 
 
 def growth_text() -> Markdown:
@@ -214,7 +214,7 @@ def growth_table() -> Markdown:
         }
         for row in frame.itertuples()
     ]
-    return html_table(rows, left=())
+    return page_table(rows, left=())
 
 
 def _code(name: str) -> str:

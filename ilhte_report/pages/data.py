@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, table_info
 
 from ..project import find_project, slug
-from ..words.markdown import escape_markdown, html_table, sentence
+from ..words.markdown import escape_markdown, page_table, sentence
 from ..words.numbers import number
 from .results import RunResults
 
@@ -66,7 +66,7 @@ def simulated_tables(run: RunResults) -> Markdown:
         for info in catalogue()
         if info.kind == "simulated"
     ]
-    return html_table(rows, left=("Table",))
+    return page_table(rows, left=("Table",))
 
 
 def other_tables(run: RunResults) -> Markdown:

@@ -15,7 +15,7 @@ from ilhte_lib.model.spec import MODELS
 
 from ..project import find_project, latest_run
 from ..studies.computed import computed_folder, read_computed
-from ..words.markdown import escape_markdown, html_table
+from ..words.markdown import escape_markdown, page_table
 from ..words.numbers import number
 from .results import RunResults
 
@@ -32,7 +32,7 @@ def compression_table(run: RunResults) -> Markdown:
     chosen = [*rows["tab"][real], *rows["tab"][~real].tail(1)]
     if not chosen:
         return Markdown("This run holds no table of the bundled collection that could be shown.")
-    return html_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
+    return page_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
 
 
 def _compression_row(tab: str, settings: dict) -> dict:
@@ -79,7 +79,7 @@ def certificate_table() -> Markdown:
                 "Seconds in all": number(sum(fit["seconds"] for fit in fits), 2),
             }
         )
-    return html_table(rows, left=("Model",))
+    return page_table(rows, left=("Model",))
 
 
 def agreement() -> Markdown:
@@ -113,7 +113,7 @@ def computed_table() -> Markdown:
                 "Commit": about["commit"][:10],
             }
         )
-    return html_table(rows, left=("File in data/computed", "Command", "Commit", "Computed on"))
+    return page_table(rows, left=("File in data/computed", "Command", "Commit", "Computed on"))
 
 
 def more_pages(**names: str) -> Markdown:
@@ -128,7 +128,7 @@ def more_pages(**names: str) -> Markdown:
 
 
 def _is_page(path: Path) -> bool:
-    from ..site.preview.config import read_config
+    from ..site.config import read_config
 
     project = find_project()
     return path.relative_to(project).as_posix() in read_config(project).pages

@@ -17,7 +17,7 @@ import ilhte_lib
 from ilhte_lib.errors import InputError
 from ilhte_lib.files import versions
 
-from ..project import find_project
+from ..project import SOURCES, find_project
 
 if TYPE_CHECKING:
     from ..intake.source import Source
@@ -58,13 +58,12 @@ class Settings:
 
 def fit_notebook() -> Path:
     """The notebook of one table: the project's own, or the copy that is installed with the package."""
+    name = Path("notebooks") / "fit_table.ipynb"
     try:
-        return find_project() / "notebooks" / "fit_table.ipynb"
+        return find_project() / name
     except InputError:
-        here = Path(__file__).parents[1]
-        installed = here / "notebooks" / "fit_table.ipynb"
         # an editable installation has no copy: the clone's own notebook is beside the package
-        return installed if installed.is_file() else here.parent / "notebooks" / "fit_table.ipynb"
+        return SOURCES / name if (SOURCES / name).is_file() else Path(__file__).parents[2] / name
 
 
 def code_sha256(notebook: str, engine: str) -> str:

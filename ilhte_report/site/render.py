@@ -18,7 +18,7 @@ from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, refuse_foreign, replaced_folder
 
-from ..project import latest_run
+from ..project import MARK, SOURCES, find_project, latest_run
 from .run_pages import copy_run_pages
 
 _PATIENCE = 15
@@ -77,9 +77,28 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
     return site
 
 
+def render_here(run: Path | None = None, to: Path | None = None, echo: Callable[[str], None] = print) -> Path:
+    """``render`` of the project that the current folder is in; outside of one, of a copy of the installed sources.
+
+    There the run is `run` or the latest of the current folder's `results/`, and the site goes to `to` or `_site/`.
+    Raises `InputError` if there is no project and none is installed, or no run.
+    """
+    try:
+        project = find_project()
+    except InputError:
+        if not (SOURCES / MARK).is_file():
+            raise
+        run = run or latest_run(Path.cwd())
+        with tempfile.TemporaryDirectory(prefix="ilhte-") as folder:
+            project = Path(folder) / "project"
+            shutil.copytree(SOURCES, project)
+            return render(project, run, to or Path("_site"), echo)
+    return render(project, run, to, echo)
+
+
 def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
     """Quarto calls `prepare_site` itself, through the pre-render script that `_quarto.yml` names."""
-    from .preview.config import read_config
+    from .config import read_config
 
     echo(f"Rendering with Quarto ({quarto}).")
     environment = {**environment, "QUARTO_PYTHON": sys.executable}

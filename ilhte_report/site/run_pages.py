@@ -42,7 +42,7 @@ def _page(path: Path, last_section: str) -> str:
     import nbformat
     import yaml
 
-    from .preview.qmd import split_front_matter
+    from .front_matter import split_front_matter
 
     notebook = nbformat.read(path, as_version=4)
     front_matter, rest = split_front_matter(notebook.cells[0].source, path.name) if notebook.cells else ({}, "")

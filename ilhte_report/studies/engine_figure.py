@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ilhte_lib.figures.tables import (
-    LINE,
-    NOT_SIGNIFICANT,
-    SIGNIFICANT,
-    _compact,
-    _effect_axis,
-    _escaped,
-    _grid,
-    _layout,
-    _title,
-)
+from ilhte_lib.figures.theme import AXIS, DEEP_BLUE, DEEP_RED, GRID, axis_title, compact, effect_axis, escaped, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,37 +22,37 @@ def engines_figure(items: pd.DataFrame, simulated: pd.Series) -> go.Figure:
     from plotly.subplots import make_subplots
 
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.08)
-    ends = _compact([items["total_std_native"].min(), items["total_std_native"].max()])
-    line: dict[str, Any] = {"mode": "lines", "line": {"color": LINE, "dash": "dash", "width": 1}, "hoverinfo": "skip"}
+    ends = compact([items["total_std_native"].min(), items["total_std_native"].max()])
+    line: dict[str, Any] = {"mode": "lines", "line": {"color": AXIS, "dash": "dash", "width": 1}, "hoverinfo": "skip"}
     figure.add_scatter(x=ends, y=ends, name="no difference", **line, row=1, col=1)
     for which, name, colour, symbol in (
-        (~simulated, "real tables", SIGNIFICANT, "circle"),
-        (simulated, "simulated tables", NOT_SIGNIFICANT, "diamond"),
+        (~simulated, "real tables", DEEP_BLUE, "circle"),
+        (simulated, "simulated tables", DEEP_RED, "diamond"),
     ):
         rows = items[which]
         shared = {
-            "x": _compact(rows["total_std_native"]),
+            "x": compact(rows["total_std_native"]),
             "mode": "markers",
             "marker": {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.6},
-            "text": [f"{_escaped(row.tab, 40)}<br>{_escaped(row.item, 24)}" for row in rows.itertuples()],
+            "text": [f"{escaped(row.tab, 40)}<br>{escaped(row.item, 24)}" for row in rows.itertuples()],
             "name": name,
             "legendgroup": name,
         }
         above = "%{text}<br>native %{x}, lme4 %{y} SD<extra></extra>"
         below = "%{text}<br>lme4 − native: %{y} SD<extra></extra>"
-        figure.add_scatter(y=_compact(rows["total_std_lme4"]), hovertemplate=above, **shared, row=1, col=1)
+        figure.add_scatter(y=compact(rows["total_std_lme4"]), hovertemplate=above, **shared, row=1, col=1)
         figure.add_scatter(
-            y=_compact(rows["total_std_lme4"] - rows["total_std_native"]),
+            y=compact(rows["total_std_lme4"] - rows["total_std_native"]),
             hovertemplate=below,
             **{**shared, "showlegend": False},
             row=2,
             col=1,
         )
-    figure.update_layout(_layout(), height=680)
-    figure.update_xaxes(_effect_axis())
-    figure.update_xaxes(_title("Item effect, native engine (SDs)"), row=2, col=1)
-    figure.update_yaxes(_title("Item effect, lme4 (SDs)"), zeroline=False, automargin=True, **_grid(), row=1, col=1)
+    figure.update_layout(layout(680, left=20, bottom=80))
+    figure.update_xaxes(effect_axis())
+    figure.update_xaxes(axis_title("Item effect, native engine (SDs)"), row=2, col=1)
+    figure.update_yaxes(axis_title("Item effect, lme4 (SDs)"), zeroline=False, automargin=True, **GRID, row=1, col=1)
     figure.update_yaxes(
-        _title("lme4 − native (SDs)"), automargin=True, exponentformat="power", **_effect_axis(), row=2, col=1
+        axis_title("lme4 − native (SDs)"), automargin=True, exponentformat="power", **effect_axis(), row=2, col=1
     )
     return figure

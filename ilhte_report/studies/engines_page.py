@@ -9,8 +9,8 @@ from ilhte_lib.data.catalogue import table_info
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import EngineError
 
-from ..intake.source import data_folder
-from ..words.markdown import escape_markdown, html_table, table_markdown
+from ..project import data_folder
+from ..words.markdown import escape_markdown, fact_table, page_table, table_markdown
 from ..words.numbers import number
 from .computed import read_computed
 from .engine_comparison import COMPARED, SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
@@ -86,10 +86,10 @@ def overview(stored: Comparison) -> Markdown:
 - **Log-likelihood.** {_lowest(gap)}; the largest difference is {number(gap.max(), 4)}. In {agree.sum()} models the two
   agree to {SAME_LOGLIK:g}.
 - **Estimates.** In those models no standardised estimate differs by more than
-  {number(estimates["largest_difference"], 4)} ({_where(estimates)}), and no item's easiness or effect by more than
-  {number(items["largest_item_difference"], 4)} SDs ({_where(items)}). {same}
+  {number(estimates["largest_difference"], 4)} ({escape_markdown(_where(estimates))}), and no item's easiness or effect by more than
+  {number(items["largest_item_difference"], 4)} SDs ({escape_markdown(_where(items))}). {same}
 - **Time.** All models together take the native engine {number(native, 1)} s and lme4 {number(lme4 / 60, 1)} min of
-  processor time, {lme4 / native:,.0f} times as much. lme4's longest was {_where(slowest)}:
+  processor time, {lme4 / native:,.0f} times as much. lme4's longest was {escape_markdown(_where(slowest))}:
   {number(slowest["cpu_lme4"], 0)} s against {number(slowest["cpu_native"], 3)} s."""
     if stored.left_out:
         names = ", ".join(f"`{tab}`" for tab in stored.left_out)
@@ -105,7 +105,7 @@ def _lowest(gap: pd.Series) -> str:
 
 
 def _where(row: pd.Series) -> str:
-    return f"`{row['tab']}`, $M_{row['model'][-1]}$"
+    return f"{row['tab']}, {row['model']}"
 
 
 def comparison_table(stored: Comparison) -> Markdown:
@@ -123,7 +123,7 @@ def comparison_table(stored: Comparison) -> Markdown:
                 "lme4 (s)": number(lme4, 1),
             }
         )
-    return html_table(rows, left=("Table",))
+    return page_table(rows, left=("Table",))
 
 
 def figure_alt(stored: Comparison) -> str:
@@ -137,40 +137,34 @@ def figure_alt(stored: Comparison) -> str:
     )
 
 
-def why_lower(stored: Comparison) -> Markdown:
+def gap_table(stored: Comparison) -> Markdown:
     """Where lme4's log-likelihood is lower, and how much of that is where it stopped and how much what it reports."""
-    from IPython.display import Markdown
-
     rows, gap, stopped = stored.models, stored.gap, stored.stopped
-    worst = rows.loc[gap.idxmax()]
     with_covariate = rows["model"].isin(["M_B", "M_C"])
     has_covariate = rows["tab"].isin(rows["tab"][with_covariate])
     used, unused = (gap[has_covariate & (with_covariate == flag)].median() for flag in (True, False))
     share = 100 * stopped.sum() / gap.sum()
     tight = (rows["loglik_lme4_tight"] - rows["loglik_at_lme4"]).abs()
-    return Markdown(
-        f"""\
-**Where.** lme4's log-likelihood is lower by more than 0.001 in {(gap > 0.001).sum()} of {len(rows)} models and by more
-than {SAME_LOGLIK:g} in {(gap > SAME_LOGLIK).sum()}; the most, {number(gap.max(), 4)}, in {_where(worst)}. In tables
-that have a covariate it is lower by {_small(used)} in the models that use it and by {_small(unused)} in those that do not
-(medians).
-
-**Why.** Evaluated at lme4's estimates, the native objective is at most {_small(stopped.max())} below its own maximum:
-lme4 stopped up to {number(rows["distance_se"].max(), 3)} standard errors away from it. That is {number(share, 1)}% of
-what separates the reported numbers, all models together. The other {number(100 - share, 1)}% is error in the numbers:
-lme4 ends the search for the modes of the random effects as soon as the penalised sum of squares changes by less than
-one part in ten million. Told to go on (`tolPwrss = {TIGHT:g}`), lme4 itself reports at the same estimates what the native
-engine computes there, to {_small(tight.max())} in every model (median {_small(tight.median())}). The error of its
-own search hides what is left to gain, so the optimiser stops where it does."""
+    return fact_table(
+        {
+            "lme4 lower by more than 0.001": f"{(gap > 0.001).sum()} of {len(rows)} models",
+            f"lme4 lower by more than {SAME_LOGLIK:g}": f"{(gap > SAME_LOGLIK).sum()} of {len(rows)} models",
+            "The most": f"{number(gap.max(), 4)} ({_where(rows.loc[gap.idxmax()])})",
+            "Median, tables with a covariate, models that use it": _small(used),
+            "Median, tables with a covariate, models that do not": _small(unused),
+            "Native maximum above the native objective at lme4's estimates, at most": _small(stopped.max()),
+            "lme4's estimates from the maximum, at most (standard errors)": number(rows["distance_se"].max(), 3),
+            "Part of the gap that is where lme4 stopped": f"{number(share, 1)}%",
+            "Part of the gap that is error in the reported number": f"{number(100 - share, 1)}%",
+            f"lme4 with tolPwrss {TIGHT:g} against the native objective there, at most": _small(tight.max()),
+            f"lme4 with tolPwrss {TIGHT:g} against the native objective there, median": _small(tight.median()),
+        }
     )
 
 
 def _small(value: float) -> str:
-    """A number of any size to two significant digits, as mathematics where it needs a power of ten."""
-    if abs(value) >= 0.001:
-        return f"{value:.2g}"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"${digits} \\times 10^{{{int(exponent)}}}$"
+    """A number of any size to two significant digits."""
+    return f"{value:.2g}".replace("-", "−")
 
 
 def origin(stored: Comparison) -> Markdown:
@@ -217,4 +211,4 @@ def live_comparison(trial: Trial) -> Markdown:
         {"": label, **{row["model"]: number(row[column], digits) for row in models}}
         for label, (column, digits) in lines.items()
     ]
-    return html_table(rows, left=("",))
+    return page_table(rows, left=("",))

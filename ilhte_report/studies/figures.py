@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilhte_lib.figures.theme import BLUE, GREEN, GREY, GRID, RED, compact, layout
+
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-BLUE, RED, GREY, GREEN = "#3182bd", "#d6604d", "#808080", "#41965a"
 _TESTS = {
     "naive": (GREY, "circle-open"),
     "halved": (RED, "diamond"),
@@ -103,15 +104,15 @@ def _points(x, y, low, high, colour: str, symbol: str, name: str, words: list) -
     y, low, high = (np.asarray(v, float) for v in (y, low, high))
     return {
         "x": x,
-        "y": [float(f"{v:.4g}") for v in y],
+        "y": compact(y),
         "mode": "markers",
         "name": name,
         "marker": {"color": colour, "symbol": symbol, "size": 9},
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [float(f"{v:.3g}") for v in high - y],
-            "arrayminus": [float(f"{v:.3g}") for v in y - low],
+            "array": compact(high - y, 3),
+            "arrayminus": compact(y - low, 3),
             "color": colour,
             "thickness": 1.2,
             "width": 3,
@@ -122,15 +123,7 @@ def _points(x, y, low, high, colour: str, symbol: str, name: str, words: list) -
 
 
 def _layout(height: int) -> dict[str, Any]:
-    clear = "rgba(0,0,0,0)"
-    grid = {"zeroline": False, "gridcolor": "rgba(128,128,128,0.25)"}
-    panels = ("", "2", "3", "4")
-    return {
-        "template": "none",
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "height": height,
-        "margin": {"l": 60, "r": 20, "t": 40, "b": 90},
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
-        **{f"{axis}axis{panel}": grid for axis in "xy" for panel in panels},
-    }
+    grid = {"zeroline": False, **GRID}
+    return layout(
+        height, top=40, bottom=90, **{f"{axis}axis{panel}": grid for axis in "xy" for panel in ("", "2", "3", "4")}
+    )

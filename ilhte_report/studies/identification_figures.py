@@ -1,7 +1,6 @@
 """Figures of the identification problem: two processes with one pattern, the grid, and sliders.
 
-Each function returns a Plotly figure with a transparent background. Colours have a contrast of 3:1 on white and on a
-dark page, and a symbol or a label says the same as a colour.
+Each function returns a Plotly figure (``ilhte_lib.figures.theme``).
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilhte_lib.figures.theme import BLUE, GREY, RED, compact, layout
 from ilhte_lib.inference.closed_form import attenuation, expected_scores, treated_spread
 from ilhte_lib.model.simulate import Design, draw_trial
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits
 
-BLUE, RED, GREY = "#3182bd", "#d6604d", "#808080"
 SYMBOL_OF_RHO = {-0.8: "triangle-down", -0.4: "square", 0.0: "circle", 0.4: "diamond", 0.8: "triangle-up"}
 SHOWN_ITEMS = 9
 LARGEST = (2000, 40)
@@ -44,12 +42,12 @@ def same_scores_figure(persons: Design, items: Design) -> go.Figure:
     level = level[count >= 40]
     grid = np.linspace(level[0], level[-1], 21)
     scores = expected_scores(items, grid)
-    figure.add_scatter(x=_short(grid), y=_short(scores[0]), mode="lines", line={"color": GREY}, name="control (both)")
+    figure.add_scatter(x=compact(grid), y=compact(scores[0]), mode="lines", line={"color": GREY}, name="control (both)")
     _add_means(figure, control, 0, level, {"color": GREY, "symbol": "circle"}, "control, simulated")
     for name, (design, colour, symbol, dash) in drawn.items():
         line = {"color": colour, "dash": dash}
         treated = expected_scores(design, grid)[1]
-        figure.add_scatter(x=_short(grid), y=_short(treated), mode="lines", line=line, name=f"treated, {name}")
+        figure.add_scatter(x=compact(grid), y=compact(treated), mode="lines", line=line, name=f"treated, {name}")
         trial = draw_trial(design)
         marker = {"color": colour, "symbol": symbol, "size": 8}
         # the circles lie under the diamonds: larger ones show around them
@@ -58,10 +56,10 @@ def same_scores_figure(persons: Design, items: Design) -> go.Figure:
         shares = [trial.responses[trial.treat == arm].mean(axis=0) for arm in (0, 1)]
         ctrl, treat = (np.log(share / (1.0 - share)) for share in shares)
         figure.add_scatter(
-            x=_short(ctrl), y=_short(treat - ctrl), mode="markers", marker=marker, name=name, showlegend=False,
+            x=compact(ctrl), y=compact(treat - ctrl), mode="markers", marker=marker, name=name, showlegend=False,
             hovertemplate=f"{name}<br>easiness %{{x:.2f}}<br>effect %{{y:.2f}}<extra></extra>", row=2, col=1,
         )  # fmt: skip
-    figure.update_layout(_layout(720))
+    figure.update_layout(layout(720))
     figure.update_xaxes(title={"text": "Pretest (SDs)"}, row=1, col=1)
     figure.update_yaxes(title={"text": "Share of items right"}, row=1, col=1)
     figure.update_xaxes(title={"text": "Easiness of the item (logits)"}, row=2, col=1)
@@ -72,7 +70,7 @@ def same_scores_figure(persons: Design, items: Design) -> go.Figure:
 def _add_means(figure: go.Figure, trial, arm: int, level: np.ndarray, marker: dict, name: str) -> None:
     score = trial.responses.mean(axis=1)
     means = [score[(trial.treat == arm) & (trial.covariate == value)].mean() for value in level]
-    figure.add_scatter(x=_short(level), y=_short(means), mode="markers", marker=marker, name=name, showlegend=False)
+    figure.add_scatter(x=compact(level), y=compact(means), mode="markers", marker=marker, name=name, showlegend=False)
 
 
 def grid_figure(summary: pd.DataFrame) -> go.Figure:
@@ -85,15 +83,15 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
 
     none = summary[summary["beta_3"] == 0]
     figure = go.Figure()
-    ends = _short([none["closed_form"].min(), none["closed_form"].max()])
+    ends = compact([none["closed_form"].min(), none["closed_form"].max()])
     figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dash"}, name="closed form exact")
     for model, name, colour in (("b", "M_B", RED), ("c", "M_C", BLUE)):
         for rho, rows in none.groupby("rho"):
             symbol = SYMBOL_OF_RHO[round(float(rho), 1)]
             figure.add_scatter(
-                x=_short(rows["closed_form"]),
-                y=_short(rows[f"bias_{model}"]),
-                error_y={"type": "data", "array": _short(1.96 * rows[f"bias_{model}_se"]), "thickness": 1, "width": 0},
+                x=compact(rows["closed_form"]),
+                y=compact(rows[f"bias_{model}"]),
+                error_y={"type": "data", "array": compact(1.96 * rows[f"bias_{model}_se"]), "thickness": 1, "width": 0},
                 mode="markers",
                 marker={"color": colour, "symbol": symbol + ("" if model == "b" else "-open"), "size": 9},
                 name=f"{name}, ρ = {_signed(rho, 1)}" if model == "b" else f"{name}, same symbols, open",
@@ -102,7 +100,7 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
                 hovertemplate=f"{name}: %{{y:.3f}}<br>closed form %{{x:.3f}}<br>"
                 f"ρ {_signed(rho, 1)}, %{{text}}<extra></extra>",
             )
-    figure.update_layout(_layout(520))
+    figure.update_layout(layout(520))
     figure.update_xaxes(title={"text": "Closed form (logits)"})
     figure.update_yaxes(title={"text": "Mean estimate of β₃, truth 0 (logits)"})
     return figure
@@ -129,8 +127,8 @@ def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figu
         for rho in RHO:
             one = rows[(rows["rho"] == rho) & (rows["sigma_zeta"] > 0)]
             figure.add_scatter(
-                x=_short([0.0, *one["sigma_zeta"]]),
-                y=_short([*null["rejects_b"], *one["rejects_b"]]),
+                x=compact([0.0, *one["sigma_zeta"]]),
+                y=compact([*null["rejects_b"], *one["rejects_b"]]),
                 mode="lines+markers",
                 line={"color": RED, "width": 1},
                 marker={"color": RED, "symbol": SYMBOL_OF_RHO[rho], "size": 8},
@@ -143,12 +141,12 @@ def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figu
         spread = rows.groupby("sigma_zeta")["rejects_c"].agg(["min", "max"])
         for k, end in enumerate(("min", "max")):
             figure.add_scatter(
-                x=_short(spread.index), y=_short(spread[end]), mode="lines", line={"color": BLUE, "width": 1},
+                x=compact(spread.index), y=compact(spread[end]), mode="lines", line={"color": BLUE, "width": 1},
                 fill="tonexty" if k else None, name="M_C, any ρ", legendgroup="M_C", showlegend=panel == 0 and k == 1,
                 hovertemplate="M_C<br>σζ %{x}: %{y:.1%}<extra></extra>", **at,
             )  # fmt: skip
         figure.add_hline(y=level, line={"color": GREY, "dash": "dash", "width": 1}, **at)
-    figure.update_layout(_layout(620))
+    figure.update_layout(layout(620))
     figure.update_annotations(font={"size": 12})
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_xaxes(tickvals=[0.0, *SIGMA_ZETA])
@@ -182,7 +180,7 @@ def slider_figure(summary: pd.DataFrame) -> go.Figure:
     moved = [k for k, (s, _) in enumerate(pairs) if s > 0]
     visible = [[{"visible": [s == value for s, _ in pairs]}] for value in spreads]
     opaque = [[{"opacity": [float(pairs[k][1] == value) for k in moved]}, moved] for value in RHO]
-    figure.update_layout(_layout(760), showlegend=False)
+    figure.update_layout(layout(760), showlegend=False)
     figure.update_layout(
         sliders=[
             _slider("σζ = ", [f"{v:g}" for v in spreads], visible, spreads.index(first[0]), 0),
@@ -214,7 +212,7 @@ def typical_effects(sigma_zeta: float, rho: float) -> tuple[np.ndarray, np.ndarr
 def _item_lines(sigma_zeta: float, rho: float) -> dict[str, Any]:
     b, zeta = typical_effects(sigma_zeta, rho)
     return {
-        "x": _short(np.column_stack([b, b + zeta, np.full_like(b, np.nan)]).ravel()[:-1]),
+        "x": compact(np.column_stack([b, b + zeta, np.full_like(b, np.nan)]).ravel()[:-1]),
         "y": ([1, 0, None] * len(b))[:-1],
         "mode": "lines+markers",
         "line": {"color": GREY, "width": 1},
@@ -233,9 +231,9 @@ def _estimates(cell) -> dict[str, Any]:
     values = [cell.bias_c, cell.bias_b, cell.closed_form]
     bars = [1.96 * cell.bias_c_se, 1.96 * cell.bias_b_se, 0.0]
     return {
-        "x": _short(values),
+        "x": compact(values),
         "y": [0, 1, 2],
-        "error_x": {"type": "data", "array": _short(bars), "thickness": 2, "color": GREY},
+        "error_x": {"type": "data", "array": compact(bars), "thickness": 2, "color": GREY},
         "mode": "markers+text",
         "marker": {"color": [BLUE, RED, GREY], "symbol": ["diamond", "circle", "square"], "size": 11},
         "text": [_signed(value, 3) for value in values],
@@ -255,58 +253,6 @@ def _slider(prefix: str, labels: list[str], arguments: list[list], active: int, 
         "tickcolor": GREY,
         "bordercolor": GREY,
     }
-
-
-def who_benefits_figure(result: WhoBenefits) -> go.Figure:
-    """The interaction of one table by M_B and M_C and the bias that the closed form predicts, with 95% intervals."""
-    import plotly.graph_objects as go
-
-    rows: list[tuple[str, Estimate, str, str]] = [
-        ("bias predicted", result.predicted, GREY, "square"),
-        ("M_C: items differ", result.flexible, BLUE, "diamond"),
-        ("M_B: items alike", result.constant, RED, "circle"),
-    ]
-    figure = go.Figure()
-    for position, (name, estimate, colour, symbol) in enumerate(rows):
-        figure.add_scatter(
-            x=_short([estimate.value]),
-            y=[position],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": _short([estimate.high - estimate.value]),
-                "arrayminus": _short([estimate.value - estimate.low]),
-                "thickness": 2,
-            },
-            mode="markers",
-            marker={"color": colour, "symbol": symbol, "size": 11},
-            name=name,
-            hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
-        )
-    figure.update_layout(_layout(260), showlegend=False)
-    figure.update_xaxes(title={"text": "Interaction (logits per SD)"}, zeroline=True)
-    figure.update_yaxes(
-        tickvals=[0, 1, 2], ticktext=[row[0] for row in rows], range=[-0.6, 2.6], showgrid=False, zeroline=False
-    )
-    return figure
-
-
-def _layout(height: int) -> dict[str, Any]:
-    clear = "rgba(0,0,0,0)"
-    return {
-        "template": "none",
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "height": height,
-        "margin": {"l": 60, "r": 20, "t": 30, "b": 60},
-        "hoverlabel": {"align": "left"},
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
-    }
-
-
-def _short(values) -> list[float | None]:
-    """Four significant digits are finer than a pixel; NaN is None, which JSON can write."""
-    return [float(f"{x:.4g}") if np.isfinite(x) else None for x in np.asarray(values, float)]
 
 
 def _signed(value: float, digits: int) -> str:

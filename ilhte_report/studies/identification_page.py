@@ -1,4 +1,4 @@
-"""The words and tables of the identification page, every number of them computed."""
+"""The tables of the identification page and its figures in words; what they mean stands on the page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ilhte_lib.inference.closed_form import expected_scores, look_alike, predict
 from ilhte_lib.inference.who_benefits import WhoBenefits, who_benefits
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 
-from ..words.comparison import comparison_rows
-from ..words.markdown import table_html
-from ..words.numbers import number
+from ..words.markdown import fact_table, page_table, table_html
+from ..words.numbers import DASH, number
+from ..words.who_benefits import comparison_rows
 from .identification_figures import SHOWN_ITEMS
 from .identification_grid import CELL, ESTIMATES, GAMMA, GRID, grid_study
 
@@ -30,21 +30,20 @@ def two_processes() -> dict[str, Design]:
     return {"persons": look_alike(items), "items": items}
 
 
-def process_text(designs: dict[str, Design]) -> Markdown:
-    """The two processes and how near their expected scores are."""
+def process_designs(designs: dict[str, Design]) -> Markdown:
+    """The two processes side by side, and how near their expected scores are."""
     persons, items = designs["persons"], designs["items"]
     pretest = np.linspace(-3.0, 3.0, 61)
     apart = np.abs(expected_scores(persons, pretest) - expected_scores(items, pretest)).max()
-    return Markdown(
-        f"*Items differ.* In the simulated table `{SPURIOUS_INTERACTION}` {items.n_persons:,} persons answer "
-        f"{items.n_items} items. Treatment acts on every item in its own way ($\\sigma_\\zeta = {items.sigma_zeta:g}$) "
-        f"and less on easy ones ($\\rho = {number(items.rho, 1)}$). The interaction with the pretest is 0.\n\n"
-        "*Persons differ.* The same persons answer the same items, all of which treatment moves alike "
-        "($\\sigma_\\zeta = 0$), but it moves persons with a higher pretest more: "
-        f"$\\beta_3 = {persons.beta_3:+.3f}$ logits for each SD.\n\n"
-        "Between pretests of −3 and 3 SDs, the expected scores of the two trials are nowhere more than "
-        f"{100 * apart:.1f} percentage points apart."
-    )
+    lines = {
+        "Persons, items": [f"{design.n_persons:,}, {design.n_items}" for design in (persons, items)],
+        "σ_ζ (logits)": [f"{design.sigma_zeta:g}" for design in (persons, items)],
+        "ρ": [DASH, number(items.rho, 1)],
+        "β₃ (logits per SD of the pretest)": [number(design.beta_3, 3) for design in (persons, items)],
+        "Expected scores apart, pretest −3 to 3 (percentage points, at most)": [number(100 * apart, 1)] * 2,
+    }
+    rows = [{"": name, "Persons differ": one, "Items differ": other} for name, (one, other) in lines.items()]
+    return page_table(rows, left=("",))
 
 
 def scores_alt(designs: dict[str, Design]) -> str:
@@ -70,14 +69,16 @@ def fitted(designs: dict[str, Design]) -> dict[str, WhoBenefits]:
 
 def process_table(designs: dict[str, Design], results: dict[str, WhoBenefits]) -> Markdown:
     """The interaction of both trials, four ways, with the truth and the verdict."""
-    lines = ["| | Persons differ | Items differ |", "|:--|:--|:--|"]
-    truth = [f"{number(designs[name].beta_3, 3)}" for name in ("persons", "items")]
-    lines.append(f"| True $\\beta_3$ | {truth[0]} | {truth[1]} |")
-    for one, other in zip(*(comparison_rows(results[name]) for name in ("persons", "items")), strict=True):
-        cells = [value if interval == "–" else f"{value} [{interval}]" for _, value, interval, _ in (one, other)]
-        lines.append(f"| {one[0]} | {cells[0]} | {cells[1]} |")
-    lines.append(f"| **Verdict** | **{results['persons'].verdict}** | **{results['items'].verdict}** |")
-    return Markdown("\n".join(lines))
+    columns = {"Persons differ": "persons", "Items differ": "items"}
+    rows = [{"": "True β₃", **{column: number(designs[name].beta_3, 3) for column, name in columns.items()}}]
+    for one, other in zip(*(comparison_rows(results[name]) for name in columns.values()), strict=True):
+        cells = [
+            row["Estimate"] + ("" if row["95% interval"] == DASH else f" [{row['95% interval']}]")
+            for row in (one, other)
+        ]
+        rows.append({"": one[""], **dict(zip(columns, cells, strict=True))})
+    rows.append({"": "Verdict", **{column: results[name].verdict for column, name in columns.items()}})
+    return page_table(rows, left=("", *columns))
 
 
 # -- the grid ------------------------------------------------------------------------------------------------------
@@ -104,60 +105,62 @@ def _listed(column: pd.Series) -> str:
     return " or ".join(f"{value:,}" for value in sorted(set(column)))
 
 
-def grid_findings(summary: pd.DataFrame) -> Markdown:
-    """Bias and false positives over the grid, in sentences."""
+def grid_overview(summary: pd.DataFrame) -> Markdown:
+    """Bias and false positives over the grid, with and without item effects in the model, and how the closed form does."""
     none = summary[summary["beta_3"] == 0]
-    worst = none.loc[none["rejects_b"].idxmax()]
-    where = (
-        f"{worst['n_persons']:,.0f} persons, {worst['n_items']:.0f} items, "
-        f"$\\sigma_\\zeta = {worst['sigma_zeta']:g}$, $\\rho = {number(worst['rho'], 1)}$"
-    )
-    gap, rejects = (none["difference"] - none["closed_form"]).abs(), none["rejects_c"]
-    return Markdown(
-        f"Without item effects in the model, $\\beta_3$ is off by {_range(none['bias_b'])} logits on average, and a "
-        f"test at 5% finds an interaction that is not there in up to {worst['rejects_b']:.0%} of the trials ({where}): "
-        f"the more persons, the surer the wrong answer. With item effects in the model it is off by "
-        f"{_range(none['bias_c'])}, and {rejects.min():.1%} to {rejects.max():.1%} of the tests reject, "
-        f"{rejects.mean():.1%} over all cells. The closed form is within {gap.max():.3f} logits of the mean difference "
-        f"between the models in every cell, and within {gap.median():.3f} in half of them."
-    )
+    rows = [
+        {
+            "": name,
+            "Mean of β₃, truth 0": f"{number(none[f'bias_{letter}'].min(), 3)} to {number(none[f'bias_{letter}'].max(), 3)}",
+            "Rejects at 5%": f"{none[f'rejects_{letter}'].min():.1%} to {none[f'rejects_{letter}'].max():.1%}",
+            "On average": f"{none[f'rejects_{letter}'].mean():.1%}",
+            "Most often with": _cell(none.loc[none[f"rejects_{letter}"].idxmax()]),
+        }
+        for letter, name in (("b", "M_B, without item effects"), ("c", "M_C, with them"))
+    ]
+    return page_table(rows, left=("", "Most often with"))
 
 
-def _range(column: pd.Series) -> str:
-    return f"{number(column.min(), 3)} to {number(column.max(), 3)}"
+def _cell(row: pd.Series) -> str:
+    rho = number(row["rho"], 1)
+    return f"{row['n_persons']:,.0f} persons, {row['n_items']:.0f} items, σ_ζ {row['sigma_zeta']:g}, ρ {rho}"
 
 
-def failure_text(summary: pd.DataFrame) -> Markdown:
-    """How the closed form fares in the grid: where it is furthest off, and at sigma_zeta = .8 and rho = 0."""
+def closed_form_table(summary: pd.DataFrame) -> Markdown:
+    """How far the closed form is from the mean difference of the models, over the grid and where it is furthest off."""
     none = summary[summary["beta_3"] == 0]
-    far = none.loc[(none["difference"] - none["closed_form"]).abs().idxmax()]
-    parts = []
+    gap = (none["difference"] - none["closed_form"]).abs()
+    far = none.loc[gap.idxmax()]
+    facts = {
+        "Distance, at most (logits)": number(gap.max(), 3),
+        "Distance, median (logits)": number(gap.median(), 3),
+        f"Furthest: {_cell(far)}": f"{number(far['closed_form'], 3)} for {number(far['difference'], 3)}",
+    }
     for n_items, rows in none[(none["sigma_zeta"] == 0.8) & (none["rho"] == 0)].groupby("n_items"):
         weight = 1.0 / rows["difference_se"] ** 2
         mean, se = (weight * rows["difference"]).sum() / weight.sum(), weight.sum() ** -0.5
-        parts.append(f"{number(mean, 3)} (standard error {se:.3f}) with {n_items} items")
-    at_zero = number(float(predicted_bias(GAMMA, 1.0, 0.8, 0.0)), 3)
-    form, seen = number(far["closed_form"], 3), number(far["difference"], 3)
-    return Markdown(
-        f"In the grid it is furthest off with {far['n_persons']:,.0f} persons, {far['n_items']:.0f} items, "
-        f"$\\sigma_\\zeta = {far['sigma_zeta']:g}$ and $\\rho = {number(far['rho'], 1)}$: {form} for a mean difference "
-        f"of {seen}. Item effects that have nothing to do with easiness, $\\sigma_\\zeta = 0.8$ and $\\rho = 0$, "
-        f"stretch the items all the same; it says {at_zero}, and the two models differ by {', by '.join(parts)}."
-    )
+        form = number(float(predicted_bias(GAMMA, 1.0, 0.8, 0.0)), 3)
+        facts[f"Effects unrelated to easiness: {n_items} items, σ_ζ 0.8, ρ 0"] = (
+            f"{form} for {number(mean, 3)} ({se:.3f})"
+        )
+    return fact_table(facts)
 
 
 def limits_table(limits: pd.DataFrame) -> Markdown:
     """Every cell of ``identification_grid.LIMITS``: closed form and simulation."""
-    lines = [
-        "| Items | $\\sigma_\\theta$ | $\\sigma_b$ | $\\sigma_\\zeta$ | Closed form | $M_B - M_C$ | Ratio |",
-        "|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {row.n_items} | {row.sigma_theta:g} | {row.sigma_b:g} | {row.sigma_zeta:g} | {number(row.closed_form, 3)} "
-        f"| {number(row.difference, 3)} ({row.difference_se:.3f}) | {row.difference / row.closed_form:.2f} |"
+    rows = [
+        {
+            "Items": row.n_items,
+            "σ_θ": f"{row.sigma_theta:g}",
+            "σ_b": f"{row.sigma_b:g}",
+            "σ_ζ": f"{row.sigma_zeta:g}",
+            "Closed form": number(row.closed_form, 3),
+            "M_B − M_C": f"{number(row.difference, 3)} ({row.difference_se:.3f})",
+            "Ratio": number(row.difference / row.closed_form, 2),
+        }
         for row in limits.itertuples()
     ]
-    return Markdown("\n".join(lines))
+    return page_table(rows, left=())
 
 
 def grid_alt(summary: pd.DataFrame) -> str:
@@ -196,21 +199,27 @@ def slider_alt(summary: pd.DataFrame) -> str:
 
 def grid_table(summary: pd.DataFrame) -> Markdown:
     """Every cell without a true interaction, folded away."""
-    heads = ["Persons", "Items", "σζ", "ρ", "Closed form", "M_B − M_C", "M_B", "M_C", "M_B rejects", "M_C rejects"]
 
     def mean(row, name: str) -> str:
         return f"{number(getattr(row, name), 3)} ({getattr(row, f'{name}_se'):.3f})"
 
     rows = [
-        [
-            f"{row.n_persons:,}", str(row.n_items), f"{row.sigma_zeta:g}", number(row.rho, 1),
-            number(row.closed_form, 3), mean(row, "difference"), mean(row, "bias_b"), mean(row, "bias_c"),
-            f"{row.rejects_b:.1%}", f"{row.rejects_c:.1%}",
-        ]
+        {
+            "Persons": f"{row.n_persons:,}",
+            "Items": row.n_items,
+            "σ_ζ": f"{row.sigma_zeta:g}",
+            "ρ": number(row.rho, 1),
+            "Closed form": number(row.closed_form, 3),
+            "M_B − M_C": mean(row, "difference"),
+            "M_B": mean(row, "bias_b"),
+            "M_C": mean(row, "bias_c"),
+            "M_B rejects": f"{row.rejects_b:.1%}",
+            "M_C rejects": f"{row.rejects_c:.1%}",
+        }
         for row in summary[summary["beta_3"] == 0].itertuples()
-    ]  # fmt: skip
+    ]
     title = f"All {len(rows)} cells (means of β₃, truth 0; Monte Carlo standard errors in parentheses)"
-    table = table_html([dict(zip(heads, row, strict=True)) for row in rows], left=())
+    table = table_html(rows, left=())
     return Markdown(
         f'```{{=html}}\n<details><summary>{title}</summary><div class="table-scroll">{table}</div></details>\n```\n'
     )

@@ -1,4 +1,4 @@
-"""The words and tables of the page about tests and intervals, every number of them computed."""
+"""The tables of the page about tests and intervals and its figures in words; what they mean stands on the page."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.simulate import DESIGNS, simulate_trial
 from ilhte_lib.model.spec import MODELS
 
-from ..project import slug
-from ..words.numbers import number
+from ..words.markdown import fact_table, page_table
+from ..words.numbers import between, number
 from . import bias as bias_study
 from . import coverage as coverage_study
 from . import size as size_study
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 EXAMPLE = "sim_n1000_j10_sz20_rhom50"
 """A bundled table with a small true sigma_zeta, for which the halved and the mixture test disagree."""
 EXAMPLE_PARAMETERS = ("treat", "sigma_zeta", "rho")
-LOW = 0.93
-"""Coverage below this is named on the page."""
+_METHODS = {"laplace": "Laplace", "aghq": "quadrature"}
 
 
 # -- the example -----------------------------------------------------------------------------------------------------
@@ -52,64 +51,38 @@ def profiles(trial: Trial, fits: dict[str, Fit]) -> tuple[list[ProfileCurve], li
     return [profiler.curve(interval) for interval in intervals], intervals
 
 
-def profiles_alt(intervals: list[ProfileInterval], scale: float) -> str:
-    """The profile figure in words."""
-    parts = []
-    for interval in intervals:
-        unit = 1.0 if interval.parameter == "rho" else scale
-        low, high = number(interval.lower / unit, 2), number(interval.upper / unit, 2)
-        estimate = number(interval.estimate / unit, 2)
-        parts.append(f"{PARAMETER_NAMES[interval.parameter]}: lowest at {estimate}, interval {low} to {high}")
-    return "The rise of the deviance over each parameter. " + "; ".join(parts) + "."
-
-
-def example_text(trial: Trial, fits: dict[str, Fit], intervals: list[ProfileInterval]) -> Markdown:
-    """The three p-values but the bootstrap's, and the interval that goes with them."""
-    from IPython.display import Markdown
-
+def example_tests(trial: Trial, fits: dict[str, Fit], replicates: int) -> Markdown:
+    """The example, its likelihood ratio, and three p-values of it; the bootstrap's trials are drawn now."""
     test = likelihood_ratio(fits["M_0"], fits["M_A"])
-    scale = fits["M_0"].sigma_theta
-    spread = next(i for i in intervals if i.parameter == "sigma_zeta")
-    truth = DESIGNS[EXAMPLE]
-    rejects = {name: getattr(test, name) < 0.05 for name in ("halved", "mixture")}
-    contrast = "disagree" if rejects["halved"] != rejects["mixture"] else "agree"
-    start = "starts at 0" if spread.lower == 0 else f"starts at {number(spread.lower / scale, 2)} SDs"
-    page = f"../tables/{slug(EXAMPLE)}.ipynb"
-    return Markdown(
-        f"The simulated table [`{EXAMPLE}`]({page}) has {trial.n_persons:,} persons and {trial.n_items} items, and its items do differ "
-        f"($\\sigma_\\zeta = {truth.sigma_zeta:g}$ logits). The likelihood ratio of $M_0$ against $M_A$ is {number(test.statistic, 2)}: "
-        f"$p = {number(test.halved, 4)}$ halved and $p = {number(test.mixture, 4)}$ by the mixture. At 5% the two {contrast}. "
-        f"The profile interval of $\\sigma_\\zeta$ {start} and ends at {number(spread.upper / scale, 2)} SDs."
+    drawn = parametric_bootstrap(statistics_of(trial, MODELS["M_0"]), fits["M_0"], replicates=replicates, workers=1)
+    return fact_table(
+        {
+            "Persons, items": f"{trial.n_persons:,}, {trial.n_items}",
+            "True σ_ζ (logits)": f"{DESIGNS[EXAMPLE].sigma_zeta:g}",
+            "Likelihood ratio of M_0 and M_A": number(test.statistic, 2),
+            "p, halved": number(test.halved, 4),
+            "p, mixture": number(test.mixture, 4),
+            f"p, bootstrap ({replicates - drawn.failed} trials, seed {drawn.seed})": number(
+                bootstrap_p_value(test.statistic, drawn), 3
+            ),
+        }
     )
 
 
 def example_table(intervals: list[ProfileInterval], scale: float) -> Markdown:
     """Profile and Wald intervals side by side."""
-    from IPython.display import Markdown
-
-    lines = ["| | Estimate | Profile interval | Wald interval |", "|:--|--:|:-:|:-:|"]
+    rows = []
     for interval in intervals:
-        unit = 1.0 if interval.parameter == "rho" else scale
-        name = PARAMETER_NAMES[interval.parameter] + ("" if interval.parameter == "rho" else " (SDs)")
-        values = [interval.estimate, interval.lower, interval.upper, interval.wald_lower, interval.wald_upper]
-        estimate, low, high, wald_low, wald_high = (number(value / unit, 3) for value in values)
-        lines.append(f"| {name} | {estimate} | {low} to {high} | {wald_low} to {wald_high} |")
-    return Markdown("\n".join(lines))
-
-
-def example_bootstrap(trial: Trial, fits: dict[str, Fit], replicates: int) -> Markdown:
-    """The bootstrap's p-value from a small number of replicates, drawn now."""
-    from IPython.display import Markdown
-
-    statistics = statistics_of(trial, MODELS["M_0"])
-    drawn = parametric_bootstrap(statistics, fits["M_0"], replicates=replicates, workers=1)
-    test = likelihood_ratio(fits["M_0"], fits["M_A"])
-    p = bootstrap_p_value(test.statistic, drawn)
-    larger = round(p * (replicates - drawn.failed + 1)) - 1
-    return Markdown(
-        f"Of {replicates} trials drawn from the fitted $M_0$ just now (seed {drawn.seed}), {larger} have a likelihood ratio "
-        f"at least as large: bootstrap $p = ({larger} + 1)/({replicates - drawn.failed} + 1) = {number(p, 3)}$."
-    )
+        unit, suffix = (1.0, "") if interval.parameter == "rho" else (scale, " (SDs)")
+        rows.append(
+            {
+                "": PARAMETER_NAMES[interval.parameter] + suffix,
+                "Estimate": number(interval.estimate / unit, 3),
+                "Profile interval": between(interval.lower / unit, interval.upper / unit, 3),
+                "Wald interval": between(interval.wald_lower / unit, interval.wald_upper / unit, 3),
+            }
+        )
+    return page_table(rows, left=("",))
 
 
 # -- the stored simulations --------------------------------------------------------------------------------------------
@@ -139,48 +112,37 @@ def size_about(trials: pd.DataFrame, about: dict) -> Markdown:
     )
 
 
-def size_findings(summary: pd.DataFrame) -> Markdown:
-    """What the simulation says of each test at 5%."""
-    from IPython.display import Markdown
-
-    rows = summary[summary["level"] == 0.05]
-    sentences = []
-    for test in ("halved", "mixture", "bootstrap", "naive"):
-        own = rows[rows["test"] == test]
-        right = (own["lower"] <= 0.05) & (own["upper"] >= 0.05)
-        above, below = int((own["lower"] > 0.05).sum()), int((own["upper"] < 0.05).sum())
-        shares = f"{number(100 * own['size'].min(), 1)} to {number(100 * own['size'].max(), 1)}%"
-        if right.all():
-            verdict = "5% is within the Monte Carlo interval everywhere"
-        else:
-            parts = [f"too often for {above} of {len(own)} numbers of items"] if above else []
-            parts += [f"too rarely for {below} of {len(own)} numbers of items"] if below else []
-            verdict = "it rejects " + " and ".join(parts)
-        away = number(100 * float((own["size"] - 0.05).abs().mean()), 1)
-        sentences.append(f"*{test.capitalize()}*: {shares}, on average {away} points from 5%; {verdict}.")
-    text = "\n".join(f"- {s}" for s in sentences)
-    mixture = rows[rows["test"] == "mixture"]
-    if (mixture["upper"] < 0.05).all():
-        text += "\n\nThe mixture, which decides on this site unless a run follows the published rules, errs on the side of caution."
-    return Markdown(text)
+def size_overview(summary: pd.DataFrame) -> Markdown:
+    """Over numbers of items: how often each test rejects at 5%, and where 5% is outside its Monte Carlo interval."""
+    rows = []
+    for test in size_study.TESTS:
+        own = summary[(summary["level"] == 0.05) & (summary["test"] == test)]
+        rows.append(
+            {
+                "Test": test,
+                "Rejects at 5%": f"{number(100 * own['size'].min(), 1)} to {number(100 * own['size'].max(), 1)}%",
+                "Away from 5%, mean (points)": number(100 * float((own["size"] - 0.05).abs().mean()), 1),
+                "Too often": f"{int((own['lower'] > 0.05).sum())} of {len(own)}",
+                "Too rarely": f"{int((own['upper'] < 0.05).sum())} of {len(own)}",
+            }
+        )
+    return page_table(rows, left=("Test",))
 
 
 def size_table(summary: pd.DataFrame) -> Markdown:
     """Size by test, number of items and level."""
-    from IPython.display import Markdown
+    rows = []
+    for (n_items, test), own in summary.groupby(["n_items", "test"], sort=False):
+        cells = {
+            f"{100 * row.level:g}%": _share(row.size, row.lower, row.upper)
+            for row in own.itertuples(index=False, name="Row")
+        }
+        rows.append({"Items": n_items, "Test": test, **cells})
+    return page_table(rows, left=("Test",))
 
-    levels = sorted(summary["level"].unique())
-    header = "| Items | Test | " + " | ".join(f"{100 * level:g}%" for level in levels) + " |"
-    lines = [header, "|--:|:--|" + ":-:|" * len(levels)]
-    for n_items, of_items in summary.groupby("n_items"):
-        for test in size_study.TESTS:
-            own = of_items[of_items["test"] == test].set_index("level")
-            cells = [
-                f"{number(100 * own.loc[x, 'size'], 1)} ({number(100 * own.loc[x, 'lower'], 1)} to {number(100 * own.loc[x, 'upper'], 1)})"
-                for x in levels
-            ]
-            lines.append(f"| {n_items} | {test} | " + " | ".join(cells) + " |")
-    return Markdown("\n".join(lines))
+
+def _share(value: float, low: float, high: float) -> str:
+    return f"{number(100 * value, 1)} ({between(100 * low, 100 * high, 1)})"
 
 
 def coverage_about(trials: pd.DataFrame, about: dict) -> Markdown:
@@ -194,106 +156,50 @@ def coverage_about(trials: pd.DataFrame, about: dict) -> Markdown:
     return about_text(about, f"{per_cell:,} trials for each of three settings with 20 and with 40 items. {settings}.")
 
 
-def coverage_findings(summary: pd.DataFrame) -> Markdown:
-    """Where the profile intervals fall short, on which side they miss, and why."""
-    from IPython.display import Markdown
-
-    profile = summary[summary["method"] == "profile"]
-    low = profile[profile["coverage"] < LOW]
-    words = [f"The profile intervals cover in {_range(profile)} of the trials, over {len(profile)} cells."]
-    if low.empty:
-        least = profile.loc[profile["coverage"].idxmin()]
-        words.append(
-            f"None is below {LOW}; the lowest is {PARAMETER_NAMES[least['parameter']]} in setting {least['setting']}, "
-            f"{least['n_items']} items (Monte Carlo interval {number(least['lower'], 3)} to {number(least['upper'], 3)})."
+def coverage_overview(summary: pd.DataFrame) -> Markdown:
+    """Over settings and numbers of items: the coverage of each kind of interval, and on which side it misses."""
+    rows = []
+    for (method, parameter), own in summary.groupby(["method", "parameter"], sort=False):
+        few = own[own["n_items"] == own["n_items"].min()]
+        rows.append(
+            {
+                "Interval": method,
+                "Parameter": PARAMETER_NAMES[parameter],
+                "Coverage": between(own["coverage"].min(), own["coverage"].max(), 3),
+                "Clearly below 0.95": f"{int((own['upper'] < 0.95).sum())} of {len(own)}",
+                f"Below truth, {few['n_items'].iloc[0]} items": number(few["below"].mean(), 3),
+                f"Above truth, {few['n_items'].iloc[0]} items": number(few["above"].mean(), 3),
+                "Undefined, at most": number(own["undefined"].max(), 3),
+            }
         )
-    short = profile[profile["upper"] < 0.95]
-    if len(short):
-        names = ", ".join(
-            f"{PARAMETER_NAMES[row.parameter]} in {row.setting} with {row.n_items}" for row in short.itertuples()
-        )
-        words.append(
-            f"In {len(short)} cells the Monte Carlo interval lies below 0.95 ({names} items): the $\\chi^2$ quantile is an "
-            "approximation for many items."
-        )
-    for row in low.itertuples():
-        where = f"setting {row.setting}, {row.n_items} items"
-        words.append(f"{PARAMETER_NAMES[row.parameter]} in {where} has {number(row.coverage, 3)}: {_reason(row)}")
-    for parameter in ("sigma_theta", "sigma_zeta"):
-        words.append(_misses(profile[(profile["parameter"] == parameter)]))
-    wald = summary[summary["method"] == "Wald"]
-    short = wald[wald["coverage"] < LOW]
-    which = sorted(set(short["parameter"]), key=coverage_study.PARAMETERS.index)
-    named = (
-        f", {len(short)} of {len(wald)} cells below {LOW} ({', '.join(PARAMETER_NAMES[p] for p in which)})"
-        if which
-        else ""
-    )
-    words.append(
-        f"The Wald intervals cover in {_range(wald)}{named}; "
-        f"they can leave the parameter space and are undefined on its boundary "
-        f"(up to {number(100 * wald['undefined'].max(), 1)}% of the trials of a cell)."
-    )
-    return Markdown(" ".join(w for w in words if w))
-
-
-def _range(rows: pd.DataFrame) -> str:
-    return f"{number(rows['coverage'].min(), 3)} to {number(rows['coverage'].max(), 3)}"
-
-
-def _misses(rows: pd.DataFrame) -> str:
-    """On which side intervals with the fewest items miss, where one side has at least twice the other's misses."""
-    own = rows[rows["n_items"] == rows["n_items"].min()]
-    if own.empty or own["below"].mean() < 2 * own["above"].mean():
-        return ""
-    why = {
-        "sigma_theta": "Laplace's approximation has $\\sigma_\\theta$ a little low",
-        "sigma_zeta": "maximum likelihood estimates a spread from few items a little low",
-    }[own["parameter"].iloc[0]]
-    return (
-        f"With {own['n_items'].iloc[0]} items the intervals of {PARAMETER_NAMES[own['parameter'].iloc[0]]} lie below the truth in "
-        f"{number(100 * own['below'].mean(), 1)}% of the trials and above it in {number(100 * own['above'].mean(), 1)}%: {why} (@sec-bias)."
-    )
-
-
-def _reason(row) -> str:
-    side = "below" if row.below > row.above else "above"
-    missed = f"{number(100 * max(row.below, row.above), 1)}% of the intervals lie {side} the truth."
-    if row.parameter == "sigma_theta":
-        return f"{missed} Laplace has $\\sigma_\\theta$ a little low with few items, and an interval around a low estimate misses on one side."
-    if row.parameter == "sigma_zeta":
-        return f"{missed} Maximum likelihood estimates the spread of {row.n_items} items' effects a little low."
-    if row.parameter == "treat":
-        return f"{missed} Its width rests on $\\sigma_\\zeta$, which is estimated from {row.n_items} items and a little low."
-    return (
-        f"{missed} With {row.n_items} items the correlation is estimated from {row.n_items} draws, and the "
-        "$\\chi^2$ quantile is an approximation for many."
-    )
+    return page_table(rows, left=("Interval", "Parameter"))
 
 
 def coverage_table(summary: pd.DataFrame) -> Markdown:
     """Coverage by setting, number of items and parameter."""
-    from IPython.display import Markdown
-
-    lines = [
-        "| Setting | Items | Parameter | Truth | Profile | Wald | Below | Above |",
-        "|:--|--:|:--|--:|:-:|:-:|--:|--:|",
-    ]
-    both = summary.pivot_table(
-        index=["setting", "n_items", "parameter"], columns="method", values=["coverage", "lower", "upper"], sort=False
-    )
-    profile = summary[summary["method"] == "profile"].set_index(["setting", "n_items", "parameter"])
-    for key in sorted(both.index, key=lambda k: (k[0], k[1], coverage_study.PARAMETERS.index(k[2]))):
-        row, own = both.loc[key], profile.loc[key]
-        cells = [
-            f"{number(row[('coverage', m)], 3)} ({number(row[('lower', m)], 3)} to {number(row[('upper', m)], 3)})"
-            for m in ("profile", "Wald")
-        ]
-        lines.append(
-            f"| {key[0]} | {key[1]} | {PARAMETER_NAMES[key[2]]} | {number(own['truth'], 1)} | {cells[0]} | {cells[1]} | "
-            f"{number(own['below'], 3)} | {number(own['above'], 3)} |"
+    rows = []
+    by = summary.set_index(["setting", "n_items", "parameter", "method"])
+    cells = {key[:3] for key in by.index}
+    for key in sorted(cells, key=lambda k: (k[0], k[1], coverage_study.PARAMETERS.index(k[2]))):
+        profile, wald = by.loc[(*key, "profile")], by.loc[(*key, "Wald")]
+        of = {
+            name: f"{number(row['coverage'], 3)} ({between(row['lower'], row['upper'], 3)})"
+            for name, row in (("Profile", profile), ("Wald", wald))
+        }
+        truth, below, above = (number(profile[name], d) for name, d in (("truth", 1), ("below", 3), ("above", 3)))
+        name = PARAMETER_NAMES[key[2]]
+        rows.append(
+            {
+                "Setting": key[0],
+                "Items": key[1],
+                "Parameter": name,
+                "Truth": truth,
+                **of,
+                "Below": below,
+                "Above": above,
+            }
         )
-    return Markdown("\n".join(lines))
+    return page_table(rows, left=("Setting", "Parameter"))
 
 
 def bias_about(trials: pd.DataFrame, about: dict) -> Markdown:
@@ -308,44 +214,19 @@ def bias_about(trials: pd.DataFrame, about: dict) -> Markdown:
     )
 
 
-def bias_findings(summary: pd.DataFrame) -> Markdown:
-    """The bias with the fewest and the most items."""
-    from IPython.display import Markdown
-
-    by = summary.set_index(["n_items", "method", "parameter"])
-    few, many = min(summary["n_items"]), max(summary["n_items"])
-
-    def bias(n: int, method: str, parameter: str) -> str:
-        row = by.loc[(n, method, parameter)]
-        return f"{number(row['bias'], 3)} (± {number(1.96 * row['bias_se'], 3)})"
-
-    return Markdown(
-        f"With {few} items Laplace is off by {bias(few, 'laplace', 'sigma_theta')} logits in $\\sigma_\\theta$, quadrature by "
-        f"{bias(few, 'aghq', 'sigma_theta')}; with {many} items by {bias(many, 'laplace', 'sigma_theta')} and {bias(many, 'aghq', 'sigma_theta')}. "
-        f"In $\\sigma_\\zeta$ it is {bias(few, 'laplace', 'sigma_zeta')} and {bias(few, 'aghq', 'sigma_zeta')} with {few} items, "
-        f"{bias(many, 'laplace', 'sigma_zeta')} and {bias(many, 'aghq', 'sigma_zeta')} with {many}: what quadrature leaves is "
-        "mostly the error of maximum likelihood, which estimates a spread from as many draws as there are items."
-    )
-
-
 def bias_table(summary: pd.DataFrame) -> Markdown:
     """Bias and root mean squared error by number of items, method and parameter."""
-    from IPython.display import Markdown
-
-    lines = [
-        "| Items | Parameter | Bias, Laplace | Bias, quadrature | RMSE, Laplace | RMSE, quadrature |",
-        "|--:|:--|--:|--:|--:|--:|",
-    ]
+    rows = []
     by = summary.set_index(["n_items", "method", "parameter"])
     for n_items in sorted(summary["n_items"].unique()):
         for parameter in bias_study.ESTIMATES:
-            rows = [by.loc[(n_items, method, parameter)] for method in bias_study.METHODS]
-            bias = [f"{number(row['bias'], 3)} ({number(row['bias_se'], 3)})" for row in rows]
-            rmse = [number(row["rmse"], 3) for row in rows]
-            lines.append(
-                f"| {n_items} | {PARAMETER_NAMES[parameter]} | {bias[0]} | {bias[1]} | {rmse[0]} | {rmse[1]} |"
-            )
-    return Markdown("\n".join(lines))
+            row = {"Items": n_items, "Parameter": PARAMETER_NAMES[parameter]}
+            of = {label: by.loc[(n_items, method, parameter)] for method, label in _METHODS.items()}
+            row |= {
+                f"Bias, {label}": f"{number(own['bias'], 3)} ({number(own['bias_se'], 3)})" for label, own in of.items()
+            }
+            rows.append(row | {f"RMSE, {label}": number(own["rmse"], 3) for label, own in of.items()})
+    return page_table(rows, left=("Parameter",))
 
 
 # -- simulated now -------------------------------------------------------------------------------------------------------
@@ -407,7 +288,7 @@ def bias_alt(summary: pd.DataFrame) -> str:
     """The bias figure in words."""
     parts = []
     for parameter in ("sigma_theta", "sigma_zeta"):
-        for method, label in (("laplace", "Laplace"), ("aghq", "quadrature")):
+        for method, label in _METHODS.items():
             own = summary[(summary["parameter"] == parameter) & (summary["method"] == method)].sort_values("n_items")
             values = ", ".join(
                 f"{number(bias, 3)} with {n} items" for bias, n in zip(own["bias"], own["n_items"], strict=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from IPython.display import Markdown
 
 from ilhte_lib.inference.who_benefits import verdict, with_wald_interval
 
+from ..words.markdown import fact_table, page_table
 from .identification_grid import CELL, ESTIMATES, ITEMS, PERSONS, TRUE_INTERACTION
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.display import Markdown
 
 VERDICTS = ("person-level", "item-level", "cannot tell")
 
@@ -36,41 +38,41 @@ def verdict_table(given: pd.DataFrame) -> Markdown:
     none, wide, close = given["beta_3"] == 0, given["sigma_zeta"] >= 0.6, given["rho"].abs() > 0.4
     truths = {
         "No interaction, no item effects": none & (given["sigma_zeta"] == 0),
-        "No interaction, $\\sigma_\\zeta \\le 0.4$": none & ~wide & (given["sigma_zeta"] > 0),
-        "No interaction, $\\sigma_\\zeta \\ge 0.6$, $\\lvert\\rho\\rvert \\le 0.4$": none & wide & ~close,
-        "No interaction, $\\sigma_\\zeta \\ge 0.6$, $\\lvert\\rho\\rvert = 0.8$": none & wide & close,
+        "No interaction, σ_ζ ≤ 0.4": none & ~wide & (given["sigma_zeta"] > 0),
+        "No interaction, σ_ζ ≥ 0.6, |ρ| ≤ 0.4": none & wide & ~close,
+        "No interaction, σ_ζ ≥ 0.6, |ρ| = 0.8": none & wide & close,
         "Interaction, no item effects": ~none & (given["sigma_zeta"] == 0),
         "Interaction, items stretched": ~none & (given["rho"] > 0),
         "Interaction, items drawn together": ~none & (given["rho"] < 0),
     }
-    sizes = [(n, j) for n in PERSONS for j in ITEMS]
-    lines = ["| Truth | " + " | ".join(f"N {n:,}, J {j}" for n, j in sizes) + " |", "|:--" * (1 + len(sizes)) + "|"]
+    rows = []
     for truth, where in truths.items():
-        cells = []
-        for n, j in sizes:
+        row = {"Truth": truth}
+        for n, j in product(PERSONS, ITEMS):
             said = given.loc[where & (given["n_persons"] == n) & (given["n_items"] == j), "verdict"]
-            cells.append(" / ".join(f"{100 * (said == word).mean():.0f}" for word in VERDICTS))
-        lines.append(f"| {truth} | " + " | ".join(cells) + " |")
-    return Markdown("\n".join(lines))
+            row[f"N {n:,}, J {j}"] = " / ".join(f"{100 * (said == word).mean():.0f}" for word in VERDICTS)
+        rows.append(row)
+    return page_table(rows, left=("Truth",))
 
 
 def verdict_errors(given: pd.DataFrame) -> Markdown:
-    """How often the rule errs, in sentences."""
+    """How often the rule errs."""
     none = given[given["beta_3"] == 0]
     false_person = (none["verdict"] == "person-level").groupby([none[name] for name in CELL]).mean()
     truly = given[given["beta_3"] != 0]
     items = truly[truly["verdict"] == "item-level"]
-    wrong_way = float((np.sign(items["beta3_b"]) != np.sign(items["beta_3"])).mean())
-    together, apart = (truly[truly["rho"] * side > 0] for side in (-1, 1))
+    opposite = float((np.sign(items["beta3_b"]) != np.sign(items["beta_3"])).mean())
 
-    def most(rows: pd.DataFrame) -> float:
-        return float((rows["verdict"] == "item-level").groupby([rows[name] for name in CELL]).mean().max())
+    def most(rows: pd.DataFrame) -> str:
+        return f"{(rows['verdict'] == 'item-level').groupby([rows[name] for name in CELL]).mean().max():.0%}"
 
-    said = (none["verdict"] == "person-level").mean()
-    return Markdown(
-        f"Without an interaction the verdict is *person-level* in {said:.1%} of the trials, in the worst cell in "
-        f"{false_person.max():.1%}. With a true interaction of {TRUE_INTERACTION:g} logits it is *item-level* in up to "
-        f"{most(together):.0%} of the trials where treatment draws the items together, and in up to {most(apart):.0%} "
-        f"where it stretches them. In {wrong_way:.0%} of all these cases $M_B$ shows the opposite of the true "
-        "interaction, so that the items are indeed the source of what it shows."
+    interaction = f"Interaction of {TRUE_INTERACTION:g} logits"
+    return fact_table(
+        {
+            "No interaction: person-level, all trials": f"{(none['verdict'] == 'person-level').mean():.1%}",
+            "No interaction: person-level, worst cell": f"{false_person.max():.1%}",
+            f"{interaction}: item-level, worst cell where items are drawn together": most(truly[truly["rho"] < 0]),
+            f"{interaction}: item-level, worst cell where items are stretched": most(truly[truly["rho"] > 0]),
+            "Of these, M_B shows the opposite of the true interaction": f"{opposite:.0%}",
+        }
     )

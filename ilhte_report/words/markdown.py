@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,14 +25,19 @@ def code_block(text: str, language: str) -> str:
     return f"{fence} {language}\n{text}\n{fence}"
 
 
+def ended(text: str) -> str:
+    """Text as a sentence."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def sentence(text: str) -> str:
     """Plain text as a sentence of a Markdown page."""
-    text = text.strip()
-    return escape_markdown(text if text.endswith((".", "!", "?")) else f"{text}.")
+    return escape_markdown(ended(text))
 
 
-def html_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Markdown:
-    """Rows as a table of a page, escaped, numbers to the right.
+def page_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Markdown:
+    """Rows as a table of a page, escaped; columns of ``left`` to the left, numbers to the right.
 
     Markdown, which JupyterLab, Quarto and the preview renderer all draw: for any output of the type `text/html` Quarto adds
     scripts from a network address to the page.
@@ -39,6 +45,11 @@ def html_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Mar
     from IPython.display import Markdown
 
     return Markdown(table_markdown(rows, left))
+
+
+def fact_table(facts: Mapping[str, object]) -> Markdown:
+    """Single numbers by name."""
+    return page_table([{"": name, "Value": value} for name, value in facts.items()], left=("",))
 
 
 def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
@@ -54,8 +65,7 @@ def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) ->
 
 
 def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
-    """The same as HTML, for a page that is no Markdown."""
-    from html import escape
+    """Rows as an HTML table, escaped; columns of ``left`` to the left, numbers to the right."""
 
     def cell(tag: str, column: str, value: object) -> str:
         side = "left" if column in left else "right"

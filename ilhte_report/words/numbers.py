@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 DASH = "–"
+FINEST = 4
+"""Most digits of an interval's end."""
 
 
 def number(value: float | None, digits: int) -> str:
@@ -21,7 +23,16 @@ def p_text(p: float) -> str:
 
 
 def between(low: float, high: float, digits: int = 2) -> str:
-    """An interval for reading; a dash where neither end is defined."""
+    """An interval for reading; a dash where neither end is defined.
+
+    An end that is close to 0 has the digits that show its side of it (up to ``FINEST``), so that an interval that excludes 0
+    does not read as if it held it.
+    """
     if not (math.isfinite(low) or math.isfinite(high)):
         return DASH
-    return f"{number(low, digits)} to {number(high, digits)}"
+    return f"{_end(low, digits)} to {_end(high, digits)}"
+
+
+def _end(value: float, digits: int) -> str:
+    finer = (d for d in range(digits, FINEST + 1) if math.isfinite(value) and round(value, d) != 0)
+    return number(value, next(finer, digits))

@@ -1,84 +1,139 @@
-"""Intervals, tests and what follows for other items, as rows and sentences of plain text: the same on page and terminal."""
+"""Estimates, items, tests, models and audit as rows of plain text: the same on page and terminal."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ilhte_lib.inference.bootstrap import Scheme
 from ilhte_lib.inference.effects import Effects
 from ilhte_lib.inference.infer import Inference
-from ilhte_lib.inference.interval import average_estimand, average_interval
-from ilhte_lib.inference.parts import Part
+from ilhte_lib.inference.interval import (
+    Basis,
+    Interval,
+    average_interval,
+    divisor_interval,
+    interaction_interval,
+    persons_interval,
+    persons_se,
+    rho_interval,
+    spread_interval,
+)
 from ilhte_lib.inference.units import Scale, Unit
-from ilhte_lib.inference.weak import FEWEST_CLUSTERS
 from ilhte_lib.messages import counted
 
 from .numbers import DASH, between, number, p_text
 from .sentences import defined
 
 if TYPE_CHECKING:
+    from ilhte_lib.data.trial import PreparedTrial
     from ilhte_lib.model.fit_result import Fit
 
 Row = dict[str, str]
 TARGETS = (0.10, 0.05)
 """Standard errors of the average effect (in the table's unit) for which the number of items is told."""
 MOST_INFLUENTIAL = 3
-NONE_TESTABLE = "No item has both responses in each arm, so that none can be tested against the average."
-
-
-def with_units(rows: list[Row]) -> list[Row]:
-    """Rows with each unit in parentheses behind the name instead of in a column, so that they fit a phone."""
-    out = []
-    for row in rows:
-        unit = f" ({row['Unit']})" if row.get("Unit") else ""
-        out.append({key: value + unit if key == "" else value for key, value in row.items() if key != "Unit"})
-    return out
+_FROM = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
 def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Estimates of M_A with profile-likelihood and Wald intervals, then the interactions of M_B and M_C."""
+    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
     row, scale = result.summary, result.scale
-    unit = scale.unit.plural
-    lines = (
-        ("Average effect, β₁", "treat", unit, scale.by, -math.inf, math.inf, result.average, result.average_se),
-        ("σ_ζ, item effects", "sigma_zeta", unit, scale.by, 0.0, math.inf, result.spread, result.spread_se),
-        ("ρ, with easiness", "rho", "", 1.0, -1.0, 1.0, row["rho"], row["rho_se"]),
-        ("σ_θ, persons", "sigma_theta", "logits", 1.0, 0.0, math.inf, math.nan, math.nan),
-    )
-    rows = []
-    for name, parameter, unit, by, low, high, value, se in lines:
-        interval = inference.intervals.get(parameter)
-        if parameter == "rho" and result.weak.no_common_item:
-            rows.append(_estimate(name, unit, math.nan, math.nan, DASH, DASH))
-            continue
-        if interval is None:
-            value, half = value / by if defined(value) else math.nan, 1.96 * se / by if defined(se) else math.nan
-            wald, profile = (max(low, value - half), min(high, value + half)), DASH
-        else:
-            value = value / by if defined(value) else interval.estimate / by
-            half = (interval.wald_upper - interval.wald_lower) / 2 / by
-            wald = max(low, interval.wald_lower / by), min(high, interval.wald_upper / by)
-            profile = between(interval.lower / by, interval.upper / by)
-        known = math.isfinite(half)
-        rows.append(_estimate(name, unit, value, half / 1.959963984540054, profile, between(*wald) if known else DASH))
-    interactions = (
-        ("β₃ of M_B", "beta3_b"),
-        ("β₃ of M_C", "beta3_c"),
-    )
-    for name, column in interactions:
-        value, se = row[column], row[f"{column}_se"]
-        if defined(value):
-            wald = between(value - 1.96 * se, value + 1.96 * se) if defined(se) else DASH
-            rows.append(_estimate(name, "logits/SD", value, se, DASH, wald))
-    return rows
+    unit, by = scale.unit.plural, scale.by
+    lines: list[tuple[str, str, Interval, float]] = [
+        ("Average effect, β₁", unit, average_interval(result, inference), result.average_se / by),
+        ("σ_ζ, item effects", unit, spread_interval(result, inference), result.spread_se / by),
+        ("ρ, with easiness", "", rho_interval(result, inference), row["rho_se"]),
+        ("σ_θ, persons", "logits", persons_interval(inference), persons_se(inference)),
+    ]
+    if result.weak.no_common_item:
+        lines[2] = ("ρ, with easiness", "", Interval(math.nan, math.nan, math.nan, Basis.NONE), math.nan)
+    for model, column in (("M_B", "beta3_b"), ("M_C", "beta3_c")):
+        if defined(row[column]):
+            shown = interaction_interval(result, inference, column)
+            lines.append((f"β₃ of {model}", "logits/SD", shown, row[f"{column}_se"]))
+    lines.append(("σ_θ of M_0, the divisor", "logits", divisor_interval(result), row["sigma_theta_se"]))
+    columns = ("", "Unit", "Estimate", "SE", "95% interval", "Interval from")
+    return [
+        dict(
+            zip(
+                columns,
+                (
+                    name,
+                    unit,
+                    number(shown.estimate, 3),
+                    number(se, 3),
+                    between(shown.low, shown.high),
+                    _FROM[shown.basis],
+                ),
+                strict=True,
+            )
+        )
+        for name, unit, shown, se in lines
+    ]
 
 
-def _estimate(name: str, unit: str, value: float, se: float, profile: str, wald: str) -> Row:
-    texts = (name, unit, number(value, 3), number(se, 3), profile, wald)
-    return dict(zip(("", "Unit", "Estimate", "SE", "95% profile", "95% Wald"), texts, strict=True))
+def item_rows(result: Effects, inference: Inference) -> list[Row]:
+    """Items from the most positive effect to the most negative: share of 1 (of the highest score) by arm, easiness, effect,
+    and whether it is the average's."""
+    tested, unit = inference.items, result.scale.unit
+    share = "Share of 1" if inference.statistics.formats is None else "Share of top score"
+    adjusted = dict(zip(tested.item_names, tested.departure_p_holm, strict=True)) if tested else {}
+    return [
+        {
+            "Item": item.name,
+            f"{share}, control (n)": f"{number(item.p_ctrl, 2)} ({item.n_ctrl})",
+            f"{share}, treated (n)": f"{number(item.p_treat, 2)} ({item.n_treat})",
+            f"Easiness ({unit})": number(item.easiness, 2),
+            f"Effect ({unit})": number(item.effect, 2),
+            "SE": number(item.se, 2),
+            **({"p (Holm)": p_text(float(adjusted[item.name]))} if adjusted else {}),
+        }
+        for item in result.shown_items
+    ]
+
+
+def model_rows(fits: dict[str, Fit]) -> list[Row]:
+    """One column a model: coefficients with standard errors, spreads, log-likelihood and certificate, logits."""
+
+    def row(label: str, value: Callable[[Fit], str]) -> Row:
+        return {"": label, **{name: value(fit) for name, fit in fits.items()}}
+
+    def coefficient(name: str) -> Callable[[Fit], str]:
+        def text(fit: Fit) -> str:
+            if name not in fit.spec.beta_names:
+                return ""
+            return f"{number(fit.coefficient(name), 3)} ({number(fit.standard_error(name), 3)})"
+
+        return text
+
+    def of_items(text: Callable[[Fit], str]) -> Callable[[Fit], str]:
+        return lambda fit: text(fit) if fit.spec.item_effects else ""
+
+    rows = [
+        row("Treatment", coefficient("treat")),
+        row("Covariate", coefficient("cov")),
+        row("Treatment × covariate", coefficient("treat:cov")),
+        row("σ_θ, persons", lambda fit: number(fit.sigma_theta, 3)),
+        row("σ_b, easiness", lambda fit: number(fit.sigma_b, 3)),
+        row("σ_ζ, item effects", of_items(lambda fit: number(fit.sigma_zeta, 3))),
+        row("ρ", of_items(lambda fit: number(fit.rho, 2))),
+        row("Log-likelihood", lambda fit: number(fit.loglik, 2)),
+        row("Optimum", lambda fit: "certified" if fit.converged else "NOT certified"),
+        row("Boundary", lambda fit: "singular" if fit.singular else ""),
+    ]
+    return [r for r in rows if any(text for name, text in r.items() if name)]
+
+
+def audit_rows(trial: PreparedTrial) -> list[Row]:
+    """Every step of the preparation with what it left out, and what the models see."""
+    steps = [(e.step, e.rows, e.persons, e.items, e.reason) for e in trial.audit]
+    kept = ("kept", trial.n_responses, trial.n_persons, trial.n_items, "What the models see.")
+    columns = ("Step", "Rows", "Persons", "Items", "Why")
+    lines = [*(steps or [("all steps", 0, 0, 0, "Nothing was left out.")]), kept]
+    return [dict(zip(columns, map(str, line), strict=True)) for line in lines]
 
 
 def test_rows(inference: Inference) -> list[Row]:
@@ -97,61 +152,6 @@ def test_rows(inference: Inference) -> list[Row]:
         ),
     ]
     return [{"p-value": name, "Null distribution": how, "p": p} for name, how, p in rows]
-
-
-def cluster_sentence(inference: Inference) -> str:
-    """A warning where a clustered trial has nothing but standard errors of the model, else nothing."""
-    if not inference.model_only:
-        return ""
-    text = (
-        "The persons of this trial come in clusters, and the standard errors and intervals shown are the model's, which "
-        "treat persons as independent: they may be far too narrow."
-    )
-    why = inference.why_missing(Part.RESAMPLING)
-    if why:
-        return f"{text} Clusters were not resampled: {why}"
-    if inference.weak.few_clusters:
-        return text  # a flag says that resampling would be no better
-    return f"{text} Use --bootstrap N for standard errors that allow for the clusters."
-
-
-def clusters_drawn_sentence(result: Effects, inference: Inference) -> str:
-    """What drawing clusters does to the standard error of the average effect; nothing where none were drawn."""
-    here, scale = inference.generalisation, result.scale
-    if not inference.knows_clusters or here is None:
-        return ""
-    return (
-        "The persons of this trial come in clusters. The intervals of the average effect and of the interactions in these "
-        "sentences come from resampling whole clusters: with these items, the standard error of the average effect is "
-        f"{number(inference.resampling.se(average_estimand(result)), 3)} {scale.unit.plural} when clusters are resampled, "
-        f"{number(here.se_without_item_sampling / scale.by, 3)} under the model, which treats persons as independent. The "
-        "test and all other intervals are the model's."
-    )
-
-
-def resampling_sentence(inference: Inference) -> str:
-    """What was drawn, how often and from how many units; nothing without resampling."""
-    drawn = inference.resampling
-    if drawn is None:
-        return ""
-    what = "clusters" if drawn.of_clusters else "persons"
-    control, treated = drawn.units
-    if drawn.scheme == Scheme.WHOLE_CLUSTERS:
-        units = f"{control} clusters, each of which may hold both arms, were drawn whole with replacement"
-    else:
-        units = f"{control} control and {treated} treated {what} were drawn with replacement within their arm"
-    lost = f" ({drawn.failed} could not be fitted)" if drawn.failed else ""
-    text = f"{units}, {counted(drawn.replicates, 'time', 'times')}{lost}, seed {drawn.seed}; the items stay the same."
-    of = drawn.replicates - drawn.failed
-    if of < 2:
-        return f"{text} So few draws give no standard errors."
-    if inference.too_few_clusters:
-        return f"{text} With fewer than {FEWEST_CLUSTERS} clusters their standard errors are not to be relied on: none are shown."
-    return (
-        f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut where the parameter ends, "
-        "and it is about these items: with others σ_ζ and ρ vary further. So many draws leave a standard error uncertain "
-        f"by about {100 / math.sqrt(2 * (of - 1)):.0f}%."
-    )
 
 
 def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
@@ -226,46 +226,6 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
     return [{"": name, "Value": value} for name, value in lines]
 
 
-def flagged_sentence(inference: Inference) -> str:
-    """Which items differ from the average after Holm's correction."""
-    found = inference.items
-    if found is None:
-        return ""
-    tested = int(np.isfinite(found.departure_p).sum())
-    if not tested:
-        return "" if inference.why_missing(Part.FREE) else NONE_TESTABLE
-    if inference.weak.forbids_conclusions:
-        return f"No item is said to differ from the average, as {inference.weak.why_no_conclusions}."
-    flagged, loose = found.flagged(), int(np.count_nonzero(found.departure_p_bh < 0.05))
-    rest = f"by Benjamini and Hochberg's, which lets one in twenty of those it names be wrong, {loose}"
-    if not flagged:
-        return f"After Holm's correction for {tested} items, none differs from the average at 5%; {rest}."
-    shown = ", ".join(flagged[:8]) + (f" and {len(flagged) - 8} more" if len(flagged) > 8 else "")
-    verb = "differs" if len(flagged) == 1 else "differ"
-    return f"After Holm's correction for {tested} items, {len(flagged)} {verb} from the average at 5%: {shown}; {rest}."
-
-
-def robust_sentence(inference: Inference, scale: Scale) -> str:
-    """Whether the average hangs on a few items."""
-    found = inference.robust
-    if found is None or not math.isfinite(found.difference):
-        return ""
-    left_out = int(np.count_nonzero(found.weight == 0))
-    verdict = (
-        "the average depends on which items are in the test"
-        if found.p < 0.05
-        else "there is no sign that the average hangs on a few items"
-    )
-    if inference.weak.forbids_conclusions:
-        verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
-    return (
-        f"Each item by itself, their mean effect is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
-        f"mean, which gives {left_out} of {found.n_items} items no weight, is {number(found.robust / scale.by, 2)}. If all "
-        f"items had one effect, a difference at least as large would have p = {p_text(found.p)}, if effects varied normally "
-        f"p = {p_text(found.p_normal)}: {verdict}."
-    ).replace("p = <", "p < ")
-
-
 def influence_rows(inference: Inference, scale: Scale) -> list[Row]:
     """The items without which the average effect changes most."""
     found = inference.influence
@@ -329,16 +289,3 @@ def sum_score_rows(result: Effects, inference: Inference) -> list[Row]:
 
 def _wald(value: float, se: float) -> str:
     return between(value - 1.96 * se, value + 1.96 * se) if defined(se) else DASH
-
-
-def sum_score_sentence(inference: Inference) -> str:
-    """The reliability behind the correction."""
-    found = inference.sum_score
-    if found is None:
-        return ""
-    return (
-        f"The mean score of the treated less that of the controls is {number(found.difference, 2)} of "
-        f"{inference.statistics.n_items} items; KR-20 within arm is "
-        f"{number(found.reliability, 2)} (SE {number(found.reliability_se, 2)}). Unlike the model's, the standard errors of the "
-        "score take these items as the only ones."
-    )

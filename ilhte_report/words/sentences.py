@@ -10,25 +10,33 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ilhte_lib.inference.bootstrap import Scheme
 from ilhte_lib.inference.effects import ALPHA, Effects
 from ilhte_lib.inference.interval import (
     Basis,
     Interval,
+    average_estimand,
     average_interval,
     interaction_interval,
     rho_interval,
     spread_interval,
 )
 from ilhte_lib.inference.lrt import LikelihoodRatio
-from ilhte_lib.messages import listed
+from ilhte_lib.inference.parts import Part
+from ilhte_lib.inference.weak import FEWEST_CLUSTERS
+from ilhte_lib.messages import counted, listed
 
-from .numbers import between, number
+from .numbers import between, number, p_text
 
 if TYPE_CHECKING:
     from ilhte_lib.data.catalogue import TableInfo
     from ilhte_lib.inference.infer import Inference
+    from ilhte_lib.inference.units import Scale
     from ilhte_lib.inference.without_one_way import WithoutOneWayItems
 
+NONE_TESTABLE = "No item has different responses in each arm, so that none can be tested against the average."
 AT_BOUNDARY = 0.9999
 """A correlation beyond this is on its boundary."""
 
@@ -84,11 +92,15 @@ def average_sentence(result: Effects, inference: Inference | None, *, lower_is_b
         if not again or not again.excludes_zero or (again.estimate > 0) != (shown.estimate > 0):
             left = f" ({_with_interval(again)} without {_them(result)})" if again else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
-    more = "more" if shown.estimate > 0 else "fewer"
+    positive = shown.estimate > 0
+    if inference is not None and inference.statistics.formats is not None:
+        more = f"have {'higher' if positive else 'lower'} scores"
+    else:
+        more = f"give {'more' if positive else 'fewer'} responses of 1"
     good = ""
     if lower_is_better:
-        good = f", which is {'worse' if shown.estimate > 0 else 'better'} (lower is better here)"
-    return f"{text}; treated persons give {more} responses of 1{good}."
+        good = f", which is {'worse' if positive else 'better'} (lower is better here)"
+    return f"{text}; treated persons {more}{good}."
 
 
 def item_spread_sentence(result: Effects, inference: Inference | None) -> str:
@@ -201,3 +213,116 @@ def _test_p(test: LikelihoodRatio, halved: bool) -> float:
 
 def _p(p: float) -> str:
     return "p < .001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def cluster_sentences(result: Effects, inference: Inference) -> list[str]:
+    """What must be said of a clustered trial; nothing of another."""
+    return [s for s in (cluster_sentence(inference), clusters_drawn_sentence(result, inference)) if s]
+
+
+def cluster_sentence(inference: Inference) -> str:
+    """A warning where a clustered trial has nothing but standard errors of the model, else nothing."""
+    if not inference.model_only:
+        return ""
+    text = (
+        "The persons of this trial come in clusters, and the standard errors and intervals shown are the model's, which "
+        "treat persons as independent: they may be far too narrow."
+    )
+    why = inference.why_missing(Part.RESAMPLING)
+    if why:
+        return f"{text} Clusters were not resampled: {why}"
+    if inference.weak.few_clusters:
+        return text  # a flag says that resampling would be no better
+    return f"{text} Use --bootstrap N for standard errors that allow for the clusters."
+
+
+def clusters_drawn_sentence(result: Effects, inference: Inference) -> str:
+    """What drawing clusters does to the standard error of the average effect; nothing where none were drawn."""
+    here, scale = inference.generalisation, result.scale
+    if not inference.knows_clusters or here is None:
+        return ""
+    return (
+        "The persons of this trial come in clusters. The intervals of the average effect and of the interactions in these "
+        "sentences come from resampling whole clusters: with these items, the standard error of the average effect is "
+        f"{number(inference.resampling.se(average_estimand(result)), 3)} {scale.unit.plural} when clusters are resampled, "
+        f"{number(here.se_without_item_sampling / scale.by, 3)} under the model, which treats persons as independent. The "
+        "test and all other intervals are the model's."
+    )
+
+
+def resampling_sentence(inference: Inference) -> str:
+    """What was drawn, how often and from how many units; nothing without resampling."""
+    drawn = inference.resampling
+    if drawn is None:
+        return ""
+    what = "clusters" if drawn.of_clusters else "persons"
+    control, treated = drawn.units
+    if drawn.scheme == Scheme.WHOLE_CLUSTERS:
+        units = f"{control} clusters, each of which may hold both arms, were drawn whole with replacement"
+    else:
+        units = f"{control} control and {treated} treated {what} were drawn with replacement within their arm"
+    lost = f" ({drawn.failed} could not be fitted)" if drawn.failed else ""
+    text = f"{units}, {counted(drawn.replicates, 'time', 'times')}{lost}, seed {drawn.seed}; the items stay the same."
+    of = drawn.replicates - drawn.failed
+    if of < 2:
+        return f"{text} So few draws give no standard errors."
+    if inference.too_few_clusters:
+        return f"{text} With fewer than {FEWEST_CLUSTERS} clusters their standard errors are not to be relied on: none are shown."
+    return (
+        f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut where the parameter ends, "
+        "and it is about these items: with others σ_ζ and ρ vary further. So many draws leave a standard error uncertain "
+        f"by about {100 / math.sqrt(2 * (of - 1)):.0f}%."
+    )
+
+
+def flagged_sentence(inference: Inference) -> str:
+    """Which items differ from the average after Holm's correction."""
+    found = inference.items
+    if found is None:
+        return ""
+    tested = int(np.isfinite(found.departure_p).sum())
+    if not tested:
+        return "" if inference.why_missing(Part.FREE) else NONE_TESTABLE
+    if inference.weak.forbids_conclusions:
+        return f"No item is said to differ from the average, as {inference.weak.why_no_conclusions}."
+    flagged, loose = found.flagged(), int(np.count_nonzero(found.departure_p_bh < 0.05))
+    rest = f"by Benjamini and Hochberg's, which lets one in twenty of those it names be wrong, {loose}"
+    if not flagged:
+        return f"After Holm's correction for {tested} items, none differs from the average at 5%; {rest}."
+    shown = ", ".join(flagged[:8]) + (f" and {len(flagged) - 8} more" if len(flagged) > 8 else "")
+    verb = "differs" if len(flagged) == 1 else "differ"
+    return f"After Holm's correction for {tested} items, {len(flagged)} {verb} from the average at 5%: {shown}; {rest}."
+
+
+def robust_sentence(inference: Inference, scale: Scale) -> str:
+    """Whether the average hangs on a few items."""
+    found = inference.robust
+    if found is None or not math.isfinite(found.difference):
+        return ""
+    left_out = int(np.count_nonzero(found.weight == 0))
+    verdict = (
+        "the average depends on which items are in the test"
+        if found.p < 0.05
+        else "there is no sign that the average hangs on a few items"
+    )
+    if inference.weak.forbids_conclusions:
+        verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
+    return (
+        f"Each item by itself, their mean effect is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
+        f"mean, which gives {left_out} of {found.n_items} items no weight, is {number(found.robust / scale.by, 2)}. If all "
+        f"items had one effect, a difference at least as large would have p = {p_text(found.p)}, if effects varied normally "
+        f"p = {p_text(found.p_normal)}: {verdict}."
+    ).replace("p = <", "p < ")
+
+
+def sum_score_sentence(inference: Inference) -> str:
+    """The reliability behind the correction."""
+    found = inference.sum_score
+    if found is None:
+        return ""
+    return (
+        f"The mean score of the treated less that of the controls is {number(found.difference, 2)} of "
+        f"{inference.statistics.n_items} items; KR-20 within arm is "
+        f"{number(found.reliability, 2)} (SE {number(found.reliability_se, 2)}). Unlike the model's, the standard errors of the "
+        "score take these items as the only ones."
+    )

@@ -6,7 +6,7 @@ import html
 import re
 from collections import Counter
 
-from .errors import PageError
+from ..front_matter import PageError
 from .tree import Node, attributes, plain, raw, span, top_level, walk, words
 
 _NAME = {"fig": "Figure", "tbl": "Table", "eq": "Equation", "sec": "Section"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..front_matter import yaml_mapping
+
 
 @dataclass
 class Prose:
@@ -28,6 +30,17 @@ class Cell:
     where: str
     indent: str = ""
     outputs: list[dict] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, source: str, where: str, indent: str = "") -> Cell:
+        """A cell from its source; `where` names it in messages, made clearer by its label."""
+        lines = source.split("\n")
+        n_options = next((n for n, line in enumerate(lines) if not line.startswith("#|")), len(lines))
+        head = "\n".join(line[2:].removeprefix(" ") for line in lines[:n_options])
+        options = yaml_mapping(head, f"{where}: its options")
+        if "label" in options:
+            where = f"{where}, {options['label']}"
+        return cls("\n".join(lines[n_options:]).strip("\n"), options, where, indent)
 
     @property
     def label(self) -> str:

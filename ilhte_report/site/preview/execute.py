@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...words.markdown import escape_markdown
+from ..front_matter import PageError
 from .document import Cell, Document, Prose
-from .errors import PageError
 
 _INLINE = re.compile(r"(?<!`)`\{python\}[ \t]+([^`]+)`(?!`)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from .errors import PageError
+from ..front_matter import PageError
 
 _TAG = re.compile(r"<(?:a|img|link|script|source)\b[^<>]*>")
 _TARGET = re.compile(r'(\s(?:href|src)=)"([^"]*)"')

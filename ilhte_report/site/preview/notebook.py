@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .document import Document, Prose
-from .qmd import new_cell, split_front_matter
+from ..front_matter import split_front_matter
+from .document import Cell, Document, Prose
 
 _OPTION_OF_TAG = {
     "remove-cell": ("include", False),
@@ -25,7 +25,7 @@ def read_notebook(path: Path, name: str) -> Document:
     parts = []
     for number, cell in enumerate(nbformat.read(path, as_version=4).cells, start=1):
         if cell.cell_type == "code":
-            shown = new_cell(cell.source, f"{name}: cell {number}")
+            shown = Cell.of(cell.source, f"{name}: cell {number}")
             tags = (_OPTION_OF_TAG[tag] for tag in cell.metadata.get("tags", []) if tag in _OPTION_OF_TAG)
             shown.options = dict(tags) | shown.options
             shown.outputs = cell.outputs

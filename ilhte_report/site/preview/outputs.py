@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Mapping
 
+from ..front_matter import PageError
 from .document import Cell
-from .errors import PageError
 from .pandoc import markdown_blocks
 from .tree import Node, attributes, div, raw
 

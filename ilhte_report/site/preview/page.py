@@ -11,12 +11,12 @@ from pathlib import Path
 
 import yaml
 
+from ..config import SiteConfig, listed
+from ..front_matter import PageError
 from .callouts import with_callouts
 from .conditions import visible_blocks
-from .config import SiteConfig, listed
 from .crossref import with_references
 from .document import Cell, Document, Prose, Verbatim
-from .errors import PageError
 from .execute import execute, needs_kernel
 from .links import with_relative_links
 from .notebook import read_notebook
@@ -71,14 +71,25 @@ def render_page(
 
 
 def _unwrap(document: Document, options: Mapping) -> None:
-    """What a cell with `output: asis` prints becomes part of the page's own text: headings, metadata, anything."""
+    """What a cell with `output: asis` prints and displays becomes part of the page's own text: headings, metadata, anything."""
     default = (options.get("execute") or {}).get("output")
-    for at, part in enumerate(document.parts):
-        if isinstance(part, Cell) and part.options.get("output", default) == "asis":
-            printed = [output["text"] for output in part.outputs if output.get("name") == "stdout"]
-            part.outputs = [output for output in part.outputs if output.get("name") != "stdout"]
-            if printed and not part.outputs:
-                document.parts[at] = Verbatim("\n" + "".join(printed) + "\n")
+    parts: list[Prose | Verbatim | Cell] = []
+    for part in document.parts:
+        parts.append(part)
+        if not isinstance(part, Cell) or not part.options.get("include", True):
+            continue
+        if part.options.get("output", default) == "asis":
+            texts = [_as_is(output) for output in part.outputs]
+            part.outputs = [output for output, text in zip(part.outputs, texts, strict=True) if text is None]
+            parts += [Verbatim(f"\n{text}\n") for text in texts if text]
+    document.parts = parts
+
+
+def _as_is(output: Mapping) -> str | None:
+    """The Markdown of an output; None where it has none."""
+    if output["output_type"] == "stream":
+        return output["text"] if output["name"] == "stdout" else None
+    return output.get("data", {}).get("text/markdown")
 
 
 def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:

@@ -7,7 +7,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from .errors import PageError
+from ..front_matter import PageError
 
 
 def markdown_tree(text: str, what: str) -> dict:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 
-import yaml
-
+from ..front_matter import PageError, split_front_matter
 from .document import Cell, Document, Prose, Verbatim
-from .errors import PageError
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*(.*?)[ \t]*$")
 _CELL = re.compile(r"^\{python\b[^}]*\}$")
 
@@ -20,13 +17,6 @@ def read_qmd(text: str, name: str) -> Document:
     front_matter, body = split_front_matter(text, name)
     first_line = text[: len(text) - len(body)].count("\n") + 1
     return Document(name, front_matter, _parts(body, first_line, name), executed=False)
-
-
-def split_front_matter(text: str, name: str) -> tuple[dict, str]:
-    match = _FRONT_MATTER.match(text)
-    if match is None:
-        return {}, text
-    return _yaml_mapping(match[1], f"{name}: the front matter"), text[match.end() :]
 
 
 def _parts(body: str, first_line: int, name: str) -> list[Prose | Verbatim | Cell]:
@@ -52,7 +42,7 @@ def _parts(body: str, first_line: int, name: str) -> list[Prose | Verbatim | Cel
         if is_cell:
             cells += 1
             source = "\n".join(line.removeprefix(indent) for line in lines[at + 1 : end])
-            parts.append(new_cell(source, f"{name}: cell {cells} (line {first_line + at})", indent))
+            parts.append(Cell.of(source, f"{name}: cell {cells} (line {first_line + at})", indent))
         else:
             parts.append(Verbatim("\n".join(lines[at : end + 1])))
         at = end + 1
@@ -63,27 +53,3 @@ def _parts(body: str, first_line: int, name: str) -> list[Prose | Verbatim | Cel
 def _closing(lines: list[str], opening: int, ticks: str) -> int | None:
     closing = re.compile(rf"^[ \t]*{re.escape(ticks[0])}{{{len(ticks)},}}[ \t]*$")
     return next((n for n in range(opening + 1, len(lines)) if closing.match(lines[n])), None)
-
-
-def new_cell(source: str, where: str, indent: str = "") -> Cell:
-    """A cell from its source; `where` names it in messages, made clearer by its label."""
-    lines = source.split("\n")
-    n_options = next((n for n, line in enumerate(lines) if not line.startswith("#|")), len(lines))
-    options = _yaml_mapping(
-        "\n".join(line[2:].removeprefix(" ") for line in lines[:n_options]), f"{where}: its options"
-    )
-    if "label" in options:
-        where = f"{where}, {options['label']}"
-    return Cell("\n".join(lines[n_options:]).strip("\n"), options, where, indent)
-
-
-def _yaml_mapping(text: str, what: str) -> dict:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PageError(f"{what} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise PageError(f"{what} must be `name: value` pairs.")
-    return content

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ilhte_lib.manifest import is_untouched, replaced_folder
 
-from .config import SiteConfig, read_config
+from ..config import SiteConfig, read_config
+from ..front_matter import PageError
 from .document import Document
-from .errors import PageError
 from .execute import needs_kernel
 from .page import ASSETS, read_page, render_page
 from .search_index import search_index

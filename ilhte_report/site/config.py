@@ -1,4 +1,4 @@
-"""What `_quarto.yml` says, as far as the preview uses it."""
+"""What `_quarto.yml` says, as far as it is used here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .errors import PageError
+from .front_matter import PageError
 
 
 @dataclass(frozen=True)

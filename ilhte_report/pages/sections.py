@@ -1,0 +1,244 @@
+"""What is shown of one trial: one list of sections in one order, for the page, the HTML file and the terminal alike.
+
+Findings come first, in sentences; then figures, estimates, items, tests, who benefits; then models, data and audit. A
+writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a section looks and escapes it, never what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ilhte_lib.inference.units import Unit
+from ilhte_lib.messages import counted
+
+from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
+from ..words.rows import (
+    Row,
+    audit_rows,
+    estimate_rows,
+    generalisation_rows,
+    influence_rows,
+    item_rows,
+    model_rows,
+    resampling_rows,
+    sum_score_rows,
+    test_rows,
+)
+from ..words.sentences import (
+    caveat,
+    cluster_sentences,
+    findings,
+    flagged_sentence,
+    resampling_sentence,
+    robust_sentence,
+    sum_score_sentence,
+)
+from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
+from .origin import bibtex_of, origin_sentences
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from ilhte_lib.analysis import Analysis
+    from ilhte_lib.inference.who_benefits import WhoBenefits
+
+    from ..intake.source import Source
+
+FINDINGS, ESTIMATES = "What the trial shows", "Estimates"
+NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
+INTERVALS = (
+    "The intervals are those that the sentences above tell. One of the profile likelihood holds the values that the likelihood "
+    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1. A "
+    "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
+)
+DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+MODELS = (
+    "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
+    "to each. Logits, standard errors in parentheses."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of what is shown of a trial, in plain text: the writer escapes it.
+
+    Attributes
+    ----------
+    title : its heading.
+    sentences : what it says.
+    warnings : what a reader must be told besides.
+    rows : of its table, each a dictionary from column to cell, all with the same columns.
+    left : columns of words; the others are numbers.
+    figure : draws its figure; called by a writer that shows figures.
+    alt : the figure in words.
+    note : how table or figure are to be read.
+    bibtex : entries to cite.
+    """
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    left: tuple[str, ...] = ("",)
+    figure: Callable[[], Figure] | None = None
+    alt: str = ""
+    note: str = ""
+    bibtex: tuple[str, ...] = ()
+
+
+def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
+    """The sections of an analysis, most important first.
+
+    Parameters
+    ----------
+    source : where its table comes from, if that is known.
+    """
+    compared = analysis.who_benefits
+    return [
+        _findings(analysis),
+        _items_drawn(analysis),
+        _estimates(analysis),
+        *_profiles(analysis),
+        *_items(analysis),
+        *_tests(analysis),
+        *([who_benefits_section(compared)] if compared else []),
+        Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
+        Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
+        Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
+    ]
+
+
+def _findings(analysis: Analysis) -> Section:
+    trial, result, inference = analysis.trial, analysis.effects, analysis.inference
+    said = (
+        caveat(analysis.info),
+        *findings(result, inference, lower_is_better=analysis.lower_is_better),
+        flagged_sentence(inference),
+    )
+    flags = (
+        *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
+    )  # fmt: skip
+    persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
+    size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
+    note = f"{size}; profile {trial.profile}, engine {result.summary['engine']}."
+    return Section(FINDINGS, _said(*said), flags, note=note)
+
+
+def _items_drawn(analysis: Analysis) -> Section:
+    note = (
+        "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
+        "easiness of the items, with their correlation ρ."
+    )
+    alt = items_words(analysis.effects)
+    return Section("Effects of the items", figure=lambda: analysis.plot("items"), alt=alt, note=note)
+
+
+def _estimates(analysis: Analysis) -> Section:
+    rows = estimate_rows(analysis.effects, analysis.inference)
+    note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
+    return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
+
+
+def _profiles(analysis: Analysis) -> list[Section]:
+    if not analysis.inference.curves:
+        return []
+    note = (
+        "How the deviance of M_A rises as one parameter is held away from its estimate (point) and the others are fitted "
+        "again. The 95% interval is where the curve stays below the dashed line; that of σ_ζ also reaches 0 wherever the "
+        "mixture test does not reject."
+    )
+    drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]
+    alt = profiles_words(drawn, analysis.effects.scale)
+    return [Section("Profiles of the likelihood", figure=lambda: analysis.plot("profiles"), alt=alt, note=note)]
+
+
+def _items(analysis: Analysis) -> list[Section]:
+    """The items of the test, its curves, the test without an item, and items that are not on it."""
+    result, inference, main = analysis.effects, analysis.inference, analysis.fits["M_A"]
+    scale = result.scale
+    note = (
+        "From the most positive effect to the most negative. Estimates are empirical Bayes, drawn towards the average; standard "
+        "errors include the uncertainty of the average. The p-value is of “this item's effect is the average one”, by an "
+        "estimate that borrows nothing from the other items, after Holm's correction."
+    )
+    curves = (
+        "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
+        "Thick: the items with the most positive and the most negative effect, named at their treated curve."
+    )
+    # visits of one outcome are no sample of others that might have been on the test
+    visits = analysis.info is not None and analysis.info.items_are == "visits"
+    influence, others = influence_rows(inference, scale), () if visits else generalisation_rows(inference, main, scale)
+    form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: what would be left with endless items."
+    shown = [
+        Section("Items", _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
+        Section(
+            "Without an item",
+            () if influence else ("With so few items, or so much data, none is left out.",),
+            rows=_rows(influence),
+            left=("Without",),
+        ),
+    ]  # fmt: skip
+    if visits:
+        return shown
+    return [
+        *shown,
+        Section(
+            "Items that are not on the test",
+            () if others else ("The items' effects could not be generalised.",),
+            rows=_rows(others),
+        ),
+        Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
+    ]  # fmt: skip
+
+
+def _tests(analysis: Analysis) -> list[Section]:
+    """Of equal effects; other persons; sum scores."""
+    result, inference = analysis.effects, analysis.inference
+    scores = sum_score_rows(result, inference)
+    said = sum_score_sentence(inference) if scores else "The sum scores do not vary."
+    return [
+        Section(
+            "One effect for all items?",
+            rows=_rows(test_rows(inference)),
+            left=("p-value", "Null distribution"),
+            note="Three p-values of the likelihood ratio of M_0 and M_A.",
+        ),
+        Section(
+            "Other persons, the same items",
+            (resampling_sentence(inference) or NO_DRAWS,),
+            rows=_rows(resampling_rows(result, inference)),
+        ),
+        Section("What sum scores would say", _said(said), rows=_rows(scores)),
+    ]
+
+
+def who_benefits_section(found: WhoBenefits) -> Section:
+    """Persons or items: the interactions side by side, and the verdict on them."""
+    from ilhte_lib.figures.who_benefits import who_benefits_figure
+
+    unit = f"In logits per SD of {found.covariate}, the sum score's in SDs of the score within arm; brackets hold 95% intervals."
+    return Section(
+        "Who benefits?",
+        (verdict_sentence(found),),
+        _said(clustering_sentence(found)),
+        _rows(comparison_rows(found)),
+        figure=lambda: who_benefits_figure(found),
+        alt=who_benefits_words(found),
+        note=f"{unit} {RULE}",
+    )
+
+
+def _said(*sentences: str | None) -> tuple[str, ...]:
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _rows(rows: list[Row]) -> tuple[Row, ...]:
+    """Each unit in parentheses behind the name instead of in a column, so that the table fits a phone and a terminal."""
+    out = []
+    for row in rows:
+        unit = f" ({row['Unit']})" if row.get("Unit") else ""
+        out.append({key: value + unit if key == "" else value for key, value in row.items() if key != "Unit"})
+    return tuple(out)

@@ -1,0 +1,36 @@
+"""The source of a page: the YAML at its head, and what is raised where it cannot be made a page of."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from ilhte_lib.errors import IlhteError
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+
+
+class PageError(IlhteError):
+    """One sentence naming the page, the cell or line where there is one, and what is wrong."""
+
+
+def split_front_matter(text: str, name: str) -> tuple[dict, str]:
+    """Front matter and the rest of a page's text; `name` is the page's, for messages."""
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        return {}, text
+    return yaml_mapping(match[1], f"{name}: the front matter"), text[match.end() :]
+
+
+def yaml_mapping(text: str, what: str) -> dict:
+    """YAML that must be `name: value` pairs; raises `PageError`, which begins with `what`, if it is not."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PageError(f"{what} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise PageError(f"{what} must be `name: value` pairs.")
+    return content
