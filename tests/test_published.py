@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ilhte_report.site.preview.conditions import visible_blocks
 from ilhte_report.site.config import read_config
+from ilhte_report.site.preview.conditions import visible_blocks
 from ilhte_report.words.markdown import table_markdown
 
 pytest.importorskip("pypandoc", reason="pypandoc is not installed (extra 'report')")
