@@ -107,6 +107,7 @@ def test_every_page_is_legible_fits_and_asks_nobody_else(published, address, wid
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         page.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or trouble.append(r.url))
         page.on("console", lambda m: m.type == "error" and trouble.append(m.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
