@@ -305,7 +305,7 @@ def test_three_writers_write_the_same_list_in_the_same_order(parts, monkeypatch)
             assert " ".join(text.split()) in terminal and escape(text) in page and escape_markdown(text) in markdown
         for row in section.rows:
             for cell in row.values():
-                assert cell in terminal and escape(cell) in page and escape(cell) in markdown
+                assert cell in terminal and escape(cell) in page and escape_markdown(cell) in markdown
 
 
 def test_html_report_has_the_sections_of_a_page(parts):
@@ -376,7 +376,7 @@ def test_four_profiles_stand_two_by_two(parts):
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())
     assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4
-    words = profiles_words(inference, scale)
+    words = profiles_words(intervals, scale)
     assert words.count("lowest at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
 
 
