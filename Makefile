@@ -4,7 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: site test lab lme4 compute benchmark soak clean
+# A fast part of the tests, over all that other packages do for us: reading, numbers, figures; and that in processes
+# of their own, whose warnings are nobody's
+FAST := $(patsubst %,tests/test_%.py,read odd_files prepare large fit lrt inference figures check)
+COMMANDS := tests/test_cli.py --deselect tests/test_cli.py::test_simulate_writes_the_collection_reproducibly \
+	tests/test_run.py --deselect tests/test_run.py::test_mixed_sources
+# Python 3.11 where there is one: for later ones the lowest versions have no wheels
+LOWEST_PYTHON ?= $(or $(shell for python in $(PYTHON) python3.11; do $$python -c 'import ensurepip, sys; \
+	sys.exit(sys.version_info[:2] > (3, 11))' 2>/dev/null && echo $$python && break; done),$(PYTHON))
+
+.PHONY: site test test-lowest test-warnings lab lme4 compute benchmark soak clean
 
 site:
 	@began=$$(date +%s); \
@@ -15,6 +24,14 @@ site:
 
 test: .venv/.test-ready
 	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests notebooks
+
+# The fast part with the lowest versions that pyproject.toml allows, in an environment of its own
+test-lowest: .venv-lowest/.ready
+	@.venv-lowest/bin/python -m pytest -q $(FAST) $(COMMANDS)
+
+# The fast part with every warning an error, but for those that pyproject.toml names (filterwarnings)
+test-warnings: .venv/.test-ready
+	@$(BIN)/python -W error -m pytest -q $(FAST)
 
 lab: .venv/.site-ready
 	@$(PIP) -e '.[edit]'
@@ -49,6 +66,13 @@ soak: .venv/.test-ready
 
 .venv/.test-ready: .venv/.base-ready
 	@$(PIP) -e '.[report,test,formats,irw,cluster,large]'
+	@touch $@
+
+.venv-lowest/.ready: pyproject.toml scripts/lowest_versions.py
+	@echo "Setting up .venv-lowest ..."
+	@$(LOWEST_PYTHON) -m venv --clear .venv-lowest
+	@$(LOWEST_PYTHON) scripts/lowest_versions.py > .venv-lowest/constraints.txt
+	@.venv-lowest/bin/python -m pip install -q --disable-pip-version-check -c .venv-lowest/constraints.txt -e '.[report,formats,large,irw,test]'
 	@touch $@
 
 clean:

@@ -13,3 +13,11 @@ class InputError(IlhteError):
 
 class EngineError(IlhteError):
     """An engine is missing or could not fit; the message names the model and what to do."""
+
+
+def missing_module(error: ImportError) -> str | None:
+    """The module that is not installed; None if it is and could not be loaded, as for want of memory."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModuleNotFoundError):
+        cause = cause.__cause__  # pandas wraps such errors
+    return None if cause is None else (cause.name or "").partition(".")[0]

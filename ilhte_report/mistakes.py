@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -15,12 +16,14 @@ from contextlib import suppress
 from typing import NoReturn
 
 from ilhte_lib import __version__
-from ilhte_lib.errors import IlhteError
+from ilhte_lib.errors import IlhteError, missing_module
 
 from .words.printable import visible
 
 MISTAKE, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 """Exit codes: of a user's mistake, of an error of ours or of the system, after Ctrl-C, after SIGTERM."""
+
+NO_MEMORY = "There is not enough memory for this: close other programs, or take a machine with more."
 
 EXTRAS = {
     "report": ("papermill", "nbclient", "nbformat", "ipykernel", "jupyter_client", "filelock", "plotly", "pyarrow", "yaml",
@@ -62,7 +65,7 @@ def told_in_a_sentence(command: Callable[[], object]) -> int:
     except ImportError as error:
         code = _missing_package(error)
     except MemoryError:
-        code = _tell("There is not enough memory for this: close other programs, or take a machine with more.", FAULT)
+        code = _tell(NO_MEMORY, FAULT)
     except OSError as error:
         code = _system_error(error)
     except Exception as error:
@@ -117,7 +120,9 @@ def _flushed(code: int) -> int:
 
 
 def _missing_package(error: ImportError) -> int:
-    name = (error.name or "").partition(".")[0]
+    if re.search("cannot allocate memory|failed to map segment", str(error), re.IGNORECASE):
+        return _tell(NO_MEMORY, FAULT)
+    name = missing_module(error)
     for extra, packages in EXTRAS.items():
         if name in packages:
             return _tell(

@@ -59,7 +59,7 @@ def alike(memory: Trial | str, large: LargeTrial | str, whole: bool, damages: ob
 
 def plain(sentence: str) -> str:
     """Without examples, which come in the order of rows in memory and sorted out of core."""
-    return re.sub(r"\([^()]*\)", "", sentence)
+    return re.sub(r"\([^()]*\)|('[^']*', )+\.\.\.", "", sentence)
 
 
 def both_ways(case: Case, folder: Path) -> None:
@@ -123,6 +123,12 @@ def small(**columns: object) -> pd.DataFrame:
         small().assign(item=lambda t: t["item"].str.encode("utf-8")),
         small().assign(Resp=1, ID=2),
         small().assign(item=lambda t: t["item"].map({f"q{k}": 0.1 * k for k in range(5)})),
+        small().assign(id=lambda t: t["id"] * 2.0**60),
+        small().assign(id=lambda t: (t["id"] * 2.0**30).astype("float32")),
+        small().assign(item=lambda t: t["item"].map({f"q{k}": (k + 1) * 2.0**55 for k in range(5)})),
+        small().assign(id=lambda t: t["id"].map(lambda k: f"{k + 10}00000000000000000")),
+        small().assign(id=lambda t: t["id"].map(lambda k: f"{k + 10}0000000000000000{k % 2}")),
+        small().assign(id=lambda t: t["id"].map(lambda k: f"1.1529{k:02d}E+18")),
     ],
 )
 def test_rules_are_shared(tmp_path, table, ending):
@@ -137,3 +143,39 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     table = small()
     pd.concat([table, 1 - table["resp"]], axis=1).to_csv(path, index=False)
     assert "more than one column named 'resp'" in outcome(lambda: large_trial(path, "t"))
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (small().assign(id=lambda t: t["id"] * 2.0**60), "above 2^53"),
+        (small().assign(id=lambda t: (t["id"] * 2.0**30).astype("float32")), "above 2^24"),
+        (
+            small().assign(item=lambda t: t["item"].map({f"q{k}": (k + 1) * 2.0**55 for k in range(5)})),
+            "items may have",
+        ),
+    ],
+)
+def test_names_that_the_file_has_rounded_are_told(tmp_path, table, words):
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=False)
+    assert words in large_trial(path, "t").flags[0]
+
+
+@pytest.mark.parametrize("row", ["p9,q1,1", "p9", ",", "p9,q1,1,0,7"])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_row_that_does_not_fit_the_header_is_refused_with_its_line(tmp_path, row, is_last):
+    path = tmp_path / "t.csv"
+    lines = small().to_csv(index=False).splitlines()
+    lines.insert(len(lines) if is_last else 100, row)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    line, count = lines.index(row) + 1, row.count(",") + 1
+    for refusal in (outcome(lambda: prepare(read_table(path), "t")), outcome(lambda: large_trial(path, "t"))):
+        assert f"has {count} fields in line {line} but 4 in its header" in refusal
+
+
+def test_empty_lines_are_no_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    lines = small().assign(cov_a=None).to_csv(index=False).splitlines()
+    path.write_text("\n\n".join(lines) + "\n\n", encoding="utf-8")
+    alike(outcome(lambda: prepare(read_table(path), "t")), outcome(lambda: large_trial(path, "t")), True, "empty lines")

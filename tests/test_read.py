@@ -8,11 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import call
 
+from ilhte_lib.data import file_formats
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table, source_name
 from ilhte_lib.errors import InputError
@@ -477,3 +480,29 @@ def test_reference_tables_are_read_as_pandas_reads_them(shared):
         assert table["id"].nunique() == plain["id"].nunique()
         np.testing.assert_array_equal(table["resp"], plain["resp"])
         np.testing.assert_array_equal(table["treat"], plain["treat"])
+
+
+# ---------------------------------------------------------------- packages
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"), 'pip install "ilhte[formats]"'),
+        (ImportError("libarrow.so: failed to map segment from shared object", name="pyarrow.lib"), "memory"),
+        (ImportError("libarrow.so: cannot open: Cannot allocate memory", name="pyarrow.lib"), "memory"),
+        (ModuleNotFoundError("No module named 'pyarrow_parts'", name="pyarrow_parts"), "An unexpected error"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_not_called_missing(tmp_path, monkeypatch, failure, words):
+    def reader(path, sought):
+        raise failure
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setitem(file_formats.READERS, ".parquet", reader)
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"PAR1 PAR1")
+    done = call("fit", path)
+    assert done.code == (2 if "pip" in words else 1)
+    assert words in done.err and done.err.count("\n") == 1

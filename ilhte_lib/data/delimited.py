@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
-from ..messages import listed, quoted
+from ..messages import listed, quoted, wrong_count
 from .contents import Contents, Sought, refuse_duplicates
 from .header import DEEPEST_HEADER, Header, Row, header_of
 from .memory import refuse_too_large
@@ -47,7 +47,8 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
 
     Raises
     ------
-    InputError : the file is empty, no regular table or not UTF-8, or its names stand in another row.
+    InputError : the file is empty, no regular table or not UTF-8, or its names stand in another row; a row has fields
+        too many or too few, which may be cut off or stand under another column's name.
     """
     import pandas as pd
 
@@ -72,6 +73,8 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
             table = pd.read_csv(
                 path, index_col=False, dtype={name: str for name in sought.names if name in header}, **options
             )
+        if len(header) > 1 and table.iloc[:, -1].isna().any():  # else there can be none
+            _refuse_short_rows(path, layout, len(header), where)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{where} is empty: check that it was written or downloaded completely.") from error
     except pd.errors.ParserWarning as error:
@@ -79,7 +82,7 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
     except pd.errors.ParserError as error:
         if "out of memory" in str(error):
             raise MemoryError from error
-        raise InputError(f"{where} {_parser_fault(str(error))}.") from error
+        raise InputError(_parser_fault(str(error), where)) from error
     except UnicodeError as error:
         raise InputError(
             f"{where} is not UTF-8 text{_first_undecodable_line(path)}: save it again with the encoding UTF-8 "
@@ -234,14 +237,30 @@ def _take_thousands(table: pd.DataFrame, path: Path, options: dict, where: str) 
     return tuple(cautions)
 
 
-def _parser_fault(message: str) -> str:
+def _refuse_short_rows(path: Path, layout: Layout, width: int, where: str) -> None:
+    """Raise InputError for the first row with fewer fields than the header, which pandas would fill up silently."""
+    skipped = set(layout.skipped)
+    try:
+        with (gzip.open if path.name.lower().endswith(".gz") else open)(
+            path, "rt", encoding="utf-8-sig", newline=""
+        ) as stream:
+            rows = csv.reader(stream, delimiter=layout.separator)
+            for number, cells in enumerate(rows):
+                is_empty = len(cells) < 2 and not "".join(cells).strip()
+                if len(cells) < width and not is_empty and number not in skipped:
+                    raise InputError(wrong_count(where, len(cells), rows.line_num, width))
+    except csv.Error:  # a field longer than Python's reader takes, which pandas has read
+        return
+
+
+def _parser_fault(message: str, where: str) -> str:
     counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
     if counts:
-        expected, line, found = counts.groups()
-        return f"has {found} fields in line {line} but {expected} in its header: quote text that holds the separator"
+        expected, line, found = map(int, counts.groups())
+        return wrong_count(where, found, line, expected)
     if "EOF inside string" in message:
-        return "has a quotation mark that is opened and never closed: close it, or check that the file is complete"
-    return "is no regular table of separated fields: save it again as CSV"
+        return f"{where} has a quotation mark that is opened and never closed: close it, or check that the file is complete."
+    return f"{where} is no regular table of separated fields: save it again as CSV."
 
 
 def _first_undecodable_line(path: Path) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, missing_module
 from ..messages import quoted
 from .beginnings import other_format
 from .blanks import empty_blanks
@@ -70,6 +70,8 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
     except PermissionError as error:
         raise InputError(f"{where} may not be read: change its permissions or copy it elsewhere.") from error
     except ImportError as error:
+        if missing_module(error) not in PACKAGES:
+            raise
         raise InputError(f'Reading {ending} files needs one more package: pip install "ilhte[formats]".') from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{where} is a damaged or cut-off gzip file: copy or download it again.") from error
@@ -112,6 +114,8 @@ def _too_large(ending: str, where: str) -> str:
     )
 
 
+PACKAGES = ("pyarrow", "pyreadstat", "pyreadr", "openpyxl")
+"""What the readers need beside pandas."""
 TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 READERS: dict[str, Callable[[Path, Sought], Contents]] = {
     **{ending: partial(read_delimited, separator=separator) for ending, separator in TEXT.items()},

@@ -28,6 +28,7 @@ from .file_formats import csv_header, refuse_duplicates
 from .identifiers import check_identifiers, item_labels, natural_key, plainest_sql, refuse_two_spellings
 from .items import keep_items, note_items_of_one_arm
 from .missing_codes import CODES, named_codes, suspected, suspicion, without_codes
+from .precision import LONG_NAMES, SINGLE, lost_digits
 from .prepare import check_columns, chosen_among, not_the_numbers
 from .relations import (
     CELLS,
@@ -222,6 +223,7 @@ class _Reduction:
 
         self.relations, self.tab, self.asked, self.codes, self.audit = relations, tab, asked, codes, Audit()
         self.scoring, self.labels = scoring, labels_of(scoring.categories)
+        self.path, self.called = path, names
         columns, separator = _header(path, names)
         refuse_duplicates(columns, quoted(path.name))
         roles = {name: role for role, name in names.items()}
@@ -280,7 +282,7 @@ class _Reduction:
             select |= {f"covariate{k}": number(name), f"bad_covariate{k}": bad(name)}
             select[f"raw_covariate{k}"] = f"CAST({column(name)} AS STRING)"
         relations.open(path, len(columns), select, separator)
-        self.text_ids = kinds[at["id"]] in ("text", "bytes")
+        self.kinds = {role: kinds[at[role]] for role in ("id", "item")}
 
     def trial(self, wave: str | None) -> LargeTrial:
         """Everything, in the order of ``prepare.prepare``."""
@@ -316,6 +318,8 @@ class _Reduction:
         n_words = -(-len(order) // WORD)
         relations.keep("persons", persons_sql(n_words, chosen))
         self._check_persons(n_words, chosen)
+        self._note_lost_digits("id", "persons", "persons", "id")
+        self._note_lost_digits("item", "items", "items", "value")
         self._write_audit(cells, in_wave, wave_entries, covariate_notes, kinds, item_entries, item_flags)
 
         counted_scores = _counts(used["treat"], used["at"], used["score"], used["named"], formats, len(order))
@@ -564,6 +568,29 @@ class _Reduction:
         first = list(self.relations.fetch(query)["id"]) if number else []
         return number, listed((str(value) for value in first), 3)
 
+    def _note_lost_digits(self, role: str, what: str, relation: str, column: str) -> None:
+        """Flag names that the file cannot have kept apart, of which the first hundred of each kind are looked at."""
+        import pandas as pd
+
+        if self.kinds[role] in ("text", "bytes"):
+            conditions = [self.relations.matches(column, pattern) for pattern in LONG_NAMES]
+            order = f"{column} LIKE '%0', name"  # one that does not end in 0 tells that digits were kept
+        elif self.kinds[role] == "number":
+            conditions = [f"ABS({column}) >= {SINGLE} AND ABS({column}) < CAST('inf' AS DOUBLE)"]
+            order = "name"
+        else:
+            return
+        for condition in conditions:
+            found = self.relations.fetch(
+                f"SELECT {column} AS name, TYPEOF({column}) AS kind FROM {relation} WHERE {condition} ORDER BY {order} LIMIT 100"
+            )
+            names = pd.Series(found["name"], name=self.called[role])
+            is_single = "".join(found["kind"][:1]).upper() == "FLOAT"
+            lost = lost_digits(names, what, quoted(self.path.name), single=is_single, is_excel=False)
+            if lost:
+                self.audit.flags.append(lost)
+                return
+
     def _check_persons(self, n_words: int, chosen: int | None) -> None:
         table = f"table {quoted(self.tab)}"
         changing, which = self._ids("treat <> other_treat")
@@ -577,7 +604,7 @@ class _Reduction:
                 raise InputError(
                     f"Table {quoted(self.tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
                 )
-        if self.text_ids:
+        if self.kinds["id"] in ("text", "bytes"):
             plain = plainest_sql("id", self.relations.matches, self.relations.composed)
             pairs = self.relations.fetch(
                 f"SELECT MIN(id) AS one, MAX(id) AS other FROM persons WHERE left1 > 0 GROUP BY {plain} "

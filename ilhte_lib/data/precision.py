@@ -28,6 +28,8 @@ _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,](\d+))?[eE]\+?(\d{2})", re.ASCII)
 _SHORTEST_SCIENTIFIC = 11
 """Excel shows whole numbers of 12 digits and more in scientific notation, and saves them as text so."""
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+LONG_NAMES = (r"[+-]?0*[1-9][0-9]{15,}", r"\s*[+-]?[0-9]([.,][0-9]+)?[eE][+]?(1[1-9]|[2-9][0-9])\s*")
+"""Patterns of the texts that ``lost_digits`` looks at, as RE2 has it: long whole numbers, and scientific notation."""
 
 
 def whole_names(column: pd.Series) -> pd.Series:

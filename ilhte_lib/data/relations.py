@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from ..errors import EngineError, InputError
-from ..messages import quoted
+from ..messages import quoted, wrong_count
 
 WORD = 60
 """So many items' answers are kept in the bits of one integer."""
@@ -182,10 +182,7 @@ def _fault(message: str) -> str:
     line = re.search(r"CSV Error on Line: (\d+)", message)
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if line and counts:
-        return (
-            f"The table has {counts[2]} fields in line {line[1]} but {counts[1]} in its header: quote text that holds the "
-            "separator, or check that the file is complete."
-        )
+        return wrong_count("The table", int(counts[2]), int(line[1]), int(counts[1]))
     if line and "not utf-8 encoded" in message:
         return f"The table is not UTF-8 text (line {line[1]}): save it as CSV in UTF-8."
     if "sniffing" in message:
@@ -212,7 +209,7 @@ class DuckDB:
     def __init__(self, memory: str = "2GB", threads: int | None = None):
         try:
             import duckdb
-        except ImportError:
+        except ModuleNotFoundError:
             raise EngineError(
                 "Large files are read with DuckDB, which is not here: pip install 'ilhte[large]'."
             ) from None

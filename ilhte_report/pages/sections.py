@@ -23,6 +23,7 @@ from ..words.rows import (
     item_rows,
     model_rows,
     resampling_rows,
+    score_rows,
     sum_score_rows,
     test_rows,
 )
@@ -33,6 +34,7 @@ from ..words.sentences import (
     flagged_sentence,
     resampling_sentence,
     robust_sentence,
+    steps_sentence,
     sum_score_sentence,
 )
 from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
@@ -173,6 +175,7 @@ def _items(analysis: Analysis) -> list[Section]:
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: what would be left with endless items."
     shown = [
         Section("Items", _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        *_scores(analysis),
         Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
         Section(
             "Without an item",
@@ -192,6 +195,19 @@ def _items(analysis: Analysis) -> list[Section]:
         ),
         Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
     ]  # fmt: skip
+
+
+def _scores(analysis: Analysis) -> list[Section]:
+    """Expected score points, of items with more than two categories."""
+    inference = analysis.inference
+    if inference.scores is None:
+        return []
+    note = (
+        "Expected score of each item under M_A, in points: averaged over all persons, and, last, at the average person, "
+        "control → treated. An item's effect is the change of the log-odds of each category against the one below it."
+    )
+    said = _said(steps_sentence(inference))
+    return [Section("Scores", said, rows=_rows(score_rows(inference)), left=("Item",), note=note)]
 
 
 def _tests(analysis: Analysis) -> list[Section]:

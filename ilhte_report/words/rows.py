@@ -35,6 +35,8 @@ Row = dict[str, str]
 TARGETS = (0.10, 0.05)
 """Standard errors of the average effect (in the table's unit) for which the number of items is told."""
 MOST_INFLUENTIAL = 3
+MOST_STEPS = 12
+"""So many steps between categories are shown; with steps of each item's own there are more."""
 _FROM = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
@@ -95,6 +97,23 @@ def item_rows(result: Effects, inference: Inference) -> list[Row]:
     ]
 
 
+def score_rows(inference: Inference) -> list[Row]:
+    """Expected score points of each item by arm, in the order of the items; none where all have two categories."""
+    found = inference.scores
+    if found is None:
+        return []
+    return [
+        {
+            "Item": f"{name} (0–{found.highest[k]:.0f})",
+            "Control": number(found.control_mean[k], 2),
+            "Treated": number(found.treated_mean[k], 2),
+            "Change": number(found.treated_mean[k] - found.control_mean[k], 2),
+            "Average person": f"{number(found.control[k], 2)} → {number(found.treated[k], 2)}",
+        }
+        for k, name in enumerate(found.item_names)
+    ]
+
+
 def model_rows(fits: dict[str, Fit]) -> list[Row]:
     """One column a model: coefficients with standard errors, spreads, log-likelihood and certificate, logits."""
 
@@ -112,6 +131,14 @@ def model_rows(fits: dict[str, Fit]) -> list[Row]:
     def of_items(text: Callable[[Fit], str]) -> Callable[[Fit], str]:
         return lambda fit: text(fit) if fit.spec.item_effects else ""
 
+    def step(name: str) -> Callable[[Fit], str]:
+        def text(fit: Fit) -> str:
+            at = fit.spec.psi_names.index(name)
+            return f"{number(fit.psi[at], 3)} ({number(float(np.sqrt(fit.vcov[at, at])), 3)})"
+
+        return text
+
+    steps = next(iter(fits.values())).spec.steps
     rows = [
         row("Treatment", coefficient("treat")),
         row("Covariate", coefficient("cov")),
@@ -120,6 +147,7 @@ def model_rows(fits: dict[str, Fit]) -> list[Row]:
         row("σ_b, easiness", lambda fit: number(fit.sigma_b, 3)),
         row("σ_ζ, item effects", of_items(lambda fit: number(fit.sigma_zeta, 3))),
         row("ρ", of_items(lambda fit: number(fit.rho, 2))),
+        *(row(f"Step {name.removeprefix('tau_').replace('|', ' of ')}", step(name)) for name in steps[:MOST_STEPS]),
         row("Log-likelihood", lambda fit: number(fit.loglik, 2)),
         row("Optimum", lambda fit: "certified" if fit.converged else "NOT certified"),
         row("Boundary", lambda fit: "singular" if fit.singular else ""),

@@ -315,14 +315,36 @@ def robust_sentence(inference: Inference, scale: Scale) -> str:
     ).replace("p = <", "p < ")
 
 
+def steps_sentence(inference: Inference) -> str:
+    """Whether items share the steps between their categories, or "" where that was not asked."""
+    found = inference.steps
+    if found is None:
+        return ""
+    told = f"LR = {number(found.statistic, 2)} on {counted(found.df, 'degree', 'degrees')} of freedom, p = {p_text(found.p)}".replace(
+        "p = <", "p < "
+    )
+    against = (
+        "there is evidence that they do not, and --steps partial gives each item steps of its own"
+        if found.p < ALPHA
+        else "there is no evidence that they do not"
+    )
+    return f"Items with as many categories are taken to share the steps between these ({told}): {against}."
+
+
 def sum_score_sentence(inference: Inference) -> str:
     """The reliability behind the correction."""
     found = inference.sum_score
     if found is None:
         return ""
+    formats = inference.statistics.formats
+    whole, reliability = (
+        (f"{inference.statistics.n_items} items", "KR-20")
+        if formats is None
+        else (f"{counted(int(formats.highest.sum()), 'point', 'points')}", "Cronbach's alpha")
+    )
     return (
         f"The mean score of the treated less that of the controls is {number(found.difference, 2)} of "
-        f"{inference.statistics.n_items} items; KR-20 within arm is "
+        f"{whole}; {reliability} within arm is "
         f"{number(found.reliability, 2)} (SE {number(found.reliability_se, 2)}). Unlike the model's, the standard errors of the "
         "score take these items as the only ones."
     )
