@@ -226,7 +226,9 @@ def test_the_page_counts_what_is_stored(stored):
     words = engines_page.overview(stored).data
     assert f"{stored.models['tab'].nunique()} tables, {len(stored.models)} models, {len(stored.items)} items" in words
     assert ("Left out" in words) == bool(stored.left_out)
-    assert engines_page.comparison_table(stored).data.count("\n") == stored.models["tab"].nunique() + 2  # heads and a rule
+    assert (
+        engines_page.comparison_table(stored).data.count("\n") == stored.models["tab"].nunique() + 2
+    )  # heads and a rule
     assert f"{(stored.gap > 0.001).sum()} of {len(stored.models)} models" in engines_page.gap_table(stored).data
 
 

@@ -31,7 +31,9 @@ def compression_table(run: RunResults) -> Markdown:
     real = rows["tab"].map(lambda tab: run.info[tab].kind == "real").astype(bool)
     chosen = [*rows["tab"][real], *rows["tab"][~real].tail(1)]
     if not chosen:
-        return Markdown("The responses of this run's files are not kept with its results, so their classes are not counted here.")
+        return Markdown(
+            "The responses of this run's files are not kept with its results, so their classes are not counted here."
+        )
     return page_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
 
 

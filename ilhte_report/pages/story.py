@@ -169,9 +169,7 @@ class Anxiety:
             "less": "caffeine: less anxious",
             "unclear": "caffeine: no clear difference",
         }
-        return answers_figure(
-            self.items, "placebo", "caffeine", words, "Said so at least “moderately” (for “not …”, less)"
-        )
+        return answers_figure(self.items, "placebo", "caffeine", words, "Share who gave the anxious answer")
 
     @property
     def alt(self) -> str:
