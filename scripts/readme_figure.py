@@ -15,7 +15,7 @@ with sync_playwright() as playwright:
     )
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
     page.goto((PROJECT / "_site" / "index.html").as_uri())
-    figure = page.locator(".ilhte-figure").first
+    figure = page.locator("#fig-items .ilhte-figure")
     figure.locator(".main-svg").first.wait_for()
     figure.screenshot(path=PROJECT / "docs" / "figure-1.png")
     browser.close()

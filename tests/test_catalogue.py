@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ilhte_lib.data.catalogue import bundled_tables, load_bundled, table_info
 from ilhte_lib.errors import InputError
-from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, simulate_trial
+from ilhte_lib.model.simulate import COLLECTION, DESIGNS, SPURIOUS_INTERACTION, simulate_trial
 
-REAL = ["bacteria_weeks", "mathexam14w_group", "respiratory_visits", "spisa_gender", "toenail_visits", "verbagg_gender"]
+CAFFEINE = [f"caffeine_{scale}" for scale in ("anxiety", "energy", "tension", "positive", "negative")]
+FILMS = [
+    f"film_{clip}_{scale}"
+    for clip in ("sad", "horror", "comedy")
+    for scale in ("negative", "tension", "energy", "positive")
+]
+TRIALS = [*CAFFEINE, *FILMS]
+OTHERS = [
+    "bacteria_weeks",
+    "respiratory_visits",
+    "toenail_visits",
+    "mathexam14w_group",
+    "spisa_gender",
+    "verbagg_gender",
+]
+REAL = [*TRIALS, *OTHERS]
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +40,11 @@ def data(project):
     return project / "data"
 
 
-def test_the_collection_is_six_real_and_the_simulated_tables(data):
+def test_the_collection_is_the_trials_the_other_real_tables_and_the_simulated_ones(data):
     assert bundled_tables(data) == REAL + list(COLLECTION)
     assert bundled_tables(None) == list(COLLECTION)
-    assert sorted(p.name for p in (data / "tables").iterdir()) == [f"{tab}.csv.gz" for tab in REAL]
+    assert sorted(p.name for p in (data / "tables").iterdir()) == sorted(f"{tab}.csv.gz" for tab in REAL)
+    assert [tab for tab in bundled_tables(data) if table_info(tab, data).is_trial] == TRIALS
 
 
 @pytest.mark.parametrize("tab", REAL)
@@ -35,12 +55,26 @@ def test_real_tables_match_their_checksum_and_load(data, tab):
     table = load_bundled(tab, data)
     assert list(table)[:4] == ["id", "item", "resp", "treat"]
     assert set(table["resp"]) == set(table["treat"]) == {0, 1}
-    assert (table.groupby("id")["treat"].nunique() == 1).all() and not table.duplicated(["id", "item"]).any()
+    one_answer = [name for name in ("id", "item", "wave") if name in table]
+    assert (table.groupby("id")["treat"].nunique() == 1).all() and not table.duplicated(one_answer).any()
+    assert info.experiment and info.randomisation and info.items_are in ("items", "visits")
+
+
+@pytest.mark.parametrize("tab", TRIALS)
+def test_ratings_are_loaded_as_0_and_1_by_the_threshold_that_the_catalogue_names(data, tab):
+    info, table = table_info(tab, data), load_bundled(tab, data)
+    ratings = pd.read_csv(data / "tables" / f"{tab}.csv.gz")["resp"]
+    assert set(ratings) == {0, 1, 2, 3} and info.threshold == (1 if tab.endswith("negative") else 2)
+    assert table["resp"].tolist() == [int(rating >= info.threshold) for rating in ratings]
+    word = info.labels.split("; ")[info.threshold].removeprefix(f"{info.threshold} ")
+    assert f"'{word}'" in info.response
 
 
 @pytest.mark.parametrize(
     ("tab", "persons", "items", "randomised", "lower_is_better"),
     [
+        ("caffeine_anxiety", 1554, 20, True, True),
+        ("film_sad_negative", 168, 10, True, True),
         ("bacteria_weeks", 50, 5, True, True),
         ("mathexam14w_group", 729, 13, False, False),
         ("respiratory_visits", 111, 4, True, False),
@@ -55,7 +89,7 @@ def test_what_the_catalogue_says_of_each_real_table(data, tab, persons, items, r
     assert (info.randomised, info.lower_is_better) == (randomised, lower_is_better)
     assert randomised or info.note.startswith("Not an experiment")
     columns = re.findall(r"std_baseline|cov_\w+", info.pretest)
-    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat"}
+    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "keyed"}
 
 
 def test_every_citation_key_has_its_entry_and_every_entry_its_table(data):
@@ -67,7 +101,8 @@ def test_every_citation_key_has_its_entry_and_every_entry_its_table(data):
 def test_the_licences_name_each_table_with_the_catalogue_s_licence(data):
     lines = (data / "LICENSES").read_text(encoding="utf-8").splitlines()
     for tab in REAL:
-        (line,) = [line for line in lines if line.startswith(f"{tab} ")]
+        name = f"{tab.partition('_')[0]}_*" if tab in TRIALS else f"{tab} "
+        (line,) = [line for line in lines if name in line and "data set" in line]
         assert f" {table_info(tab, data).licence} " in line
     assert "GNU GENERAL PUBLIC LICENSE" in (data / "GPL-2.txt").read_text(encoding="utf-8")
 
@@ -86,7 +121,7 @@ def test_the_identification_table_is_described(data):
 
 def test_a_simulated_table_loads_as_it_is_drawn():
     tab = "sim_n0500_j06_sz60_rhom60_pre"
-    pd.testing.assert_frame_equal(load_bundled(tab, None), simulate_trial(COLLECTION[tab])[0])
+    pd.testing.assert_frame_equal(load_bundled(tab, None), simulate_trial(DESIGNS[tab])[0])
 
 
 @pytest.mark.parametrize("name", ["verbag_gender", "sim_n500_j20_sz40_rho50", "../../etc/passwd", "", "zzz"])
@@ -114,4 +149,19 @@ def test_an_altered_or_absent_file_is_refused(data, tmp_path):
 @pytest.mark.parametrize("tab", REAL)
 def test_bundled_files_are_the_reference_data_byte_for_byte(data, shared, tab):
     name = f"{tab}.csv.gz"
-    assert (data / "tables" / name).read_bytes() == (shared / "data" / "tables" / name).read_bytes()
+    ours, theirs = ((folder / "tables" / name).read_bytes() for folder in (data, shared / "data"))
+    assert gzip.decompress(ours) == gzip.decompress(theirs)
+
+
+@pytest.mark.r
+def test_the_script_rebuilds_the_tables_from_the_package(project, data, tmp_path):
+    if not Path("/usr/lib/R/site-library/psychTools").is_dir():
+        pytest.skip("needs R with psychTools (Debian: r-cran-psychtools)")
+    script = project / "scripts" / "psychtools_tables.py"
+    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=300)
+    for tab in TRIALS:
+        built = (tmp_path / f"{tab}.csv.gz").read_bytes()
+        assert hashlib.sha256(built).hexdigest() == table_info(tab, data).sha256
+    # what is built beside them is not bundled: 67 words of no one scale, and a scale that one of the two film studies asked
+    more = {path.name.removesuffix(".csv.gz") for path in tmp_path.iterdir()} - set(TRIALS)
+    assert more == {"caffeine_mood67", "film_sad_anxiety", "film_horror_anxiety", "film_comedy_anxiety"}

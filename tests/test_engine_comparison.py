@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilhte_lib.data.catalogue import bundled_tables, load_bundled
+from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
@@ -20,6 +20,7 @@ from ilhte_lib.errors import EngineError, InputError
 from ilhte_report.studies import computed, engines_compute, engines_page
 from ilhte_report.studies.computed import read_computed, write_computed
 from ilhte_report.studies.engine_comparison import (
+    COMPARED,
     SAME_LOGLIK,
     STANDARDISED,
     compare,
@@ -95,7 +96,7 @@ def test_lme4_itself_reports_the_native_objective_when_its_inner_search_goes_on(
 
 def test_tables_and_items_are_complete(stored, project):
     done = set(stored.models["tab"])
-    assert done | set(stored.left_out) == set(bundled_tables(project / "data"))
+    assert done | set(stored.left_out) == set(COMPARED)
     assert not done & set(stored.left_out)
     assert set(stored.items["tab"]) == done
     counts = stored.items.groupby("tab").size()
@@ -145,7 +146,7 @@ def test_both_engines_live(lme4, project, tab):
 
 @pytest.mark.r
 def test_a_table_once_fitted_by_lme4_is_not_fitted_again(lme4, toenail, monkeypatch, tmp_path):
-    where = next(s for s in engines_compute.bundled_sources() if s.tab == "bacteria_weeks")
+    where = engines_compute.source("bacteria_weeks")
     trial = prepare(engines_compute.load(where), where.tab, profile="full")
     monkeypatch.setattr(engines_compute, "find_project", lambda: tmp_path)
     versions = lme4_versions()
@@ -217,15 +218,17 @@ def test_without_lme4_the_live_part_says_so(toenail, monkeypatch):
 
     monkeypatch.setattr(engines_page, "estimate", missing)
     page = engines_page.live_comparison(toenail).data
-    assert "The lme4 engine needs R: run `make lme4`." in page
-    assert page.count("<tr>") == 3 and "CPU seconds, lme4" not in page
+    assert r"The lme4 engine needs R: run \`make lme4\`." in page
+    assert page.count("\n| ") == 4 and "CPU seconds, lme4" not in page  # heads, a rule and two rows
 
 
 def test_the_page_counts_what_is_stored(stored):
     words = engines_page.overview(stored).data
     assert f"{stored.models['tab'].nunique()} tables, {len(stored.models)} models, {len(stored.items)} items" in words
     assert ("Left out" in words) == bool(stored.left_out)
-    assert engines_page.comparison_table(stored).data.count("<tr>") == stored.models["tab"].nunique() + 1
+    assert (
+        engines_page.comparison_table(stored).data.count("\n") == stored.models["tab"].nunique() + 2
+    )  # heads and a rule
     assert f"{(stored.gap > 0.001).sum()} of {len(stored.models)} models" in engines_page.gap_table(stored).data
 
 

@@ -94,7 +94,21 @@ def test_figure_1_layout():
     assert layout.height == 400 and layout.xaxis.title.text == "Item-specific treatment effect (SDs)"
     assert layout.legend.orientation == "h" and layout.legend.yanchor == "bottom" and layout.legend.y == 0
     many = pd.concat([SUMMARY.assign(tab=SUMMARY["tab"] + str(k)) for k in range(7)], ignore_index=True)
-    assert item_effects_figure(many, ITEMS).layout.height == 35 * 14
+    assert item_effects_figure(many, ITEMS).layout.height == 35 * 20 + 100
+    assert item_effects_figure(SUMMARY, ITEMS).layout.yaxis.ticktext[0] == "&lt;b&gt;low&lt;/b&gt;"
+    too_many = pd.concat([many, many.assign(tab=many["tab"] + "x")], ignore_index=True)
+    layout = item_effects_figure(too_many, ITEMS).layout
+    assert layout.height == 70 * 14 and layout.yaxis.showticklabels is False
+
+
+def test_figure_1_draws_a_far_item_at_the_edge_of_the_axis_as_an_arrow():
+    near = pd.DataFrame({"tab": "high", "total_std": [0.1, 0.2, 0.25, 0.3, 0.4]})
+    far = pd.concat([near, pd.DataFrame({"tab": ["high"], "total_std": [-30.0]})], ignore_index=True)
+    points = item_effects_figure(SUMMARY, far).data[0]
+    assert list(points.marker.symbol) == ["circle"] * 5 + ["triangle-left"]
+    assert min(points.x) > -2 and list(points.x[:5]) == list(near["total_std"])
+    points = item_effects_figure(SUMMARY, near).data[0]
+    assert points.marker.symbol is None and list(points.x) == list(near["total_std"])
 
 
 def test_figure_2_draws_the_tables_with_an_interaction_and_counts_the_others():

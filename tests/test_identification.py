@@ -21,7 +21,7 @@ from ilhte_lib.inference.closed_form import (
 )
 from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.response_matrix import matrix_statistics
-from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, draw_trial
+from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, draw_trial
 from ilhte_lib.model.spec import MODELS
 from ilhte_report.studies.computed import read_computed
 from ilhte_report.studies.identification_figures import grid_figure, same_scores_figure, slider_figure, typical_effects
@@ -132,7 +132,7 @@ def test_expected_scores_are_the_means_of_simulated_ones():
 
 
 def test_look_alike_has_the_same_scores_from_a_true_interaction():
-    items = COLLECTION[SPURIOUS_INTERACTION]
+    items = DESIGNS[SPURIOUS_INTERACTION]
     persons = look_alike(items)
     assert (persons.sigma_zeta, persons.seed, items.beta_3) == (0.0, items.seed, 0.0)
     assert persons.beta_3 > 0.1
@@ -251,7 +251,7 @@ def states(figure, *steps) -> list[tuple[bool, float]]:
 def test_figures_draw_every_cell_and_item(summary):
     drawn = sum(len(trace.x) for trace in grid_figure(summary).data if trace.mode == "markers")
     assert drawn == 2 * (summary["beta_3"] == 0).sum()
-    items = COLLECTION[SPURIOUS_INTERACTION]
+    items = DESIGNS[SPURIOUS_INTERACTION]
     lower = [t for t in same_scores_figure(look_alike(items), items).data if t.xaxis == "x2"]
     assert [len(trace.x) for trace in lower] == [items.n_items] * 2
     # the whole difference between the processes: item effects that fall with easiness, or hardly do

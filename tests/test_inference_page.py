@@ -304,7 +304,7 @@ def test_three_writers_write_the_same_list_in_the_same_order(parts, monkeypatch)
             assert " ".join(text.split()) in terminal and escape(text) in page and escape_markdown(text) in markdown
         for row in section.rows:
             for cell in row.values():
-                assert cell in terminal and escape(cell) in page and escape(cell) in markdown
+                assert cell in terminal and escape(cell) in page and escape_markdown(cell) in markdown
 
 
 def test_html_report_has_the_sections_of_a_page(parts):

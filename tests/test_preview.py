@@ -540,7 +540,7 @@ def test_quarto_yml_names_files_that_exist_and_only_options_the_preview_knows():
     assert set(content) == {"project", "website", "format", "bibliography", "link-citations", "execute"}
     html_format = content["format"]["html"]
     themes = [name for names in html_format["theme"].values() for name in names if name != "default"]
-    for name in [content["project"]["pre-render"], html_format["include-in-header"], content["bibliography"], *themes]:
+    for name in [content["project"]["pre-render"], html_format["include-in-header"], *content["bibliography"], *themes]:
         assert (PROJECT / name).is_file(), name
     assert content["execute"]["freeze"] is False
 

@@ -72,8 +72,10 @@ def _of_page(shown: list[object]) -> Read:
     said, tables, title = [], {}, ""
     for thing in shown:
         text = thing.data
-        if "<table" in text:
-            tables[title] = next(iter(_of_html(f"<h2>{title}</h2>{text}").tables.values()))
+        if text.startswith("| "):
+            rows = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in text.splitlines()[2:]]
+            cells = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in rows]
+            tables[title] = {row[0]: row[1:] for row in cells}
             continue
         plain = re.sub(r"\\(.)", r"\1", text)
         heading = re.search(r"^## (.*)$", plain, flags=re.M)

@@ -16,6 +16,7 @@ import pytest
 from ilhte_lib.errors import InputError
 from ilhte_lib.model.simulate import (
     COLLECTION,
+    DESIGNS,
     MISSING,
     SPURIOUS_INTERACTION,
     Design,
@@ -183,9 +184,9 @@ def test_a_design_that_cannot_be_drawn_says_which_rule_it_breaks(change, word):
         Design(**{"n_persons": 100, "n_items": 5, "seed": 1, **change})
 
 
-def test_the_collection_spans_what_it_should():
-    designs = COLLECTION.values()
-    assert len(COLLECTION) == 24 and all(name == d.name and name.startswith("sim_") for name, d in COLLECTION.items())
+def test_the_designs_span_what_they_should():
+    designs = DESIGNS.values()
+    assert len(DESIGNS) == 24 and all(name == d.name and name.startswith("sim_") for name, d in DESIGNS.items())
     assert len({d.seed for d in designs}) == 24
 
     def span(field):
@@ -199,8 +200,19 @@ def test_the_collection_spans_what_it_should():
     assert sum(d.n_persons * d.n_items for d in designs) < 1_200_000
 
 
+def test_the_collection_has_a_simulated_table_for_each_question_that_needs_a_known_truth():
+    designs = list(COLLECTION.values())
+    assert len(designs) == 8 and all(DESIGNS[name] is design for name, design in COLLECTION.items())
+    assert SPURIOUS_INTERACTION in COLLECTION
+    pretested = [d for d in designs if d.gamma is not None]
+    assert {d.sigma_zeta == 0 for d in pretested} == {d.beta_3 != 0 for d in pretested} == {True, False}
+    # artefacts of either sign, without any true interaction
+    assert {np.sign(d.rho) for d in pretested if abs(d.rho) > 0.8 and d.beta_3 == 0} == {-1.0, 1.0}
+    assert any(d.forms for d in designs) and any(d.sigma_zeta == 0 and d.gamma is None for d in designs)
+
+
 def test_the_identification_table_shows_a_sum_score_interaction_that_is_not_in_its_truth():
-    design = COLLECTION[SPURIOUS_INTERACTION]
+    design = DESIGNS[SPURIOUS_INTERACTION]
     assert design.beta_3 == 0 and design.gamma > 0 and design.rho < 0
 
     def interaction(design, k):
@@ -225,7 +237,7 @@ def test_names_read_as_designs():
 
 
 def test_writing_twice_gives_the_same_bytes_and_leaves_no_other_file(tmp_path):
-    designs = [COLLECTION["sim_n0200_j04_sz00_rho00"], Design(60, 5, 16, missing=0.2, gamma=0.5)]
+    designs = [DESIGNS["sim_n0200_j04_sz00_rho00"], Design(60, 5, 16, missing=0.2, gamma=0.5)]
     paths = write_collection(tmp_path / "a", designs)
     again = write_collection(tmp_path / "b", designs)
     assert [p.name for p in paths] == [f"{d.name}.csv.gz" for d in designs]

@@ -47,6 +47,13 @@ def test_text_is_legible_in_quartos_themes(themes, theme: str, text: str, backgr
     assert contrast(themes[theme][text], themes[theme][background]) >= 4.5
 
 
+def test_code_is_legible_in_the_dark_theme(themes):
+    dark = themes[DARK]
+    for text in ("code-block-color", "text-muted", "link-color"):
+        assert contrast(dark[text], dark["code-block-bg"]) >= 4.5
+    assert contrast(dark["code-block-bg"], dark["body-bg"]) < 1.5  # a block of the dark page, not a white one
+
+
 def test_marks_stand_out_from_the_page(project, themes):
     styles = (project / "site" / "site.css").read_text()
     light, *dark = [

@@ -22,7 +22,7 @@ from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap
 from ilhte_lib.inference.closed_form import look_alike
 from ilhte_lib.inference.sum_score import sum_score_interaction
 from ilhte_lib.inference.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
-from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
+from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 from ilhte_report.pages.notebook import show_section
 from ilhte_report.pages.sections import who_benefits_section
 from ilhte_report.words.who_benefits import comparison_rows, verdict_sentence
@@ -81,7 +81,7 @@ def test_interval_excludes_zero_only_if_it_is_there():
 
 
 def test_spurious_interaction_is_found_to_be_the_items():
-    design = COLLECTION[SPURIOUS_INTERACTION]
+    design = DESIGNS[SPURIOUS_INTERACTION]
     assert design.beta_3 == 0
     trial = drawn(design)
     result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
@@ -94,7 +94,7 @@ def test_spurious_interaction_is_found_to_be_the_items():
 
 
 def test_true_interaction_with_the_same_scores_is_found_to_be_the_persons():
-    design = look_alike(COLLECTION[SPURIOUS_INTERACTION])
+    design = look_alike(DESIGNS[SPURIOUS_INTERACTION])
     trial = drawn(design)
     result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
     assert result.verdict == "person-level"

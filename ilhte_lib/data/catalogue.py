@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial, truth_of
+from ..model.simulate import COLLECTION, DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial, truth_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +25,14 @@ class TableInfo:
     ----------
     tab, title : its name and a short title.
     kind : "real" or "simulated".
-    randomised : whether ``treat`` was assigned at random; if not, effects are differences between groups.
+    experiment : the experiment it is of; tables of one experiment share persons.
+    randomised : whether ``treat`` was assigned by the experimenter; if not, effects are differences between groups.
+    randomisation : how, as documented.
     group : what ``treat = 1`` and ``treat = 0`` are.
     items, response, pretest : what the items are, what ``resp = 1`` means, which column is a pretest if any.
+    items_are : "items", or "visits" where the items are one outcome at several times.
+    labels : the answers of a rating scale in words, "0 not at all; 1 a little ..."; empty where responses are 0 and 1.
+    threshold : ratings from this one on are loaded as 1, those below as 0; None where responses are 0 and 1.
     lower_is_better : whether a response of 1 is undesirable (symptoms).
     note : what a reader should know before believing the effect; may be empty.
     citation, citation_key : full reference, and the ";"-separated keys of ``data/citations.bib``; empty if simulated.
@@ -50,8 +55,18 @@ class TableInfo:
     citation_key: str
     origin: str
     licence: str
+    experiment: str = ""
+    randomisation: str = ""
+    items_are: str = "items"
+    labels: str = ""
+    threshold: int | None = None
     sha256: str | None = None
     truth: dict[str, Any] | None = field(default=None, compare=False)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a real experiment whose items are items: what findings may be counted on."""
+        return self.kind == "real" and self.randomised and self.items_are == "items"
 
 
 def bundled_tables(data_folder: str | Path | None) -> list[str]:
@@ -60,17 +75,17 @@ def bundled_tables(data_folder: str | Path | None) -> list[str]:
 
 
 def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
-    """The catalogue's entry for a bundled table.
+    """The catalogue's entry for a bundled table, or for another of the simulated designs.
 
     Raises
     ------
     InputError : no such table, or ``data_folder`` has no catalogue.csv.
     """
-    if tab in COLLECTION:
-        return _simulated_info(COLLECTION[tab])
+    if tab in DESIGNS:
+        return _simulated_info(DESIGNS[tab])
     real = _real(data_folder)
     if tab not in real:
-        names = [*real, *COLLECTION]
+        names = [*real, *DESIGNS]
         close = difflib.get_close_matches(tab, names, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:3])} and others."
         raise InputError(f"There is no bundled table called {tab!r}: {hint}")
@@ -78,7 +93,8 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
 
 
 def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
-    """A bundled table in long format: ``id, item, resp, treat`` and possibly ``std_baseline`` or ``cov_*``.
+    """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
+    ``cov_*``; ratings as 0 and 1 by the catalogue's threshold.
 
     Raises
     ------
@@ -88,7 +104,7 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
 
     info = table_info(tab, data_folder)
     if info.kind == "simulated":
-        return simulate_trial(COLLECTION[tab])[0]
+        return simulate_trial(DESIGNS[tab])[0]
     path = Path(str(data_folder)) / "tables" / f"{tab}.csv.gz"
     try:
         content = path.read_bytes()
@@ -96,7 +112,10 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
         raise InputError(f"The bundled table {tab} cannot be read ({error.strerror}): restore {path}.") from error
     if hashlib.sha256(content).hexdigest() != info.sha256:
         raise InputError(f"The bundled table {tab} differs from its checksum in catalogue.csv: restore {path}.")
-    return pd.read_csv(io.BytesIO(content), compression="gzip")
+    table = pd.read_csv(io.BytesIO(content), compression="gzip")
+    if info.threshold is not None:
+        table["resp"] = (table["resp"] >= info.threshold).astype(int)
+    return table
 
 
 def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:
@@ -110,7 +129,11 @@ def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:
     flags = {"true": True, "false": False}
     rows: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(text)))
     return {
-        row["tab"]: TableInfo(**{**row, **{name: flags[row[name]] for name in ("randomised", "lower_is_better")}})
+        row["tab"]: TableInfo(
+            **row
+            | {name: flags[row[name]] for name in ("randomised", "lower_is_better")}
+            | {"threshold": int(row["threshold"]) if row["threshold"] else None}
+        )
         for row in rows
     }
 

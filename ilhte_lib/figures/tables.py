@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+_MOST_NAMED = 40
+"""Figure 1 has room for the names of so many rows."""
+_FAR = 4.0
+"""An item effect so many interquartile ranges from the middle half is drawn at the edge of the axis."""
 _GROUPS = (
     (True, "Significant IL-HTE (p < .05)", DEEP_BLUE, "circle"),
     (False, "Not significant", DEEP_RED, "diamond"),
@@ -35,7 +39,9 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
 
     Returns
     -------
-    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two.
+    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two. Rows
+    have their names where there is room for them. Effects far from all others do not squeeze the axis: they stand at its
+    edge, as arrows.
     """
     import numpy as np
     import plotly.graph_objects as go
@@ -45,13 +51,22 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
     position = {tab: k for k, tab in enumerate(ordered["tab"], start=1)}
     significant = ordered["sig_il_hte"].to_numpy(dtype=bool, na_value=False)
     figure = go.Figure()
+    low, high = _axis(items.loc[items["tab"].isin(position), "total_std"], ordered["ate_std"])
     for flag, label, colour, _ in _GROUPS:
         drawn = items[items["tab"].isin(ordered["tab"][significant == flag])]
+        totals = _numbers(drawn["total_std"])
+        marker: dict[str, Any] = {"size": 4, "opacity": 0.4, "color": colour}
+        if (beyond := (totals < low) | (totals > high)).any():
+            marker["symbol"] = [
+                "circle" if not out else "triangle-left" if x < low else "triangle-right"
+                for out, x in zip(beyond, totals, strict=True)
+            ]
+            marker["size"] = [9 if out else 4 for out in beyond]
         figure.add_scatter(
-            x=compact(drawn["total_std"]),
+            x=compact(np.clip(totals, low, high)),
             y=[position[tab] for tab in drawn["tab"]],
             mode="markers",
-            marker={"size": 4, "opacity": 0.4, "color": colour},
+            marker=marker,
             name=f"items: {label}",
             legendgroup=label,
             showlegend=False,
@@ -76,12 +91,38 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             hoverinfo="text",
             customdata=list(rows["tab"]),
         )
+    named = len(ordered) <= _MOST_NAMED
+    names = {
+        "tickvals": list(position.values()),
+        "ticktext": [escaped(tab, 24) for tab in position],
+        "automargin": True,
+        "gridcolor": "rgba(128,128,128,0.1)",
+    }
+    height = max(400, (20 if named else 14) * len(ordered) + (100 if named else 0))
     figure.update_layout(
-        layout(max(400, 14 * len(ordered)), left=20, bottom=80),
+        layout(height, left=20, bottom=80),
         xaxis={**effect_axis(), **axis_title("Item-specific treatment effect (SDs)")},
-        yaxis={"showticklabels": False, "showgrid": False, "zeroline": False, "range": [0, len(ordered) + 1]},
+        yaxis={
+            **(names if named else {"showticklabels": False, "showgrid": False}),
+            "zeroline": False,
+            "range": [0, len(ordered) + 1],
+        },
     )
     return figure
+
+
+def _axis(totals: pd.Series, averages: pd.Series) -> tuple[float, float]:
+    """Between which effects the axis runs: all of them, unless a few lie farther out than the middle half is wide, many times."""
+    import numpy as np
+
+    values = _numbers(totals)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return -math.inf, math.inf
+    first, third = np.quantile(values, [0.25, 0.75])
+    far = _FAR * (third - first)
+    low, high = min(first - far, averages.min()), max(third + far, averages.max())
+    return (low if low > values.min() else -math.inf), (high if high < values.max() else math.inf)
 
 
 def interaction_figure(summary: pd.DataFrame) -> go.Figure:

@@ -30,7 +30,7 @@ NAME_LENGTH = 80
 """Names longer than this are cut in texts of a figure."""
 
 
-def layout(height: int, *, left: int = 60, top: int = 30, bottom: int = 60, **more: Any) -> dict[str, Any]:
+def layout(height: int, *, left: int = 60, top: int = 40, bottom: int = 60, **more: Any) -> dict[str, Any]:
     """A figure's layout: `height` and margins in pixels, a ground through which the page is seen."""
     return {
         "template": "none",

@@ -280,8 +280,13 @@ _DESIGNS = (
     Design(2000, 36, 124, ate=0.18, sigma_zeta=0.35, rho=-0.7, forms=4, **_PRETEST_21),
 )
 
-COLLECTION: dict[str, Design] = {design.name: design for design in _DESIGNS}
-"""The simulated part of the bundled collection, by table name."""
+DESIGNS: dict[str, Design] = {design.name: design for design in _DESIGNS}
+"""Every simulated table that can be asked for by name."""
+
+COLLECTION: dict[str, Design] = {_DESIGNS[n].name: _DESIGNS[n] for n in (0, 4, 11, 12, 15, 16, 19, 22)}
+"""Those in the bundled collection, each for a question that needs a known truth: no item effects and few items (0), or with a
+pretest (12); item effects that a small test misses (4); a usual trial (11); artefacts of either sign in the interaction (15, 19)
+and a true one (16); test forms (22)."""
 
 SPURIOUS_INTERACTION = _DESIGNS[19].name
 """The table that shows the identification problem: easy items gain less (rho = -0.9) and the true interaction is 0, so

@@ -9,12 +9,12 @@ import numpy as np
 from ilhte_lib.errors import InputError
 
 from ..studies.computed import read_computed
-from ..words.markdown import escape_markdown, html_table
+from ..words.markdown import escape_markdown, page_table
 from ..words.numbers import number
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 NATIVE = "native"
 FIT = ["tab", "model"]
@@ -120,7 +120,7 @@ def speed_text() -> Markdown:
     )
 
 
-def speed_table() -> HTML | Markdown:
+def speed_table() -> Markdown:
     """Geometric means of the ratios of CPU time, by model and peer."""
     frame = measured("benchmark")
     if not hasattr(frame, "columns"):
@@ -133,10 +133,10 @@ def speed_table() -> HTML | Markdown:
         | {tool: number(means.loc[model, tool], 1) for tool in means}
         for model in means.index
     ]
-    return html_table(rows, left=("Model",))
+    return page_table(rows, left=("Model",))
 
 
-def peer_table() -> HTML | Markdown:
+def peer_table() -> Markdown:
     """One row a peer: where its ratio is smallest, and how far its log-likelihoods are from the native engine's."""
     frame = measured("benchmark")
     if not hasattr(frame, "columns"):
@@ -157,10 +157,10 @@ def peer_table() -> HTML | Markdown:
                 "Most": _signed(difference[tool].max()),
             }
         )
-    return html_table(rows, left=("Peer", "Smallest ratio of a table", "Of a fit"))
+    return page_table(rows, left=("Peer", "Smallest ratio of a table", "Of a fit"))
 
 
-def sizes_table() -> HTML | Markdown:
+def sizes_table() -> Markdown:
     """Simulated trials of growing size: milliseconds of the native engine, and how many times as long each peer took."""
     frame = measured("benchmark_sizes")
     if not hasattr(frame, "columns"):
@@ -178,7 +178,7 @@ def sizes_table() -> HTML | Markdown:
         | {tool: number(ratio.loc[(tab, model), tool], 0) for tool in ratio}
         for tab, model in own.index
     ]
-    return html_table(rows, left=("Persons × items", "Missing", "Model"))
+    return page_table(rows, left=("Persons × items", "Missing", "Model"))
 
 
 def growth_text() -> Markdown:
@@ -196,7 +196,7 @@ def growth_text() -> Markdown:
     return Markdown(text)
 
 
-def growth_table() -> HTML | Markdown:
+def growth_table() -> Markdown:
     """1, 10 and 100 million responses out of core: seconds of reading and of fitting, peak memory."""
     frame = measured("benchmark_growth")
     if not hasattr(frame, "columns"):
@@ -214,7 +214,7 @@ def growth_table() -> HTML | Markdown:
         }
         for row in frame.itertuples()
     ]
-    return html_table(rows, left=())
+    return page_table(rows, left=())
 
 
 def _code(name: str) -> str:

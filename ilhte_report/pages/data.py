@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, table_info
 
 from ..project import find_project, slug
-from ..words.markdown import escape_markdown, html_table, sentence
+from ..words.markdown import escape_markdown, page_table, sentence
 from ..words.numbers import number
 from .results import RunResults
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 
 def catalogue() -> list[TableInfo]:
@@ -30,13 +30,14 @@ def real_tables(run: RunResults) -> Markdown:
         if info.kind != "real":
             continue
         design = (
-            "Randomised."
+            f"Randomised: {sentence(info.randomisation)}"
             if info.randomised
-            else "**Not randomised**: differences between the groups are not effects of treatment."
+            else f"**Not randomised**: {sentence(info.randomisation)} Differences between the groups are not effects of treatment."
         )
+        scale = f" Answers: {sentence(info.labels)} Counted as 1 from {info.threshold} on." if info.labels else ""
         facts = [
             f"{design} {sentence(info.group)}",
-            f"Items: {sentence(info.items)} Responses: {sentence(info.response)} Pretest: {sentence(info.pretest)}",
+            f"Items: {sentence(info.items)} Responses: {sentence(info.response)}{scale} Pretest: {sentence(info.pretest)}",
             sentence(info.note) if info.note else "",
             f"Source: {sentence(info.citation)}",
             f"Taken from: {sentence(info.origin)} Licence: {sentence(info.licence)}",
@@ -46,7 +47,7 @@ def real_tables(run: RunResults) -> Markdown:
     return Markdown("\n\n".join(entries))
 
 
-def simulated_tables(run: RunResults) -> HTML:
+def simulated_tables(run: RunResults) -> Markdown:
     """The truth each simulated table was drawn from and, in parentheses, what the run estimated."""
     estimates = {row["tab"]: row for row in run.summary.to_dict("records")}
 
@@ -65,7 +66,7 @@ def simulated_tables(run: RunResults) -> HTML:
         for info in catalogue()
         if info.kind == "simulated"
     ]
-    return html_table(rows, left=("Table",))
+    return page_table(rows, left=("Table",))
 
 
 def other_tables(run: RunResults) -> Markdown:
@@ -74,9 +75,10 @@ def other_tables(run: RunResults) -> Markdown:
 
     others = [row for row in run.record["tables"] if row["tab"] not in run.info and row["status"] == "fitted"]
     if not others:
-        return Markdown("Every table of this run is of the bundled collection.")
+        return Markdown("")
     lines = [f"- {_named(row['tab'], run)}, SHA-256 `{row['input_sha256'] or 'unknown'}`" for row in others]
-    return Markdown("This run holds tables that are not bundled:\n\n" + "\n".join(lines))
+    named = "These tables were" if len(lines) > 1 else "This table was"
+    return Markdown(f"{named} read from files, which the checksums tell apart:\n\n" + "\n".join(lines))
 
 
 def licences() -> Markdown:

@@ -38,6 +38,8 @@ def explorer(run: RunResults) -> Markdown:
     """The grid, ordered by average effect, as a raw HTML block."""
     from IPython.display import Markdown
 
+    if run.summary.empty:
+        return Markdown("")
     rows = run.summary.sort_values(["ate_std", "tab"], kind="stable").to_dict("records")
     facts = [_facts(run, row) for row in rows]
     totals = dict(list(run.items.groupby("tab")["total_std"]))
@@ -48,7 +50,7 @@ def explorer(run: RunResults) -> Markdown:
     return Markdown(f"""```{{=html}}
 <div class="explorer">
 {_controls(facts)}
-<p role="status">{len(rows)} tables.</p>
+<p role="status">{len(rows)} table{"s" if len(rows) > 1 else ""}.</p>
 <p id="explorer-units">Average effect and σ<sub>ζ</sub>, the spread of the items' effects, in SDs of the persons, standard errors
 in parentheses. In the drawings, all on one scale from {number(limits[0], 2)} to {number(limits[1], 2)} SDs with effects beyond it
 at its ends, each tick is an item, the long line is zero and the mark the average: a blue circle where the spread is

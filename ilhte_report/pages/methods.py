@@ -15,15 +15,15 @@ from ilhte_lib.model.spec import MODELS
 
 from ..project import find_project, latest_run
 from ..studies.computed import computed_folder, read_computed
-from ..words.markdown import escape_markdown, html_table
+from ..words.markdown import escape_markdown, page_table
 from ..words.numbers import number
 from .results import RunResults
 
 if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 
-def compression_table(run: RunResults) -> HTML | Markdown:
+def compression_table(run: RunResults) -> Markdown:
     """Responses against classes of persons: the run's real bundled tables and its largest simulated one."""
     from IPython.display import Markdown
 
@@ -31,8 +31,10 @@ def compression_table(run: RunResults) -> HTML | Markdown:
     real = rows["tab"].map(lambda tab: run.info[tab].kind == "real").astype(bool)
     chosen = [*rows["tab"][real], *rows["tab"][~real].tail(1)]
     if not chosen:
-        return Markdown("This run holds no table of the bundled collection that could be shown.")
-    return html_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
+        return Markdown(
+            "The responses of this run's files are not kept with its results, so their classes are not counted here."
+        )
+    return page_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
 
 
 def _compression_row(tab: str, settings: dict) -> dict:
@@ -54,7 +56,7 @@ def _compression_row(tab: str, settings: dict) -> dict:
     }
 
 
-def certificate_table() -> HTML:
+def certificate_table() -> Markdown:
     """The fits of the latest run by model: how many are certified, and the worst certificate among them."""
     documents = [
         json.loads(path.read_text(encoding="utf-8"))
@@ -79,7 +81,7 @@ def certificate_table() -> HTML:
                 "Seconds in all": number(sum(fit["seconds"] for fit in fits), 2),
             }
         )
-    return html_table(rows, left=("Model",))
+    return page_table(rows, left=("Model",))
 
 
 def agreement() -> Markdown:
@@ -94,7 +96,7 @@ def agreement() -> Markdown:
         return Markdown(f"*The comparison has not been computed here.* {escape_markdown(str(absent))}")
 
 
-def computed_table() -> HTML | Markdown:
+def computed_table() -> Markdown:
     """The long computations that are kept with the project: what made each file, when, and from which commit."""
     from IPython.display import Markdown
 
@@ -113,7 +115,7 @@ def computed_table() -> HTML | Markdown:
                 "Commit": about["commit"][:10],
             }
         )
-    return html_table(rows, left=("File in data/computed", "Command", "Commit", "Computed on"))
+    return page_table(rows, left=("File in data/computed", "Command", "Commit", "Computed on"))
 
 
 def more_pages(**names: str) -> Markdown:

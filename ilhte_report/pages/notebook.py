@@ -1,11 +1,12 @@
-"""Sections written by a notebook: headings and sentences as Markdown, tables as HTML, figures as Plotly's."""
+"""Sections written by a notebook: headings and sentences as Markdown, tables as Markdown too, figures as Plotly's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..project import slug
 from ..site.embed import show
-from ..words.markdown import code_block, escape_markdown, table_html
+from ..words.markdown import code_block, escape_markdown, page_table
 from .sections import Section
 
 
@@ -17,15 +18,16 @@ def show_sections(sections: Iterable[Section]) -> None:
 
 def show_section(section: Section) -> None:
     """Display one section."""
-    from IPython.display import HTML, Markdown, display
+    from IPython.display import Markdown, display
 
     bullets = [f"- {escape_markdown(text)}" for text in (*section.sentences, *section.warnings)]
-    parts = [f"## {escape_markdown(section.title)}", "\n".join(bullets), escape_markdown(section.note)]
+    note, label = escape_markdown(section.note), f"fig-{slug(section.title)}" if section.figure else ""
+    parts = [f"## {escape_markdown(section.title)}", "\n".join(bullets), "" if label else note]
     display(Markdown("\n".join(f"\n{part}\n" for part in parts if part)))
     if section.rows:
-        display(HTML(f'<div class="table-scroll">{table_html(section.rows, left=section.left)}</div>'))
+        display(page_table(section.rows, left=section.left))
     if section.figure:
-        show(section.figure(), alt=section.alt)
+        show(section.figure(), alt=section.alt, label=label, caption=note or escape_markdown(section.title))
     if section.bibtex:
         entries = code_block("\n".join(section.bibtex), "bibtex")
         display(Markdown(f"<details><summary>BibTeX</summary>\n\n{entries}\n\n</details>"))

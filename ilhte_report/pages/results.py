@@ -48,6 +48,47 @@ class RunResults:
     info: dict[str, TableInfo]
 
     @property
+    def own(self) -> bool:
+        """Whether somebody chose its tables: it holds one that is not bundled, or no trial of the bundled collection."""
+        return set(self.summary["tab"]) != set(self.info) or not any(info.is_trial for info in self.info.values())
+
+    def row(self, tab: str) -> dict:
+        """The summary of one table."""
+        (row,) = self.summary[self.summary["tab"] == tab].to_dict("records")
+        return row
+
+    def only(self, tabs: list[str]) -> RunResults:
+        """The same run as if it held these tables alone."""
+        rows = [row for row in self.record["tables"] if row["tab"] in tabs or row["status"] == "failed"]
+        return RunResults(
+            self.summary[self.summary["tab"].isin(tabs)].reset_index(drop=True),
+            self.items[self.items["tab"].isin(tabs)].reset_index(drop=True),
+            self.record | {"tables": rows},
+            {tab: info for tab, info in self.info.items() if tab in tabs},
+        )
+
+    @property
+    def trials(self) -> list[str]:
+        """Tables that findings are counted on: what somebody chose, or of the bundled ones the real, randomised ones whose items
+        are items."""
+        return [tab for tab in self.summary["tab"] if self.own or self.info[tab].is_trial]
+
+    @property
+    def visits(self) -> list[str]:
+        """Trials whose "items" are one outcome at several visits."""
+        return [tab for tab, info in self.info.items() if info.randomised and info.items_are == "visits"]
+
+    @property
+    def simulated(self) -> list[str]:
+        """Tables drawn from known values."""
+        return [tab for tab, info in self.info.items() if info.kind == "simulated"]
+
+    @property
+    def n_experiments(self) -> int:
+        """Experiments that the tables are of; those of one experiment share persons."""
+        return len({self.info[tab].experiment if tab in self.info else tab for tab in self.summary["tab"]})
+
+    @property
     def n_tables(self) -> int:
         """Fitted tables."""
         return len(self.summary)
@@ -122,7 +163,7 @@ def read_run(folder: Path) -> RunResults:
 
     Raises
     ------
-    InputError : the folder does not hold a finished run, or no table of it could be fitted.
+    InputError : the folder does not hold a finished run.
     """
     import pandas as pd
 
@@ -133,9 +174,6 @@ def read_run(folder: Path) -> RunResults:
     except (OSError, ValueError):
         raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.") from None
     summary, items = _with_numbers(summary, NUMBERS), _with_numbers(items, ITEM_NUMBERS)
-    if summary.empty:
-        reasons = "; ".join(f"{row['tab']}: {row['reason']}" for row in record["tables"][:3])
-        raise InputError(f"No table of the run {folder.name} could be fitted ({reasons}).")
     info = {}
     for tab in summary["tab"]:
         try:

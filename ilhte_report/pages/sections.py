@@ -169,9 +169,11 @@ def _items(analysis: Analysis) -> list[Section]:
         "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
         "Thick: the items with the most positive and the most negative effect, named at their treated curve."
     )
-    influence, others = influence_rows(inference, scale), generalisation_rows(inference, main, scale)
+    # visits of one outcome are no sample of others that might have been on the test
+    visits = analysis.info is not None and analysis.info.items_are == "visits"
+    influence, others = influence_rows(inference, scale), () if visits else generalisation_rows(inference, main, scale)
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
-    return [
+    shown = [
         Section("Items", _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
         Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
@@ -181,6 +183,11 @@ def _items(analysis: Analysis) -> list[Section]:
             rows=_rows(influence),
             left=("Without",),
         ),
+    ]  # fmt: skip
+    if visits:
+        return shown
+    return [
+        *shown,
         Section(
             "Items that are not on the test",
             () if others else ("The items' effects could not be generalised.",),

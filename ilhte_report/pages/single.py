@@ -7,6 +7,7 @@ from html import escape
 
 from ilhte_lib.errors import InputError
 
+from ..site.embed import FIGURE_CONFIG
 from ..words.markdown import table_html
 from .sections import Section
 
@@ -53,7 +54,7 @@ def _written(section: Section, *, plotly: bool) -> str:
         parts.append(table_html(section.rows, left=section.left))
     if section.figure:
         # Plotly escapes what could end a script element
-        drawing = section.figure().to_html(full_html=False, include_plotlyjs=plotly, config={"responsive": True})
+        drawing = section.figure().to_html(full_html=False, include_plotlyjs=plotly, config=FIGURE_CONFIG)
         parts.append(f'<div role="figure" aria-label="{escape(section.alt)}">{drawing}</div>')
     if section.bibtex:
         entries = escape("\n".join(section.bibtex))

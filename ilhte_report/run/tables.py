@@ -134,9 +134,15 @@ def run_tables(
 
 
 def run_collection(project: Path) -> Path:
-    """The default run of the bundled collection, made or brought up to date; returns its folder."""
+    """The default run of the bundled collection, made or brought up to date; returns its folder. It takes minutes, so it tells
+    of each table on the error stream, which Quarto shows while its pre-render script works."""
+    from rich.console import Console
+
+    from .progress import progress
+
     out = project / "results" / BUNDLED_RUN
-    run_tables(bundled_sources(), out, Settings(bootstrap=PAGE_REPLICATES))
+    with progress(Console(stderr=True)) as told:
+        run_tables(bundled_sources(), out, Settings(bootstrap=PAGE_REPLICATES), told=told)
     point_to(out)
     return out
 

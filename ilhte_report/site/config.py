@@ -79,7 +79,7 @@ def _matches(project: Path, pattern: str) -> list[str]:
     pattern = pattern.lstrip("/")
     if pattern.endswith("/") or (project / pattern).is_dir():
         pattern = pattern.rstrip("/") + "/**/*"
-    found = sorted(path for path in project.glob(pattern) if path.is_file())
+    found = sorted(path for path in project.glob(pattern) if path.is_file() and not path.name.startswith("."))
     return [path.relative_to(project).as_posix() for path in found]
 
 

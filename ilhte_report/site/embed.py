@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _DEFAULT_HEIGHT = 450
+# plotly.js 4 offers to upload the chart to a cloud unless it is told not to
+FIGURE_CONFIG = {"responsive": True, "displaylogo": False, "showSendToCloud": False}
 
 
-def show(figure: Figure, alt: str, pages: Mapping[str, str] | None = None) -> None:
+def show(
+    figure: Figure, alt: str, pages: Mapping[str, str] | None = None, *, label: str = "", caption: str = ""
+) -> None:
     """Displays `figure`; `alt` says in words what it shows, for readers who cannot see it.
+
+    A figure with a `label` (`fig-...`) and a `caption` (Markdown) is numbered, where no cell of its own says so.
 
     `pages` maps the names in the `customdata` of the figure's points to addresses on the site, relative to the page:
     there a click opens the page, and a search box above the figure finds, highlights and links points by name.
@@ -28,9 +34,10 @@ def show(figure: Figure, alt: str, pages: Mapping[str, str] | None = None) -> No
     from IPython.display import display
 
     figure_json = _without_template(figure)
+    block = _markdown(figure_json, " ".join(alt.split()), pages)
     bundle = {
         "application/vnd.plotly.v1+json": figure_json,
-        "text/markdown": _markdown(figure_json, " ".join(alt.split()), pages),
+        "text/markdown": f"::: {{#{label}}}\n\n{block}\n{caption}\n\n:::\n" if label else block,
         "text/plain": alt,
     }
     display(bundle, raw=True)
@@ -40,7 +47,7 @@ def _without_template(figure: Figure) -> dict:
     """The figure as JSON without Plotly's default template: 7 kB a figure, and the page has its own colours."""
     content = json.loads(figure.to_json())
     content["layout"].pop("template", None)
-    return {"data": content["data"], "layout": content["layout"], "config": {"responsive": True, "displaylogo": False}}
+    return {"data": content["data"], "layout": content["layout"], "config": FIGURE_CONFIG}
 
 
 def _markdown(figure_json: dict, alt: str, pages: Mapping[str, str] | None) -> str:

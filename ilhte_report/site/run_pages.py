@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ilhte_lib.manifest import Manifest
 
+from ..project import slug
 from ..words.markdown import escape_markdown
 from .downloads import downloads, downloads_section
 
@@ -48,9 +49,17 @@ def _page(path: Path, last_section: str) -> str:
     if front_matter:
         notebook.cells[0].source = rest
     words = {"title": path.stem} | {key: value for key, value in front_matter.items() if key in ("title", "subtitle")}
+    if words.get("subtitle") == path.stem:
+        del words["subtitle"], front_matter["subtitle"]
+    if slug(str(words["title"])) != path.stem and path.stem not in str(words["title"]):
+        words["title"] = f"{words['title']} ({path.stem})"  # the search looks in titles first
     front_matter |= {key: escape_markdown(str(value)) for key, value in words.items()}
     for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
+        # papermill's notes; Quarto would wrap a cell with such metadata in a Div, its headings with it
+        for note in ("papermill", "execution"):
+            cell.metadata.pop(note, None)
+        if not cell.metadata.get("tags"):
+            cell.metadata.pop("tags", None)
         if _PARAMETERS & set(cell.metadata.get("tags", [])):
             cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
     kept = [cell for cell in notebook.cells if cell.source.strip()]

@@ -1,6 +1,6 @@
-"""Every bundled table with both engines, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
+"""Real and simulated tables with both engines, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
 
-lme4's estimates, which take long for the whole collection, are kept a table in ``data/cache/engines`` and computed
+lme4's estimates, which take long, are kept a table in ``data/cache/engines`` and computed
 again when the table or the versions of R and its packages change; the native engine's are computed anew every time.
 """
 
@@ -15,17 +15,17 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.files import write_text
 
-from ..intake.source import Source, bundled_sources, load
+from ..intake.source import Source, load, source
 from ..project import find_project, slug
 from .computed import write_computed
-from .engine_comparison import Estimates, compare, estimate, lme4_versions, tight_logliks
+from .engine_comparison import COMPARED, Estimates, compare, estimate, lme4_versions, tight_logliks
 
 COMMAND = "python -m ilhte_report.studies.compute engines"
 PROFILE = "full"
 
 
 def compute_engines() -> None:
-    """Compare the engines on every bundled table, short ones first, and write both files after each.
+    """Compare the engines on every table of ``COMPARED``, short ones first, and write both files after each.
 
     Raises
     ------
@@ -34,7 +34,8 @@ def compute_engines() -> None:
     import pandas as pd
 
     versions = lme4_versions()
-    tables = [(where, prepare(load(where), where.tab, profile=PROFILE)) for where in bundled_sources()]
+    sources = [source(tab) for tab in COMPARED]
+    tables = [(where, prepare(load(where), where.tab, profile=PROFILE)) for where in sources]
     order = [where.tab for where, _ in tables]
     models: list[dict] = []
     items: list[dict] = []

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
-from ilhte_lib.data.catalogue import bundled_tables, table_info
+from ilhte_lib.data.catalogue import table_info
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import EngineError
 
 from ..project import data_folder
-from ..words.markdown import escape_markdown, fact_table, html_table
+from ..words.markdown import escape_markdown, fact_table, page_table, table_markdown
 from ..words.numbers import number
 from .computed import read_computed
-from .engine_comparison import SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
+from .engine_comparison import COMPARED, SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Comparison:
     ----------
     models, items : rows as ``ilhte_lib.engine_comparison.compare`` gives them.
     about : command, commit, date and versions of the computation.
-    left_out : bundled tables that are not in it.
+    left_out : tables of ``COMPARED`` that are not in it.
     """
 
     models: pd.DataFrame
@@ -64,7 +63,7 @@ def read_comparison() -> Comparison:
     models, about = read_computed("engines_models")
     items, _ = read_computed("engines_items")
     done = set(models["tab"])
-    return Comparison(models, items, about, [tab for tab in bundled_tables(data_folder()) if tab not in done])
+    return Comparison(models, items, about, [tab for tab in COMPARED if tab not in done])
 
 
 def overview(stored: Comparison) -> Markdown:
@@ -109,7 +108,7 @@ def _where(row: pd.Series) -> str:
     return f"{row['tab']}, {row['model']}"
 
 
-def comparison_table(stored: Comparison) -> HTML:
+def comparison_table(stored: Comparison) -> Markdown:
     """One row a table: the largest differences among its models, and the processor time of all of them."""
     rows = []
     for tab, of_table in stored.models.assign(gap=stored.gap).groupby("tab", sort=False):
@@ -124,7 +123,7 @@ def comparison_table(stored: Comparison) -> HTML:
                 "lme4 (s)": number(lme4, 1),
             }
         )
-    return html_table(rows, left=("Table",))
+    return page_table(rows, left=("Table",))
 
 
 def figure_alt(stored: Comparison) -> str:
@@ -138,7 +137,7 @@ def figure_alt(stored: Comparison) -> str:
     )
 
 
-def gap_table(stored: Comparison) -> HTML:
+def gap_table(stored: Comparison) -> Markdown:
     """Where lme4's log-likelihood is lower, and how much of that is where it stopped and how much what it reports."""
     rows, gap, stopped = stored.models, stored.gap, stored.stopped
     with_covariate = rows["model"].isin(["M_B", "M_C"])
@@ -182,9 +181,9 @@ with standard errors; each of the native engine's models was timed by itself, co
     )
 
 
-def live_comparison(trial: Trial) -> HTML:
+def live_comparison(trial: Trial) -> Markdown:
     """Both engines on one table, now, a column a model; without lme4 the native engine's side, and why."""
-    from IPython.display import HTML
+    from IPython.display import Markdown
 
     native = estimate(trial, "native")
     try:
@@ -195,7 +194,9 @@ def live_comparison(trial: Trial) -> HTML:
             {"": "Log-likelihood, native", **{name: number(found.loglik, 5) for name, found in native.items()}},
             {"": "CPU seconds, native", **{name: number(found.cpu_seconds, 3) for name, found in native.items()}},
         ]
-        return HTML(f"<p>lme4's side is left out. {escape(str(error))}</p>{html_table(alone, left=('',)).data}")
+        return Markdown(
+            f"lme4's side is left out. {escape_markdown(str(error))}\n\n{table_markdown(alone, left=('',))}"
+        )
     lines = {
         "Log-likelihood, native": ("loglik_native", 5),
         "Log-likelihood, lme4": ("loglik_lme4", 5),
@@ -210,4 +211,4 @@ def live_comparison(trial: Trial) -> HTML:
         {"": label, **{row["model"]: number(row[column], digits) for row in models}}
         for label, (column, digits) in lines.items()
     ]
-    return html_table(rows, left=("",))
+    return page_table(rows, left=("",))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from IPython.display import HTML, Markdown
+from IPython.display import Markdown
 
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.closed_form import expected_scores, look_alike, predicted_bias
 from ilhte_lib.inference.who_benefits import WhoBenefits, who_benefits
-from ilhte_lib.model.simulate import COLLECTION, SPURIOUS_INTERACTION, Design, simulate_trial
+from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 
-from ..words.markdown import fact_table, html_table, table_html
+from ..words.markdown import fact_table, page_table, table_html
 from ..words.numbers import DASH, number
 from ..words.who_benefits import comparison_rows
 from .identification_figures import SHOWN_ITEMS
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 def two_processes() -> dict[str, Design]:
     """The bundled table that shows the problem, and the trial with a true interaction that looks like it."""
-    items = COLLECTION[SPURIOUS_INTERACTION]
+    items = DESIGNS[SPURIOUS_INTERACTION]
     return {"persons": look_alike(items), "items": items}
 
 
-def process_designs(designs: dict[str, Design]) -> HTML:
+def process_designs(designs: dict[str, Design]) -> Markdown:
     """The two processes side by side, and how near their expected scores are."""
     persons, items = designs["persons"], designs["items"]
     pretest = np.linspace(-3.0, 3.0, 61)
@@ -43,7 +43,7 @@ def process_designs(designs: dict[str, Design]) -> HTML:
         "Expected scores apart, pretest −3 to 3 (percentage points, at most)": [number(100 * apart, 1)] * 2,
     }
     rows = [{"": name, "Persons differ": one, "Items differ": other} for name, (one, other) in lines.items()]
-    return html_table(rows, left=("",))
+    return page_table(rows, left=("",))
 
 
 def scores_alt(designs: dict[str, Design]) -> str:
@@ -67,7 +67,7 @@ def fitted(designs: dict[str, Design]) -> dict[str, WhoBenefits]:
     return results
 
 
-def process_table(designs: dict[str, Design], results: dict[str, WhoBenefits]) -> HTML:
+def process_table(designs: dict[str, Design], results: dict[str, WhoBenefits]) -> Markdown:
     """The interaction of both trials, four ways, with the truth and the verdict."""
     columns = {"Persons differ": "persons", "Items differ": "items"}
     rows = [{"": "True β₃", **{column: number(designs[name].beta_3, 3) for column, name in columns.items()}}]
@@ -78,7 +78,7 @@ def process_table(designs: dict[str, Design], results: dict[str, WhoBenefits]) -
         ]
         rows.append({"": one[""], **dict(zip(columns, cells, strict=True))})
     rows.append({"": "Verdict", **{column: results[name].verdict for column, name in columns.items()}})
-    return html_table(rows, left=("", *columns))
+    return page_table(rows, left=("", *columns))
 
 
 # -- the grid ------------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def _listed(column: pd.Series) -> str:
     return " or ".join(f"{value:,}" for value in sorted(set(column)))
 
 
-def grid_overview(summary: pd.DataFrame) -> HTML:
+def grid_overview(summary: pd.DataFrame) -> Markdown:
     """Bias and false positives over the grid, with and without item effects in the model, and how the closed form does."""
     none = summary[summary["beta_3"] == 0]
     rows = [
@@ -118,7 +118,7 @@ def grid_overview(summary: pd.DataFrame) -> HTML:
         }
         for letter, name in (("b", "M_B, without item effects"), ("c", "M_C, with them"))
     ]
-    return html_table(rows, left=("", "Most often with"))
+    return page_table(rows, left=("", "Most often with"))
 
 
 def _cell(row: pd.Series) -> str:
@@ -126,7 +126,7 @@ def _cell(row: pd.Series) -> str:
     return f"{row['n_persons']:,.0f} persons, {row['n_items']:.0f} items, σ_ζ {row['sigma_zeta']:g}, ρ {rho}"
 
 
-def closed_form_table(summary: pd.DataFrame) -> HTML:
+def closed_form_table(summary: pd.DataFrame) -> Markdown:
     """How far the closed form is from the mean difference of the models, over the grid and where it is furthest off."""
     none = summary[summary["beta_3"] == 0]
     gap = (none["difference"] - none["closed_form"]).abs()
@@ -146,7 +146,7 @@ def closed_form_table(summary: pd.DataFrame) -> HTML:
     return fact_table(facts)
 
 
-def limits_table(limits: pd.DataFrame) -> HTML:
+def limits_table(limits: pd.DataFrame) -> Markdown:
     """Every cell of ``identification_grid.LIMITS``: closed form and simulation."""
     rows = [
         {
@@ -160,7 +160,7 @@ def limits_table(limits: pd.DataFrame) -> HTML:
         }
         for row in limits.itertuples()
     ]
-    return html_table(rows, left=())
+    return page_table(rows, left=())
 
 
 def grid_alt(summary: pd.DataFrame) -> str:
@@ -197,7 +197,7 @@ def slider_alt(summary: pd.DataFrame) -> str:
     )
 
 
-def grid_table(summary: pd.DataFrame) -> HTML:
+def grid_table(summary: pd.DataFrame) -> Markdown:
     """Every cell without a true interaction, folded away."""
 
     def mean(row, name: str) -> str:
@@ -220,7 +220,9 @@ def grid_table(summary: pd.DataFrame) -> HTML:
     ]
     title = f"All {len(rows)} cells (means of β₃, truth 0; Monte Carlo standard errors in parentheses)"
     table = table_html(rows, left=())
-    return HTML(f'<details><summary>{title}</summary><div style="overflow-x:auto">{table}</div></details>')
+    return Markdown(
+        f'```{{=html}}\n<details><summary>{title}</summary><div class="table-scroll">{table}</div></details>\n```\n'
+    )
 
 
 def simulated_now(

@@ -12,10 +12,10 @@ from ilhte_lib.inference.bootstrap import bootstrap_p_value, parametric_bootstra
 from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import ProfileCurve, ProfileInterval, Profiler, objective
 from ilhte_lib.model.fit_result import Fit
-from ilhte_lib.model.simulate import COLLECTION, simulate_trial
+from ilhte_lib.model.simulate import DESIGNS, simulate_trial
 from ilhte_lib.model.spec import MODELS
 
-from ..words.markdown import fact_table, html_table
+from ..words.markdown import fact_table, page_table
 from ..words.numbers import between, number
 from . import bias as bias_study
 from . import coverage as coverage_study
@@ -24,7 +24,7 @@ from .figures import PARAMETER_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML, Markdown
+    from IPython.display import Markdown
 
     from ilhte_lib.data.trial import Trial
 
@@ -39,7 +39,7 @@ _METHODS = {"laplace": "Laplace", "aghq": "quadrature"}
 
 def example() -> tuple[Trial, dict[str, Fit]]:
     """The example's trial and its fits of M_0 and M_A."""
-    trial = prepare(simulate_trial(COLLECTION[EXAMPLE])[0], EXAMPLE)
+    trial = prepare(simulate_trial(DESIGNS[EXAMPLE])[0], EXAMPLE)
     return trial, fit_models(trial, ["M_0", "M_A"])
 
 
@@ -51,14 +51,14 @@ def profiles(trial: Trial, fits: dict[str, Fit]) -> tuple[list[ProfileCurve], li
     return [profiler.curve(interval) for interval in intervals], intervals
 
 
-def example_tests(trial: Trial, fits: dict[str, Fit], replicates: int) -> HTML:
+def example_tests(trial: Trial, fits: dict[str, Fit], replicates: int) -> Markdown:
     """The example, its likelihood ratio, and three p-values of it; the bootstrap's trials are drawn now."""
     test = likelihood_ratio(fits["M_0"], fits["M_A"])
     drawn = parametric_bootstrap(statistics_of(trial, MODELS["M_0"]), fits["M_0"], replicates=replicates, workers=1)
     return fact_table(
         {
             "Persons, items": f"{trial.n_persons:,}, {trial.n_items}",
-            "True σ_ζ (logits)": f"{COLLECTION[EXAMPLE].sigma_zeta:g}",
+            "True σ_ζ (logits)": f"{DESIGNS[EXAMPLE].sigma_zeta:g}",
             "Likelihood ratio of M_0 and M_A": number(test.statistic, 2),
             "p, halved": number(test.halved, 4),
             "p, mixture": number(test.mixture, 4),
@@ -69,7 +69,7 @@ def example_tests(trial: Trial, fits: dict[str, Fit], replicates: int) -> HTML:
     )
 
 
-def example_table(intervals: list[ProfileInterval], scale: float) -> HTML:
+def example_table(intervals: list[ProfileInterval], scale: float) -> Markdown:
     """Profile and Wald intervals side by side."""
     rows = []
     for interval in intervals:
@@ -82,7 +82,7 @@ def example_table(intervals: list[ProfileInterval], scale: float) -> HTML:
                 "Wald interval": between(interval.wald_lower / unit, interval.wald_upper / unit, 3),
             }
         )
-    return html_table(rows, left=("",))
+    return page_table(rows, left=("",))
 
 
 # -- the stored simulations --------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def size_about(trials: pd.DataFrame, about: dict) -> Markdown:
     )
 
 
-def size_overview(summary: pd.DataFrame) -> HTML:
+def size_overview(summary: pd.DataFrame) -> Markdown:
     """Over numbers of items: how often each test rejects at 5%, and where 5% is outside its Monte Carlo interval."""
     rows = []
     for test in size_study.TESTS:
@@ -126,10 +126,10 @@ def size_overview(summary: pd.DataFrame) -> HTML:
                 "Too rarely": f"{int((own['upper'] < 0.05).sum())} of {len(own)}",
             }
         )
-    return html_table(rows, left=("Test",))
+    return page_table(rows, left=("Test",))
 
 
-def size_table(summary: pd.DataFrame) -> HTML:
+def size_table(summary: pd.DataFrame) -> Markdown:
     """Size by test, number of items and level."""
     rows = []
     for (n_items, test), own in summary.groupby(["n_items", "test"], sort=False):
@@ -138,7 +138,7 @@ def size_table(summary: pd.DataFrame) -> HTML:
             for row in own.itertuples(index=False, name="Row")
         }
         rows.append({"Items": n_items, "Test": test, **cells})
-    return html_table(rows, left=("Test",))
+    return page_table(rows, left=("Test",))
 
 
 def _share(value: float, low: float, high: float) -> str:
@@ -156,7 +156,7 @@ def coverage_about(trials: pd.DataFrame, about: dict) -> Markdown:
     return about_text(about, f"{per_cell:,} trials for each of three settings with 20 and with 40 items. {settings}.")
 
 
-def coverage_overview(summary: pd.DataFrame) -> HTML:
+def coverage_overview(summary: pd.DataFrame) -> Markdown:
     """Over settings and numbers of items: the coverage of each kind of interval, and on which side it misses."""
     rows = []
     for (method, parameter), own in summary.groupby(["method", "parameter"], sort=False):
@@ -172,10 +172,10 @@ def coverage_overview(summary: pd.DataFrame) -> HTML:
                 "Undefined, at most": number(own["undefined"].max(), 3),
             }
         )
-    return html_table(rows, left=("Interval", "Parameter"))
+    return page_table(rows, left=("Interval", "Parameter"))
 
 
-def coverage_table(summary: pd.DataFrame) -> HTML:
+def coverage_table(summary: pd.DataFrame) -> Markdown:
     """Coverage by setting, number of items and parameter."""
     rows = []
     by = summary.set_index(["setting", "n_items", "parameter", "method"])
@@ -199,7 +199,7 @@ def coverage_table(summary: pd.DataFrame) -> HTML:
                 "Above": above,
             }
         )
-    return html_table(rows, left=("Setting", "Parameter"))
+    return page_table(rows, left=("Setting", "Parameter"))
 
 
 def bias_about(trials: pd.DataFrame, about: dict) -> Markdown:
@@ -214,7 +214,7 @@ def bias_about(trials: pd.DataFrame, about: dict) -> Markdown:
     )
 
 
-def bias_table(summary: pd.DataFrame) -> HTML:
+def bias_table(summary: pd.DataFrame) -> Markdown:
     """Bias and root mean squared error by number of items, method and parameter."""
     rows = []
     by = summary.set_index(["n_items", "method", "parameter"])
@@ -226,7 +226,7 @@ def bias_table(summary: pd.DataFrame) -> HTML:
                 f"Bias, {label}": f"{number(own['bias'], 3)} ({number(own['bias_se'], 3)})" for label, own in of.items()
             }
             rows.append(row | {f"RMSE, {label}": number(own["rmse"], 3) for label, own in of.items()})
-    return html_table(rows, left=("Parameter",))
+    return page_table(rows, left=("Parameter",))
 
 
 # -- simulated now -------------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import numpy as np
 
 from ilhte_lib.inference.who_benefits import verdict, with_wald_interval
 
-from ..words.markdown import fact_table, html_table
+from ..words.markdown import fact_table, page_table
 from .identification_grid import CELL, ESTIMATES, ITEMS, PERSONS, TRUE_INTERACTION
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML
+    from IPython.display import Markdown
 
 VERDICTS = ("person-level", "item-level", "cannot tell")
 
@@ -33,7 +33,7 @@ def with_verdicts(trials: pd.DataFrame) -> pd.DataFrame:
     return fitted.assign(verdict=given)
 
 
-def verdict_table(given: pd.DataFrame) -> HTML:
+def verdict_table(given: pd.DataFrame) -> Markdown:
     """How often each verdict is given where the truth is known, by size of trial; ``given`` is ``with_verdicts``."""
     none, wide, close = given["beta_3"] == 0, given["sigma_zeta"] >= 0.6, given["rho"].abs() > 0.4
     truths = {
@@ -52,10 +52,10 @@ def verdict_table(given: pd.DataFrame) -> HTML:
             said = given.loc[where & (given["n_persons"] == n) & (given["n_items"] == j), "verdict"]
             row[f"N {n:,}, J {j}"] = " / ".join(f"{100 * (said == word).mean():.0f}" for word in VERDICTS)
         rows.append(row)
-    return html_table(rows, left=("Truth",))
+    return page_table(rows, left=("Truth",))
 
 
-def verdict_errors(given: pd.DataFrame) -> HTML:
+def verdict_errors(given: pd.DataFrame) -> Markdown:
     """How often the rule errs."""
     none = given[given["beta_3"] == 0]
     false_person = (none["verdict"] == "person-level").groupby([none[name] for name in CELL]).mean()

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
+    from IPython.display import Markdown
 
 _SPECIAL = re.compile(r"""([\\`*_{}\[\]<>#|~^$@"'&])|(?<=-)(-)|(?<=\.)(\.)""")
 
@@ -36,16 +36,32 @@ def sentence(text: str) -> str:
     return escape_markdown(ended(text))
 
 
-def html_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> HTML:
-    """``table_html`` as a notebook displays it."""
-    from IPython.display import HTML
+def page_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Markdown:
+    """Rows as a table of a page, escaped; columns of ``left`` to the left, numbers to the right.
 
-    return HTML(table_html(rows, left))
+    Markdown, which JupyterLab, Quarto and the preview renderer all draw: for any output of the type `text/html` Quarto adds
+    scripts from a network address to the page.
+    """
+    from IPython.display import Markdown
+
+    return Markdown(table_markdown(rows, left))
 
 
-def fact_table(facts: Mapping[str, object]) -> HTML:
+def fact_table(facts: Mapping[str, object]) -> Markdown:
     """Single numbers by name."""
-    return html_table([{"": name, "Value": value} for name, value in facts.items()], left=("",))
+    return page_table([{"": name, "Value": value} for name, value in facts.items()], left=("",))
+
+
+def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
+    """Rows as a pipe table; a column that needs more room gets more of it."""
+    columns = list(rows[0])
+    cells = [[escape_markdown(str(row.get(column, ""))) for column in columns] for row in rows]
+    widths = [max(3, *(len(cell) for cell in column)) for column in zip(columns, *cells, strict=True)]
+    rules = [
+        "-" * width if name in left else "-" * (width - 1) + ":" for name, width in zip(columns, widths, strict=True)
+    ]
+    lines = [[escape_markdown(name) for name in columns], rules, *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:

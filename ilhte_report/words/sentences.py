@@ -184,6 +184,11 @@ def caveat(info: TableInfo | None) -> str | None:
         return "Simulated: this table was drawn by the project's generator from known values; nobody was treated."
     if not info.randomised:
         return "Not randomised: the two groups were not assigned at random, so differences are not treatment effects."
+    if info.items_are == "visits":
+        return (
+            "The “items” are visits, one outcome at several times: a spread of their effects is a change over time, and "
+            "nothing is said of items that were not asked."
+        )
     return None
 
 

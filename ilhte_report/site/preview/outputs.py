@@ -35,8 +35,6 @@ def cell_blocks(cell: Cell, options: Mapping) -> list[Node]:
             )
         caption = markdown_blocks(str(settings.get(f"{kind}-cap", "")), f"{cell.where}: its caption")
         shown = [div(attributes(cell.label), [*shown, div(attributes("", "cell-caption"), caption)])]
-    if settings["output"] == "asis":
-        return [*([div(attributes("", "cell"), blocks)] if blocks else []), *shown]
     blocks += shown
     return [div(attributes("", "cell"), blocks)] if blocks else []
 
@@ -60,9 +58,7 @@ def _output(output: Mapping, cell: Cell, settings: Mapping) -> list[Node]:
     if "text/html" in data:
         return [_display([raw(data["text/html"])])]
     if "text/markdown" in data:
-        blocks = markdown_blocks(data["text/markdown"], f"{cell.where}: its output")
-        # what is written as it is stands in the page itself, so that its headings are the page's
-        return blocks if settings["output"] == "asis" else [_display(blocks)]
+        return [_display(markdown_blocks(data["text/markdown"], f"{cell.where}: its output"))]
     if "image/svg+xml" in data:
         return [_display([raw(data["image/svg+xml"])])]
     for kind in _IMAGES:

@@ -14,8 +14,9 @@ import yaml
 from ..config import SiteConfig, listed
 from ..front_matter import PageError
 from .callouts import with_callouts
+from .conditions import visible_blocks
 from .crossref import with_references
-from .document import Cell, Document, Prose
+from .document import Cell, Document, Prose, Verbatim
 from .execute import execute, needs_kernel
 from .links import with_relative_links
 from .notebook import read_notebook
@@ -50,7 +51,9 @@ def render_page(
     name, options = document.name, config.options(document.front_matter)
     if needs_kernel(document):
         execute(document, (config.project / name).parent, environment, options)
+    _unwrap(document, options)
     tree = markdown_tree(_markdown(document, options, config), name)
+    tree["blocks"] = visible_blocks(tree["blocks"], tree["meta"])
     cells = [part for part in document.parts if isinstance(part, Cell)]
     blocks = walk(
         tree["blocks"],
@@ -65,6 +68,28 @@ def render_page(
     tree["blocks"] = walk(_with_list_of_references(blocks), _scrolling)
     page = tree_html(tree, _arguments(tree, config, options, name), name)
     return with_relative_links(page, name, config.pages, shipped, config.project, saved=document.executed)
+
+
+def _unwrap(document: Document, options: Mapping) -> None:
+    """What a cell with `output: asis` prints and displays becomes part of the page's own text: headings, metadata, anything."""
+    default = (options.get("execute") or {}).get("output")
+    parts: list[Prose | Verbatim | Cell] = []
+    for part in document.parts:
+        parts.append(part)
+        if not isinstance(part, Cell) or not part.options.get("include", True):
+            continue
+        if part.options.get("output", default) == "asis":
+            texts = [_as_is(output) for output in part.outputs]
+            part.outputs = [output for output, text in zip(part.outputs, texts, strict=True) if text is None]
+            parts += [Verbatim(f"\n{text}\n") for text in texts if text]
+    document.parts = parts
+
+
+def _as_is(output: Mapping) -> str | None:
+    """The Markdown of an output; None where it has none."""
+    if output["output_type"] == "stream":
+        return output["text"] if output["name"] == "stdout" else None
+    return output.get("data", {}).get("text/markdown")
 
 
 def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:

@@ -1,0 +1,109 @@
+"""What the first page says of a run of somebody's own trials, and which parts of that page a run has use for."""
+
+from __future__ import annotations
+
+import math
+
+from ilhte_lib.inference.interval import HALF_WIDTH
+
+from ..project import slug
+from ..words.markdown import escape_markdown
+from ..words.numbers import between, number, p_text
+from .results import RunResults, failed_list
+
+_FEWEST_POINTS = 3
+"""A figure with fewer tables than this shows no relation."""
+_MOST_LISTED = 12
+
+
+def conditions(run: RunResults, tells: bool, *, titled: bool = True) -> str:
+    """The page's metadata: what `when-meta` asks for, and if ``titled`` the title where it is not the collection's.
+
+    collection : the run is of the bundled tables, and the page tells their story.
+    own : it is of other tables, one or more of them fitted.
+    bundled : it has at least one of the bundled tables.
+    several : two tables or more have effects to draw.
+    covariate, interactions : at least one table, or enough for a figure, has a covariate.
+    nothing : no table could be fitted.
+    """
+    import yaml
+
+    trials = run.only(run.trials)
+    facts = {
+        "collection": tells,
+        "own": not tells and bool(run.n_tables),
+        "bundled": bool(run.info),
+        "several": int(trials.summary["ate_std"].notna().sum()) > 1,
+        "covariate": trials.n_interaction > 0,
+        "interactions": trials.n_interaction >= _FEWEST_POINTS,
+        "nothing": not run.n_tables,
+    }
+    if titled and not tells:
+        facts |= {"title": escape_markdown(_title(run)), "subtitle": "Treatment effects, item by item"}
+    return f"---\n{yaml.safe_dump({name: value for name, value in facts.items() if value}, allow_unicode=True)}---\n"
+
+
+def _title(run: RunResults) -> str:
+    names = list(run.summary["tab"])
+    if not names:
+        return "No table could be fitted"
+    if len(names) == 1:
+        return _called(run, names[0])
+    return " and ".join(names) if len(names) == 2 else f"{len(names)} trials"
+
+
+def _called(run: RunResults, tab: str) -> str:
+    return run.info[tab].title if tab in run.info else tab
+
+
+def findings(run: RunResults) -> str:
+    """A paragraph a table, with its numbers and the way to its page."""
+    rows = run.summary.to_dict("records")
+    if len(rows) > _MOST_LISTED:
+        return (
+            f"This site reports {len(rows)} trials with {run.n_items} items: [all tables](tables.qmd) lists them, and "
+            "each has a page of its own."
+        )
+    told = [_finding(run, row) for row in rows]
+    return "\n\n".join(told)
+
+
+def _finding(run: RunResults, row: dict) -> str:
+    name = escape_markdown(_called(run, row["tab"]))
+    lead = "" if run.n_tables == 1 else f"**{name}.** "
+    said = f"{lead}{row['n_persons']:,} persons answered {row['n_items']} items. "
+    if math.isfinite(row["ate_std"]):
+        half = HALF_WIDTH * row["ate_std_se"]
+        interval = between(row["ate_std"] - half, row["ate_std"] + half)
+        p = p_text(row["lrt_pval_mixture"])
+        said += (
+            f"The average {_effect(run, row['tab'])} is {number(row['ate_std'], 2)} standard deviations of the persons "
+            f"\\[95% interval {interval}\\]. Around it the items vary with a standard deviation of "
+            f"{number(row['sigma_zeta_std'], 2)} (p {p if p.startswith('<') else f'= {p}'} for the hypothesis that they do not)."
+        )
+    else:
+        said += "They do not differ, so effects are in logits, on the table's page."
+    return f"{said} [Its page](tables/{slug(row['tab'])}.ipynb) has the items, the models and what was left out."
+
+
+def _effect(run: RunResults, tab: str) -> str:
+    """What a difference between the arms may be called."""
+    info = run.info.get(tab)
+    if info is None:
+        return "effect"
+    if not info.randomised:
+        return "difference between the groups, which nobody assigned,"
+    return "effect over visits" if info.items_are == "visits" else "effect"
+
+
+def counted(trials: RunResults) -> str:
+    """The beginning of a sentence that counts tables."""
+    n = trials.n_tables
+    if trials.own:
+        return f"Of {n} tables"
+    return f"Of {n} tables of randomised trials, from {trials.n_experiments} series of experiments whose persons they share"
+
+
+def failures(run: RunResults) -> str:
+    """The tables that could not be fitted; nothing where there are none."""
+    return failed_list(run).data if run.failed else ""

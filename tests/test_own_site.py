@@ -1,0 +1,181 @@
+"""A site of one's own trials speaks of them: one, two or twenty tables, with covariates or without, or none that could be fitted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("papermill", reason="papermill is not installed (extra 'report')")
+pytest.importorskip("pypandoc", reason="pypandoc is not installed (extra 'report')")
+
+import nbformat
+import pandas as pd
+import yaml
+
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.native import fit_models
+from ilhte_lib.files import to_json
+from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS, effects
+from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.pages import own_trials
+from ilhte_report.pages.results import read_run
+from ilhte_report.site.preview.site import build_site
+from ilhte_report.site.render import prepare_site
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = ("index.qmd", "tables.qmd", "data.qmd")
+OF_THE_COLLECTION = re.compile(r"bundled collection|caffeine|simulated (ones|tables)|half an hour", re.IGNORECASE)
+
+
+def write_run(folder: Path, names: list[str], covariate: bool, failed: dict[str, str]) -> Path:
+    """A run as the pages read it, its notebooks empty."""
+    for name in ("tables", "fits"):
+        (folder / name).mkdir(parents=True)
+    summaries, items = [], []
+    for k, name in enumerate(names):
+        design = Design(80, 5, seed=500 + k, sigma_zeta=0.6, gamma=0.5 if covariate else None)
+        trial = prepare(simulate_trial(design)[0], name)
+        found = effects(trial, fit_models(trial))
+        summaries.append(found.summary)
+        items += found.items
+        contents = {"summary": found.summary, "items": found.items}
+        (folder / "fits" / f"{name}.json").write_text(to_json(contents), encoding="utf-8")
+        cell = nbformat.v4.new_raw_cell(f"---\ntitle: {json.dumps(name)}\n---", id="top")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "tables" / f"{name}.ipynb")
+    pd.DataFrame(summaries, columns=list(SUMMARY_COLUMNS)).to_parquet(folder / "summary.parquet")
+    pd.DataFrame(items, columns=list(ITEM_COLUMNS)).to_parquet(folder / "items.parquet")
+    rows = [{"tab": name, "status": "fitted", "reason": None, "input_sha256": "0" * 64} for name in names]
+    rows += [{"tab": tab, "status": "failed", "reason": reason, "input_sha256": ""} for tab, reason in failed.items()]
+    record = {
+        "finished": "2026-11-27T12:00:00+00:00",
+        "settings": {"profile": "full", "engine": "native", "max_persons": None, "bootstrap": 0, "seed": None},
+        "versions": {"ilhte": "0.1.0"},
+        "tables": rows,
+    }
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def rendered(
+    folder: Path, names: list[str], covariate: bool = True, failed: dict[str, str] | None = None
+) -> dict[str, str]:
+    """The text of the pages of a site of these tables, by page; a figure stands as ``[figure N]``."""
+    project = folder / "project"
+    project.mkdir()
+    for name in (".ilhte-project", "references.bib", *PAGES):
+        shutil.copy(PROJECT / name, project)
+    for name in ("site", "data"):
+        shutil.copytree(
+            PROJECT / name, project / name, ignore=shutil.ignore_patterns("cache", "__pycache__", "computed")
+        )
+    config = yaml.safe_load((PROJECT / "_quarto.yml").read_text(encoding="utf-8"))
+    config["project"]["render"] = [*PAGES, "/tables/*.ipynb"]
+    config["website"]["navbar"]["left"] = [{"href": name, "text": name} for name in PAGES]
+    (project / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    for page in PAGES:  # to pages that this site has not
+        path = project / page
+        path.write_text(
+            re.sub(r"\]\((notebooks/|own-data)[^)]*\)", "]", path.read_text(encoding="utf-8")), encoding="utf-8"
+        )
+    run = write_run(project / "results" / "mine", names, covariate, failed or {})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(project)
+        patched.setenv("PYTHONPATH", str(PROJECT))
+        prepare_site(project, run)
+        build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
+    return {page: text_of(project / "_site" / Path(page).with_suffix(".html")) for page in PAGES}
+
+
+def text_of(path: Path) -> str:
+    page = path.read_text(encoding="utf-8")
+    main = page[page.index("<h1") : page.index("</main>")]
+    main = re.sub(
+        r"<figure.*?Figure\s*(\d+).*?</figure>", r" [figure \1] ", main.replace("&nbsp;", " "), flags=re.DOTALL
+    )
+    main = re.sub(r"<(script|noscript|math|details)\b.*?</\1>", " ", main, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
+
+
+def headings(text: str, wanted: tuple[str, ...]) -> list[str]:
+    return [heading for heading in wanted if f" {heading} " in text]
+
+
+PARTS = (
+    "The model",
+    "Effects of items",
+    "Who benefits most?",
+    "How long do effects last?",
+    "The tables",
+    "Limitations",
+)
+
+
+def test_a_site_of_one_trial_has_its_name_and_counts_nothing(tmp_path):
+    pages = rendered(tmp_path, ["reading_2024"])
+    index = pages["index.qmd"]
+    assert index.startswith("reading_2024") and "80 persons answered 5 items." in index
+    assert headings(index, PARTS) == ["The model", "Who benefits most?", "The tables", "Limitations"]
+    assert "[figure" not in index and "1 tables" not in index and "Of 1 " not in index
+    for page, text in pages.items():
+        assert not OF_THE_COLLECTION.search(text), page
+    assert "1 table." in pages["tables.qmd"]
+
+
+def test_a_site_of_two_trials_names_both_and_has_no_figure_of_two_points(tmp_path):
+    index = rendered(tmp_path, ["north", "south"])["index.qmd"]
+    assert index.startswith("north and south")
+    assert headings(index, PARTS) == [
+        "The model",
+        "Effects of items",
+        "Who benefits most?",
+        "The tables",
+        "Limitations",
+    ]
+    assert "[figure 1]" in index and "[figure 2]" not in index
+    assert "Of 2 tables, " in index and not OF_THE_COLLECTION.search(index)
+
+
+def test_a_site_of_twenty_trials_without_covariates_asks_nobody_who_benefits(tmp_path):
+    failed = {"broken": "It holds no item with two different responses."}
+    pages = rendered(tmp_path, [f"school_{k:02d}" for k in range(20)], covariate=False, failed=failed)
+    index = pages["index.qmd"]
+    assert index.startswith("20 trials") and "Of 20 tables, " in index
+    assert headings(index, PARTS) == ["The model", "Effects of items", "The tables", "Limitations"]
+    for page in PAGES:
+        assert "broken: It holds no item with two different responses." in pages[page], page
+        assert not OF_THE_COLLECTION.search(pages[page]), page
+
+
+def test_a_site_of_a_run_in_which_all_failed_says_why_and_no_more(tmp_path):
+    pages = rendered(tmp_path, [], failed={"a": "Column treat is missing.", "b": "It is empty."})
+    index = pages["index.qmd"]
+    assert index.startswith("No table could be fitted") and headings(index, PARTS) == []
+    for text in pages.values():
+        assert "a: Column treat is missing." in text and "b: It is empty." in text
+        assert not OF_THE_COLLECTION.search(text)
+
+
+@pytest.mark.parametrize(
+    ("names", "covariate", "true"),
+    [
+        (["a"], False, {"own"}),
+        (["a"], True, {"own", "covariate"}),
+        (["a", "b"], True, {"own", "several", "covariate"}),
+        (["a", "b", "c"], True, {"own", "several", "covariate", "interactions"}),
+        ([], True, {"nothing"}),
+    ],
+)
+def test_the_page_has_the_parts_that_a_run_has_use_for(tmp_path, monkeypatch, names, covariate, true):
+    monkeypatch.chdir(PROJECT)
+    run = read_run(write_run(tmp_path / "r", names, covariate, {}))
+    block = own_trials.conditions(run, tells=False)
+    facts = yaml.safe_load(block.strip().strip("-"))
+    assert {name for name, value in facts.items() if value is True} == true
+    assert facts["title"] == {0: "No table could be fitted", 1: "a", 2: "a and b", 3: "3 trials"}[len(names)]
+    assert yaml.safe_load(own_trials.conditions(run, tells=False, titled=False).strip().strip("-")).keys() == true

@@ -1,0 +1,110 @@
+"""The vignette's story: its numbers come from the results, and the results say what its sentences say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("plotly", reason="plotly is not installed (extra 'report')")
+
+from ilhte_lib.analysis import document
+from ilhte_lib.data.catalogue import load_bundled, table_info
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.native import fit_models
+from ilhte_lib.files import to_json
+from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.infer import infer
+from ilhte_report.pages import story
+from ilhte_report.pages.results import RunResults
+
+PROJECT = Path(__file__).resolve().parents[1]
+DATA = PROJECT / "data"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    """The four tables of the story, fitted."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "fits").mkdir()
+    summaries, items = [], []
+    for tab in (story.CAFFEINE, *story.FILMS):
+        trial = prepare(load_bundled(tab, DATA), tab)
+        fits = fit_models(trial)
+        found = effects(trial, fits)
+        summaries.append(found.summary)
+        items += found.items
+        if tab == story.CAFFEINE:
+            contents = document(trial, fits, found, infer(trial, fits, replicates=0), input_sha256=None)
+            (folder / "fits" / f"{tab}.json").write_text(to_json(contents), encoding="utf-8")
+    record = {"tables": [{"tab": row["tab"], "status": "fitted"} for row in summaries], "settings": {"profile": "full"}}
+    info = {row["tab"]: table_info(row["tab"], DATA) for row in summaries}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(PROJECT)
+        patched.setenv("ILHTE_RUN", str(folder))
+        yield RunResults(pd.DataFrame(summaries), pd.DataFrame(items), record, info)
+
+
+def ends(text: str) -> tuple[float, float]:
+    """The ends of an interval as it is written."""
+    low, high = re.findall(r"−?\d+\.\d+", text.partition("[")[2] or text)
+    return float(low.replace("−", "-")), float(high.replace("−", "-"))
+
+
+def test_the_total_says_nothing_and_the_items_say_what_the_page_says(run):
+    told = story.Anxiety(run)
+    for text in (told.total_interval, told.average):
+        low, high = ends(text)
+        assert low < 0 < high
+    change = told.items.set_index("item")["change"]
+    assert set(change[["rattled", "jittery", "anxious"]]) == {"more"}
+    assert set(change[["worried", "worrying"]]) == {"unclear"}
+    assert set(change[["joyful", "rested"]]) == {"less"}  # of the reversed items: less often "not joyful"
+    assert told.more + told.less + told.unclear == 20 and told.more > 5 and told.less > 3
+    raw = load_bundled(story.CAFFEINE, DATA).query("item == 'rattled'").groupby("treat")["resp"].mean()
+    assert told.share("rattled") == f"{100 * raw[0]:.0f}% to {100 * raw[1]:.0f}%"
+    assert told.studies == 11 and told.persons == "1,554"
+
+
+def test_the_artefact_in_real_data_has_the_sign_that_the_page_predicts(run):
+    row = run.row(story.CAFFEINE)
+    assert row["covariate"] == "cov_neuroticism"
+    assert row["rho"] < 0 and row["sd_ratio"] < 1 and row["beta3_b"] > row["beta3_c"]
+
+
+def test_the_effect_of_the_sad_film_fades(run):
+    told = story.Fading(run)
+    before, after, later = (ends(told.at("film_sad_negative", wave)) for wave in story.TIMES)
+    assert before[0] < 0 < before[1] and after[0] > 1 and later[0] < 0 < later[1]
+    assert told.persons("film_sad_negative", 2) < told.persons("film_sad_negative", 1)
+    assert list(told.rows.groupby("wave").size()) == [3, 3, 3]
+
+
+def test_the_figures_of_the_story(run):
+    told, film = story.Anxiety(run), story.Fading(run)
+    figure = told.figure()
+    assert list(figure.layout.yaxis.ticktext)[::-1][:3] == ["rattled", "jittery", "anxious"]
+    assert figure.layout.yaxis.ticktext[0] == "not joyful"
+    assert {note.text for note in figure.layout.annotations} == {"placebo", "caffeine"}
+    full = [trace for trace in figure.data if trace.showlegend is None]
+    assert sum(len(trace.x) for trace in full) == 20
+    assert [trace.name for trace in film.figure().data] == ["Sad film", "Horror film", "Comedy"]
+    assert "rattled 6% to 14%" in told.alt and film.alt.count(" before ") == 3
+
+
+def test_a_run_without_the_story_s_trials_does_not_tell_it(run):
+    assert story.tells(run) and not story.tells(run.only(["film_sad_negative"]))
+    assert run.trials == list(run.summary["tab"]) and run.n_experiments == 2
+    nothing = story.Untold()
+    assert nothing.average == nothing.item("rattled") == nothing.at("film_sad_negative", 1) == ""
+
+
+def test_the_page_is_short():
+    text = (PROJECT / "index.qmd").read_text(encoding="utf-8").split("---\n", 2)[2]
+    captions = " ".join(re.findall(r'fig-cap: "(.*)"', text))
+    prose = re.sub(r"```.*?```|\$\$.*?\$\$|^:::.*$", " ", text, flags=re.DOTALL | re.MULTILINE)
+    own = re.findall(r'when-meta="own"\}.*?\n:::', text, flags=re.DOTALL)
+    words = [word for word in f"{prose} {captions}".split() if re.search(r"\w", word)]
+    assert len(words) - len(" ".join(own).split()) <= 1500
