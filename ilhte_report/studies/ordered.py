@@ -16,6 +16,7 @@ from .simulation import Study
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.display import Markdown
 
 SEED = 41005
 REPLICATIONS = 500
@@ -101,3 +102,43 @@ def ordered_summary(trials: pd.DataFrame) -> pd.DataFrame:
         "replications",
     ]
     return pd.DataFrame(out, columns=columns)
+
+
+def ordered_about(trials: pd.DataFrame, about: dict) -> Markdown:
+    """What was simulated with ratings."""
+    from ..words.numbers import number
+    from .uncertainty_page import about_text
+
+    design, items = DESIGNS[0], sorted(trials["n_items"].unique())
+    steps = ", ".join(number(step, 1) for step in design.steps)
+    return about_text(
+        about,
+        f"{int(trials.groupby(['n_items', 'parameter']).size().min()):,} trials of {design.n_persons} persons with each of "
+        f"{' and '.join(map(str, items))} items of {len(design.steps) + 1} categories: $\\sigma_\\theta = {design.sigma_theta:g}$, "
+        f"$\\beta_1 = {design.ate:g}$, $\\sigma_b = {design.sigma_b:g}$, $\\sigma_\\zeta = {design.sigma_zeta:g}$, "
+        f"$\\rho = {number(design.rho, 1)}$, steps {steps}.",
+    )
+
+
+def ordered_table(summary: pd.DataFrame) -> Markdown:
+    """Mean estimate and coverage by number of items and parameter."""
+    from ..words.markdown import page_table
+    from ..words.numbers import between, number
+    from .uncertainty_page import PARAMETER_NAMES
+
+    names = {**PARAMETER_NAMES, "tau_1": "τ₁", "tau_2": "τ₂"}
+    rows = []
+    for (items, parameter), own in summary.groupby(["n_items", "parameter"], sort=False):
+        of = {row.method: f"{number(row.coverage, 3)} ({between(row.lower, row.upper, 3)})" for row in own.itertuples()}
+        first = own.iloc[0]
+        rows.append(
+            {
+                "Items": str(items),
+                "Parameter": names[parameter],
+                "Truth": number(first["truth"], 1),
+                "Mean estimate": f"{number(first['mean'], 3)} ({number(first['mean_se'], 3)})",
+                "Profile": of.get("profile", "–"),
+                "Wald": of["Wald"],
+            }
+        )
+    return page_table(rows, left=("Items", "Parameter"))
