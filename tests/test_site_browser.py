@@ -538,7 +538,7 @@ def download(browser, served: str) -> Iterator[Callable[[str, str], str]]:
 
     def saved(name: str, link: str) -> str:
         page.goto(served + name)
-        anchor = page.get_by_role("link", name=link).first
+        anchor = page.locator("main").get_by_role("link", name=link).first
         with page.expect_download() as begun:
             anchor.click(modifiers=["Alt"])
         return Path(begun.value.path()).read_text(encoding="utf-8")
