@@ -92,9 +92,9 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
     return real[tab]
 
 
-def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
+def load_bundled(tab: str, data_folder: str | Path | None, *, rated: bool = False) -> pd.DataFrame:
     """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
-    ``cov_*``; ratings as 0 and 1 by the catalogue's threshold.
+    ``cov_*``; ratings as 0 and 1 by the catalogue's threshold, or with ``rated`` as they were given.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
     if hashlib.sha256(content).hexdigest() != info.sha256:
         raise InputError(f"The bundled table {tab} differs from its checksum in catalogue.csv: restore {path}.")
     table = pd.read_csv(io.BytesIO(content), compression="gzip")
-    if info.threshold is not None:
+    if info.threshold is not None and not rated:
         table["resp"] = (table["resp"] >= info.threshold).astype(int)
     return table
 

@@ -132,6 +132,22 @@ class Anxiety:
     def beta3_difference(self) -> str:
         return _with_interval(self._row["delta_beta3"], self._row["delta_beta3_se"])
 
+    @cached_property
+    def _rated(self) -> dict[str, Any]:
+        """The same trial with the four answers as they were given, by the vignette's two models."""
+        trial = prepare(load_bundled(CAFFEINE, find_project() / "data", rated=True), CAFFEINE)
+        return effects(trial, fit_models(trial, ["M_0", "M_A"])).summary
+
+    @property
+    def ratios(self) -> str:
+        """The likelihood ratio of the answers cut in two, and of the ratings."""
+        return f"{number(self._row['lrt_stat'], 0)} to {number(self._rated['lrt_stat'], 0)}"
+
+    @property
+    def spreads(self) -> str:
+        """sigma_zeta of the answers cut in two, and of the ratings, SDs."""
+        return f"{number(self._row['sigma_zeta_std'], 2)} and {number(self._rated['sigma_zeta_std'], 2)}"
+
     def count(self, change: str) -> int:
         """Items whose 95% interval lies above 0 ("more"), below it ("less") or holds it ("unclear")."""
         return int((self.items["change"] == change).sum())
