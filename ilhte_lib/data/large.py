@@ -352,7 +352,7 @@ class _Reduction:
             with_covariate=with_covariate,
             answers=answers,
             ones=ones,
-            covariate_name=None if chosen is None else self.candidates[chosen],
+            covariate_name=None if covariate is None or chosen is None else self.candidates[chosen],
             covariate_correlation=float("nan") if covariate is None else correlation,
             wave=kept_wave,
             audit=tuple(self.audit.entries),

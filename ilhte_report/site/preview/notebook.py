@@ -35,7 +35,7 @@ def read_notebook(path: Path, name: str) -> Document:
         if not parts and not front_matter:
             front_matter, text = split_front_matter(text, name)
         if cell.cell_type == "markdown" or text != cell.source:
-            parts.append(Prose(text))
+            parts.append(Prose(f"\n{text}\n"))
 
     first = parts[0] if parts else None
     heading = _HEADING.match(first.text) if isinstance(first, Prose) else None
