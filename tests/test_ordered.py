@@ -323,6 +323,36 @@ def test_an_ordered_column_knows_its_order():
     assert a.trial.categories[0] == tuple(words)
 
 
+@pytest.mark.r
+@pytest.mark.parametrize("wide", [True, False])
+def test_an_ordered_factor_of_r_knows_its_order(tmp_path, wide):
+    if shutil.which("Rscript") is None:
+        pytest.skip("R is not installed")
+    from ilhte_lib.data.read import read_table
+    from ilhte_report.intake.check import check_table
+
+    table, words = ratings(), ["never", "sometimes", "often", "always"]
+    by_person = table.pivot(index="id", columns="item", values="resp")
+    treat = table.drop_duplicates("id")["treat"].to_numpy()
+    (by_person if wide else table).assign(**({"treat": treat} if wide else {})).to_csv(tmp_path / "x.csv", index=wide)
+    columns = 'grep("^q", names(x), value = TRUE)' if wide else '"resp"'
+    script = (
+        'x <- read.csv("x.csv"); words <- c("never", "sometimes", "often", "always")\n'
+        f"for (k in {columns}) x[[k]] <- factor(words[x[[k]] + 1], levels = words, ordered = TRUE)\n"
+        'saveRDS(x, "x.rds")\n'
+    )
+    subprocess.run(["Rscript", "-e", script], cwd=tmp_path, check=True, timeout=120)
+    read = read_table(tmp_path / "x.rds", **({"wide": ["q*"]} if wide else {}))
+    trial = prepare(read)
+    assert trial.categories[0] == tuple(words)
+    answers = dict(zip(zip(map(str, trial.person_ids[trial.person]), trial.item, strict=True), trial.resp, strict=True))
+    again = prepare(table)
+    assert answers == dict(
+        zip(zip(map(str, again.person_ids[again.person]), again.item, strict=True), again.resp, strict=True)
+    )
+    assert all(arm.silent == 0 for arm in check_table(read, "x").arms)
+
+
 def test_threshold_makes_items_binary():
     table = ratings()
     trial = prepare(table, threshold=2)

@@ -11,6 +11,7 @@ from ilhte_lib.data.baseline import BaselineDifference, baseline_difference
 from ilhte_lib.data.columns import as_numbers
 from ilhte_lib.data.covariate import Candidate, candidates, judged
 from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.scores import coded
 from ilhte_lib.data.screening import concerns
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.data.waves import in_wave
@@ -123,7 +124,8 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
             **common, trial=None, refusal=str(error), columns=columns, arms=(), waves=(), constant=(), polytomous=(),
             categories=(), candidates=(), baseline={}, concerns=(),
         )  # fmt: skip
-    rows = _rows_of_wave(table, trial)
+    labels = options.get("categories") or table.attrs.get("categories")
+    rows = _rows_of_wave(table.assign(resp=coded(table["resp"], tab, labels)), trial)
     values = rows.dropna(subset=["resp"]).groupby("item", sort=False)["resp"].nunique()
     found = candidates(rows)
     if trial.covariate_name and trial.covariate_name not in [c.name for c in found]:
