@@ -375,3 +375,24 @@ def test_spark_gives_the_same_to_the_last_bit(spark, tmp_path):
             x, y = getattr(a, name), getattr(b, name)
             assert x.tobytes() == y.tobytes() if isinstance(x, np.ndarray) else x == y, name
     assert here.audit == there.audit and here.flags == there.flags
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_answers_of_nobody_are_no_categories(tmp_path, ending):
+    """A value that only rows without a person hold."""
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "id": [f"p{k}" for k in np.repeat(np.arange(40), 4)],
+            "item": np.tile([f"q{k}" for k in range(4)], 40),
+            "resp": rng.choice([0, 1, 3], 160),
+            "treat": np.repeat(np.arange(40) % 2, 4),
+        }
+    )
+    nobody = pd.DataFrame({"id": [None, None], "item": ["q0", "q1"], "resp": [2, 2], "treat": [0, 1]})
+    path = tmp_path / f"t{ending}"
+    both = pd.concat([table, nobody], ignore_index=True)
+    both.to_csv(path, index=False) if ending == ".csv" else both.to_parquet(path)
+    trial = large_trial(path)
+    assert trial.formats.highest.tolist() == [2, 2, 2, 2] and trial.categories[0] == ("0", "1", "3")
+    assert trial.item_counts()[1].tolist() == prepare(both).item_counts()[1].tolist()

@@ -290,7 +290,9 @@ class _Reduction:
         cells = self._cells()
         in_wave, kept_wave, wave_entries = self._wave(cells, wave)
         self._check_numbers(cells[cells["k"].notna() & in_wave])
-        answered = cells[cells["k"].notna() & in_wave & cells["resp"].notna() & cells["treat"].notna()]
+        # what only rows without a person hold is nobody's answer
+        said = cells["k"].notna() & (cells["named"] > 0) & cells["resp"].notna() & cells["treat"].notna()
+        answered = cells[said & in_wave]
         kinds, values, item_entries, item_flags = self._items(answered)
         order = sorted((k for k, kind in kinds.items() if kind == "kept"), key=lambda k: natural_key(self.names[k]))
         position = {k: at for at, k in enumerate(order)}

@@ -262,6 +262,8 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     in each arm: twice the expected information of that model. Marginal logits, not conditional ones, are what the data
     determine, so beta and L are taken to move with ``sqrt(1 + 0.35 sigma^2)``.
     """
+    if deviance.at is None:  # the last evaluation found no mode
+        deviance(psi)
     s = deviance.statistics
     _, sigma, factor = deviance.unpack(psi)
     n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
