@@ -214,8 +214,8 @@ def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(part
     assert of_c.high - of_c.low == pytest.approx(2 * se("beta3_c") * needed) and of_c.basis is Basis.CLUSTERS
     assert rho_interval(result, drawn).basis is Basis.PROFILE
     found = {section.title: section for section in sections(Analysis(villages, fits, result, drawn))}
-    lines = found[FINDINGS].sentences
-    assert number(shown.high, 2) in lines[0] and number(of_c.high, 2) in lines[4]
+    told = {line.split(":")[0].split(" by ")[0]: line for line in found[FINDINGS].sentences}
+    assert number(shown.high, 2) in told["Average effect"] and number(of_c.high, 2) in told["Treatment"]
     assert [row["Interval from"] for row in found[ESTIMATES].rows].count("clusters") == 3
 
 

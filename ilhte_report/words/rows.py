@@ -44,14 +44,14 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
     """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
     row, scale = result.summary, result.scale
     unit, by = scale.unit.plural, scale.by
+    unknown = Interval(math.nan, math.nan, math.nan, Basis.NONE)
+    rho = (rho_interval(result, inference), row["rho_se"])
     lines: list[tuple[str, str, Interval, float]] = [
         ("Average effect, β₁", unit, average_interval(result, inference), result.average_se / by),
         ("σ_ζ, item effects", unit, spread_interval(result, inference), result.spread_se / by),
-        ("ρ, with easiness", "", rho_interval(result, inference), row["rho_se"]),
+        ("ρ, with easiness", "", *((unknown, math.nan) if result.weak.no_common_item else rho)),
         ("σ_θ, persons", "logits", persons_interval(inference), persons_se(inference)),
     ]
-    if result.weak.no_common_item:
-        lines[2] = ("ρ, with easiness", "", Interval(math.nan, math.nan, math.nan, Basis.NONE), math.nan)
     for model, column in (("M_B", "beta3_b"), ("M_C", "beta3_c")):
         if defined(row[column]):
             shown = interaction_interval(result, inference, column)
