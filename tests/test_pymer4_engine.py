@@ -51,7 +51,7 @@ class SmallTrial:
     item: np.ndarray
     resp: np.ndarray
     covariate: np.ndarray | None
-    rows_known = True
+    rows_known, formats = True, None
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         covariate = self.covariate if with_covariate else None
