@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .data.options import DataOptions
 from .data.prepare import prepare
 from .data.read import read_table, shaped, source_name
@@ -31,7 +33,7 @@ PLOTS = ("effects", "items", "profiles", "curves", "form")
 INTERVAL_COLUMNS = ("parameter", "estimate", "lower", "upper", "wald_lower", "wald_upper", "level")
 """Of ``Analysis.intervals``: logits (rho without unit), profile-likelihood and Wald ends."""
 MODEL_COLUMNS = ("model", "term", "estimate", "se")
-"""Of ``Analysis.models``: one row a coefficient (logits), SD of random effects (logits), rho, loglik."""
+"""Of ``Analysis.models``: one row a coefficient (logits), step between ordered categories (logits), SD of random effects (logits), rho, loglik."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Analysis:
         rows: list[tuple[str, str, float, float]] = []
         for name, fit in self.fits.items():
             rows += [(name, *row) for row in zip(fit.spec.beta_names, fit.beta, fit.se, strict=True)]
+            for at, (term, step) in enumerate(zip(fit.spec.steps, fit.steps, strict=True), len(fit.beta)):
+                rows.append((name, term, step, float(np.sqrt(fit.vcov[at, at]))))
             spreads = [("sigma_theta", fit.sigma_theta), ("sigma_b", fit.sigma_b)]
             if fit.spec.item_effects:
                 spreads += [("sigma_zeta", fit.sigma_zeta), ("rho", fit.rho)]
@@ -263,10 +267,10 @@ def document(
 
     Returns
     -------
-    ``{"tab", "summary", "items", "items_logit", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
+    ``{"tab", "summary", "items", "items_logit", "categories", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
     unit is what sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items
-    in it (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
-    sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
+    in it (else None); categories by item, the lowest first, where items have more than two (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
+    steps of ordered categories by name (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
     inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
     """
     record = None
@@ -278,6 +282,7 @@ def document(
             "summary": result.summary,
             "items": result.items,
             "items_logit": None if result.scale.unit is Unit.SD else result.items_logit,
+            "categories": trial.categories and dict(zip(trial.item_names, trial.categories, strict=True)),
             "audit": trial.audit_rows(),
             "flags": [*trial.flags, *result.flags, *fit_messages(fits, result.weak)],
             "unit": result.scale.unit,
@@ -307,6 +312,7 @@ def _model(fit: Fit) -> dict:
         "loglik": fit.loglik,
         "beta": dict(zip(names, fit.beta, strict=True)),
         "se": dict(zip(names, fit.se, strict=True)),
+        "steps": dict(zip(fit.spec.steps, fit.steps, strict=True)),
         "sigma_theta": fit.sigma_theta,
         "item_cov": fit.item_cov,
         "singular": fit.singular,

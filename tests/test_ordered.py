@@ -434,6 +434,12 @@ def test_the_whole_analysis_of_ratings(tmp_path):
     assert np.isfinite(free).all()
     assert a.items["p_ctrl"].between(0, 1).all()
     assert a.plot("curves").layout.yaxis.title.text.startswith("Expected score")
+    terms = a.models[a.models["model"] == "M_A"].set_index("term")
+    assert {"tau_1", "tau_2"} <= set(terms.index) and (terms.loc[["tau_1", "tau_2"], "se"] > 0).all()
+    written = a.document()
+    assert written["categories"]["q0"] == ["0", "1", "2", "3"]
+    assert written["models"]["M_A"]["steps"]["tau_1"] == terms.loc["tau_1", "estimate"]
+    assert written["inference"]["scores"]["highest"] == [3.0] * 8 and written["inference"]["steps"]["df"] > 0
     assert "score" in a.to_html(tmp_path / "a.html").read_text()
 
 
