@@ -75,7 +75,7 @@ def test_figure_1_hovers_on_the_large_points_alone():
         "<b>high</b><br>ATE: 0.512 SD<br>σζ: 0.251 SD<br>ρ: 0.46<br>Items: 4<br>N: 1200<br>Sig. IL-HTE: TRUE"
     )
     assert large_no.text[0] == (
-        "<b>&lt;b&gt;low&lt;/b&gt;</b><br>ATE: -0.1 SD<br>σζ: 0 SD<br>ρ: not defined<br>Items: 9<br>N: 100000<br>"
+        "<b>&lt;b&gt;low&lt;/b&gt;</b><br>ATE: −0.1 SD<br>σζ: 0 SD<br>ρ: not defined<br>Items: 9<br>N: 100000<br>"
         "Sig. IL-HTE: FALSE"
     )
 
@@ -130,7 +130,7 @@ def test_figure_2_scale_line_and_hover():
     assert coloured.marker.colorscale == ((0, "#2166ac"), (0.5, "#d3d3d3"), (1, "#d73027"))
     (line,) = figure.layout.shapes
     assert (line.x0, line.x1, line.y0, line.y1, line.line.dash) == (1, 1, -0.0316, 0.0449, "dash")
-    assert coloured.text[0] == "<b>high</b><br>Δβ₃: -0.032<br>SD ratio: 1.2<br>ρ: 0.46<br>Items: 4<br>N: 1200"
+    assert coloured.text[0] == "<b>high</b><br>Δβ₃: −0.032<br>SD ratio: 1.2<br>ρ: 0.46<br>Items: 4<br>N: 1200"
     assert "ρ: not defined" in grey.text[0] and "&lt;b&gt;" in grey.text[0]
 
 
@@ -165,7 +165,7 @@ def test_one_table_s_items_in_order_with_their_bars():
     assert list(figure.layout.yaxis.ticktext) == ["&lt;i&gt;hard&lt;/i&gt;", "odd", "easy"]
     assert {(line.x0, line.x1) for line in figure.layout.shapes} == {(0.2, 0.2)}
     assert ordered.text[0] == (
-        "<b>&lt;i&gt;hard&lt;/i&gt;</b><br>Effect: -0.1 SD (-0.492 to 0.292)<br>Easiness: -1 SD<br>"
+        "<b>&lt;i&gt;hard&lt;/i&gt;</b><br>Effect: −0.1 SD (−0.492 to 0.292)<br>Easiness: −1 SD<br>"
         "Control: 0.3 of 50<br>Treated: 0.25 of 49"
     )
     assert "interval not defined" in ordered.text[1]
@@ -181,7 +181,7 @@ def test_one_table_in_logits_says_so():
     assert points(figure.data[0]) == points(table_figure(items, summary).data[0])
     assert {(line.x0, line.x1) for line in figure.layout.shapes} == {(0.3, 0.3)}
     assert figure.layout.xaxis2.title.text == "Item-specific treatment effect (logits)"
-    assert figure.layout.yaxis2.title.text == "Easiness (logits)" and "Effect: -0.1 logit (" in figure.data[0].text[0]
+    assert figure.layout.yaxis2.title.text == "Easiness (logits)" and "Effect: −0.1 logit (" in figure.data[0].text[0]
 
 
 def test_figure_1_leaves_out_tables_whose_persons_do_not_differ():

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
@@ -40,6 +48,25 @@ CONTRAST = """() => {
   }
   return found;
 }"""
+AXE = {
+    "resultTypes": ["violations"],
+    # it takes a heading that is a formula (MathML) for an empty one
+    "rules": {"empty-table-header": {"enabled": False}},
+}
+# What the tab key stops at, in order: where it stands in the page's source, its box, whether it is shown and ringed.
+STOPS = """() => {
+  const all = [...document.querySelectorAll("*")];
+  const box = document.activeElement.getBoundingClientRect();
+  const style = getComputedStyle(document.activeElement);
+  return {
+    place: all.indexOf(document.activeElement),
+    what: document.activeElement.outerHTML.slice(0, 120),
+    shown: box.width > 0 && box.height > 0 && style.visibility === "visible",
+    ringed: style.outlineStyle !== "none" || style.boxShadow !== "none",
+  };
+}"""
+WANTED = """() => [...document.querySelectorAll("a[href], button, input, select, summary")]
+  .filter((e) => e.checkVisibility({visibilityProperty: true}) && e.tabIndex >= 0 && !e.disabled).length"""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +93,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def project(published: Path) -> Path:
+    return published.parent
+
+
+@pytest.fixture(scope="module")
 def address(published: Path) -> Iterator[str]:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args) -> None:
@@ -78,6 +110,17 @@ def address(published: Path) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    found = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("there is no Chromium on the PATH")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
 
 
 def files(published: Path) -> set[str]:
@@ -97,31 +140,151 @@ def test_exactly_what_is_meant_is_published_and_no_page_names_this_machine(publi
             assert str(published.parent) not in (published / name).read_text(encoding="utf-8"), name
 
 
+def pages(published: Path) -> list[str]:
+    return sorted(name for name in files(published) if name.endswith(".html") and "site_libs" not in name)
+
+
+def opened_page(page, address: str, name: str) -> None:
+    """Goes to a page, waits for its figures and opens what is folded."""
+    page.goto(f"{address}/{name}")
+    for n in range(page.locator(".ilhte-figure").count()):
+        page.locator(".ilhte-figure").nth(n).locator(".main-svg").first.wait_for()
+    page.evaluate("document.querySelectorAll('main details').forEach((box) => { box.open = true; })")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_legible_fits_and_asks_nobody_else(published, address, width, scheme):
-    found = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium on the PATH")
+def test_every_page_is_legible_fits_and_asks_nobody_else(browser, published, address, width, scheme):
     trouble: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-        page.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or trouble.append(r.url))
-        page.on("console", lambda m: m.type == "error" and trouble.append(m.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        for name in sorted(name for name in files(published) if name.endswith(".html") and "site_libs" not in name):
-            page.goto(f"{address}/{name}")
-            for n in range(page.locator(".ilhte-figure").count()):
-                page.locator(".ilhte-figure").nth(n).locator(".main-svg").first.wait_for()
-            page.evaluate("document.querySelectorAll('main details').forEach((box) => { box.open = true; })")
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                trouble.append(f"{name} scrolls sideways")
-            trouble += [f"{name}: faint: {text}" for text in page.evaluate(CONTRAST)]
-            contents = page.locator("#TOC a").all_text_contents()
-            headings = page.locator("main section:not(#quarto-appendix section) > h2").all_text_contents()
-            if contents and not set(headings) <= set(contents):
-                trouble.append(f"{name}: not in the contents list: {set(headings) - set(contents)}")
-        browser.close()
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or trouble.append(r.url))
+    page.on("console", lambda m: m.type == "error" and trouble.append(m.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    for name in pages(published):
+        opened_page(page, address, name)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            trouble.append(f"{name} scrolls sideways")
+        trouble += [f"{name}: faint: {text}" for text in page.evaluate(CONTRAST)]
+        contents = page.locator("#TOC a").all_text_contents()
+        headings = page.locator("main section:not(#quarto-appendix section) > h2").all_text_contents()
+        if contents and not set(headings) <= set(contents):
+            trouble.append(f"{name}: not in the contents list: {set(headings) - set(contents)}")
+    page.close()
     assert not trouble
+
+
+def test_axe_finds_nothing_wrong_on_any_page(browser, published, address):
+    from axe_playwright_python.sync_playwright import Axe
+
+    wrong = []
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    for name in pages(published):
+        opened_page(page, address, name)
+        violations = Axe().run(page, context={"exclude": [[".main-svg"]]}, options=AXE).response["violations"]
+        wrong += [(name, violation["id"], violation["nodes"][0]["html"][:200]) for violation in violations]
+    page.close()
+    assert not wrong
+
+
+def test_the_tab_key_goes_through_every_page_in_the_order_of_its_source(browser, published, address):
+    wrong = []
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    # hundreds of stops, all of one kind
+    for name in [name for name in pages(published) if name != "reference.html"]:
+        page.goto(f"{address}/{name}")
+        for n in range(page.locator(".ilhte-figure").count()):
+            page.locator(".ilhte-figure").nth(n).locator(".main-svg").first.wait_for()
+        wanted, stops = page.evaluate(WANTED), []
+        for _ in range(4 * wanted):
+            page.keyboard.press("Tab")
+            stop = page.evaluate(STOPS)
+            if stops and stop["place"] <= stops[-1]["place"]:
+                break
+            stops.append(stop)
+        # the first element of the page's source, <html>, takes over after the last
+        if len(stops) < wanted:
+            wrong.append((name, f"{len(stops)} stops for {wanted}", stop["what"]))
+        wrong += [(name, kind, stop["what"]) for stop in stops for kind in ("shown", "ringed") if not stop[kind]]
+    page.close()
+    assert not wrong
+
+
+def test_searching_for_the_exact_name_of_a_table_finds_its_page_first(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    for tab in TABLES:
+        page.goto(f"{address}/data.html")
+        page.wait_for_load_state("networkidle")
+        page.locator("#quarto-search button").first.click()
+        page.locator(".aa-Input").first.fill(tab)
+        first = page.locator(".aa-Item a").first
+        first.wait_for()
+        assert first.get_attribute("href").removeprefix("./").split("?")[0] == f"tables/{tab}.html"
+    page.close()
+
+
+# -- other ways to call Quarto: after the tests of what is published, for they write there ---------------------------
+
+
+def quarto_environment(run: Path) -> dict[str, str]:
+    return {**os.environ, "ILHTE_RUN": str(run), "QUARTO_PYTHON": sys.executable, "PYTHONPATH": str(PROJECT)}
+
+
+def test_one_page_is_rendered_by_itself_from_the_run_that_ilhte_run_names(project, published):
+    other = project / "results" / "other"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(project)
+        run_tables(sources(TABLES[:1]), other, Settings(bootstrap=0))
+    before = (published / "tables.html").read_bytes()
+    assert all(tab in (published / "tables.html").read_text(encoding="utf-8") for tab in TABLES)
+    done = subprocess.run(
+        [find_quarto(), "render", "tables.qmd"],
+        cwd=project,
+        env=quarto_environment(other),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    text = (published / "tables.html").read_text(encoding="utf-8")
+    assert before != text.encode() and [tab in text for tab in TABLES] == [True, False, False]
+
+
+def test_index_is_rendered_by_itself(project, published):
+    (published / "index.html").unlink()
+    run = project / "results" / "r"
+    done = subprocess.run(
+        [find_quarto(), "render", "index.qmd"], cwd=project, env=quarto_environment(run), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert TABLES[0] in (published / "index.html").read_text(encoding="utf-8")
+
+
+def test_quarto_preview_starts_and_serves_the_first_page(project):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [find_quarto(), "preview", "--port", str(port), "--no-browser"]
+    log = project / "preview.log"
+    with log.open("w") as out:
+        # a session of its own, to be ended with all that it started
+        started = subprocess.Popen(
+            command,
+            cwd=project,
+            env=quarto_environment(project / "results" / "r"),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        text, until = "", time.monotonic() + 240
+        while not text and started.poll() is None and time.monotonic() < until:
+            time.sleep(1)
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+                    text = answer.read().decode()
+            except (URLError, OSError):
+                continue
+        assert TABLES[0] in text and "quarto" in text, log.read_text(encoding="utf-8")
+    finally:
+        os.killpg(started.pid, signal.SIGTERM)
+        started.wait(timeout=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -38,3 +39,12 @@ def test_links_to_modules_lead_to_them():
         for link in re.findall(r"reference\.qmd#([a-z0-9-]+)", file.read_text(encoding="utf-8"))
     ]
     assert len(links) >= 5 and set(links) <= anchors
+
+
+def test_signatures_are_python_and_fit_beside_the_list_of_contents():
+    blocks = re.findall(r"^~~~+ *{?\.?python}?\n(.*?)\n~~~", reference().data, flags=re.S | re.M)
+    signatures = [re.sub(r"^\w+\.", "", block) for block in blocks if "(" in block]
+    assert len(signatures) > 50
+    for signature in signatures:
+        ast.parse(f"def {signature}: ...")
+        assert max(map(len, signature.split("\n"))) <= 100, signature

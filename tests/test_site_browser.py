@@ -172,7 +172,9 @@ def test_the_hover_has_the_numbers_of_its_table(visit, site: Site):
         hover.wait_for()
         text = hover.text_content()
         assert text.startswith(PRETESTED)
-        found = {name: float(value) for name, value in re.findall(r"(ATE|σζ|ρ|Items|N|Δβ₃|SD ratio): (-?[\d.]+)", text)}
+        found = {
+            name: number_in(value) for name, value in re.findall(r"(ATE|σζ|ρ|Items|N|Δβ₃|SD ratio): (−?[\d.]+)", text)
+        }
         # rho is shown with two digits, the others with three
         near = {name: 0.0051 if name == "ρ" else 0.00051 for name in both | expected}
         assert found == {name: pytest.approx(value, abs=near[name]) for name, value in (both | expected).items()}

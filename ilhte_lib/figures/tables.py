@@ -184,8 +184,14 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
             "without_interaction": int((~has_delta).sum()),
             "without_ratio": int((has_delta & ~drawn).sum()),
         },
-        xaxis={**axis_title("σ_b(treat) / σ_b(ctrl)"), "zeroline": False, "showline": True, "linecolor": AXIS, **GRID},
-        yaxis={**effect_axis(), **axis_title("β₃(M_B) − β₃(M_C)"), "automargin": True},
+        xaxis={
+            **axis_title("σ<sub>b</sub>(treated) / σ<sub>b</sub>(control)"),
+            "zeroline": False,
+            "showline": True,
+            "linecolor": AXIS,
+            **GRID,
+        },
+        yaxis={**effect_axis(), **axis_title("β₃(M<sub>B</sub>) − β₃(M<sub>C</sub>)"), "automargin": True},
     )
     if drawn.any():
         figure.add_shape(
@@ -261,7 +267,7 @@ def _rounded(value: float | None, digits: int) -> str:
     if value is None or not math.isfinite(value):
         return "not defined"
     text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
+    return "0" if text in ("-0", "") else text.replace("-", "−")
 
 
 def _interval(centre: float, half_width: float) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOMS = ("analysis", "model", "data", "engine", "inference", "figures")
 """The stages of the library in the order of the page; the first is its face."""
+_WIDTH = 80  # characters that fit beside the list of contents
 Named = ast.FunctionDef | ast.ClassDef
 
 
@@ -53,10 +54,13 @@ def _entry(node: Named, owner: str) -> Iterator[str]:
     text = ast.get_docstring(node)
     if text is None:
         return
-    arguments = f"({_arguments(node.args)})" if isinstance(node, ast.FunctionDef) else ""
+    written = _arguments(node.args) if isinstance(node, ast.FunctionDef) else ""
+    arguments = f"({written})" if isinstance(node, ast.FunctionDef) else ""
     returns = f" -> {ast.unparse(node.returns)}" if isinstance(node, ast.FunctionDef) and node.returns else ""
     is_property = any(isinstance(d, ast.Name) and d.id == "property" for d in node.decorator_list)
     kind = "class " if isinstance(node, ast.ClassDef) else ""
+    if len(owner + node.name + arguments + returns) > _WIDTH:
+        arguments = "(\n" + "".join(f"    {one},\n" for one in _one_by_one(written)) + ")"
     yield "\n" + code_block(f"{kind}{owner}{node.name}{'' if is_property else arguments}{returns}", "python") + "\n"
     yield from _prose(text)
 
@@ -66,6 +70,17 @@ def _arguments(arguments: ast.arguments) -> str:
     written = ast.unparse(arguments)
     first, _, rest = written.partition(", ")
     return rest if first in ("self", "cls") else "" if written in ("self", "cls") else written
+
+
+def _one_by_one(written: str) -> Iterator[str]:
+    """Arguments parted at the commas that stand in no bracket."""
+    one, depth = "", 0
+    for part in written.split(", "):
+        one += (", " if depth else "") + part
+        depth += sum(part.count(c) for c in "[({") - sum(part.count(c) for c in "])}")
+        if not depth:
+            yield one
+            one = ""
 
 
 def _prose(text: str) -> Iterator[str]:

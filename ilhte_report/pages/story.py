@@ -185,7 +185,7 @@ class Anxiety:
             "less": "caffeine: less anxious",
             "unclear": "caffeine: no clear difference",
         }
-        return answers_figure(self.items, "placebo", "caffeine", words, "Share who gave the anxious answer")
+        return answers_figure(self.items, "placebo", "caffeine", words, "Share of anxious answers")
 
     @property
     def alt(self) -> str:
