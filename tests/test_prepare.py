@@ -660,3 +660,14 @@ def test_without_a_wave_after_randomisation_the_first_is_kept_and_flagged():
     prepared = prepare(table_of().assign(wave=-2), "t")
     assert prepared.wave == "-2"
     assert any("usually means before treatment" in flag for flag in prepared.flags)
+
+
+def test_numbers_too_large_to_be_squared_warn_nobody():
+    import warnings
+
+    table = table_of(8, items=(*ITEMS, "d"), cov_x=[1, 0, 2, 1, 1, 0, 2, 0]).astype({"resp": float})
+    table.loc[table.index[table["treat"] == 0][0], "resp"] = 1e300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trial = prepare(table)
+    assert trial.n_items == 3 and any("1e+300" in flag for flag in trial.flags)

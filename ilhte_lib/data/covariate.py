@@ -96,6 +96,7 @@ def fault(text: Examples, infinite: Examples, low: float, high: float) -> str | 
 def _correlation(table: pd.DataFrame, numbers: pd.Series) -> float:
     rows = (table["treat"] == 0) & numbers.notna() & table["resp"].notna()
     x, y = numbers[rows].to_numpy(), table.loc[rows, "resp"].to_numpy()
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
+    with np.errstate(all="ignore"):  # of numbers too large to be squared the correlation is not defined
+        if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+            return float("nan")
+        return float(np.corrcoef(x, y)[0, 1])
