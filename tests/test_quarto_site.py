@@ -57,7 +57,8 @@ AXE = {
 STOP = """() => {
   const stop = document.activeElement;
   const after = !window.lastStop || Boolean(window.lastStop.compareDocumentPosition(stop) & Node.DOCUMENT_POSITION_FOLLOWING);
-  window.lastStop = stop;
+  // the box that a reference opens is gone when it is left
+  if (!stop.closest("[data-tippy-root]")) window.lastStop = stop;
   const box = stop.getBoundingClientRect();
   const style = getComputedStyle(stop);
   return {
@@ -192,8 +193,7 @@ def test_axe_finds_nothing_wrong_on_any_page(browser, published, address):
 def test_the_tab_key_goes_through_every_page_in_the_order_of_its_source(browser, published, address):
     wrong = []
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    # hundreds of stops, all of one kind
-    for name in [name for name in pages(published) if name != "reference.html"]:
+    for name in pages(published):
         page.goto(f"{address}/{name}")
         for n in range(page.locator(".ilhte-figure").count()):
             page.locator(".ilhte-figure").nth(n).locator(".main-svg").first.wait_for()
