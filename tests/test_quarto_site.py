@@ -56,6 +56,8 @@ AXE = {
 # Where the tab key stopped: whether that comes after the last stop in the page's source, is shown and is ringed.
 STOP = """() => {
   const stop = document.activeElement;
+  // at the page's end, and for a moment when the box that a reference opened closes with the focus in it
+  if (stop === document.body) return null;
   const after = !window.lastStop || Boolean(window.lastStop.compareDocumentPosition(stop) & Node.DOCUMENT_POSITION_FOLLOWING);
   // the box that a reference opens is gone when it is left
   if (!stop.closest("[data-tippy-root]")) window.lastStop = stop;
@@ -201,12 +203,14 @@ def test_the_tab_key_goes_through_every_page_in_the_order_of_its_source(browser,
         for _ in range(4 * wanted):
             page.keyboard.press("Tab")
             stop = page.evaluate(STOP)
+            if stop is None:
+                continue
             if not stop["after"]:
                 break
             stops.append(stop)
-        # after the last the page itself has the focus, or the first again
+        # after the last comes the first again
         if len(stops) < wanted:
-            wrong.append((name, f"{len(stops)} stops for {wanted}", stop["what"]))
+            wrong.append((name, f"{len(stops)} stops for {wanted}", stops[-1]["what"]))
         wrong += [(name, kind, stop["what"]) for stop in stops for kind in ("shown", "ringed") if not stop[kind]]
     page.close()
     assert not wrong
