@@ -56,8 +56,11 @@ AXE = {
 # Where the tab key stopped: whether that comes after the last stop in the page's source, is shown and is ringed.
 STOP = """() => {
   const stop = document.activeElement;
+  // at the page's end, and for a moment when the box that a reference opened closes with the focus in it
+  if (stop === document.body) return null;
   const after = !window.lastStop || Boolean(window.lastStop.compareDocumentPosition(stop) & Node.DOCUMENT_POSITION_FOLLOWING);
-  window.lastStop = stop;
+  // the box that a reference opens is gone when it is left
+  if (!stop.closest("[data-tippy-root]")) window.lastStop = stop;
   const box = stop.getBoundingClientRect();
   const style = getComputedStyle(stop);
   return {
@@ -192,8 +195,7 @@ def test_axe_finds_nothing_wrong_on_any_page(browser, published, address):
 def test_the_tab_key_goes_through_every_page_in_the_order_of_its_source(browser, published, address):
     wrong = []
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    # hundreds of stops, all of one kind
-    for name in [name for name in pages(published) if name != "reference.html"]:
+    for name in pages(published):
         page.goto(f"{address}/{name}")
         for n in range(page.locator(".ilhte-figure").count()):
             page.locator(".ilhte-figure").nth(n).locator(".main-svg").first.wait_for()
@@ -201,12 +203,14 @@ def test_the_tab_key_goes_through_every_page_in_the_order_of_its_source(browser,
         for _ in range(4 * wanted):
             page.keyboard.press("Tab")
             stop = page.evaluate(STOP)
+            if stop is None:
+                continue
             if not stop["after"]:
                 break
             stops.append(stop)
-        # after the last the page itself has the focus, or the first again
+        # after the last comes the first again
         if len(stops) < wanted:
-            wrong.append((name, f"{len(stops)} stops for {wanted}", stop["what"]))
+            wrong.append((name, f"{len(stops)} stops for {wanted}", stops[-1]["what"]))
         wrong += [(name, kind, stop["what"]) for stop in stops for kind in ("shown", "ringed") if not stop[kind]]
     page.close()
     assert not wrong
