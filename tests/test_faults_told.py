@@ -24,7 +24,8 @@ PROGRAM = (sys.executable, "-m", "ilhte_report.cli")
 
 
 def environment(**others: object) -> dict[str, str]:
-    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    # an empty part would be the working folder, which one of the tests removes
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path, **{name: str(value) for name, value in others.items()}}
 
 
