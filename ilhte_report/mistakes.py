@@ -58,19 +58,32 @@ def told_in_a_sentence(command: Callable[[], object]) -> int:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else FAULT
     except KeyboardInterrupt:
         code = _tell("Interrupted.", INTERRUPTED)
-    except IlhteError as mistake:
-        code = _tell(str(mistake), MISTAKE)
-    except BrokenPipeError:
-        return _left_alone()
-    except ImportError as error:
-        code = _missing_package(error)
-    except MemoryError:
-        code = _tell(NO_MEMORY, FAULT)
-    except OSError as error:
-        code = _system_error(error)
     except Exception as error:
-        code = _unexpected(error)
-    return _flushed(code)
+        # told to end in the middle of an import, whatever imports next may fail: that is no error of anybody's
+        code = TERMINATED if _told_to_end else _code_of(error)
+    return _flushed(code) if code is not None else 0
+
+
+_told_to_end: list[int] = []
+"""The number of the signal that asked this process to end, once there was one."""
+
+
+def _code_of(error: Exception) -> int | None:
+    """Tell what went wrong, and the exit code; None where nobody reads any more."""
+    match error:
+        case IlhteError():
+            return _tell(str(error), MISTAKE)
+        case BrokenPipeError():
+            _left_alone()
+            return None
+        case ImportError():
+            return _missing_package(error)
+        case MemoryError():
+            return _tell(NO_MEMORY, FAULT)
+        case OSError():
+            return _system_error(error)
+        case _:
+            return _unexpected(error)
 
 
 def _prepare_streams() -> None:
@@ -89,6 +102,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
+    _told_to_end.append(number)
     raise SystemExit(TERMINATED)
 
 

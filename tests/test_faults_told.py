@@ -185,7 +185,7 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_files(trial, tmp_path):
     assert any(temporary.iterdir()), "it began"
     run.send_signal(signal.SIGTERM)
     error = run.communicate(timeout=60)[1]
-    assert run.returncode == 143 and b"Traceback" not in error
+    assert run.returncode == 143 and b"Traceback" not in error, error
     assert list(temporary.iterdir()) == []
 
 
