@@ -61,21 +61,20 @@ def told_in_a_sentence(command: Callable[[], object]) -> int:
     except Exception as error:
         # told to end in the middle of an import, whatever imports next may fail: that is no error of anybody's
         code = TERMINATED if _told_to_end else _code_of(error)
-    return _flushed(code) if code is not None else 0
+    return _flushed(code)
 
 
 _told_to_end: list[int] = []
 """The number of the signal that asked this process to end, once there was one."""
 
 
-def _code_of(error: Exception) -> int | None:
-    """Tell what went wrong, and the exit code; None where nobody reads any more."""
+def _code_of(error: Exception) -> int:
+    """Tell what went wrong, and the exit code: 0 where whoever read the output has had enough of it."""
     match error:
         case IlhteError():
             return _tell(str(error), MISTAKE)
         case BrokenPipeError():
-            _left_alone()
-            return None
+            return _left_alone()
         case ImportError():
             return _missing_package(error)
         case MemoryError():

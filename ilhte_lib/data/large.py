@@ -76,7 +76,7 @@ class LargeTrial:
     clustered : whether the file has a column cluster, which is not read.
     statistics : without covariate, over all persons kept.
     with_covariate : with the standardised covariate, over the persons who have one; None if there is no covariate.
-    answers, ones : (2, J) responses and responses of 1 to each item by arm (control, treated).
+    answers, ones : (2, J) responses, and sum of their scores (number of 1), to each item by arm (control, treated).
     """
 
     tab: str
@@ -138,7 +138,7 @@ class LargeTrial:
         return None if self.with_covariate is None else self.with_covariate.covariate
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) number of responses, and of responses of 1, to each item by arm."""
+        """(2, J) number of responses, and sum of their scores (number of 1), to each item by arm."""
         return self.answers, self.ones
 
     def audit_rows(self) -> list[dict]:

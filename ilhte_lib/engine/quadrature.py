@@ -4,9 +4,9 @@ Given the item effects w, persons are independent and each needs a one-dimension
 quadrature (Naylor and Smith 1982, Applied Statistics 31(3); Pinheiro and Bates 1995, Journal of Computational and
 Graphical Statistics 4(1)) computes it for each class of persons (see ``compress``) around its mode,
 
-    m_g(w) = integral phi(v) exp( r_g (x_g'beta + sigma v) - sum_i log(1 + e^eta_gi) ) dv,
+    m_g(w) = integral phi(v) exp( r_g (x_g'beta + sigma v) - sum_i A_i(eta_gi) ) dv,
 
-and only the items are left to Laplace, whose posterior is concentrated, many persons having answered each item:
+A_i the cumulant of an item, log(1 + e^eta) where it has two categories (see ``cumulant``), and only the items are left to Laplace, whose posterior is concentrated, many persons having answered each item:
 
     D(psi) = -2 [ sum_T o_T't_T + sum_g n_g log m_g(w^) ] + |w^|^2 + log det S(w^),     o_T = (1, T) L w,
     S = sum_T (a_T a_T') (x) M_T + I,   M_T = sum_g n_g { diag E[W_g] - Cov(p_g) },
