@@ -211,6 +211,18 @@ def classes(
     )
 
 
+def without_clusters(statistics: SufficientStatistics) -> SufficientStatistics:
+    """The same trial in the classes that it has without clusters."""
+    s = statistics
+    if s.clusters is None:
+        return s
+    trials = np.ones((s.n_classes, s.n_items), np.int64) if s.trials is None else s.trials.astype(np.int64)
+    return classes(
+        s.item_names, s.arm, s.score.astype(np.int64), trials, s.covariate, s.item_total, s.n_responses, s.count, s.formats,
+        s.at_least,
+    )  # fmt: skip
+
+
 def _refine(key: np.ndarray, code: np.ndarray) -> np.ndarray:
     """Combine two non-negative integer codes into one that sorts by the first, then the second."""
     levels = int(code.max(initial=0)) + 1

@@ -135,6 +135,11 @@ class Fit:
         return np.array([*self.beta, *self.steps, *of_clusters, self.sigma_theta, *factor])
 
     @property
+    def sigma_persons(self) -> float:
+        """SD of all persons of the control arm: sigma_theta, and what clusters add to it."""
+        return self.sigma_theta if self.clusters is None else float(np.hypot(self.sigma_theta, self.clusters.sigma_u))
+
+    @property
     def sigma_b(self) -> float:
         """SD of item easiness."""
         return abs(float(self.item_factor[0, 0]))
