@@ -45,7 +45,7 @@ def test_these_parts_too(module):
     assert not loaded & set(HEAVY) and "ilhte_report" not in loaded
 
 
-def test_fitting_loads_scipy_and_no_more():
+def test_fitting_loads_scipy_and_what_holds_its_threads():
     code = """
 import numpy as np
 from ilhte_lib.model.compress import sufficient_statistics
@@ -62,4 +62,4 @@ assert fit_statistics(statistics, MODELS["M_A"]).converged
     assert "scipy" in loaded
     assert not loaded & (set(HEAVY) - {"scipy"})
     third_party = loaded - loaded_by("import numpy, scipy.linalg, scipy.special") - sys.stdlib_module_names
-    assert third_party == {"ilhte_lib"}
+    assert third_party == {"ilhte_lib", "threadpoolctl"}

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ..engine.native import statistics_of
+from ..engine.threads import one_blas_thread
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
@@ -127,6 +128,7 @@ class Inference:
         return self.clustered and not self.knows_clusters
 
 
+@one_blas_thread
 def infer(
     trial: PreparedTrial,
     fits: dict[str, Fit],
