@@ -32,11 +32,16 @@ class Dense:
 
 
 def dense_laplace(
-    rows: Rows, beta: np.ndarray, sigma: float, factor: np.ndarray, steps: list[list[float]] | None = None
+    rows: Rows,
+    beta: np.ndarray,
+    sigma: float,
+    factor: np.ndarray,
+    steps: list[list[float]] | None = None,
+    item_offsets: np.ndarray | None = None,
 ) -> Dense:
     """D = -2 loglik(u^) + |u^|^2 + log det(Lambda' Z' W Z Lambda + I), with the mode u^ to rounding error.
 
-    ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
+    ``item_offsets`` (2, J) add to the predictor by arm and item. ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
     """
     steps = steps or [[0.0]] * rows.n_items
     widest = max(map(len, steps)) + 1
@@ -62,6 +67,8 @@ def dense_laplace(
         covariate = rows.covariate[rows.person]
         columns += [covariate, treat * covariate]
     fixed = np.column_stack(columns) @ beta
+    if item_offsets is not None:
+        fixed = fixed + item_offsets[rows.treat[rows.person], rows.item]
     z = np.zeros((len(treat), n_persons + q * n_items))
     where = np.arange(len(treat))
     z[where, rows.person] = 1.0

@@ -226,7 +226,21 @@ def start(
         factor[[0, 2]] = np.maximum(factor[[0, 2]], SMALLEST_SPREAD)
     near = effects or null if smaller is null else smaller
     steps = moments.steps if near is None else near.steps
+    if spec.item_covariates:
+        _explain(statistics, spec, moments.items(sigma, spec)[0], beta)
     return np.array([*beta, *steps, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
+
+
+def _explain(statistics: SufficientStatistics, spec: ModelSpec, easiness: np.ndarray, beta: np.ndarray) -> None:
+    """Put gamma and delta into ``beta``: easinesses by arm (2, J), and their difference, regressed on the item covariates."""
+    z, m = statistics.item_covariates, len(spec.item_covariates)
+    at = len(beta) - spec.n_item_coefficients
+    centred = easiness - easiness.mean(axis=1, keepdims=True)
+    if spec.moderation:
+        beta[at : at + m] = np.linalg.lstsq(z, centred[0], rcond=None)[0]
+        beta[at + m :] = np.linalg.lstsq(z, centred[1] - centred[0], rcond=None)[0]
+    else:
+        beta[at:] = np.linalg.lstsq(z, centred.mean(axis=0), rcond=None)[0]
 
 
 def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -268,10 +282,14 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     _, sigma, factor = deviance.unpack(psi)
     n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
     person_variance = sigma**2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
-    covariance = np.linalg.pinv((deviance.weighted_design / person_variance) @ deviance.design)
+    at_items = n_beta - deviance.spec.n_item_coefficients
+    persons = deviance.design[:, :at_items]
+    covariance = np.linalg.pinv((deviance.weighted_design[:at_items] / person_variance) @ persons)
     covariance[:2, :2] += np.eye(2)[:, :q] @ (factor @ factor.T) @ np.eye(2)[:q] / n_items
     hessian = np.zeros((len(psi), len(psi)))
-    hessian[:n_beta, :n_beta] = 2.0 * np.linalg.inv(covariance)
+    hessian[:at_items, :at_items] = 2.0 * np.linalg.inv(covariance)
+    if at_items < n_beta:
+        hessian[at_items:n_beta, at_items:n_beta] = 2.0 * _item_information(deviance, factor)
     floor = max(abs(sigma), SMALLEST_SPREAD)
     at = deviance.spec.psi_names.index("sigma_theta")
     hessian[n_beta:at, n_beta:at] = 2.0 * deviance.step_information()
@@ -282,6 +300,18 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     stretch[n_beta:at, at] = 0.0
     stretch[at, at] = 1.0
     return stretch.T @ hessian @ stretch
+
+
+def _item_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:
+    """Expected information on gamma and delta, from each item's easiness and effect with their sampling covariance."""
+    control, treated = (1.0 / np.maximum(h, 1e-6) for h in deviance.col_weight)
+    covariance = np.array([[control, -control], [-control, control + treated]]).transpose(2, 0, 1)
+    covariance[:, : len(factor), : len(factor)] += factor @ factor.T
+    spec, z = deviance.spec, deviance.statistics.item_covariates
+    sizes = 2 if spec.moderation else 1
+    # gamma moves easiness alone: the effect, unexplained, is then a second observation of the same item
+    information = np.einsum("ia,ikl,ib->kalb", z, np.linalg.inv(covariance), z)[:sizes, :, :sizes]
+    return information.reshape(spec.n_item_coefficients, -1)
 
 
 def _factor_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class SufficientStatistics:
     n_persons, n_responses : sizes of the data behind it.
     formats : the items' formats; None where all have two categories.
     at_least : (J, K) number of responses of m or more to each item, m = 1..K; None without formats.
+    item_covariates : (J, m) covariates of the items, centred, for models that have them; classes do not depend on them.
     """
 
     item_names: tuple[str, ...]
@@ -47,6 +48,7 @@ class SufficientStatistics:
     n_responses: int
     formats: ItemFormats | None = None
     at_least: np.ndarray | None = None
+    item_covariates: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:

@@ -23,6 +23,8 @@ class ModelSpec:
     item_effects : whether items have their own treatment effect zeta_i (q = 2) or easiness alone (q = 1).
     formula : the same model in lme4's notation.
     steps : names of the free steps of items with more than two categories.
+    item_covariates : names of covariates z of the items (see ``item_types``), whose effects on easiness, gamma, and, with
+        ``moderation``, on the effect of treatment, delta, are fixed: ``+ z_i'gamma + T_p z_i'delta``.
     """
 
     name: str
@@ -30,6 +32,8 @@ class ModelSpec:
     item_effects: bool
     formula: str
     steps: tuple[str, ...] = ()
+    item_covariates: tuple[str, ...] = ()
+    moderation: bool = False
 
     def of_items(self, formats: ItemFormats | None) -> ModelSpec:
         """The same model of items with these formats (None: all of two categories)."""
@@ -42,8 +46,15 @@ class ModelSpec:
 
     @property
     def beta_names(self) -> tuple[str, ...]:
-        """Names of the fixed effects, in the order of ``Fit.beta``."""
-        return ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+        """Names of the fixed effects, in the order of ``Fit.beta``: of persons, then of items."""
+        of_persons = ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+        moderated = tuple(f"treat:{name}" for name in self.item_covariates) if self.moderation else ()
+        return (*of_persons, *self.item_covariates, *moderated)
+
+    @property
+    def n_item_coefficients(self) -> int:
+        """How many of ``beta_names`` belong to items: the last ones, gamma and then delta."""
+        return len(self.item_covariates) * (2 if self.moderation else 1)
 
     @property
     def psi_names(self) -> tuple[str, ...]:
