@@ -252,7 +252,7 @@ def test_in_large_data_one_newton_step_ranks_the_items_and_the_first_are_refitte
     monkeypatch.setattr("ilhte_lib.inference.influence.REFIT_ALL", 0)
     influence = leave_one_item_out(trial, fit)
     again = influence.refitted
-    assert all_refitted.refitted.all() and 3 <= again.sum() <= 6
+    assert all_refitted.refitted.all() and 3 <= again.sum() <= 9
     for name in ("ate_change", "sigma_zeta_change", "rho_change"):
         exact, found = getattr(all_refitted, name), getattr(influence, name)
         np.testing.assert_array_equal(found[again], exact[again])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.trial import Trial
+from ..engine.laplace import LaplaceDeviance
 from ..engine.native import SEARCH_TOLERANCE, fit_statistics
 from ..engine.objective import ModeNotFound
 from ..engine.threads import one_blas_thread
@@ -18,7 +19,7 @@ from .profile import objective
 REFIT_ALL = 4_000_000
 """Up to so many responses times items every item is left out by a refit; beyond, the most influential."""
 REFITTED = 3
-"""So many items by their change of the average effect, and of the spread, are refitted beyond that."""
+"""So many items by their change of the average effect, of the spread and of rho are refitted beyond that."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
             moved = _moved(everything.without(left_out), fit, left_out)
             if moved is not None:
                 values[left_out], refitted[left_out] = moved, False
-        change = np.abs(values - _estimates(fit))[:, :2]
+        change = np.abs(values - np.array(_estimates(fit)))
         refitted[np.argsort(np.nan_to_num(change), axis=0)[-REFITTED:].ravel()] = True
-    for left_out in np.flatnonzero(refitted):
+    for left_out in np.flatnonzero(refitted).tolist():
         try:
             without = fit_statistics(
                 everything.without(left_out), fit.spec, smaller=fit, standard_errors=False, method=fit.method
@@ -76,7 +77,9 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
             values[left_out] = np.nan
             continue
         values[left_out] = _estimates(without)
-    return ItemInfluence(trial.item_names, *values.T, *(values - _estimates(fit)).T, refitted)
+    ate, sigma_zeta, rho = values.T
+    of_ate, of_sigma_zeta, of_rho = (values - np.array(_estimates(fit))).T
+    return ItemInfluence(trial.item_names, ate, sigma_zeta, rho, of_ate, of_sigma_zeta, of_rho, refitted)
 
 
 def _estimates(fit: Fit) -> tuple[float, float, float]:
@@ -102,6 +105,7 @@ class _Responses:
         trials = self.trials[:, kept]
         answered = trials.any(axis=1)
         formats = None if trial.formats is None else trial.formats.without(kept)
+        at_least = None if formats is None or self.at_least is None else self.at_least[kept, : formats.most]
         clusters = trial.of_clusters
         cluster = clusters["cluster"]
         return classes(
@@ -113,7 +117,7 @@ class _Responses:
             self.item_total[:, kept],
             trial.n_responses - int(self.trials[:, left_out].sum()),
             formats=formats,
-            at_least=None if formats is None else self.at_least[kept, : formats.most],
+            at_least=at_least,
             cluster=None if cluster is None else cluster[answered],
             cluster_effects=clusters["cluster_effects"],
         )
@@ -126,8 +130,9 @@ def _moved(statistics: SufficientStatistics, fit: Fit, left_out: int) -> tuple[f
         return None
     effects = np.delete(fit.ranef, left_out, axis=0)
     deviance.start_modes(effects[:, 0] / fit.item_factor[0, 0])
-    deviance.modes.w[0] = np.linalg.solve(fit.item_factor, effects.T)
-    deviance.tolerance = SEARCH_TOLERANCE
+    if isinstance(deviance, LaplaceDeviance):
+        deviance.modes.w[0] = np.linalg.solve(fit.item_factor, effects.T)
+        deviance.tolerance = SEARCH_TOLERANCE
     try:
         gradient = deviance(fit.psi).gradient
     except ModeNotFound:
