@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .delta_method import rho_se, sigma_zeta_se, variance
 from .effects import Effects
 
 if TYPE_CHECKING:
+    from ..model.fit_result import Fit
     from .infer import Inference
 
 HALF_WIDTH = 1.96
@@ -138,3 +140,22 @@ def _wald(estimate: float, se: float, low: float = -math.inf, high: float = math
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def parameter_interval(fit: Fit, name: str) -> tuple[Interval, float]:
+    """A parameter of any model by itself with its Wald interval, and the standard error, logits (rho without unit).
+
+    Parameters
+    ----------
+    name : of ``fit.spec.psi_names`` without L, or "sigma_b", "sigma_zeta" or "rho".
+    """
+    if name == "sigma_zeta":
+        return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se
+    if name == "rho":
+        return _wald(fit.rho, se := rho_se(fit), -1.0, 1.0), se
+    of_psi = "l11" if name == "sigma_b" else name
+    se = math.sqrt(variance(fit, {of_psi: 1.0}))
+    if name == "sigma_b":
+        return _wald(fit.sigma_b, se, low=0.0), se
+    estimate = float(fit.psi[fit.spec.psi_names.index(name)])
+    return _wald(estimate, se, low=0.0 if name == "sigma_theta" else -math.inf), se
