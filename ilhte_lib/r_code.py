@@ -62,8 +62,11 @@ def r_code(analysis: Analysis) -> str:
             "lme4 has no model of ordered categories, so there is no R code for them: with --threshold the responses are "
             "0 and 1."
         )
+    clusters = analysis.trial.clusters_modelled
     lines = [_HEAD.format(version=__version__, rows=ROWS, script=SCRIPT)]
     fits = analysis.fits.items()
+    if clusters:
+        lines.append("rows <- transform(rows, cluster = factor(cluster))")
     if any(fit.spec.covariate for _, fit in fits):
         lines.append("with_cov <- subset(rows, !is.na(cov))")
     lines += [f"{name} <- fit({fit.spec.formula}{', with_cov' * fit.spec.covariate})" for name, fit in fits]

@@ -55,6 +55,7 @@ KINDS = ("response", "link")
 _INTERCEPT = "(Intercept)"
 _RANDOM = (
     ("id", f"sd__{_INTERCEPT}", "sigma_theta"),
+    ("cluster", f"sd__{_INTERCEPT}", "sigma_u"),
     ("item", f"sd__{_INTERCEPT}", "sigma_b"),
     ("item", f"cor__{_INTERCEPT}.treat", "rho"),
     ("item", "sd__treat", "sigma_zeta"),
@@ -109,7 +110,8 @@ def augment(analysis: Analysis, model: str = "M_A") -> pd.DataFrame:
     person, item = (codes[used_rows(trial, fit)] for codes in (trial.person, trial.item))
     treat = trial.treat[person].astype(float)
     fixed = fixed_part(fit, treat, None if trial.covariate is None else trial.covariate[person])
-    eta = fixed + persons(trial, fit).theta[person] + item_part(fit, treat, item)
+    found = persons(trial, fit)
+    eta = fixed + (found.theta + found.of_cluster)[person] + item_part(fit, treat, item)
     mean = expected_of(fit, eta, item)
     resp = frame["resp"].to_numpy()
     frame[".fitted"], frame[".mu"], frame[".fixed"] = eta, mean, fixed
@@ -136,7 +138,8 @@ def predict(
         trial = rows_of(analysis.trial)
         person = _codes(newdata, "id", [str(name) for name in trial.person_ids])
         known = person >= 0
-        theta[known] = persons(trial, fit).theta[person[known]]
+        found = persons(trial, fit)
+        theta[known] = (found.theta + found.of_cluster)[person[known]]
         treat[known] = trial.treat[person[known]]
         if trial.covariate is not None:
             cov[known] = trial.covariate[person[known]]
@@ -169,17 +172,39 @@ def _one(analysis: Analysis, model: str) -> Fit:
 
 def _fixed(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
     for name in (*fit.spec.beta_names, *fit.spec.steps):
-        shown, se = parameter_interval(fit, name)
+        shown, se = parameter_interval(fit, analysis.inference, name)
         shown = _told(analysis, fit, name) or shown
-        yield {"term": _INTERCEPT if name == "intercept" else name, **_numbers(shown, se), **_test(shown, se)}
+        yield {"term": _INTERCEPT if name == "intercept" else name, **_numbers(shown, se), **_test(fit, shown, se)}
 
 
 def _spreads(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
     for group, term, name in _RANDOM:
         if not fit.spec.item_effects and name in ("rho", "sigma_zeta"):
             continue
-        shown, se = parameter_interval(fit, name)
+        if name == "sigma_u":
+            yield from _clusters(analysis, fit)
+            continue
+        shown, se = parameter_interval(fit, analysis.inference, name)
         yield {"group": group, "term": term, **_numbers(_told(analysis, fit, name) or shown, se)}
+
+
+def _clusters(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
+    """SD of clusters and, where the effect differs between them, of that and their correlation."""
+    if fit.clusters is None:
+        return
+    shown, se = parameter_interval(fit, analysis.inference, "sigma_u")
+    found = analysis.inference.intervals.get("m11") if fit.spec.name == "M_A" else None
+    if found is not None:
+        shown = Interval(shown.estimate, found.lower, found.upper, Basis.PROFILE)
+    yield {"group": "cluster", "term": f"sd__{_INTERCEPT}", **_numbers(shown, se)}
+    if fit.spec.cluster_q == 2:
+        of_both = (("cor__(Intercept).treat", fit.clusters.correlation), ("sd__treat", fit.clusters.sigma_effect))
+        for term, value in of_both:
+            yield {
+                "group": "cluster",
+                "term": term,
+                **_numbers(Interval(value, math.nan, math.nan, Basis.NONE), math.nan),
+            }
 
 
 def _told(analysis: Analysis, fit: Fit, name: str) -> Interval | None:
@@ -208,6 +233,14 @@ def _values(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
     if analysis.trial.rows_known:
         trial = rows_of(analysis.trial)
         found = persons(trial, fit)
+        for k, values in enumerate(() if found.clusters is None else found.clusters):
+            for term, value in zip((_INTERCEPT, "treat"), values, strict=False):
+                yield {
+                    "group": "cluster",
+                    "level": str(k),
+                    "term": term,
+                    **_numbers(_wald(float(value), math.nan), math.nan),
+                }
         for name, theta, se in zip(trial.person_ids, found.theta, found.se, strict=True):
             if math.isfinite(theta):
                 shown = _wald(float(theta), float(se))
@@ -228,14 +261,16 @@ def _numbers(shown: Interval, se: float) -> dict[str, Any]:
     }
 
 
-def _test(shown: Interval, se: float) -> dict[str, float]:
-    """Wald's z and p; none where the interval is of drawn clusters, which the model's standard error ignores."""
-    from scipy.special import ndtr
+def _test(fit: Fit, shown: Interval, se: float) -> dict[str, float]:
+    """Wald's z and p, of t where the model has clusters; none where the interval is of drawn clusters, which the model's
+    standard error ignores."""
+    from scipy.special import ndtr, stdtr
 
     if shown.basis == Basis.CLUSTERS or not se > 0:
         return {}
     z = shown.estimate / se
-    return {"statistic": z, "p.value": float(2.0 * ndtr(-abs(z)))}
+    p = ndtr(-abs(z)) if fit.clusters is None else stdtr(fit.clusters.degrees_of_freedom, -abs(z))
+    return {"statistic": z, "p.value": float(2.0 * p)}
 
 
 def _deviance(analysis: Analysis, fit: Fit) -> float:

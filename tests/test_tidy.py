@@ -116,7 +116,7 @@ def test_intervals_are_those_that_sentences_tell(analysis):
 
 def test_clusters_that_were_drawn_leave_no_p_value_of_the_model():
     table = simulate_trial(Design(n_persons=200, n_items=5, seed=3))[0]
-    clustered = analyse(table.assign(cluster=table["id"] // 8), replicates=12, seed=1)
+    clustered = analyse(table.assign(cluster=table["id"] // 8), replicates=12, seed=1, ignore_clusters=True)
     row = clustered.tidy("M_A", "fixed").set_index("term").loc["treat"]
     told, by = average_interval(clustered.effects, clustered.inference), clustered.effects.scale.by
     assert row["conf.method"] == "clusters" and np.isnan(row["p.value"])
@@ -176,3 +176,19 @@ def test_ratings_have_frames_and_no_r_code(ratings):
         ratings.r_code  # noqa: B018
     with pytest.raises(InputError, match="no average item"):
         ratings.predict(pd.DataFrame({"treat": [1]}))
+
+
+def test_modes_of_persons_and_clusters_are_where_the_penalised_likelihood_is_level():
+    """Of each random effect, residuals add up to the mode over its variance."""
+    table = simulate_trial(Design(n_persons=160, n_items=5, seed=8, sigma_zeta=0.4))[0]
+    found = analyse(table.assign(cluster=table["id"] % 12))
+    fit, rows = found.fits["M_A"], found.augment()
+    assert found.formula["M_A"].endswith("+ (1|cluster)") and "factor(cluster)" in found.r_code
+    values = found.tidy("M_A", "ran_vals")
+    residual = rows["resp"] - rows[".mu"]
+    for group, spread in (("id", fit.sigma_theta), ("cluster", fit.clusters.sigma_u)):
+        mode = values[values["group"] == group].set_index("level")["estimate"]
+        sums = residual.groupby(rows[group].astype(str)).sum()
+        np.testing.assert_allclose(sums[mode.index] * spread**2, mode, atol=1e-7)
+    row = found.tidy("M_A").query("group == 'cluster'").iloc[0]
+    assert row["term"] == "sd__(Intercept)" and row["estimate"] == fit.clusters.sigma_u

@@ -150,20 +150,22 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def parameter_interval(fit: Fit, name: str) -> tuple[Interval, float]:
+def parameter_interval(fit: Fit, inference: Inference, name: str) -> tuple[Interval, float]:
     """A parameter of any model by itself with its Wald interval, and the standard error, logits (rho without unit).
 
     Parameters
     ----------
-    name : of ``fit.spec.psi_names`` without L, or "sigma_b", "sigma_zeta" or "rho".
+    name : of ``fit.spec.psi_names`` without L and M, or "sigma_b", "sigma_zeta", "rho" or "sigma_u".
     """
     if name == "sigma_zeta":
         return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se
     if name == "rho":
         return _wald(fit.rho, se := rho_se(fit), -1.0, 1.0), se
-    of_psi = "l11" if name == "sigma_b" else name
+    of_psi = {"sigma_b": "l11", "sigma_u": "m11"}.get(name, name)
     se = math.sqrt(variance(fit, {of_psi: 1.0}))
-    if name == "sigma_b":
-        return _wald(fit.sigma_b, se, low=0.0), se
-    estimate = float(fit.psi[fit.spec.psi_names.index(name)])
-    return _wald(estimate, se, low=0.0 if name == "sigma_theta" else -math.inf), se
+    estimate = float(fit.psi[fit.spec.psi_names.index(of_psi)])
+    if name in fit.spec.beta_names:
+        return _wald(estimate, se, half=_half(inference)), se
+    if name in fit.spec.steps:
+        return _wald(estimate, se), se
+    return _wald(abs(estimate), se, low=0.0), se

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -18,18 +19,29 @@ if TYPE_CHECKING:
     from ..model.fit_result import Fit
 
 
+Modes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+MOST_STEPS, TOLERANCE = 50, 1e-9
+
+
 @dataclass(frozen=True)
 class Persons:
     """The random effects of persons under one model.
 
     Attributes
     ----------
-    theta : (P,) modes of theta given the estimates, logits; NaN for persons whom the model did not use.
-    se : (P,) their conditional standard deviations given the estimates, items being uncertain too, as lme4's ``condVar``, logits.
+    theta : (P,) modes of theta given the estimates, logits; NaN for persons whom the model did not use. Where the model has
+        clusters theta is what is left of a person within them.
+    se : (P,) their conditional standard deviations given the estimates, items being uncertain too, as lme4's ``condVar``,
+        logits; NaN where the model has clusters.
+    clusters : (S, c) modes of the clusters' level and, with c = 2, effect, logits, in the order of ``cluster_codes``; None
+        for a model without.
+    of_cluster : (P,) what its cluster adds to a person's linear predictor in the person's own arm, logits; else 0.
     """
 
     theta: np.ndarray
     se: np.ndarray
+    clusters: np.ndarray | None
+    of_cluster: np.ndarray
 
 
 def rows_of(trial: PreparedTrial) -> Trial:
@@ -54,7 +66,8 @@ def used_rows(trial: Trial, fit: Fit) -> np.ndarray:
 
 
 def response_rows(trial: Trial) -> pd.DataFrame:
-    """One row a response as the models see it: id, item, resp, treat and, if there is one, cov (standardised, NaN where missing)."""
+    """One row a response as the models see it: id, item, resp, treat and, if there is one, cov (standardised,
+    NaN where missing); the number of the cluster where the models have clusters."""
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -67,6 +80,9 @@ def response_rows(trial: Trial) -> pd.DataFrame:
     )
     if trial.covariate is not None:
         frame["cov"] = trial.covariate[trial.person]
+    codes = trial.of_clusters["cluster"]
+    if codes is not None:
+        frame["cluster"] = codes[trial.person]
     return frame
 
 
@@ -111,13 +127,49 @@ def persons(trial: Trial, fit: Fit) -> Persons:
     cov = None if trial.covariate is None else np.nan_to_num(trial.covariate)
     fixed = fixed_part(fit, trial.treat.astype(float), cov)
     steps = None if fit.formats is None else fit.steps
-    theta = np.empty(n)
-    theta[order] = fit.sigma_theta * person_modes(statistics, fixed[order], fit.sigma_theta, offsets, steps)
-    eta = (fixed + theta)[:, None] + np.where(trial.treat[:, None] == 0, offsets[0], offsets[1])
-    se = _conditional_se(fit, trial.treat, trials * expected(fit, eta)[1])
+    sigma = fit.sigma_theta
+
+    def modes(of_cluster: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Expected sum scores, weights of cells and modes of v, with the clusters held at their place."""
+        v = np.empty(n)
+        v[order] = person_modes(statistics, (fixed + of_cluster)[order], sigma, offsets, steps)
+        eta = (fixed + of_cluster + sigma * v)[:, None] + np.where(trial.treat[:, None] == 0, offsets[0], offsets[1])
+        mean, spread = expected(fit, eta)
+        return (trials * mean).sum(axis=1), trials * spread, v
+
+    clusters, of_cluster, weight, v = _cluster_modes(trial, fit, score, modes)
+    theta = sigma * v
+    se = np.full(n, np.nan) if fit.clusters is not None else _conditional_se(fit, trial.treat, weight)
     unused = ~trials.any(axis=1)
     theta[unused] = se[unused] = np.nan
-    return Persons(theta, se)
+    return Persons(theta, se, clusters, of_cluster)
+
+
+def _cluster_modes(
+    trial: Trial, fit: Fit, score: np.ndarray, modes: Modes
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]:
+    """Modes of the clusters and of their persons together: Newton in the clusters, at each step the persons' own modes."""
+    codes = trial.of_clusters["cluster"]
+    nothing = np.zeros(trial.n_persons)
+    if fit.clusters is None or codes is None:
+        _, weight, v = modes(nothing)
+        return None, nothing, weight, v
+    factor, size = fit.clusters.factor, len(fit.clusters.factor)
+    loading = np.column_stack([np.ones(trial.n_persons), trial.treat])[:, :size] @ factor
+    k = np.zeros((int(codes.max()) + 1, size))
+    for _ in range(MOST_STEPS):
+        of_cluster = (loading * k[codes]).sum(axis=1)
+        mean, weight, v = modes(of_cluster)
+        slope, curvature = -k, np.tile(np.eye(size), (len(k), 1, 1))
+        np.add.at(slope, codes, loading * (score - mean)[:, None])
+        # a person's mode follows the cluster, which takes that much of the information away
+        left = weight.sum(axis=1) / (1.0 + fit.sigma_theta**2 * weight.sum(axis=1))
+        np.add.at(curvature, codes, loading[:, :, None] * loading[:, None, :] * left[:, None, None])
+        step = np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
+        k = k + step
+        if np.abs(step).max() < TOLERANCE:
+            break
+    return k @ factor.T, of_cluster, weight, v
 
 
 def _conditional_se(fit: Fit, treat: np.ndarray, weight: np.ndarray) -> np.ndarray:
