@@ -21,6 +21,7 @@ from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import NODES, QuadratureDeviance, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
+from .threads import one_blas_thread
 
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial
@@ -140,6 +141,7 @@ def fit_model(
     return fit_models(trial, [model], engine=engine, method=method, nodes=nodes)[model]
 
 
+@one_blas_thread
 def fit_statistics(
     statistics: SufficientStatistics,
     spec: ModelSpec,

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ..engine.native import statistics_of
+from ..engine.threads import one_blas_thread
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from .bootstrap import Bootstrap
     from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
-    from .items import ItemInference, ItemInfluence, RobustComparison
+    from .influence import ItemInfluence
+    from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
     from .without_one_way import WithoutOneWayItems
 
@@ -140,6 +142,7 @@ class Inference:
         return self.clustered and not self.knows_clusters
 
 
+@one_blas_thread
 def infer(
     trial: PreparedTrial,
     fits: dict[str, Fit],
@@ -180,7 +183,8 @@ def infer(
     parts = Parts()
 
     from .generalise import generalise
-    from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .influence import leave_one_item_out
+    from .items import FreeEffects, free_item_effects, item_inference, robust_comparison
     from .sum_score import sum_score_effect
     from .without_one_way import without_one_way_items
 

@@ -24,6 +24,7 @@ from ..engine.objective import Deviance, Evaluation, ModeNotFound
 from ..engine.optimise import Minimum, minimise
 from ..engine.quadrature import QuadratureDeviance
 from ..engine.starts import rough_curvature
+from ..engine.threads import one_blas_thread
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
@@ -89,6 +90,7 @@ class ProfileCurve:
     difference: np.ndarray
 
 
+@one_blas_thread
 def profile_intervals(
     statistics: SufficientStatistics,
     fit: Fit,

@@ -60,6 +60,7 @@ class SufficientStatistics:
     clusters : the classes' clusters, which the models then have random effects for; None without.
     covariate_total : (2, J) sum of covariate times response to each item, by arm, which M_D needs; None without covariate, and
         where responses are not known person by person.
+    item_covariates : (J, m) covariates of the items, centred, for models that have them; classes do not depend on them.
     """
 
     item_names: tuple[str, ...]
@@ -75,6 +76,7 @@ class SufficientStatistics:
     at_least: np.ndarray | None = None
     clusters: Clusters | None = None
     covariate_total: np.ndarray | None = None
+    item_covariates: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:
