@@ -152,17 +152,18 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
 
     from ilhte_lib.errors import InputError
 
-    from .check_terminal import print_check, print_large_check
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
+    from .pages.check_sections import check_sections, large_check_sections
+    from .terminal import print_sections
 
     where = source(file)
     if goes_out_of_core(where, data):
-        print_large_check(Console(), prepared(where, data))
+        print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
         return
     found = check_table(load(where, data), where.tab, **data.rules)
-    print_check(Console(), found)
+    print_sections(Console(), where.tab, check_sections(found))
     if found.refusal:
         raise InputError(found.refusal)
 
@@ -330,6 +331,33 @@ def render(
     clock = time.perf_counter()
     render_here(run=run, to=to)
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
+
+
+@app.command("app", epilog="Example: ilhte app")
+def browser(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")] = 0,
+    max_upload: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10_000,
+            metavar="MB",
+            help="The largest file that the page takes; larger ones are named by their path.",
+        ),
+    ] = 200,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open no browser.")] = False,
+) -> None:
+    """Look at a table and fit it in the browser. The page is served on this machine, to it alone; Ctrl-C ends it."""
+    from .app.page import make_page
+    from .app.serve import serve
+    from .app.session import server
+
+    def say(address: str) -> None:
+        typer.echo(
+            f"{address}\nThe address holds a secret: it is for this machine's browser alone. Ctrl-C ends the page."
+        )
+
+    serve(make_page(server, max_upload), port, max_upload, opens=not no_browser, say=say)
 
 
 @app.command(epilog="Example: ilhte simulate --out simulated")
