@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from ilhte_lib import __version__
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.errors import InputError
 
 from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
@@ -56,6 +58,16 @@ SeedOption = Annotated[
 
 def _tell_kept(path: Path) -> None:
     typer.echo(f"ilhte: {path} was edited since ilhte wrote it: your version is kept.", err=True)
+
+
+def _own_trials() -> list[str] | None:
+    """What a run without names is of, in a project of one's own."""
+    from .project import OWN_TRIALS, find_project, own_trials
+
+    with suppress(InputError):
+        if own_trials(find_project()) == Path.cwd() / OWN_TRIALS:
+            return [OWN_TRIALS]
+    return None
 
 
 def _version(wanted: bool) -> None:
@@ -150,8 +162,6 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
-    from ilhte_lib.errors import InputError
-
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
@@ -204,7 +214,7 @@ def run(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the bundled collection.",
+            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the project's trials.toml, or else the bundled collection.",
             show_default=False,
         ),
     ] = None,
@@ -250,6 +260,7 @@ def run(
     from .words.printable import visible
 
     clock = time.perf_counter()
+    names = names or _own_trials()
     others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
     settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
     out = out or default_folder(names or [], settings)
@@ -331,6 +342,27 @@ def render(
     clock = time.perf_counter()
     render_here(run=run, to=to)
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
+
+
+@app.command(epilog="Example: ilhte init reading-trial --table scores.xlsx")
+def init(
+    folder: Annotated[Path, typer.Argument(help="An empty or a new folder.", show_default=False)],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="A trial's file, to be copied into data/; default an example drawn at random.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Make a Quarto project of your own: data, trials.toml, a page to write on, a workflow that publishes it."""
+    from .site.own_project import make_project
+
+    made = make_project(folder, table, edited=_tell_kept)
+    typer.echo(
+        f"A project in {made}. In that folder, `quarto render` (or `ilhte render`) fits its trials and writes _site/index.html."
+    )
+    if table is not None:
+        typer.echo(f"What the columns of {table.name} look like stands in {made / 'trials.toml'}: correct it there.")
 
 
 @app.command("app", epilog="Example: ilhte app")

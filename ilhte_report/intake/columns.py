@@ -61,7 +61,7 @@ def look(path: Path, *, sheet: str | None = None, header_row: int | None = None)
     ------
     InputError : it cannot be read.
     """
-    large = is_large(path)
+    large = path.is_file() and is_large(path)
     if large:
         table, labels = _first_rows(path), {}
     else:
