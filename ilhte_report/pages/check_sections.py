@@ -85,7 +85,8 @@ def _counts(trial: Trial | LargeTrial) -> tuple[str, ...]:
     if trial.wave is not None:
         lines.append(f"Only wave {trial.wave} is used.")
     if trial.n_clusters is not None:
-        lines.append(f"{counted(trial.n_clusters, 'cluster', 'clusters')}.")
+        has = "with random effects in the models" if trial.clusters_modelled else "not in the models"
+        lines.append(f"{counted(trial.n_clusters, 'cluster', 'clusters')}, {has}.")
     return tuple(lines)
 
 
