@@ -30,7 +30,8 @@ STAGES = {
         ("site",),
         ("studies",),
         ("pages",),
-        ("terminal", "check_terminal", "drawing", "outputs", "mistakes", "options"),
+        ("terminal", "drawing", "outputs", "mistakes", "options"),
+        ("app",),
         ("cli",),
     ),
 }
