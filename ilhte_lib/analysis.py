@@ -384,11 +384,16 @@ def document(
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,
-                **({"clusters": fits["M_A"].spec.formula.rsplit(" + ", 1)[1]} if trial.clusters_modelled else {}),
+                **({"clusters": _clusters(trial, fits["M_A"])} if trial.clusters_modelled else {}),
                 "input_sha256": input_sha256,
             },
         }
     )
+
+
+def _clusters(trial: PreparedTrial, fit: Fit) -> dict:
+    """The column of clusters, and what the models have of them."""
+    return {"column": getattr(trial, "cluster_name", None), "term": fit.spec.formula.rsplit(" + ", 1)[1]}
 
 
 def _model(fit: Fit) -> dict:
