@@ -83,6 +83,14 @@ OPTIONS: dict[str, Any] = {
             help="Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial)."
         ),
     ],
+    "item_covariates": Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file with a column item and covariates of the items, numbers or labels: do they explain whose effect is large? "
+            "Default: the table's columns itemcov_*.",
+        ),
+    ],
     "lower_is_better": Annotated[
         bool,
         typer.Option(

@@ -26,6 +26,8 @@ class DataOptions:
     missing_codes : numbers or words that mean missing, ``missing_codes.named_codes``.
     covariate, wave, repeated, profile, max_persons : of ``prepare.prepare``.
     categories, threshold, steps : of ``prepare.prepare``.
+    item_covariates : a file with a column ``item`` and covariates of the items, ``item_file.with_item_covariates``; None
+        for the table's ``itemcov_*`` columns.
     lower_is_better : a response of 1 is bad; changes the wording of results only.
     """
 
@@ -49,6 +51,7 @@ class DataOptions:
     categories: tuple[str, ...] | None = None
     threshold: float | None = None
     steps: str = "rating"
+    item_covariates: str | None = None
     lower_is_better: bool = False
 
     @classmethod

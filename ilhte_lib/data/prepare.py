@@ -18,6 +18,7 @@ from ..model.formats import ItemFormats, StepForm
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
+from .item_covariates import of_columns
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
@@ -361,11 +362,13 @@ def _arrays(
             chosen, correlation = None, float("nan")
     cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
     answers = np.bincount(cell, minlength=size).reshape(2, -1)
-    note_items_of_one_arm([names[k] for k in order], answers, audit)
+    in_order_names = tuple(names[k] for k in order)
+    note_items_of_one_arm(in_order_names, answers, audit)
+    of_items = of_columns(table, item, in_order_names, audit)
     return Trial(
         tab=tab,
         profile=profile,
-        item_names=tuple(names[k] for k in order),
+        item_names=in_order_names,
         person_ids=np.asarray(person_ids),
         treat=treat,
         person=person.astype(np.int64),
@@ -380,6 +383,7 @@ def _arrays(
         flags=tuple(audit.flags),
         formats=formats,
         categories=named,
+        item_covariates=of_items,
     )
 
 

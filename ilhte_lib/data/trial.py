@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..model.formats import ItemFormats
+    from ..model.item_types import ItemCovariate
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class PreparedTrial(Protocol):
     @property
     def item_names(self) -> tuple[str, ...]: ...
     @property
+    def item_covariates(self) -> tuple[ItemCovariate, ...]: ...
+    @property
     def covariate(self) -> np.ndarray | None: ...
     @property
     def n_persons(self) -> int: ...
@@ -107,6 +110,7 @@ class Trial:
     flags : short sentences a reader of the results must see.
     formats : the items' formats; None where all have two categories.
     categories : by item the names of its categories, the lowest first; None without formats.
+    item_covariates : what is known of the items beside their responses.
     """
 
     tab: str
@@ -126,6 +130,7 @@ class Trial:
     flags: tuple[str, ...]
     formats: ItemFormats | None = None
     categories: tuple[tuple[str, ...], ...] | None = None
+    item_covariates: tuple[ItemCovariate, ...] = ()
 
     @property
     def n_persons(self) -> int:

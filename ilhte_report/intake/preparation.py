@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ilhte_lib.data.item_file import with_item_covariates
 from ilhte_lib.data.large import LargeTrial, is_large, large_trial
 from ilhte_lib.data.options import DataOptions
 from ilhte_lib.data.prepare import prepare
@@ -22,22 +23,25 @@ def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
     EngineError : the file is large and DuckDB is not installed.
     """
     if goes_out_of_core(where, data):
-        return large_trial(
-            where.path,
-            where.tab,
-            covariate=data.covariate,
-            wave=data.wave,
-            id=data.id,
-            item=data.item,
-            resp=data.resp,
-            treat=data.treat,
-            wave_column=data.wave_column,
-            missing_codes=data.missing_codes,
-            categories=data.categories,
-            threshold=data.threshold,
-            steps=data.steps,
+        return with_item_covariates(
+            large_trial(
+                where.path,
+                where.tab,
+                covariate=data.covariate,
+                wave=data.wave,
+                id=data.id,
+                item=data.item,
+                resp=data.resp,
+                treat=data.treat,
+                wave_column=data.wave_column,
+                missing_codes=data.missing_codes,
+                categories=data.categories,
+                threshold=data.threshold,
+                steps=data.steps,
+            ),
+            data.item_covariates,
         )
-    return prepare(load(where, data), where.tab, **data.rules)
+    return with_item_covariates(prepare(load(where, data), where.tab, **data.rules), data.item_covariates)
 
 
 def goes_out_of_core(where: Source, data: DataOptions) -> bool:

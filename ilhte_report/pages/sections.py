@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
+from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
 from ..words.rows import (
     Row,
     audit_rows,
@@ -104,6 +106,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         _estimates(analysis),
         *_profiles(analysis),
         *_items(analysis),
+        *_item_types(analysis),
         *_tests(analysis),
         *([who_benefits_section(compared)] if compared else []),
         Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
@@ -195,6 +198,31 @@ def _items(analysis: Analysis) -> list[Section]:
         ),
         Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
     ]  # fmt: skip
+
+
+def _item_types(analysis: Analysis) -> list[Section]:
+    """What covariates of the items explain, each by itself, then all together."""
+    found, result = analysis.item_types, analysis.effects
+    if found is None:
+        return []
+    shown = [
+        Section(
+            f"Item types: {one.names[0]}",
+            _said(*item_types_sentences(one, result)),
+            rows=_rows(item_types_rows(one, result)),
+            figure=partial(analysis.plot, "types", one.names[0]),
+            alt=item_types_words(one, result),
+            note=f"Blue: the items' effects; red: the average of each type, with 95% intervals. {item_types_note(one)}",
+        )
+        for one in found.alone
+    ]
+    if found.together is not None or found.missing:
+        together = found.together
+        said = item_types_sentences(together, result) if together else []
+        rows = item_types_rows(together, result) if together else []
+        note = item_types_note(together) if together else ""
+        shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
+    return shown
 
 
 def _scores(analysis: Analysis) -> list[Section]:
