@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine.laplace import LaplaceDeviance
+from ..engine.modes import Model, Modes
 from ..engine.native import fit_statistics
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics
@@ -239,22 +239,22 @@ class ShuffledScores:
     """
 
     def __init__(self, statistics: SufficientStatistics, main: Fit):
-        deviance = LaplaceDeviance(statistics, main.spec)
-        deviance(main.psi)
-        modes = deviance._at_last()
-        j = statistics.n_items
+        model = Model(statistics, main.spec)
+        modes = Modes(model)
+        modes.set_parameters(main.psi[None])
+        modes.start_persons()
+        modes.find()
+        j, q = statistics.n_items, model.q
         self.n_items = j
-        self.residual = modes.item_residual[0].ravel().copy()
-        information, loadings = modes.information[0], modes.a[0]
-        pulled = np.zeros((2, j, loadings.shape[1], j))
-        for t in (0, 1):
-            pulled[t] = information[t][:, None, :] * loadings[t][:, None]
-        pulled = pulled.reshape(2 * j, -1)
-        inverse = modes.schur_inverse()[0].transpose(0, 2, 1, 3).reshape(pulled.shape[1], -1)
-        self.information = -pulled @ inverse @ pulled.T
-        for t in (0, 1):
-            own = slice(t * j, (t + 1) * j)
-            self.information[own, own] += information[t]
+        self.residual = modes.item_residual[0].ravel()
+        by_arm = np.zeros((2, j, 2, j))
+        for (t, other), information in zip(model.pairs, modes.information[0], strict=True):
+            by_arm[t, :, other] = information
+        loadings = np.einsum("tk,ij->tikj", modes.a[0], np.eye(j)).reshape(2 * j, q * j)
+        own = by_arm.reshape(2 * j, 2 * j)
+        pulled = own @ loadings
+        inverse = modes.schur_inverse()[0].transpose(0, 2, 1, 3).reshape(q * j, q * j)
+        self.information = own - pulled @ inverse @ pulled.T
 
     def statistics(self, z: np.ndarray) -> np.ndarray:
         """(R,) the statistic of each of R codings z (R, J, m)."""
