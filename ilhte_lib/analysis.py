@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .data.design import prepare_design
 from .data.item_file import with_item_covariates
 from .data.options import DataOptions
-from .data.prepare import prepare
 from .data.read import read_table, shaped, source_name
 from .data.trial import PreparedTrial
 from .engine.native import fit_models
@@ -22,6 +22,7 @@ from .inference.effects import Effects, effects
 from .inference.infer import Inference, Told, infer, inference_record, with_resampling
 from .inference.item_types import ItemTypes, item_types
 from .inference.units import Unit
+from .inference.waves import Waves, waves
 from .inference.weak import fit_messages
 from .model.fit_result import Fit
 
@@ -53,6 +54,7 @@ class Analysis:
     info : the catalogue's entry of a bundled table, else None.
     input_sha256 : of the file, or None.
     item_types : what covariates of the items explain, ``item_types.item_types``; None where there are none.
+    waves : the table's waves, ``waves.waves``; None where there is one alone.
     """
 
     trial: PreparedTrial = field(repr=False)
@@ -63,6 +65,7 @@ class Analysis:
     info: TableInfo | None = field(default=None, repr=False)
     input_sha256: str | None = field(default=None, repr=False)
     item_types: ItemTypes | None = field(default=None, repr=False)
+    waves: Waves | None = field(default=None, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -111,7 +114,7 @@ class Analysis:
         ----------
         kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
             "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
-            by a covariate of theirs).
+            by a covariate of theirs), "waves" (item effects wave by wave).
         covariate : of the items, for "types"; default the first.
 
         Raises
@@ -155,7 +158,13 @@ class Analysis:
             by_name = {item.name: item for item in self.effects.shown_items}
             items = {k: by_name[name] for k, name in enumerate(self.trial.item_names)}
             return item_types_figure(found[0], items, self.effects.average / scale.by, scale)
-        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, and types.")
+        if kind == "waves":
+            from .figures.item_waves import item_waves_figure
+
+            if self.waves is None:
+                raise InputError("The table has one wave alone: give it a column wave (--wave-column).")
+            return item_waves_figure(self.waves)
+        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types and waves.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:
@@ -205,7 +214,10 @@ class Analysis:
 
     def document(self) -> dict:
         """Everything as plain values, ``document``."""
-        of_design = {"item_types": self.item_types and asdict(self.item_types)}
+        of_design = {
+            "item_types": self.item_types and asdict(self.item_types),
+            "waves": self.waves and asdict(self.waves),
+        }
         return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256) | plain(
             of_design
         )
@@ -259,7 +271,7 @@ def analyse(
         tab = tab or source_name(path)
     else:
         long = shaped(table, **data.columns)
-    trial = with_item_covariates(prepare(long, tab or "table", **data.rules), item_covariates)
+    trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
         trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
         lower_is_better=data.lower_is_better, input_sha256=digest,
@@ -280,8 +292,10 @@ def analyse_trial(
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
     fits = fit_models(trial, engine=engine)
     inference = infer(trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, told=told)
+    result = with_resampling(effects(trial, fits), inference)
     about["item_types"] = item_types(trial, fits, seed=seed)
-    return Analysis(trial, fits, with_resampling(effects(trial, fits), inference), inference, **about)
+    about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
+    return Analysis(trial, fits, result, inference, **about)
 
 
 def document(

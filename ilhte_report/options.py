@@ -91,6 +91,12 @@ OPTIONS: dict[str, Any] = {
             "Default: the table's columns itemcov_*.",
         ),
     ],
+    "pretest_from_wave": Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAVE", help="Take the persons' scores on the same items at this earlier wave as covariate."
+        ),
+    ],
     "lower_is_better": Annotated[
         bool,
         typer.Option(

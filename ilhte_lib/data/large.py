@@ -51,7 +51,7 @@ from .relations import (
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, AuditEntry
+from .trial import Audit, AuditEntry, OtherWave
 from .waves import keep_wave
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class LargeTrial:
     profile: str = "full"
     categories: tuple[tuple[str, ...], ...] | None = None
     item_covariates: tuple[ItemCovariate, ...] = ()
+    other_waves: tuple[OtherWave, ...] = ()
 
     @property
     def item_names(self) -> tuple[str, ...]:

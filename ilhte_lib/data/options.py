@@ -29,6 +29,7 @@ class DataOptions:
     categories, threshold, steps : of ``prepare.prepare``.
     item_covariates : a file with a column ``item`` and covariates of the items, ``item_file.with_item_covariates``; None
         for the table's ``itemcov_*`` columns.
+    pretest_from_wave : the wave whose scores on the same items are the covariate, ``design.prepare_design``.
     lower_is_better : a response of 1 is bad; changes the wording of results only.
     """
 
@@ -55,6 +56,7 @@ class DataOptions:
     threshold: float | None = None
     steps: str = "rating"
     item_covariates: str | None = None
+    pretest_from_wave: str | None = None
     lower_is_better: bool = False
 
     @classmethod

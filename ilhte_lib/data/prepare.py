@@ -369,7 +369,7 @@ def _arrays(
 
     covariate = None
     if chosen:
-        covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
+        covariate = person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
     cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
@@ -399,7 +399,7 @@ def _arrays(
     )
 
 
-def _person_covariate(
+def person_covariate(
     values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
 ) -> np.ndarray | None:
     """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.

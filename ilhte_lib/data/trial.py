@@ -82,6 +82,8 @@ class PreparedTrial(Protocol):
     @property
     def item_covariates(self) -> tuple[ItemCovariate, ...]: ...
     @property
+    def other_waves(self) -> tuple[OtherWave, ...]: ...
+    @property
     def covariate(self) -> np.ndarray | None: ...
     @property
     def n_persons(self) -> int: ...
@@ -130,6 +132,7 @@ class Trial:
     formats : the items' formats; None where all have two categories.
     categories : by item the names of its categories, the lowest first; None without formats.
     item_covariates : what is known of the items beside their responses.
+    other_waves : the table's waves beside the one that is analysed (``design.prepare_design``).
     cluster_name : the column of clusters, or None.
     cluster_model : what the models have of clusters.
     """
@@ -152,6 +155,7 @@ class Trial:
     formats: ItemFormats | None = None
     categories: tuple[tuple[str, ...], ...] | None = None
     item_covariates: tuple[ItemCovariate, ...] = ()
+    other_waves: tuple[OtherWave, ...] = ()
     cluster_name: str | None = None
     cluster_model: ClusterModel = ClusterModel.NONE
 
@@ -222,6 +226,24 @@ class Trial:
     def audit_rows(self) -> list[dict]:
         """The audit as plain dictionaries, for JSON and tables."""
         return [asdict(entry) for entry in self.audit]
+
+
+@dataclass(frozen=True)
+class OtherWave:
+    """A wave of the table that is not the one analysed.
+
+    Attributes
+    ----------
+    name : of the wave.
+    before : whether it is known to be before randomisation.
+    trial : the wave by the same rules, without a covariate; None where it cannot be used.
+    reason : why not, one sentence.
+    """
+
+    name: str
+    before: bool
+    trial: Trial | None
+    reason: str = ""
 
 
 def cluster_codes(cluster: np.ndarray) -> np.ndarray:

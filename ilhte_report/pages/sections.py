@@ -40,6 +40,16 @@ from ..words.sentences import (
     steps_sentence,
     sum_score_sentence,
 )
+from ..words.waves import (
+    fading_note,
+    fading_rows,
+    fading_sentences,
+    placebo_sentences,
+    placebo_warning,
+    wave_rows,
+    waves_note,
+    waves_words,
+)
 from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
 
@@ -109,6 +119,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_profiles(analysis),
         *_items(analysis),
         *_item_types(analysis),
+        *_waves(analysis),
         *_tests(analysis),
         *([who_benefits_section(compared)] if compared else []),
         Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
@@ -125,7 +136,7 @@ def _findings(analysis: Analysis) -> Section:
         flagged_sentence(inference),
     )
     flags = (
-        *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
+        *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
@@ -236,6 +247,31 @@ def _item_types(analysis: Analysis) -> list[Section]:
         rows = item_types_rows(together, result) if together else []
         note = item_types_note(together) if together else ""
         shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
+    return shown
+
+
+def _waves(analysis: Analysis) -> list[Section]:
+    """The table's other waves: the placebo test, item effects wave by wave, what lasts."""
+    found = analysis.waves
+    if found is None:
+        return []
+    left = ("Wave", "", "Of")
+    shown = [
+        Section(
+            "Wave by wave",
+            _said(*placebo_sentences(found)),
+            found.missing,
+            _rows(wave_rows(found)),
+            left,
+            figure=lambda: analysis.plot("waves"),
+            alt=waves_words(found),
+            note=waves_note(found),
+        )
+    ]
+    if found.differences:
+        rows = _rows(fading_rows(found))
+        said = _said(*fading_sentences(found))
+        shown.append(Section("Do the effects last?", said, rows=rows, left=left, note=fading_note(found)))
     return shown
 
 
