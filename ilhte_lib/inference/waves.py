@@ -175,7 +175,7 @@ def waves(
             missing.append(f"Wave {other.name} is left out. {failure}")
             continue
         known.append((other.name, other.before, other.trial, own))
-    known.sort(key=lambda wave: _order(wave[0]))
+    known.sort(key=lambda wave: (not wave[1], _number(wave[0], 0.0 if wave[2] is rows else 1.0)))
     scale = result.scale
     found = tuple(
         _effects(name, before, own, scale.by, _own_ends(result, inference) if of_wave is rows else _ends(of_wave, own))
@@ -195,12 +195,12 @@ def waves(
     return Waves(scale.unit, found, tuple(differences), tuple(missing), seed)
 
 
-def _order(name: str) -> tuple[int, float]:
-    """Numbers in order, names behind them as they come."""
+def _number(name: str, otherwise: float) -> float:
+    """A wave's number, by which waves are in order."""
     try:
-        return (0, float(name))
+        return float(name)
     except ValueError:
-        return (1, 0.0)
+        return otherwise
 
 
 def _fits(trial: Trial, before: dict[str, Fit] | None = None, *, standard_errors: bool = True) -> dict[str, Fit]:
