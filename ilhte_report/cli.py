@@ -157,7 +157,7 @@ def fit(
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
-@takes_data_options(without=("lower_is_better",))
+@takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
 def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
@@ -293,7 +293,7 @@ def run(
 
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
-@takes_data_options(without=("lower_is_better",))
+@takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
 def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, data: DataOptions) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console

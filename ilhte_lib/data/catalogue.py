@@ -94,7 +94,8 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
 
 def load_bundled(tab: str, data_folder: str | Path | None, *, rated: bool = False) -> pd.DataFrame:
     """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
-    ``cov_*``; ratings as 0 and 1 by the catalogue's threshold, or with ``rated`` as they were given.
+    ``cov_*``, and ``itemcov_*`` of ``item_types.csv``; ratings as 0 and 1 by the catalogue's threshold, or with ``rated`` as they
+    were given.
 
     Raises
     ------
@@ -115,7 +116,21 @@ def load_bundled(tab: str, data_folder: str | Path | None, *, rated: bool = Fals
     table = pd.read_csv(io.BytesIO(content), compression="gzip")
     if info.threshold is not None and not rated:
         table["resp"] = (table["resp"] >= info.threshold).astype(int)
+    for name, values in item_types_of(tab, data_folder).items():
+        table[f"itemcov_{name}"] = table["item"].map(values)
     return table
+
+
+def item_types_of(tab: str, data_folder: str | Path | None) -> dict[str, dict[str, str]]:
+    """What is known of the items of a bundled table: {covariate: {item: value}}, empty where nothing is."""
+    path = Path(str(data_folder)) / "item_types.csv"
+    if data_folder is None or not path.exists():
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+        if row["tab"] == tab:
+            found.setdefault(row["covariate"], {})[row["item"]] = row["value"]
+    return found
 
 
 def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:

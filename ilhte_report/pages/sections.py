@@ -6,6 +6,7 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
@@ -13,6 +14,7 @@ from ilhte_lib.messages import counted
 
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
+from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
 from ..words.rows import (
     Row,
     audit_rows,
@@ -35,6 +37,16 @@ from ..words.sentences import (
     robust_sentence,
     steps_sentence,
     sum_score_sentence,
+)
+from ..words.waves import (
+    fading_note,
+    fading_rows,
+    fading_sentences,
+    placebo_sentences,
+    placebo_warning,
+    wave_rows,
+    waves_note,
+    waves_words,
 )
 from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
@@ -75,6 +87,8 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_clusters(analysis),
         *_profiles(analysis),
         *_items(analysis),
+        *_item_types(analysis),
+        *_waves(analysis),
         *_tests(analysis),
         *([who_benefits_section(compared)] if compared else []),
         Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
@@ -91,7 +105,7 @@ def _findings(analysis: Analysis) -> Section:
         flagged_sentence(inference),
     )
     flags = (
-        *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
+        *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
@@ -178,6 +192,56 @@ def _items(analysis: Analysis) -> list[Section]:
         ),
         Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
     ]  # fmt: skip
+
+
+def _item_types(analysis: Analysis) -> list[Section]:
+    """What covariates of the items explain, each by itself, then all together."""
+    found, result = analysis.item_types, analysis.effects
+    if found is None:
+        return []
+    shown = [
+        Section(
+            f"Item types: {one.names[0]}",
+            _said(*item_types_sentences(one, result)),
+            rows=_rows(item_types_rows(one, result)),
+            figure=partial(analysis.plot, "types", one.names[0]),
+            alt=item_types_words(one, result),
+            note=f"Blue: the items' effects; red: the average of each type, with 95% intervals. {item_types_note(one)}",
+        )
+        for one in found.alone
+    ]
+    if found.together is not None or found.missing:
+        together = found.together
+        said = item_types_sentences(together, result) if together else []
+        rows = item_types_rows(together, result) if together else []
+        note = item_types_note(together) if together else ""
+        shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
+    return shown
+
+
+def _waves(analysis: Analysis) -> list[Section]:
+    """The table's other waves: the placebo test, item effects wave by wave, what lasts."""
+    found = analysis.waves
+    if found is None:
+        return []
+    left = ("Wave", "", "Of")
+    shown = [
+        Section(
+            "Wave by wave",
+            _said(*placebo_sentences(found)),
+            found.missing,
+            _rows(wave_rows(found)),
+            left,
+            figure=lambda: analysis.plot("waves"),
+            alt=waves_words(found),
+            note=waves_note(found),
+        )
+    ]
+    if found.differences:
+        rows = _rows(fading_rows(found))
+        said = _said(*fading_sentences(found))
+        shown.append(Section("Do the effects last?", said, rows=rows, left=left, note=fading_note(found)))
+    return shown
 
 
 def _scores(analysis: Analysis) -> list[Section]:
