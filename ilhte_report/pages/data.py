@@ -34,7 +34,11 @@ def real_tables(run: RunResults) -> Markdown:
             if info.randomised
             else f"**Not randomised**: {sentence(info.randomisation)} Differences between the groups are not effects of treatment."
         )
-        scale = f" Answers: {sentence(info.labels)} Counted as 1 from {info.threshold} on." if info.labels else ""
+        scale = (
+            f" Answers: {sentence(info.labels)} As 0 and 1 (`--threshold {info.threshold}`): 1 from {info.threshold} on."
+            if info.labels
+            else ""
+        )
         facts = [
             f"{design} {sentence(info.group)}",
             f"Items: {sentence(info.items)} Responses: {sentence(info.response)}{scale} Pretest: {sentence(info.pretest)}",
