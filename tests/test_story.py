@@ -100,7 +100,7 @@ def test_the_figures_of_the_story(run):
     full = [trace for trace in figure.data if trace.showlegend is None]
     assert sum(len(trace.x) for trace in full) == 20
     assert [trace.name for trace in film.figure().data] == ["Sad film", "Horror film", "Comedy"]
-    assert "rattled 0.27 to 0.54" in told.alt and film.alt.count(" before ") == 3
+    assert "rattled 0.28 to 0.54" in told.alt and film.alt.count(" before ") == 3
 
 
 def test_a_run_without_the_story_s_trials_does_not_tell_it(run):
