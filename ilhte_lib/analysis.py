@@ -97,13 +97,14 @@ class Analysis:
         rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
         return pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS))
 
-    def plot(self, kind: str = "effects") -> Figure:
+    def plot(self, kind: str = "effects", *, axis: str | None = None) -> Figure:
         """An interactive figure of Plotly.
 
         Parameters
         ----------
         kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
             "curves" (characteristic curves), "form" (standard error with other numbers of items).
+        axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
 
         Raises
         ------
@@ -117,7 +118,7 @@ class Analysis:
 
             rows = self.effects.items if scale.unit is Unit.SD else self.effects.items_logit
             summary = pd.Series(self.effects.summary | {"ate": self.effects.average})
-            return table_figure(pd.DataFrame(rows), summary, scale.unit)
+            return table_figure(pd.DataFrame(rows), summary, scale.unit, axis=axis)
         if kind == "profiles":
             from .figures.profile import profile_figure
 

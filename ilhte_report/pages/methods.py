@@ -107,7 +107,7 @@ def computed_table() -> Markdown:
             {
                 "File in data/computed": f"{name}.parquet",
                 "Rows": f"{len(frame):,}",
-                "Computed on": about["date"],
+                "Computed on": about["date"].replace("-", "\N{NON-BREAKING HYPHEN}"),
                 "Command": about["command"],
                 "Commit": about["commit"][:10],
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.interval import HALF_WIDTH
 
@@ -10,6 +11,9 @@ from ..project import slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
 from .results import RunResults, failed_list
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 _FEWEST_POINTS = 3
 """A figure with fewer tables than this shows no relation."""
@@ -102,6 +106,19 @@ def counted(trials: RunResults) -> str:
     if trials.own:
         return f"Of {n} tables"
     return f"Of {n} tables of randomised trials, from {trials.n_experiments} series of experiments whose persons they share"
+
+
+def boundary(trials: RunResults) -> Markdown:
+    """A sentence on fits with a correlation on its boundary, if there are any."""
+    from IPython.display import Markdown
+
+    n = trials.n_boundary_rho
+    tables = "one table" if n == 1 else f"{n} tables"
+    return Markdown(
+        f"In {tables} $\\rho$ is estimated at exactly $-1$ or $1$: a *singular* fit, too few items or too similar effects to say more."
+        if n
+        else ""
+    )
 
 
 def failures(run: RunResults) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.figures.theme import with_subscripts
 
 from ..site.embed import FIGURE_CONFIG
 from ..words.markdown import table_html
@@ -47,9 +48,9 @@ def single_page(title: str, sections: Sequence[Section]) -> str:
 def _written(section: Section, *, plotly: bool) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     if said := (*section.sentences, *section.warnings):
-        parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in said)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{with_subscripts(escape(text))}</li>' for text in said)}</ul>")
     if section.note:
-        parts.append(f'<p class="note">{escape(section.note)}</p>')
+        parts.append(f'<p class="note">{with_subscripts(escape(section.note))}</p>')
     if section.rows:
         parts.append(table_html(section.rows, left=section.left))
     if section.figure:
