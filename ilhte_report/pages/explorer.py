@@ -32,8 +32,8 @@ _COLUMNS = (
 )
 _FILTERS = {"kind": "Kind", "covariate": "Covariate", "spread": "Spread of effects"}
 _KINDS = {
-    "randomised trial": "trials that people were assigned in",
-    "trial over visits": "trials whose items are visits",
+    "randomised trial": "tables of randomised trials",
+    "trial over visits": "of trials whose items are visits",
     "groups, not assigned": "comparisons of groups that nobody assigned",
     "own file": "tables from files",
     "simulated": "simulated tables",
