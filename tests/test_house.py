@@ -18,7 +18,7 @@ STAGES = {
         ("engine",),
         ("inference",),
         ("figures",),
-        ("analysis",),
+        ("tidy", "r_code", "analysis"),
         ("__init__",),
     ),
     "ilhte_report": (

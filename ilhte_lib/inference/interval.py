@@ -1,8 +1,9 @@
 """Which interval stands beside an estimate: the one place that decides, for tables and sentences alike.
 
-The profile-likelihood interval where there is one; where whole clusters were drawn, and there are enough of them, the
-resampling's for the average effect and the interactions, since the likelihood takes persons as independent; the Wald
-interval elsewhere. A sentence claims no more than this interval.
+The profile-likelihood interval where there is one; the Wald interval elsewhere. Where the models have clusters both reach as
+far as the t distribution says for the average effect and the interactions. Where they have none (profile vignette, or clusters
+ignored), whole clusters were drawn, and there are enough of them, the resampling's for these, since the likelihood takes
+persons as independent. A sentence claims no more than this interval.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .delta_method import rho_se, sigma_zeta_se, variance
 from .effects import Effects
 
 if TYPE_CHECKING:
+    from ..model.fit_result import Fit
     from .infer import Inference
 
 HALF_WIDTH = 1.96
@@ -66,12 +69,12 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
     by = result.scale.by
     estimate = result.average / by
     here, drawn = inference.generalisation, inference.resampling
-    if inference.knows_clusters and here is not None and drawn is not None:
+    if inference.takes_drawn_clusters and here is not None and drawn is not None:
         of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / by**2
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
             return Interval(estimate, estimate - half, estimate + half, Basis.CLUSTERS)
-    return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by)
+    return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by, half=_half(inference))
 
 
 def average_estimand(result: Effects) -> str:
@@ -115,11 +118,11 @@ def divisor_interval(result: Effects) -> Interval:
 def interaction_interval(result: Effects, inference: Inference, name: str) -> Interval:
     """beta_3 of M_B ("beta3_b") or of M_C ("beta3_c"), logits per SD of the covariate."""
     estimate = _number(result.summary[name])
-    if inference.knows_clusters and inference.resampling is not None:
+    if inference.takes_drawn_clusters and inference.resampling is not None:
         low, high = inference.resampling.interval(name, estimate)
         if math.isfinite(low) and math.isfinite(high):
             return Interval(estimate, low, high, Basis.CLUSTERS)
-    return _wald(estimate, _number(result.summary[f"{name}_se"]))
+    return _wald(estimate, _number(result.summary[f"{name}_se"]), half=_half(inference))
 
 
 def _profile(inference: Inference, parameter: str, estimate: float, by: float) -> Interval | None:
@@ -129,12 +132,40 @@ def _profile(inference: Inference, parameter: str, estimate: float, by: float) -
     return Interval(estimate, found.lower / by, found.upper / by, Basis.PROFILE)
 
 
-def _wald(estimate: float, se: float, low: float = -math.inf, high: float = math.inf) -> Interval:
+def _half(inference: Inference) -> float:
+    """Half the width of a fixed effect's Wald interval in standard errors: of t where the model has clusters."""
+    return HALF_WIDTH if inference.clusters is None else inference.clusters.quantile
+
+
+def _wald(
+    estimate: float, se: float, low: float = -math.inf, high: float = math.inf, half: float = HALF_WIDTH
+) -> Interval:
     if not math.isfinite(se):
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
-    half = HALF_WIDTH * se
+    half = half * se
     return Interval(estimate, max(low, estimate - half), min(high, estimate + half), Basis.WALD)
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def parameter_interval(fit: Fit, inference: Inference, name: str) -> tuple[Interval, float]:
+    """A parameter of any model by itself with its Wald interval, and the standard error, logits (rho without unit).
+
+    Parameters
+    ----------
+    name : of ``fit.spec.psi_names`` without L and M, or "sigma_b", "sigma_zeta", "rho" or "sigma_u".
+    """
+    if name == "sigma_zeta":
+        return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se
+    if name == "rho":
+        return _wald(fit.rho, se := rho_se(fit), -1.0, 1.0), se
+    of_psi = {"sigma_b": "l11", "sigma_u": "m11"}.get(name, name)
+    se = math.sqrt(variance(fit, {of_psi: 1.0}))
+    estimate = float(fit.psi[fit.spec.psi_names.index(of_psi)])
+    if name in fit.spec.beta_names:
+        return _wald(estimate, se, half=_half(inference)), se
+    if name in fit.spec.steps:
+        return _wald(estimate, se), se
+    return _wald(abs(estimate), se, low=0.0), se
