@@ -92,7 +92,7 @@ def test_what_the_catalogue_says_of_each_real_table(data, tab, persons, items, r
     assert (info.randomised, info.lower_is_better) == (randomised, lower_is_better)
     assert randomised or info.note.startswith("Not an experiment")
     columns = re.findall(r"std_baseline|cov_\w+", info.pretest)
-    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "keyed"}
+    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "study", "keyed"}
 
 
 def test_every_citation_key_has_its_entry_and_every_entry_its_table(data):

@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(PROJECT)
         patched.setenv("ILHTE_RUN", str(folder))
-        yield RunResults(pd.DataFrame(summaries), pd.DataFrame(items), record, info)
+        yield RunResults(pd.DataFrame(summaries), pd.DataFrame(items), record, info, folder)
 
 
 def ends(text: str) -> tuple[float, float]:

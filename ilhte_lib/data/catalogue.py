@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+FEWEST_CLUSTERS = 3
+"""Two clusters are no sample: t with one degree of freedom would say nothing of any effect."""
+
+
 @dataclass(frozen=True)
 class TableInfo:
     """What is known of one bundled table; texts are plain, not HTML.
@@ -95,7 +99,8 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
 
 def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
     """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
-    ``cov_*``; ratings as they were given (``threshold`` of ``prepare`` makes 0 and 1 of them).
+    ``cov_*``; ratings as they were given (``threshold`` of ``prepare`` makes 0 and 1 of them). Clusters so few that nothing can be
+    said of how clusters vary (the two studies of the films) are in the column ``study``, which no model has.
 
     Raises
     ------
@@ -113,7 +118,10 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
         raise InputError(f"The bundled table {tab} cannot be read ({error.strerror}): restore {path}.") from error
     if hashlib.sha256(content).hexdigest() != info.sha256:
         raise InputError(f"The bundled table {tab} differs from its checksum in catalogue.csv: restore {path}.")
-    return pd.read_csv(io.BytesIO(content), compression="gzip")
+    table = pd.read_csv(io.BytesIO(content), compression="gzip")
+    if "cluster" in table and table["cluster"].nunique() < FEWEST_CLUSTERS:
+        table = table.rename(columns={"cluster": "study"})
+    return table
 
 
 def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ilhte_lib.inference.interval import HALF_WIDTH
-
 from ..project import slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
@@ -77,8 +75,7 @@ def _finding(run: RunResults, row: dict) -> str:
     lead = "" if run.n_tables == 1 else f"**{name}.** "
     said = f"{lead}{row['n_persons']:,} persons answered {row['n_items']} items. "
     if math.isfinite(row["ate_std"]):
-        half = HALF_WIDTH * row["ate_std_se"]
-        interval = between(row["ate_std"] - half, row["ate_std"] + half)
+        interval = between(*run.told(row["tab"], "average"))
         p = p_text(row["lrt_pval_mixture"])
         said += (
             f"The average {_effect(run, row['tab'])} is {number(row['ate_std'], 2)} standard deviations of the persons "

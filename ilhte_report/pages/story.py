@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.inference.effects import effects
-from ilhte_lib.inference.interval import HALF_WIDTH
+from ilhte_lib.inference.infer import infer
+from ilhte_lib.inference.interval import HALF_WIDTH, average_interval
 
-from ..project import find_project, latest_run, slug
+from ..project import find_project
 from ..words.numbers import between, number
 from .results import RunResults
 
@@ -67,9 +66,12 @@ class Anxiety:
         return self.run.row(CAFFEINE)
 
     @cached_property
-    def _document(self) -> dict[str, Any]:
-        path = latest_run(find_project()) / "fits" / f"{slug(CAFFEINE)}.json"
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+    def _inference(self) -> dict[str, Any]:
+        return self.run.document(CAFFEINE)["inference"]
+
+    def _told(self, column: str, name: str) -> str:
+        """An estimate with the interval that the table's page tells."""
+        return _with_interval(self._row[column], *self.run.told(CAFFEINE, name))
 
     @cached_property
     def items(self) -> pd.DataFrame:
@@ -103,7 +105,7 @@ class Anxiety:
     @property
     def total(self) -> str:
         """The difference of the sum scores, in points."""
-        return number(self._document["inference"]["sum_score"]["difference"], 1)
+        return number(self._inference["sum_score"]["difference"], 1)
 
     @property
     def points(self) -> int:
@@ -112,14 +114,14 @@ class Anxiety:
 
     @property
     def total_interval(self) -> str:
-        found = self._document["inference"]["sum_score"]
+        found = self._inference["sum_score"]
         scale = found["sd"]
         low, high = (found["difference"] + sign * HALF_WIDTH * found["smd_se"] * scale for sign in (-1, 1))
         return between(low, high, 1)
 
     @property
     def average(self) -> str:
-        return _with_interval(self._row["ate_std"], self._row["ate_std_se"])
+        return self._told("ate_std", "average")
 
     @property
     def spread(self) -> str:
@@ -135,15 +137,16 @@ class Anxiety:
 
     @property
     def beta3_without(self) -> str:
-        return _with_interval(self._row["beta3_b"], self._row["beta3_b_se"])
+        return self._told("beta3_b", "beta3_b")
 
     @property
     def beta3_with(self) -> str:
-        return _with_interval(self._row["beta3_c"], self._row["beta3_c_se"])
+        return self._told("beta3_c", "beta3_c")
 
     @property
     def beta3_difference(self) -> str:
-        return _with_interval(self._row["delta_beta3"], self._row["delta_beta3_se"], 3)
+        drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
+        return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
 
     def count(self, change: str) -> int:
         """Items whose 95% interval lies above 0 ("more"), below it ("less") or holds it ("unclear")."""
@@ -195,7 +198,7 @@ class Fading:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """A row a film and time: ``tab``, ``treatment``, ``wave``, ``effect``, ``se``, ``spread`` (SDs), ``persons``."""
+        """A row a film and time: ``tab``, ``treatment``, ``wave``, ``effect``, ``low``, ``high``, ``spread`` (SDs), ``persons``."""
         import pandas as pd
 
         rows = []
@@ -203,16 +206,19 @@ class Fading:
             table = load_bundled(tab, find_project() / "data")
             for wave in TIMES:
                 trial = prepare(table, tab, wave=str(wave))
-                found = effects(trial, fit_models(trial)).summary
+                fits = fit_models(trial, ["M_0", "M_A"])
+                result = effects(trial, fits)
+                average = average_interval(result, infer(trial, fits, replicates=0))
                 rows.append(
                     {
                         "tab": tab,
                         "treatment": f"{film} film" if film != "Comedy" else film,
                         "wave": wave,
-                        "effect": found["ate_std"],
-                        "se": found["ate_std_se"],
-                        "spread": found["sigma_zeta_std"],
-                        "persons": found["n_persons"],
+                        "effect": average.estimate,
+                        "low": average.low,
+                        "high": average.high,
+                        "spread": result.summary["sigma_zeta_std"],
+                        "persons": trial.n_persons,
                     }
                 )
         return pd.DataFrame(rows)
@@ -224,7 +230,7 @@ class Fading:
     def at(self, tab: str, wave: int) -> str:
         """The average effect of a film at a time, with its interval."""
         row = self._at(tab, wave)
-        return _with_interval(row["effect"], row["se"])
+        return _with_interval(row["effect"], row["low"], row["high"])
 
     def spread(self, tab: str, wave: int) -> str:
         return number(self._at(tab, wave)["spread"], 2)
@@ -240,10 +246,11 @@ class Fading:
     @property
     def alt(self) -> str:
         told = "; ".join(
-            f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.se)}" for row in self.rows.itertuples()
+            f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.low, row.high)}"
+            for row in self.rows.itertuples()
         )
         return f"Average effects on negative affect in SDs of the persons, three films at three times: {told}."
 
 
-def _with_interval(value: float, se: float, digits: int = 2) -> str:
-    return f"{number(value, digits)} [{between(value - HALF_WIDTH * se, value + HALF_WIDTH * se, digits)}]"
+def _with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    return f"{number(value, digits)} [{between(low, high, digits)}]"
