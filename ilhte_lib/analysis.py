@@ -189,7 +189,7 @@ class Analysis:
 
         return write_r(self, folder)
 
-    def plot(self, kind: str = "effects", covariate: str | None = None) -> Figure:
+    def plot(self, kind: str = "effects", covariate: str | None = None, *, axis: str | None = None) -> Figure:
         """An interactive figure of Plotly.
 
         Parameters
@@ -198,6 +198,7 @@ class Analysis:
             "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
             by a covariate of theirs), "waves" (item effects wave by wave).
         covariate : of the items, for "types"; default the first.
+        axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
 
         Raises
         ------
@@ -211,7 +212,7 @@ class Analysis:
 
             rows = self.effects.items if scale.unit is Unit.SD else self.effects.items_logit
             summary = pd.Series(self.effects.summary | {"ate": self.effects.average})
-            return table_figure(pd.DataFrame(rows), summary, scale.unit)
+            return table_figure(pd.DataFrame(rows), summary, scale.unit, axis=axis)
         if kind == "profiles":
             from .figures.profile import profile_figure
 

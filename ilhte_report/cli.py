@@ -307,6 +307,7 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     from .pages.sections import Section, who_benefits_section
     from .terminal import print_sections
     from .words.sentences import caveat
+    from .words.terms import terms_of
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
@@ -315,7 +316,11 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     said = tuple(
         filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))
     )
-    print_sections(Console(), trial.tab, [who_benefits_section(found), Section("The data", said, trial.flags)])
+    print_sections(
+        Console(),
+        trial.tab,
+        [who_benefits_section(found, terms_of(where.info)), Section("The data", said, trial.flags)],
+    )
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")

@@ -22,6 +22,7 @@ from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .clusters import ClusterResult, cluster_result
 from .effects import Effects
+from .interval import told_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
@@ -300,8 +301,9 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     Parameters
     ----------
-    result : the estimates. Everything but the resampling (SDs where its name ends in _std) is in logits; where persons do
-        not differ the resampling has ate and sigma_zeta, logits, as well.
+    result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
+        spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
+        logits, as well.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}
@@ -317,6 +319,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     record = {
         "sigma_theta_of_M_0": summary["sigma_theta"],
         "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
+        "told": {name: asdict(interval) for name, interval in told_intervals(result, inference).items()},
         "test": {
             **asdict(inference.test),
             "bootstrap": inference.p_bootstrap,

@@ -38,6 +38,7 @@ from ..words.sentences import (
     steps_sentence,
     sum_score_sentence,
 )
+from ..words.terms import TRIAL, Terms, terms_of
 from ..words.waves import (
     fading_note,
     fading_rows,
@@ -90,7 +91,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_item_types(analysis),
         *_waves(analysis),
         *_tests(analysis),
-        *([who_benefits_section(compared)] if compared else []),
+        *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
         Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
@@ -99,10 +100,11 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
 
 def _findings(analysis: Analysis) -> Section:
     trial, result, inference = analysis.trial, analysis.effects, analysis.inference
+    terms = terms_of(analysis.info)
     said = (
         caveat(analysis.info),
-        *findings(result, inference, lower_is_better=analysis.lower_is_better),
-        flagged_sentence(inference),
+        *findings(result, inference, lower_is_better=analysis.lower_is_better, terms=terms),
+        flagged_sentence(inference, terms),
     )
     flags = (
         *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
@@ -119,11 +121,16 @@ def _items_drawn(analysis: Analysis) -> Section:
         "easiness of the items, with their correlation ρ."
     )
     alt = items_words(analysis.effects)
-    return Section("Items in one figure", figure=lambda: analysis.plot("items"), alt=alt, note=note)
+    return Section(
+        "Items in one figure",
+        figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
+        alt=alt,
+        note=note,
+    )
 
 
 def _estimates(analysis: Analysis) -> Section:
-    rows = estimate_rows(analysis.effects, analysis.inference)
+    rows = estimate_rows(analysis.effects, analysis.inference, terms_of(analysis.info))
     note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
 
@@ -166,12 +173,16 @@ def _items(analysis: Analysis) -> list[Section]:
         "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
         "Thick: the items with the most positive and the most negative effect, named at their treated curve."
     )
-    # visits of one outcome are no sample of others that might have been on the test
-    visits = analysis.info is not None and analysis.info.items_are == "visits"
-    influence, others = influence_rows(inference, scale), () if visits else generalisation_rows(inference, main, scale)
+    # visits of one outcome are no sample of others that might have been on the test, and a difference between groups that
+    # nobody assigned is no effect that another item would have
+    terms = terms_of(analysis.info)
+    influence, others = (
+        influence_rows(inference, scale),
+        () if terms is not TRIAL else generalisation_rows(inference, main, scale),
+    )
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
     shown = [
-        Section("Items", _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        Section("Items", _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
         Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
         Section(
@@ -181,7 +192,7 @@ def _items(analysis: Analysis) -> list[Section]:
             left=("Without",),
         ),
     ]  # fmt: skip
-    if visits:
+    if terms is not TRIAL:
         return shown
     return [
         *shown,
@@ -278,14 +289,14 @@ def _tests(analysis: Analysis) -> list[Section]:
     ]
 
 
-def who_benefits_section(found: WhoBenefits) -> Section:
+def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
     """Persons or items: the interactions side by side, and the verdict on them."""
     from ilhte_lib.figures.who_benefits import who_benefits_figure
 
     unit = f"In logits per SD of {found.covariate}, the sum score's in SDs of the score within arm; brackets hold 95% intervals."
     return Section(
         "Who benefits?",
-        (verdict_sentence(found),),
+        (verdict_sentence(found, terms),),
         _said(clustering_sentence(found)),
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),

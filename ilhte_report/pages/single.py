@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.figures.theme import with_subscripts
 
 from ..site.embed import FIGURE_CONFIG
 from ..words.markdown import table_html
@@ -54,9 +55,9 @@ def section_html(section: Section, *, plotly: bool) -> str:
     """A section below its heading, escaped; with ``plotly``, plotly.js goes along with its figure."""
     parts = []
     if said := (*section.sentences, *section.warnings):
-        parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in said)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{with_subscripts(escape(text))}</li>' for text in said)}</ul>")
     if section.note:
-        parts.append(f'<p class="note">{escape(section.note)}</p>')
+        parts.append(f'<p class="note">{with_subscripts(escape(section.note))}</p>')
     if section.rows:
         parts.append(table_html(section.rows, left=section.left))
     if section.figure:
