@@ -25,6 +25,7 @@ from .model.fit_result import Fit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from great_tables import GT
     from plotly.graph_objects import Figure
 
     from .data.catalogue import TableInfo
@@ -158,6 +159,32 @@ class Analysis:
         from .tidy import predict
 
         return predict(self, newdata, model, kind)
+
+    def table(self, name: str = "estimates") -> GT:
+        """A table for a paper as an object of great_tables, to be styled further and saved (needs ``ilhte[papers]``).
+
+        Parameters
+        ----------
+        name : "estimates", "items" or "models".
+
+        Raises
+        ------
+        InputError : there is no such table.
+        """
+        from ilhte_report.papers.tables import paper_table
+
+        return paper_table(self, name)
+
+    def to_tables(self, folder: str | Path) -> list[Path]:
+        """Write every table as .html, .tex, .docx and .csv into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.tables import write_tables
+
+        return write_tables(self, folder)
 
     @property
     def formula(self) -> dict[str, str]:

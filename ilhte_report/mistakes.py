@@ -33,6 +33,7 @@ EXTRAS = {
     "cluster": ("distributed", "dask"),
     "formats": ("pyreadstat", "pyreadr", "openpyxl", "irw_validate"),
     "lme4": ("pymer4", "rpy2", "polars"),
+    "papers": ("great_tables", "kaleido", "matplotlib"),
 }  # fmt: skip
 """Extra -> the packages it brings."""
 
