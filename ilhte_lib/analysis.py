@@ -186,6 +186,24 @@ class Analysis:
 
         return write_tables(self, folder)
 
+    def to_figures(self, folder: str | Path, width: float = 85.0) -> list[Path]:
+        """Write every figure as .svg, .pdf and .png (300 dpi), what is drawn as .csv, and in words as .txt, into a folder.
+
+        Parameters
+        ----------
+        width : of a column, mm.
+
+        Kaleido draws with a browser that is installed, matplotlib where there is none (``ilhte[papers]`` has both). The
+        profiles are drawn if the table was analysed with ``curves=True``.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.figures import write_figures
+
+        return write_figures(self, folder, width)
+
     @property
     def formula(self) -> dict[str, str]:
         """Each model in lme4's notation, by name; the columns are those of ``rows``."""

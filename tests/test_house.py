@@ -39,7 +39,7 @@ STAGES = {
 DEEPEST = 7
 SHOWN_BY = {
     ("ilhte_lib.analysis", f"ilhte_report.{writer}")
-    for writer in ("terminal", "pages.single", "pages.sections", "papers.tables")
+    for writer in ("terminal", "pages.single", "pages.sections", "papers.tables", "papers.figures")
 }
 """The exceptions: an analysis shows itself as text and HTML, which the writers around the library do when asked."""
 
