@@ -42,10 +42,11 @@ def dense_laplace(
     factor: np.ndarray,
     steps: list[list[float]] | None = None,
     cluster_factor: np.ndarray | None = None,
+    item_offsets: np.ndarray | None = None,
 ) -> Dense:
     """D = -2 loglik(u^) + |u^|^2 + log det(Lambda' Z' W Z Lambda + I), with the mode u^ to rounding error.
 
-    ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
+    ``item_offsets`` (2, J) add to the predictor by arm and item. ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
     """
     steps = steps or [[0.0]] * rows.n_items
     widest = max(map(len, steps)) + 1
@@ -71,6 +72,8 @@ def dense_laplace(
         covariate = rows.covariate[rows.person]
         columns += [covariate, treat * covariate]
     fixed = np.column_stack(columns) @ beta
+    if item_offsets is not None:
+        fixed = fixed + item_offsets[rows.treat[rows.person], rows.item]
     c_factor = np.zeros((0, 0)) if cluster_factor is None else cluster_factor
     n_clusters = 0 if cluster_factor is None else int(rows.cluster.max()) + 1
     last = n_persons + q * n_items

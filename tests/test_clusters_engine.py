@@ -107,9 +107,7 @@ def test_clusters_that_do_not_vary_are_the_model_without(design, kind, model):
     rows, deviance = workspace(design, kind, model)
     psi = psi_of(deviance, 6, (0.0, 0.0, 0.0))
     here = deviance(psi)
-    without = LaplaceDeviance(
-        statistics_of(replace(rows, cluster=None), False, kind == "ordered"), MODELS[model]
-    )
+    without = LaplaceDeviance(statistics_of(replace(rows, cluster=None), False, kind == "ordered"), MODELS[model])
     kept = [k for k, name in enumerate(deviance.spec.psi_names) if name not in deviance.spec.cluster_factor]
     plain = without(psi[kept])
     assert here.deviance == pytest.approx(plain.deviance, abs=1e-10)

@@ -319,9 +319,12 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, n
             along = moved[:, block.rows, None] + np.matmul(model.membership[block.rows], offsets)
             by_j = by_j + modes.cumulant.slope_through_the_mode(block, along)
         by_steps = modes.cumulant.gradient(by_j)
+    by_beta = np.matmul(row, model.weighted_design.T)
+    if model.item_design is not None:
+        by_beta = by_beta + col.reshape(b, -1) @ model.item_design.T
     gradient = np.concatenate(
         [
-            np.matmul(row, model.weighted_design.T),
+            by_beta,
             by_steps,
             np.empty((b, 0)) if clusters is None else clusters.gradient(row, modes.person_residual, adjoint_k),
             np.matmul(by_sigma, model.statistics.count[:, None]),

@@ -32,12 +32,25 @@ def diagonals(matrices: np.ndarray) -> np.ndarray:
     return matrices.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1]
 
 
+def item_design(statistics: SufficientStatistics, spec: ModelSpec) -> np.ndarray | None:
+    """(p, 2 J) linear map from beta to the offsets ``z_i'gamma + T z_i'delta`` of eta by arm; None where there are none."""
+    if not spec.item_covariates:
+        return None
+    z = statistics.item_covariates.T
+    easiness = np.concatenate([z, z], axis=1)
+    effects = np.concatenate([np.zeros_like(z), z], axis=1) if spec.moderation else np.empty((0, easiness.shape[1]))
+    of_persons = np.zeros((len(spec.beta_names) - spec.n_item_coefficients, easiness.shape[1]))
+    return np.concatenate([of_persons, easiness, effects])
+
+
 class Model:
     """One model on one set of sufficient statistics: what does not change with psi.
 
     Attributes
     ----------
-    design : (G, p) fixed-effects design x_g of each class; ``weighted_design`` (p, G) is its transpose times the counts.
+    design : (G, p) fixed-effects design x_g of each class; ``weighted_design`` (p, G) is its transpose times the counts. It
+        is 0 for the coefficients of items.
+    item_design : (p, 2 J) what each fixed effect adds to the items' part of eta by arm; None without item covariates.
     count_by_arm : (2, G) counts, each class in the row of its arm.
     arms : the classes of each arm, as slices.
     factor_map : (q(q+1)/2, 2q) linear map from the lower triangle of L to (a_0, a_1).
@@ -58,7 +71,9 @@ class Model:
         columns = [np.ones(s.n_classes), s.arm]
         if spec.covariate:
             columns += [s.covariate, s.arm * s.covariate]
+        columns += [np.zeros(s.n_classes)] * spec.n_item_coefficients
         self.design = np.column_stack(columns)
+        self.item_design = item_design(s, spec)
         self.weighted_design = np.ascontiguousarray((self.design * s.count[:, None]).T)
         self.arms = (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))
         self.count_by_arm = np.array([s.count * (1.0 - s.arm), s.count * s.arm])
@@ -85,6 +100,10 @@ class Model:
         c = self.spec.cluster_q
         own = psi[:, self.n_beta + self.n_steps : self.sigma_at]
         return (own @ loading_map(c)).reshape(len(psi), 2, c)
+
+    def item_offsets(self, beta: np.ndarray) -> np.ndarray | float:
+        """(B, 2, J) the fixed part of eta that is the items', by arm, at beta (B, p)."""
+        return 0.0 if self.item_design is None else (beta @ self.item_design).reshape(len(beta), 2, self.n_items)
 
     def cumulant(self) -> TwoCategories | OrderedCategories:
         """That of the items' formats, for one workspace."""
@@ -176,6 +195,7 @@ class Modes:
         self.beta, steps, self.sigma, self.a = self.model.split(psi)
         self.cumulant.set_steps(steps)
         self.fixed = self.beta @ self.model.design.T
+        self.item_fixed = self.model.item_offsets(self.beta)
         if not np.abs(self.fixed).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
         self.a_transposed = self.a.transpose(0, 2, 1)
@@ -190,10 +210,14 @@ class Modes:
         part = self.fixed + self.sigma * self.v
         return part if self.clusters is None else part + self.clusters.shift(self.clusters.k)
 
+    def item_part(self) -> np.ndarray:
+        """(B, 2, J) the items' part of eta by arm at the current u."""
+        return self.a @ self.w + self.item_fixed
+
     def sweep(self) -> None:
         """One pass over the cells at the current u: expected scores, residuals, weights, and the items' information."""
         model, s = self.model, self.model.statistics
-        self.cumulant.set_predictor(self.person_part(), self.a @ self.w)
+        self.cumulant.set_predictor(self.person_part(), self.item_part())
         self.d = np.empty_like(self.v)
         variance = self.sigma * self.sigma
         columns = 0.0
@@ -307,7 +331,7 @@ class Modes:
     def penalised(self) -> float:
         """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep."""
         model, s = self.model, self.model.statistics
-        person_part, offsets = self.person_part()[0], self.a[0] @ self.w[0]
+        person_part, offsets = self.person_part()[0], self.item_part()[0]
         log_terms = np.empty(model.n_classes)
         for block in self.blocks:
             terms = block.scratch[0]
@@ -321,7 +345,7 @@ class Modes:
     def start_persons(self) -> None:
         """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
         model, s = self.model, self.model.statistics
-        offsets = np.matmul(self.a, self.w)
+        offsets = self.item_part()
         spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
         if s.trials is None:
             mean = offsets.mean(axis=2) @ model.membership.T
@@ -404,7 +428,7 @@ class Modes:
         if self.clusters is not None:
             dm = model.cluster_loadings(dpsi)
             shift = shift + self.clusters.shift(self.clusters.k, dm)
-        offsets = np.matmul(da, self.w)
+        offsets = np.matmul(da, self.w) + model.item_offsets(dbeta)
         weighted = np.matmul(model.count_by_arm * shift[:, None, :], self.weight) + offsets * self.col_weight
         item_rhs = np.matmul(da.transpose(0, 2, 1), self.item_residual) - np.matmul(self.a_transposed, weighted)
         fallen = shift * self.row_weight + self.by_arm(self.weight, offsets)

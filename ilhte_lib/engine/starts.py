@@ -234,6 +234,8 @@ def start(
         else:
             of_clusters = near.clusters.factor[np.tril_indices(spec.cluster_q)].copy()
             of_clusters[[0, -1]] = np.maximum(of_clusters[[0, -1]], SMALLEST_SPREAD)
+    if spec.item_covariates:
+        _explain(statistics, spec, moments.items(sigma, spec)[0], beta)
     return np.array([*beta, *steps, *of_clusters, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
 
 
@@ -253,6 +255,18 @@ def cluster_spreads(moments: Moments, sigma: float, spec: ModelSpec) -> tuple[np
     level = max(sigma * np.sqrt(share), SMALLEST_SPREAD)
     within = max(sigma * np.sqrt(1.0 - share), SMALLEST_SPREAD)
     return np.array([level] if spec.cluster_q == 1 else [level, 0.0, max(0.5 * level, SMALLEST_SPREAD)]), within
+
+
+def _explain(statistics: SufficientStatistics, spec: ModelSpec, easiness: np.ndarray, beta: np.ndarray) -> None:
+    """Put gamma and delta into ``beta``: easinesses by arm (2, J), and their difference, regressed on the item covariates."""
+    z, m = statistics.item_covariates, len(spec.item_covariates)
+    at = len(beta) - spec.n_item_coefficients
+    centred = easiness - easiness.mean(axis=1, keepdims=True)
+    if spec.moderation:
+        beta[at : at + m] = np.linalg.lstsq(z, centred[0], rcond=None)[0]
+        beta[at + m :] = np.linalg.lstsq(z, centred[1] - centred[0], rcond=None)[0]
+    else:
+        beta[at:] = np.linalg.lstsq(z, centred.mean(axis=0), rcond=None)[0]
 
 
 def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -308,7 +322,9 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     _, sigma, factor = deviance.unpack(psi)
     n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
     person_variance = sigma**2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
-    information = (deviance.weighted_design / person_variance) @ deviance.design
+    at_items = n_beta - deviance.spec.n_item_coefficients
+    persons = deviance.design[:, :at_items]
+    information = (deviance.weighted_design[:at_items] / person_variance) @ persons
     own = (
         _cluster_information(deviance, psi, person_variance, information)
         if s.clusters is not None
@@ -317,7 +333,9 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     covariance = np.linalg.pinv(information)
     covariance[:2, :2] += np.eye(2)[:, :q] @ (factor @ factor.T) @ np.eye(2)[:q] / n_items
     hessian = np.zeros((len(psi), len(psi)))
-    hessian[:n_beta, :n_beta] = 2.0 * np.linalg.inv(covariance)
+    hessian[:at_items, :at_items] = 2.0 * np.linalg.inv(covariance)
+    if at_items < n_beta:
+        hessian[at_items:n_beta, at_items:n_beta] = 2.0 * _item_information(deviance, factor)
     floor = max(abs(sigma), SMALLEST_SPREAD)
     at = deviance.spec.psi_names.index("sigma_theta")
     steps = at - len(own)
@@ -335,7 +353,8 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
 def _cluster_information(
     deviance: LaplaceDeviance, psi: np.ndarray, person_variance: np.ndarray, information: np.ndarray
 ) -> np.ndarray:
-    """Twice the expected information on M's lower triangle, each person one normal observation; ``information`` on beta (p, p)
+    """Twice the expected information on M's lower triangle, each person one normal observation; ``information`` on the
+    persons' coefficients (p, p)
     loses in place what clusters take from it."""
     s, names = deviance.statistics, deviance.spec.psi_names
     m = psi[[names.index(name) for name in deviance.spec.cluster_factor]]
@@ -345,7 +364,8 @@ def _cluster_information(
     starts = np.argsort(s.clusters.code, kind="stable")
     at = np.searchsorted(s.clusters.code[starts], np.arange(s.clusters.count))
     zz = np.add.reduceat((weight[:, None, None] * z[:, :, None] * z[:, None, :])[starts], at)
-    zx = np.add.reduceat((weight[:, None, None] * z[:, :, None] * deviance.design[:, None, :])[starts], at)
+    persons = deviance.design[:, : len(information)]
+    zx = np.add.reduceat((weight[:, None, None] * z[:, :, None] * persons[:, None, :])[starts], at)
     floored = factor + np.diag(np.maximum(np.abs(np.diagonal(factor)), SMALLEST_SPREAD) - np.diagonal(factor))
     covariance = floored @ floored.T
     # of Z'V^-1 Z and Z'V^-1 X, V = diag(person_variance) + Z Cov Z' within a cluster
@@ -359,6 +379,18 @@ def _cluster_information(
         slopes.append(precision @ (move @ floored.T + floored @ move.T))
     own = np.array([[float(np.einsum("sab,sba->", a, b)) for b in slopes] for a in slopes])
     return own + 1e-6 * np.eye(len(own))
+
+
+def _item_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:
+    """Expected information on gamma and delta, from each item's easiness and effect with their sampling covariance."""
+    control, treated = (1.0 / np.maximum(h, 1e-6) for h in deviance.col_weight)
+    covariance = np.array([[control, -control], [-control, control + treated]]).transpose(2, 0, 1)
+    covariance[:, : len(factor), : len(factor)] += factor @ factor.T
+    spec, z = deviance.spec, deviance.statistics.item_covariates
+    sizes = 2 if spec.moderation else 1
+    # gamma moves easiness alone: the effect, unexplained, is then a second observation of the same item
+    information = np.einsum("ia,ikl,ib->kalb", z, np.linalg.inv(covariance), z)[:sizes, :, :sizes]
+    return information.reshape(spec.n_item_coefficients, -1)
 
 
 def _factor_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from .bootstrap import Bootstrap
     from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
-    from .items import ItemInference, ItemInfluence, RobustComparison
+    from .influence import ItemInfluence
+    from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
     from .without_one_way import WithoutOneWayItems
 
@@ -182,7 +183,8 @@ def infer(
     parts = Parts()
 
     from .generalise import generalise
-    from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .influence import leave_one_item_out
+    from .items import FreeEffects, free_item_effects, item_inference, robust_comparison
     from .sum_score import sum_score_effect
     from .without_one_way import without_one_way_items
 

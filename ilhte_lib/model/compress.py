@@ -58,6 +58,7 @@ class SufficientStatistics:
     formats : the items' formats; None where all have two categories.
     at_least : (J, K) number of responses of m or more to each item, m = 1..K; None without formats.
     clusters : the classes' clusters, which the models then have random effects for; None without.
+    item_covariates : (J, m) covariates of the items, centred, for models that have them; classes do not depend on them.
     """
 
     item_names: tuple[str, ...]
@@ -72,6 +73,7 @@ class SufficientStatistics:
     formats: ItemFormats | None = None
     at_least: np.ndarray | None = None
     clusters: Clusters | None = None
+    item_covariates: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:

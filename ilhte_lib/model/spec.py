@@ -26,6 +26,8 @@ class ModelSpec:
     steps : names of the free steps of items with more than two categories.
     cluster_factor : names of the lower triangle of M, by rows, where clusters have random effects: their level (m11), and
         with ``(treat|cluster)`` the effect of treatment in them (m21, m22).
+    item_covariates : names of covariates z of the items (see ``item_types``), whose effects on easiness, gamma, and, with
+        ``moderation``, on the effect of treatment, delta, are fixed: ``+ z_i'gamma + T_p z_i'delta``.
     """
 
     name: str
@@ -34,6 +36,8 @@ class ModelSpec:
     formula: str
     steps: tuple[str, ...] = ()
     cluster_factor: tuple[str, ...] = ()
+    item_covariates: tuple[str, ...] = ()
+    moderation: bool = False
 
     def of_items(self, formats: ItemFormats | None) -> ModelSpec:
         """The same model of items with these formats (None: all of two categories)."""
@@ -60,8 +64,15 @@ class ModelSpec:
 
     @property
     def beta_names(self) -> tuple[str, ...]:
-        """Names of the fixed effects, in the order of ``Fit.beta``."""
-        return ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+        """Names of the fixed effects, in the order of ``Fit.beta``: of persons, then of items."""
+        of_persons = ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+        moderated = tuple(f"treat:{name}" for name in self.item_covariates) if self.moderation else ()
+        return (*of_persons, *self.item_covariates, *moderated)
+
+    @property
+    def n_item_coefficients(self) -> int:
+        """How many of ``beta_names`` belong to items: the last ones, gamma and then delta."""
+        return len(self.item_covariates) * (2 if self.moderation else 1)
 
     @property
     def psi_names(self) -> tuple[str, ...]:
