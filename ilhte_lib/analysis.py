@@ -28,6 +28,7 @@ from .model.fit_result import Fit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from great_tables import GT
     from plotly.graph_objects import Figure
 
     from .data.catalogue import TableInfo
@@ -165,6 +166,50 @@ class Analysis:
         from .tidy import predict
 
         return predict(self, newdata, model, kind)
+
+    def table(self, name: str = "estimates") -> GT:
+        """A table for a paper as an object of great_tables, to be styled further and saved (needs ``ilhte[papers]``).
+
+        Parameters
+        ----------
+        name : "estimates", "items" or "models".
+
+        Raises
+        ------
+        InputError : there is no such table.
+        """
+        from ilhte_report.papers.tables import paper_table
+
+        return paper_table(self, name)
+
+    def to_tables(self, folder: str | Path) -> list[Path]:
+        """Write every table as .html, .tex, .docx and .csv into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.tables import write_tables
+
+        return write_tables(self, folder)
+
+    def to_figures(self, folder: str | Path, width: float = 85.0) -> list[Path]:
+        """Write every figure as .svg, .pdf and .png (300 dpi), what is drawn as .csv, and in words as .txt, into a folder.
+
+        Parameters
+        ----------
+        width : of a column, mm.
+
+        Kaleido draws with a browser that is installed, matplotlib where there is none (``ilhte[papers]`` has both). The
+        profiles are drawn if the table was analysed with ``curves=True``.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.figures import write_figures
+
+        return write_figures(self, folder, width)
 
     @property
     def formula(self) -> dict[str, str]:

@@ -59,10 +59,11 @@ if TYPE_CHECKING:
 
     from ..intake.source import Source
 
-FINDINGS, ESTIMATES = "What the trial shows", "Estimates"
+FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
+TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
-    "The intervals are those that the sentences above tell. One of the profile likelihood holds the values that the likelihood "
+    f"{TOLD}One of the profile likelihood holds the values that the likelihood "
     "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1. A "
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
@@ -92,7 +93,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_waves(analysis),
         *_tests(analysis),
         *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
-        Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
+        Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
@@ -182,7 +183,7 @@ def _items(analysis: Analysis) -> list[Section]:
     )
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
     shown = [
-        Section("Items", _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
         Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
         Section(
