@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.rows import (
     Row,
@@ -56,6 +57,11 @@ INTERVALS = (
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DISCRIMINATIONS = (
+    "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
+    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
+    "Laplace over items; effects in SDs are divided by the same σ_θ."
+)
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
     "to each. Logits, standard errors in parentheses."
@@ -105,6 +111,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_profiles(analysis),
         *_items(analysis),
         *_tests(analysis),
+        *_discriminations(analysis),
         *([who_benefits_section(compared)] if compared else []),
         Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
@@ -229,6 +236,15 @@ def _tests(analysis: Analysis) -> list[Section]:
         ),
         Section("What sum scores would say", _said(said), rows=_rows(scores)),
     ]
+
+
+def _discriminations(analysis: Analysis) -> list[Section]:
+    """The item effects with a slope for each item."""
+    found, scale = analysis.inference.discriminations, analysis.effects.scale
+    if found is None:
+        return []
+    said = (discriminations_sentence(analysis.inference, scale), slopes_sentence(found))
+    return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
 
 
 def who_benefits_section(found: WhoBenefits) -> Section:
