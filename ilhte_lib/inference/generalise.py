@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
-from .profile import objective
+from .profile import fixed_effect_quantile, objective
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def generalise(
     ate, se, spread = fit.coefficient("treat"), fit.standard_error("treat"), fit.sigma_zeta
     covariance = effect_covariance(statistics, fit)
     effects = ate + fit.ranef[:, 1]
-    z = float(ndtri(0.5 + level / 2.0))
+    z = float(ndtri(0.5 + level / 2.0)) if fit.clusters is None else fixed_effect_quantile(fit, level)
 
     def around(variance: float) -> tuple[float, float]:
         half = z * float(np.sqrt(variance))
@@ -113,13 +113,30 @@ def generalise(
 
 
 def persons_floor(statistics: SufficientStatistics, fit: Fit) -> float:
-    """SE that is left with infinitely many items: sigma_theta sqrt(1/N_0 + 1/N_1), logits.
+    """SE that is left with infinitely many items: sigma_theta sqrt(1/N_0 + 1/N_1) without clusters, logits.
 
     With endless items every theta is known, and what remains is the difference of two means of persons.
     """
+    if statistics.clusters is not None and fit.clusters is not None:
+        return _clusters_floor(statistics, fit)
     treated = float(statistics.count[statistics.n_control_classes :].sum())
     control = float(statistics.count[: statistics.n_control_classes].sum())
     return fit.sigma_theta * float(np.sqrt(1.0 / control + 1.0 / treated))
+
+
+def _clusters_floor(statistics: SufficientStatistics, fit: Fit) -> float:
+    """The same where persons come in clusters: of beta_1 by generalised least squares on the thetas."""
+    clusters, own = statistics.clusters, fit.clusters
+    assert clusters is not None and own is not None
+    cell = 2 * clusters.code + statistics.arm.astype(int)
+    n = np.bincount(cell, weights=statistics.count, minlength=2 * clusters.count).reshape(-1, 2)
+    persons = max(fit.sigma_theta, 1e-6) ** 2
+    # of (1, T)'(1, T) summed over a cluster
+    cross = np.array([[n.sum(axis=1), n[:, 1]], [n[:, 1], n[:, 1]]]).transpose(2, 0, 1) / persons
+    factor = np.zeros((2, 2))
+    factor[: len(own.factor), : len(own.factor)] = own.factor
+    information = np.linalg.inv(np.eye(2) + cross @ (factor @ factor.T)) @ cross
+    return float(np.sqrt(np.linalg.inv(information.sum(axis=0))[1, 1]))
 
 
 def se_with_items(statistics: SufficientStatistics, fit: Fit, n_items: np.ndarray | int) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.rows import (
@@ -108,6 +109,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         _findings(analysis),
         _items_drawn(analysis),
         _estimates(analysis),
+        *_clusters(analysis),
         *_profiles(analysis),
         *_items(analysis),
         *_tests(analysis),
@@ -148,6 +150,18 @@ def _estimates(analysis: Analysis) -> Section:
     rows = estimate_rows(analysis.effects, analysis.inference)
     note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
+
+
+def _clusters(analysis: Analysis) -> list[Section]:
+    """What the models say of clusters, where they have them."""
+    found = analysis.inference.clusters
+    if found is None:
+        return []
+    title = "Sites" if found.both_arms else "Clusters"
+    said = cluster_findings(found, analysis.inference, str(getattr(analysis.trial, "cluster_name", "cluster")))
+    return [
+        Section(title, said, rows=_rows(cluster_rows(analysis.effects, analysis.inference)), left=("", "Interval from"), note=CLUSTERS)
+    ]  # fmt: skip
 
 
 def _profiles(analysis: Analysis) -> list[Section]:

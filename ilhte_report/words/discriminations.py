@@ -38,7 +38,8 @@ def discriminations_sentence(inference: Inference, scale: Scale) -> str:
     if inference.weak.forbids_conclusions or not (found.equal.converged and found.free.converged):
         why = inference.weak.why_no_conclusions or "not all of these optima were found"
         return f"With a discrimination of its own for each item: {numbers}; nothing is concluded from it, as {why}."
-    return f"With a discrimination of its own for each item, {_SAID[found.verdict]}: {numbers}."
+    apart = ", clusters left out of the model" if inference.clustered else ""
+    return f"With a discrimination of its own for each item{apart}, {_SAID[found.verdict]}: {numbers}."
 
 
 def slopes_sentence(found: Discriminations) -> str:
