@@ -151,6 +151,7 @@ def fit_statistics(
     standard_errors: bool = True,
     method: str = "laplace",
     nodes: int = NODES,
+    deviance: LaplaceDeviance | None = None,
 ) -> Fit:
     """Fit one model to sufficient statistics with the native engine.
 
@@ -163,6 +164,7 @@ def fit_statistics(
     standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
+    deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
     ------
@@ -178,7 +180,10 @@ def fit_statistics(
         raise InputError(
             "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
         )
-    deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+    if deviance is None:
+        deviance = (
+            LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+        )
     spec = deviance.spec
     # fits with other steps or clusters have nothing to start from
     same = (spec.steps, spec.cluster_factor)
