@@ -372,6 +372,7 @@ def analyse(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
     item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
@@ -382,7 +383,7 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
-    replicates, seed, workers, curves : of ``infer.infer``.
+    replicates, seed, workers, curves, discriminations : of ``infer.infer``.
     item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
@@ -402,7 +403,7 @@ def analyse(
     trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
         trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
-        lower_is_better=data.lower_is_better, input_sha256=digest,
+        discriminations=discriminations, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
 
@@ -414,12 +415,15 @@ def analyse_trial(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
     fits = fit_models(trial, engine=engine)
-    inference = infer(trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, told=told)
+    inference = infer(
+        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations, told=told
+    )  # fmt: skip
     result = with_resampling(effects(trial, fits), inference)
     about["item_types"] = item_types(trial, fits, seed=seed)
     about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)

@@ -140,6 +140,7 @@ def fit(
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
             trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
+            discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
 from ..words.rows import (
@@ -68,6 +69,11 @@ INTERVALS = (
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DISCRIMINATIONS = (
+    "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
+    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
+    "Laplace over items; effects in SDs are divided by the same σ_θ."
+)
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
     "to each. Logits, standard errors in parentheses."
@@ -92,6 +98,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_item_types(analysis),
         *_waves(analysis),
         *_tests(analysis),
+        *_discriminations(analysis),
         *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
         Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
@@ -288,6 +295,15 @@ def _tests(analysis: Analysis) -> list[Section]:
         ),
         Section("What sum scores would say", _said(said), rows=_rows(scores)),
     ]
+
+
+def _discriminations(analysis: Analysis) -> list[Section]:
+    """The item effects with a slope for each item."""
+    found, scale = analysis.inference.discriminations, analysis.effects.scale
+    if found is None:
+        return []
+    said = (discriminations_sentence(analysis.inference, scale), slopes_sentence(found))
+    return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
 
 
 def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
