@@ -368,9 +368,9 @@ def test_four_profiles_stand_two_by_two(parts):
     figure = profile_figure(inference.curves, intervals, scale)
     assert [figure.layout[f"xaxis{k}"].title.text for k in ("", 2, 3, 4)] == [
         "β₁ (SDs)",
-        "σζ (SDs)",
+        "σ<sub>ζ</sub> (SDs)",
         "ρ",
-        "σθ (logits)",
+        "σ<sub>θ</sub> (logits)",
     ]
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())

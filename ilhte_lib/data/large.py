@@ -52,11 +52,13 @@ from .relations import (
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, AuditEntry, ClusterModel
+from .trial import Audit, AuditEntry, ClusterModel, OtherWave
 from .waves import keep_wave
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..model.item_types import ItemCovariate
 
 LARGE_ROWS = 5_000_000
 """A table with more rows is read this way by ``ilhte fit``."""
@@ -79,6 +81,7 @@ class LargeTrial:
     statistics : without covariate, over all persons kept.
     with_covariate : with the standardised covariate, over the persons who have one; None if there is no covariate.
     answers, ones : (2, J) responses, and sum of their scores (number of 1), to each item by arm (control, treated).
+    item_covariates : of a file beside it (``item_file.with_item_covariates``); columns ``itemcov_*`` are not read.
     """
 
     tab: str
@@ -96,6 +99,8 @@ class LargeTrial:
     categories: tuple[tuple[str, ...], ...] | None = None
     cluster_name: str | None = None
     cluster_model: ClusterModel = ClusterModel.NONE
+    item_covariates: tuple[ItemCovariate, ...] = ()
+    other_waves: tuple[OtherWave, ...] = ()
 
     @property
     def item_names(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from .clusters import (
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
+from .item_covariates import of_columns
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
@@ -381,16 +382,18 @@ def _arrays(
 
     covariate = None
     if chosen:
-        covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
+        covariate = person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
     cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
     answers = np.bincount(cell, minlength=size).reshape(2, -1)
-    note_items_of_one_arm([names[k] for k in order], answers, audit)
+    in_order_names = tuple(names[k] for k in order)
+    note_items_of_one_arm(in_order_names, answers, audit)
+    of_items = of_columns(table, item, in_order_names, audit)
     return Trial(
         tab=tab,
         profile=profile,
-        item_names=tuple(names[k] for k in order),
+        item_names=in_order_names,
         person_ids=np.asarray(person_ids),
         treat=treat,
         person=person.astype(np.int64),
@@ -405,10 +408,11 @@ def _arrays(
         flags=tuple(audit.flags),
         formats=formats,
         categories=named,
+        item_covariates=of_items,
     )
 
 
-def _person_covariate(
+def person_covariate(
     values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
 ) -> np.ndarray | None:
     """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.
