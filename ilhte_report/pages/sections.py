@@ -69,6 +69,8 @@ INTERVALS = (
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DIVISOR_WITHIN = "Effects in SDs are divided by σ_θ of M_0, by which persons differ within clusters."
+BY_T = "That of the average effect or of an interaction reaches further, by t: see the section on clusters or sites."
 DISCRIMINATIONS = (
     "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
     "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
@@ -139,7 +141,10 @@ def _items_drawn(analysis: Analysis) -> Section:
 
 def _estimates(analysis: Analysis) -> Section:
     rows = estimate_rows(analysis.effects, analysis.inference, terms_of(analysis.info))
-    note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
+    intervals, divisor = INTERVALS, DIVISOR
+    if analysis.inference.clusters is not None:
+        intervals, divisor = f"{INTERVALS} {BY_T}", DIVISOR_WITHIN
+    note = f"{divisor} {intervals}" if analysis.effects.scale.unit is Unit.SD else intervals
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
 
 
