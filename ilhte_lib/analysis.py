@@ -210,6 +210,7 @@ def analyse(
     workers: int | None = 1,
     curves: bool = False,
     discriminations: bool = False,
+    surface: bool = False,
     **options: Any,
 ) -> Analysis:
     """Read, prepare, fit and judge one trial.
@@ -219,7 +220,7 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
-    replicates, seed, workers, curves, discriminations : of ``infer.infer``.
+    replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
     Raises
@@ -237,7 +238,7 @@ def analyse(
         long = shaped(table, **data.columns)
     return analyse_trial(
         prepare(long, tab or "table", **data.rules), engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
-        discriminations=discriminations, lower_is_better=data.lower_is_better, input_sha256=digest,
+        discriminations=discriminations, surface=surface, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
 
@@ -250,13 +251,15 @@ def analyse_trial(
     workers: int | None = 1,
     curves: bool = False,
     discriminations: bool = False,
+    surface: bool = False,
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
     fits = fit_models(trial, engine=engine)
     inference = infer(
-        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations, told=told
+        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,
+        surface=surface, told=told,
     )  # fmt: skip
     return Analysis(trial, fits, with_resampling(effects(trial, fits), inference), inference, **about)
 

@@ -307,6 +307,47 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     print_sections(Console(), trial.tab, [who_benefits_section(found), Section("The data", said, trial.flags)])
 
 
+@app.command(epilog="Example: ilhte pool results/mine --json pooled.json")
+def pool(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run's folder, or its name in results/; default the latest.", show_default=False),
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """Item effects across the trials of a run: typical spread, real variation, single trials drawn towards the others.
+
+    Of the bundled tables, randomised real trials alone are pooled.
+    """
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+
+    from .outputs import outputs
+    from .pages.pool import named_or_latest, pool_sections, pooled_run
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    written = outputs({"--json": json, "--html": html}, [], force=force)
+    found = pooled_run(named_or_latest(run))
+    shown = pool_sections(found)
+    if "--json" in written:
+        written["--json"].write(to_json(found.document()))
+    if "--html" in written:
+        written["--html"].write(single_page("Across trials", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "Across trials", shown)
+
+
 @app.command(epilog="Example: ilhte diff results/before results/after")
 def diff(
     run_a: Annotated[str, typer.Argument(help="A run's folder, or its name in results/.", show_default=False)],
