@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 NOTE = (
     "Each simulated trial is drawn, fitted and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
-    "effects by the likelihood ratio's mixture p-value. Logits. Power in closed form where there is one; SE: the mean "
-    "standard error, beside how the estimates vary."
+    "effects by the likelihood ratio's mixture p-value. Logits; power with its 95% Monte Carlo interval, SE the mean standard "
+    "error; beside them closed forms, where there are any."
 )
 DEFAULTS: dict[str, Any] = {
     "persons": 500, "items": 20, "categories": 2, "effect": 0.2, "sigma_theta": 1.0, "sigma_b": 1.0, "sigma_zeta": 0.4, "rho": 0.0,

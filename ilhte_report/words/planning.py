@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.planning import PlannedTest, Power, information
 from ilhte_lib.messages import counted
 
-from .numbers import DASH, between, number
+from .numbers import between, number
 
 if TYPE_CHECKING:
     from ilhte_lib.model.simulate import Design
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from .rows import Row
 
 _TESTS = {
-    "average": "Average effect, β₁ (t)",
-    "items": "Equal effects on all items (LR, mixture)",
-    "interaction": "Interaction with the pretest, β₃",
+    "average": "Average, β₁",
+    "items": "Item effects, σ_ζ",
+    "interaction": "Interaction, β₃",
 }
 _ASKED = {
     "average": "an average effect",
@@ -77,13 +77,11 @@ def planning_rows(found: Power) -> list[Row]:
 def _row(test: PlannedTest) -> Row:
     return {
         "": _TESTS[test.name],
-        "True value": number(test.truth, 2),
-        "Power": number(test.power, 2),
-        "95% interval": between(test.power_low, test.power_high),
-        "Closed form": number(test.closed_power, 2) if test.closed_power == test.closed_power else DASH,
+        "True": number(test.truth, 2),
+        "Power": f"{number(test.power, 2)} [{between(test.power_low, test.power_high)}]",
+        "Closed form": number(test.closed_power, 2),
         "SE": number(test.se, 3),
-        "SD of estimates": number(test.spread_of_estimates, 3),
-        "SE, closed form": number(test.closed_se, 3),
+        "Closed SE": number(test.closed_se, 3),
     }
 
 
