@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_the_surface_has_the_estimate_at_its_top_and_no_effects_at_its_foot(one)
     assert found.null == pytest.approx((main.deviance - null.deviance) / 2.0, abs=1e-9)
     # far down every rho is the same model
     np.testing.assert_allclose(grid[0], found.null, atol=0.1)
-    assert (grid[-1] < -50).all()
+    assert (grid[-1] < -20).all()
 
 
 def test_boundary_fits_have_surfaces():
@@ -184,9 +185,14 @@ def test_the_command_pools_a_run(run, tmp_path):
     document = json.loads(out.read_text())
     assert [trial["name"] for trial in document["pool"]["trials"]] == ["trial_1", "trial_2", "trial_3"]
     assert document["left_out"] == ["trial_4"]
-    for words in ("Item effects typically vary by", "A new trial should expect", "left out: trial_4", "Trial by trial"):
-        assert words in done.out
-        assert words in page.read_text() or words == "left out: trial_4"
+    for words in (
+        "Item effects typically vary by",
+        "A new trial should expect",
+        "and left out: 'trial_4'",
+        "Trial by trial",
+    ):
+        assert words in " ".join(done.out.split())
+        assert words in unescape(page.read_text())
     surfaces = [
         Surface.of(json.loads((run / "fits" / f"trial_{k}.json").read_text())["inference"]["surface"])
         for k in (1, 2, 3)
