@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .data.design import prepare_design
+from .data.item_file import with_item_covariates
 from .data.options import DataOptions
-from .data.prepare import prepare
 from .data.read import read_table, shaped, source_name
 from .data.trial import PreparedTrial
 from .engine.native import fit_models
@@ -18,12 +20,15 @@ from .errors import InputError
 from .files import plain, sha256_of, versions, write_text
 from .inference.effects import Effects, effects
 from .inference.infer import Inference, Told, infer, inference_record, with_resampling
+from .inference.item_types import ItemTypes, item_types
 from .inference.units import Unit
+from .inference.waves import Waves, waves
 from .inference.weak import fit_messages
 from .model.fit_result import Fit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from great_tables import GT
     from plotly.graph_objects import Figure
 
     from .data.catalogue import TableInfo
@@ -49,6 +54,8 @@ class Analysis:
     lower_is_better : whether a response of 1 is bad, as whoever made it said; changes wording alone.
     info : the catalogue's entry of a bundled table, else None.
     input_sha256 : of the file, or None.
+    item_types : what covariates of the items explain, ``item_types.item_types``; None where there are none.
+    waves : the table's waves, ``waves.waves``; None where there is one alone.
     """
 
     trial: PreparedTrial = field(repr=False)
@@ -58,6 +65,8 @@ class Analysis:
     lower_is_better: bool = False
     info: TableInfo | None = field(default=None, repr=False)
     input_sha256: str | None = field(default=None, repr=False)
+    item_types: ItemTypes | None = field(default=None, repr=False)
+    waves: Waves | None = field(default=None, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -99,13 +108,142 @@ class Analysis:
         rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
         return pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS))
 
-    def plot(self, kind: str = "effects") -> Figure:
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One row a response as the models see it: id, item, resp, treat, and cov (standardised) if there is one."""
+        from .inference.predict import response_rows, rows_of
+
+        return response_rows(rows_of(self.trial))
+
+    def tidy(self, model: str | None = None, effects: str | Sequence[str] = ("fixed", "ran_pars")) -> pd.DataFrame:
+        """One row a parameter under the names of R's broom.mixed, columns ``tidy.TIDY_COLUMNS``, logits.
+
+        Parameters
+        ----------
+        model : "M_0", "M_A", "M_B" or "M_C"; default all.
+        effects : of "fixed" (coefficients; steps between categories), "ran_pars" (standard deviations and correlation of
+            random effects) and "ran_vals" (modes of items and persons with their conditional standard deviations).
+
+        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are Wald's.
+        """
+        from .tidy import tidy
+
+        return tidy(self, model, effects)
+
+    def glance(self, model: str | None = None) -> pd.DataFrame:
+        """One row a model under the names of broom.mixed, columns ``tidy.GLANCE_COLUMNS``; ``deviance`` is that of the
+        responses given the random effects, as lme4's, while -2 ``logLik`` is the marginal one."""
+        from .tidy import glance
+
+        return glance(self, model)
+
+    def augment(self, model: str = "M_A") -> pd.DataFrame:
+        """``rows`` (of persons whom the model used) with ``.fitted`` (linear predictor, logits), ``.mu`` (probability of a 1,
+        or expected score), ``.fixed`` (fixed part, logits) and ``.resid`` (deviance residual), as broom.mixed has them.
+
+        Raises
+        ------
+        InputError : the table was read out of core, or there is no such model.
+        """
+        from .tidy import augment
+
+        return augment(self, model)
+
+    def predict(self, newdata: pd.DataFrame | None = None, model: str = "M_A", kind: str = "response") -> pd.Series:
+        """Predictions for persons and items, at the modes of their random effects, as R's ``predict``.
+
+        Parameters
+        ----------
+        newdata : columns id, item, treat and cov, each optional: without id (or where it is empty) the average person,
+            without item the average item; treat (0 or 1) and cov (in SDs of the trial's covariate) default to the person's
+            own, cov to the mean. Default: the responses of the trial.
+        kind : "response", the probability of a 1 (the expected score of a rating), or "link", logits.
+
+        Raises
+        ------
+        InputError : an unknown person, item or model; no arm.
+        """
+        from .tidy import predict
+
+        return predict(self, newdata, model, kind)
+
+    def table(self, name: str = "estimates") -> GT:
+        """A table for a paper as an object of great_tables, to be styled further and saved (needs ``ilhte[papers]``).
+
+        Parameters
+        ----------
+        name : "estimates", "items" or "models".
+
+        Raises
+        ------
+        InputError : there is no such table.
+        """
+        from ilhte_report.papers.tables import paper_table
+
+        return paper_table(self, name)
+
+    def to_tables(self, folder: str | Path) -> list[Path]:
+        """Write every table as .html, .tex, .docx and .csv into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.tables import write_tables
+
+        return write_tables(self, folder)
+
+    def to_figures(self, folder: str | Path, width: float = 85.0) -> list[Path]:
+        """Write every figure as .svg, .pdf and .png (300 dpi), what is drawn as .csv, and in words as .txt, into a folder.
+
+        Parameters
+        ----------
+        width : of a column, mm.
+
+        Kaleido draws with a browser that is installed, matplotlib where there is none (``ilhte[papers]`` has both). The
+        profiles are drawn if the table was analysed with ``curves=True``.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.figures import write_figures
+
+        return write_figures(self, folder, width)
+
+    @property
+    def formula(self) -> dict[str, str]:
+        """Each model in lme4's notation, by name; the columns are those of ``rows``."""
+        return {name: fit.spec.formula for name, fit in self.fits.items()}
+
+    @property
+    def r_code(self) -> str:
+        """A script that fits the same models in R with lme4, to the rows that ``to_r`` writes, and gives the same numbers."""
+        from .r_code import r_code
+
+        return r_code(self)
+
+    def to_r(self, folder: str | Path) -> list[Path]:
+        """Write ``r_code`` as models.R, and rows.csv, which it reads, into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : items have more than two categories, the table was read out of core, or the folder is somebody else's.
+        """
+        from .r_code import write_r
+
+        return write_r(self, folder)
+
+    def plot(self, kind: str = "effects", covariate: str | None = None, *, axis: str | None = None) -> Figure:
         """An interactive figure of Plotly.
 
         Parameters
         ----------
         kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
-            "curves" (characteristic curves), "form" (standard error with other numbers of items).
+            "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
+            by a covariate of theirs), "waves" (item effects wave by wave).
+        covariate : of the items, for "types"; default the first.
+        axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
 
         Raises
         ------
@@ -119,7 +257,7 @@ class Analysis:
 
             rows = self.effects.items if scale.unit is Unit.SD else self.effects.items_logit
             summary = pd.Series(self.effects.summary | {"ate": self.effects.average})
-            return table_figure(pd.DataFrame(rows), summary, scale.unit)
+            return table_figure(pd.DataFrame(rows), summary, scale.unit, axis=axis)
         if kind == "profiles":
             from .figures.profile import profile_figure
 
@@ -135,7 +273,26 @@ class Analysis:
             from .figures.more_items import items_figure
 
             return items_figure(self.inference.statistics, self.fits["M_A"], scale)
-        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}.")
+        if kind == "types":
+            from .figures.item_types import item_types_figure
+
+            found = [
+                one for one in (self.item_types.alone if self.item_types else ()) if covariate in (None, one.names[0])
+            ]
+            if not found:
+                raise InputError(
+                    "The items have no such covariate: give the table columns itemcov_*, or name a file of them."
+                )
+            by_name = {item.name: item for item in self.effects.shown_items}
+            items = {k: by_name[name] for k, name in enumerate(self.trial.item_names)}
+            return item_types_figure(found[0], items, self.effects.average / scale.by, scale)
+        if kind == "waves":
+            from .figures.item_waves import item_waves_figure
+
+            if self.waves is None:
+                raise InputError("The table has one wave alone: give it a column wave (--wave-column).")
+            return item_waves_figure(self.waves)
+        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types and waves.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:
@@ -185,7 +342,13 @@ class Analysis:
 
     def document(self) -> dict:
         """Everything as plain values, ``document``."""
-        return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256)
+        of_design = {
+            "item_types": self.item_types and asdict(self.item_types),
+            "waves": self.waves and asdict(self.waves),
+        }
+        return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256) | plain(
+            of_design
+        )
 
     def __repr__(self) -> str:
         s, trial = self.effects.summary, self.trial
@@ -211,6 +374,7 @@ def analyse(
     curves: bool = False,
     discriminations: bool = False,
     surface: bool = False,
+    item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
     """Read, prepare, fit and judge one trial.
@@ -221,6 +385,7 @@ def analyse(
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
     replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
+    item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
     Raises
@@ -236,8 +401,9 @@ def analyse(
         tab = tab or source_name(path)
     else:
         long = shaped(table, **data.columns)
+    trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
-        prepare(long, tab or "table", **data.rules), engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
+        trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
         discriminations=discriminations, surface=surface, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
@@ -261,7 +427,10 @@ def analyse_trial(
         trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,
         surface=surface, told=told,
     )  # fmt: skip
-    return Analysis(trial, fits, with_resampling(effects(trial, fits), inference), inference, **about)
+    result = with_resampling(effects(trial, fits), inference)
+    about["item_types"] = item_types(trial, fits, seed=seed)
+    about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
+    return Analysis(trial, fits, result, inference, **about)
 
 
 def document(
@@ -308,11 +477,16 @@ def document(
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,
-                **({"clusters": fits["M_A"].spec.formula.rsplit(" + ", 1)[1]} if trial.clusters_modelled else {}),
+                **({"clusters": _clusters(trial, fits["M_A"])} if trial.clusters_modelled else {}),
                 "input_sha256": input_sha256,
             },
         }
     )
+
+
+def _clusters(trial: PreparedTrial, fit: Fit) -> dict:
+    """The column of clusters, and what the models have of them."""
+    return {"column": getattr(trial, "cluster_name", None), "term": fit.spec.formula.rsplit(" + ", 1)[1]}
 
 
 def _model(fit: Fit) -> dict:

@@ -22,6 +22,7 @@ from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .clusters import ClusterResult, cluster_result
 from .effects import Effects
+from .interval import told_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from .discriminations import Discriminations
     from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
-    from .items import ItemInference, ItemInfluence, RobustComparison
+    from .influence import ItemInfluence
+    from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
     from .surface import Surface
     from .without_one_way import WithoutOneWayItems
@@ -50,7 +52,7 @@ INFLUENCE_LIMIT = 100_000_000
 
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
-CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
+CLUSTERS_OUT_OF_CORE = "clusters are modelled and drawn in memory only, and --cluster NAME reads the file into it."
 
 Told = Callable[[str, int, int], None]
 """Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
@@ -192,7 +194,8 @@ def infer(
     parts = Parts()
 
     from .generalise import generalise
-    from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .influence import leave_one_item_out
+    from .items import FreeEffects, free_item_effects, item_inference, robust_comparison
     from .sum_score import sum_score_effect
     from .without_one_way import without_one_way_items
 
@@ -318,8 +321,9 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     Parameters
     ----------
-    result : the estimates. Everything but the resampling (SDs where its name ends in _std) is in logits; where persons do
-        not differ the resampling has ate and sigma_zeta, logits, as well.
+    result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
+        spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
+        logits, as well.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}
@@ -335,6 +339,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     record = {
         "sigma_theta_of_M_0": summary["sigma_theta"],
         "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
+        "told": {name: asdict(interval) for name, interval in told_intervals(result, inference).items()},
         "test": {
             **asdict(inference.test),
             "bootstrap": inference.p_bootstrap,
