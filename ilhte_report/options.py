@@ -83,6 +83,20 @@ OPTIONS: dict[str, Any] = {
             help="Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial)."
         ),
     ],
+    "item_covariates": Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file with a column item and covariates of the items, numbers or labels: do they explain whose effect is large? "
+            "Default: the table's columns itemcov_*.",
+        ),
+    ],
+    "pretest_from_wave": Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAVE", help="Take the persons' scores on the same items at this earlier wave as covariate."
+        ),
+    ],
     "lower_is_better": Annotated[
         bool,
         typer.Option(

@@ -92,7 +92,11 @@ def test_what_the_catalogue_says_of_each_real_table(data, tab, persons, items, r
     assert (info.randomised, info.lower_is_better) == (randomised, lower_is_better)
     assert randomised or info.note.startswith("Not an experiment")
     columns = re.findall(r"std_baseline|cov_\w+", info.pretest)
-    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "study", "keyed"}
+    of_items = {name for name in table.columns if name.startswith("itemcov_")}
+    assert (
+        set(columns)
+        == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "study", "keyed"} - of_items
+    )
 
 
 def test_every_citation_key_has_its_entry_and_every_entry_its_table(data):
@@ -168,3 +172,19 @@ def test_the_script_rebuilds_the_tables_from_the_package(project, data, tmp_path
     # what is built beside them is not bundled: 67 words of no one scale, and a scale that one of the two film studies asked
     more = {path.name.removesuffix(".csv.gz") for path in tmp_path.iterdir()} - set(TRIALS)
     assert more == {"caffeine_mood67", "film_sad_anxiety", "film_horror_anxiety", "film_comedy_anxiety"}
+
+
+def test_item_types_are_those_of_the_items_and_of_the_column_keyed(data):
+    types = pd.read_csv(data / "item_types.csv")
+    assert not types.duplicated(["tab", "item", "covariate"]).any()
+    keyed = set()
+    for tab in REAL:
+        table = load_bundled(tab, data)
+        for name in [name for name in table if name.startswith("itemcov_")]:
+            assert table[name].notna().all() and table.groupby("item")[name].nunique().max() == 1
+        if "keyed" in table and table["keyed"].nunique() > 1:
+            keyed.add(tab)
+            assert (table["itemcov_keyed"] == table["keyed"]).all()
+    assert set(types["tab"]) == {*keyed, "verbagg_gender"}
+    mode = load_bundled("verbagg_gender", data).drop_duplicates("item").set_index("item")["itemcov_mode"]
+    assert all((value == "do") == ("do" in item.lower()) for item, value in mode.items())

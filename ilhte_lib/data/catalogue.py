@@ -99,8 +99,9 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
 
 def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
     """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
-    ``cov_*``; ratings as they were given (``threshold`` of ``prepare`` makes 0 and 1 of them). Clusters so few that nothing can be
-    said of how clusters vary (the two studies of the films) are in the column ``study``, which no model has.
+    ``cov_*``, and ``itemcov_*`` of ``item_types.csv``; ratings as they were given (``threshold`` of ``prepare`` makes 0 and 1 of
+    them). Clusters so few that nothing can be said of how clusters vary (the two studies of the films) are in the column
+    ``study``, which no model has.
 
     Raises
     ------
@@ -121,7 +122,21 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
     table = pd.read_csv(io.BytesIO(content), compression="gzip")
     if "cluster" in table and table["cluster"].nunique() < FEWEST_CLUSTERS:
         table = table.rename(columns={"cluster": "study"})
+    for name, values in item_types_of(tab, data_folder).items():
+        table[f"itemcov_{name}"] = table["item"].map(values)
     return table
+
+
+def item_types_of(tab: str, data_folder: str | Path | None) -> dict[str, dict[str, str]]:
+    """What is known of the items of a bundled table: {covariate: {item: value}}, empty where nothing is."""
+    path = Path(str(data_folder)) / "item_types.csv"
+    if data_folder is None or not path.exists():
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+        if row["tab"] == tab:
+            found.setdefault(row["covariate"], {})[row["item"]] = row["value"]
+    return found
 
 
 def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:

@@ -51,11 +51,13 @@ from .relations import (
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, AuditEntry
+from .trial import Audit, AuditEntry, OtherWave
 from .waves import keep_wave
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..model.item_types import ItemCovariate
 
 LARGE_ROWS = 5_000_000
 """A table with more rows is read this way by ``ilhte fit``."""
@@ -77,6 +79,7 @@ class LargeTrial:
     statistics : without covariate, over all persons kept.
     with_covariate : with the standardised covariate, over the persons who have one; None if there is no covariate.
     answers, ones : (2, J) responses, and sum of their scores (number of 1), to each item by arm (control, treated).
+    item_covariates : of a file beside it (``item_file.with_item_covariates``); columns ``itemcov_*`` are not read.
     """
 
     tab: str
@@ -92,6 +95,8 @@ class LargeTrial:
     clustered: bool
     profile: str = "full"
     categories: tuple[tuple[str, ...], ...] | None = None
+    item_covariates: tuple[ItemCovariate, ...] = ()
+    other_waves: tuple[OtherWave, ...] = ()
 
     @property
     def item_names(self) -> tuple[str, ...]:

@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
-from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster
+from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster, refuse_changing
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
+from .item_covariates import of_columns
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
@@ -141,6 +142,8 @@ def prepare(
     _check_arms(table, tab)
     again = table[table.duplicated(["id", "item"])]
     check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
+    if modelled is not ClusterModel.NONE:
+        refuse_changing(table, str(cluster))
     ordered = Ordered(values, StepForm(steps), labels) if any(len(v) > 2 for v in values.values()) else None
     if cluster is None and not vignette and not ignore_clusters and (hidden := hidden_clusters(table)):
         audit.flags.append(hidden)
@@ -368,16 +371,18 @@ def _arrays(
 
     covariate = None
     if chosen:
-        covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
+        covariate = person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
     cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
     answers = np.bincount(cell, minlength=size).reshape(2, -1)
-    note_items_of_one_arm([names[k] for k in order], answers, audit)
+    in_order_names = tuple(names[k] for k in order)
+    note_items_of_one_arm(in_order_names, answers, audit)
+    of_items = of_columns(table, item, in_order_names, audit)
     return Trial(
         tab=tab,
         profile=profile,
-        item_names=tuple(names[k] for k in order),
+        item_names=in_order_names,
         person_ids=np.asarray(person_ids),
         treat=treat,
         person=person.astype(np.int64),
@@ -392,10 +397,11 @@ def _arrays(
         flags=tuple(audit.flags),
         formats=formats,
         categories=named,
+        item_covariates=of_items,
     )
 
 
-def _person_covariate(
+def person_covariate(
     values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
 ) -> np.ndarray | None:
     """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.

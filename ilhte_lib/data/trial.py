@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..model.formats import ItemFormats
+    from ..model.item_types import ItemCovariate
 
 
 class ClusterModel(StrEnum):
@@ -79,6 +80,10 @@ class PreparedTrial(Protocol):
     @property
     def item_names(self) -> tuple[str, ...]: ...
     @property
+    def item_covariates(self) -> tuple[ItemCovariate, ...]: ...
+    @property
+    def other_waves(self) -> tuple[OtherWave, ...]: ...
+    @property
     def covariate(self) -> np.ndarray | None: ...
     @property
     def n_persons(self) -> int: ...
@@ -126,6 +131,8 @@ class Trial:
     flags : short sentences a reader of the results must see.
     formats : the items' formats; None where all have two categories.
     categories : by item the names of its categories, the lowest first; None without formats.
+    item_covariates : what is known of the items beside their responses.
+    other_waves : the table's waves beside the one that is analysed (``design.prepare_design``).
     cluster_name : the column of clusters, or None.
     cluster_model : what the models have of clusters.
     """
@@ -147,6 +154,8 @@ class Trial:
     flags: tuple[str, ...]
     formats: ItemFormats | None = None
     categories: tuple[tuple[str, ...], ...] | None = None
+    item_covariates: tuple[ItemCovariate, ...] = ()
+    other_waves: tuple[OtherWave, ...] = ()
     cluster_name: str | None = None
     cluster_model: ClusterModel = ClusterModel.NONE
 
@@ -217,6 +226,24 @@ class Trial:
     def audit_rows(self) -> list[dict]:
         """The audit as plain dictionaries, for JSON and tables."""
         return [asdict(entry) for entry in self.audit]
+
+
+@dataclass(frozen=True)
+class OtherWave:
+    """A wave of the table that is not the one analysed.
+
+    Attributes
+    ----------
+    name : of the wave.
+    before : whether it is known to be before randomisation.
+    trial : the wave by the same rules, without a covariate; None where it cannot be used.
+    reason : why not, one sentence.
+    """
+
+    name: str
+    before: bool
+    trial: Trial | None
+    reason: str = ""
 
 
 def cluster_codes(cluster: np.ndarray) -> np.ndarray:

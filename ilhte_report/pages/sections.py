@@ -6,15 +6,16 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
+from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
 from ..words.rows import (
     Row,
     audit_rows,
@@ -39,57 +40,44 @@ from ..words.sentences import (
     sum_score_sentence,
 )
 from ..words.terms import TRIAL, Terms, terms_of
+from ..words.waves import (
+    fading_note,
+    fading_rows,
+    fading_sentences,
+    placebo_sentences,
+    placebo_warning,
+    wave_rows,
+    waves_note,
+    waves_words,
+)
 from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
+from .section import Section
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from ilhte_lib.analysis import Analysis
     from ilhte_lib.inference.who_benefits import WhoBenefits
 
     from ..intake.source import Source
 
-FINDINGS, ESTIMATES = "What the trial shows", "Estimates"
+FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
+TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
-    "The intervals are those that the sentences above tell. One of the profile likelihood holds the values that the likelihood "
+    f"{TOLD}One of the profile likelihood holds the values that the likelihood "
     "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1. A "
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DISCRIMINATIONS = (
+    "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
+    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
+    "Laplace over items; effects in SDs are divided by the same σ_θ."
+)
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
     "to each. Logits, standard errors in parentheses."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of what is shown of a trial, in plain text: the writer escapes it.
-
-    Attributes
-    ----------
-    title : its heading.
-    sentences : what it says.
-    warnings : what a reader must be told besides.
-    rows : of its table, each a dictionary from column to cell, all with the same columns.
-    left : columns of words; the others are numbers.
-    figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words.
-    note : how table or figure are to be read.
-    bibtex : entries to cite.
-    """
-
-    title: str
-    sentences: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = ()
-    left: tuple[str, ...] = ("",)
-    figure: Callable[[], Figure] | None = None
-    alt: str = ""
-    note: str = ""
-    bibtex: tuple[str, ...] = ()
 
 
 def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
@@ -107,9 +95,12 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_clusters(analysis),
         *_profiles(analysis),
         *_items(analysis),
+        *_item_types(analysis),
+        *_waves(analysis),
         *_tests(analysis),
+        *_discriminations(analysis),
         *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
-        Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
+        Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
@@ -124,7 +115,7 @@ def _findings(analysis: Analysis) -> Section:
         flagged_sentence(inference, terms),
     )
     flags = (
-        *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
+        *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
@@ -199,7 +190,7 @@ def _items(analysis: Analysis) -> list[Section]:
     )
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
     shown = [
-        Section("Items", _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
         Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
         Section(
@@ -220,6 +211,56 @@ def _items(analysis: Analysis) -> list[Section]:
         ),
         Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
     ]  # fmt: skip
+
+
+def _item_types(analysis: Analysis) -> list[Section]:
+    """What covariates of the items explain, each by itself, then all together."""
+    found, result = analysis.item_types, analysis.effects
+    if found is None:
+        return []
+    shown = [
+        Section(
+            f"Item types: {one.names[0]}",
+            _said(*item_types_sentences(one, result)),
+            rows=_rows(item_types_rows(one, result)),
+            figure=partial(analysis.plot, "types", one.names[0]),
+            alt=item_types_words(one, result),
+            note=f"Blue: the items' effects; red: the average of each type, with 95% intervals. {item_types_note(one)}",
+        )
+        for one in found.alone
+    ]
+    if found.together is not None or found.missing:
+        together = found.together
+        said = item_types_sentences(together, result) if together else []
+        rows = item_types_rows(together, result) if together else []
+        note = item_types_note(together) if together else ""
+        shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
+    return shown
+
+
+def _waves(analysis: Analysis) -> list[Section]:
+    """The table's other waves: the placebo test, item effects wave by wave, what lasts."""
+    found = analysis.waves
+    if found is None:
+        return []
+    left = ("Wave", "", "Of")
+    shown = [
+        Section(
+            "Wave by wave",
+            _said(*placebo_sentences(found)),
+            found.missing,
+            _rows(wave_rows(found)),
+            left,
+            figure=lambda: analysis.plot("waves"),
+            alt=waves_words(found),
+            note=waves_note(found),
+        )
+    ]
+    if found.differences:
+        rows = _rows(fading_rows(found))
+        said = _said(*fading_sentences(found))
+        shown.append(Section("Do the effects last?", said, rows=rows, left=left, note=fading_note(found)))
+    return shown
 
 
 def _scores(analysis: Analysis) -> list[Section]:
@@ -254,6 +295,15 @@ def _tests(analysis: Analysis) -> list[Section]:
         ),
         Section("What sum scores would say", _said(said), rows=_rows(scores)),
     ]
+
+
+def _discriminations(analysis: Analysis) -> list[Section]:
+    """The item effects with a slope for each item."""
+    found, scale = analysis.inference.discriminations, analysis.effects.scale
+    if found is None:
+        return []
+    said = (discriminations_sentence(analysis.inference, scale), slopes_sentence(found))
+    return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
 
 
 def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:

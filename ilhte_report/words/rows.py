@@ -41,8 +41,10 @@ MOST_STEPS = 12
 _FROM = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
-def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -> list[Row]:
-    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
+def estimate_lines(
+    result: Effects, inference: Inference, terms: Terms = TRIAL
+) -> list[tuple[str, str, Interval, float]]:
+    """Name, unit, interval and standard error of what ``estimate_rows`` shows."""
     row, scale = result.summary, result.scale
     unit, by = scale.unit.plural, scale.by
     unknown = Interval(math.nan, math.nan, math.nan, Basis.NONE)
@@ -63,6 +65,11 @@ def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -
             shown = interaction_interval(result, inference, column)
             lines.append((f"β₃ of {model}", "logits/SD", shown, row[f"{column}_se"]))
     lines.append(("σ_θ of M_0, the divisor", "logits", divisor_interval(result), row["sigma_theta_se"]))
+    return lines
+
+
+def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -> list[Row]:
+    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
     columns = ("", "Unit", "Estimate", "SE", "95% interval", "Interval from")
     return [
         dict(
@@ -79,7 +86,7 @@ def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -
                 strict=True,
             )
         )
-        for name, unit, shown, se in lines
+        for name, unit, shown, se in estimate_lines(result, inference, terms)
     ]
 
 

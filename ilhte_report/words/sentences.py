@@ -145,7 +145,7 @@ def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -
     null = "p halved" if halved else "chi-square mixture"
     differs = f"there is evidence that the {terms.effect} differs between {terms.items}."
     equal = "equal effects" if terms.effect == TRIAL.effect else f"an equal {terms.effect}"
-    text = f"Test of {equal} on all {terms.items}: LR = {number(row['lrt_stat'], 2)}, {_p(p)} ({null})"
+    text = f"Test of {equal} on all {terms.items}: LR = {number(row['lrt_stat'], 2)}, {p_words(p)} ({null})"
     weak = result.weak
     if weak.forbids_conclusions or "M_0" in weak.uncertified:
         why = weak.why_no_conclusions or "the optimum of M_0 is not certified"
@@ -154,16 +154,16 @@ def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -
         return f"{text}; the data are compatible with one {terms.effect} for all {terms.items}."
     if halved and row["lrt_pval_mixture"] >= ALPHA:
         return (
-            f"{text}; significant by this rule alone: by the chi-square mixture ({_p(row['lrt_pval_mixture'])}), which the "
+            f"{text}; significant by this rule alone: by the chi-square mixture ({p_words(row['lrt_pval_mixture'])}), which the "
             "interval of the standard deviation follows, it is not."
         )
     if weak.one_way_items:
         others = inference.without_one_way
         again = others and _test_p(others.test, halved)
         if again is None or again >= ALPHA:
-            left = f" ({_p(again)} without {_them(result)})" if again is not None else ""
+            left = f" ({p_words(again)} without {_them(result)})" if again is not None else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
-        return f"{text}, without {_one_way_names(result)} {_p(again)}; {differs}"
+        return f"{text}, without {_one_way_names(result)} {p_words(again)}; {differs}"
     return f"{text}; {differs}"
 
 
@@ -234,7 +234,8 @@ def _test_p(test: LikelihoodRatio, halved: bool) -> float:
     return test.halved if halved else test.mixture
 
 
-def _p(p: float) -> str:
+def p_words(p: float) -> str:
+    """A p-value in a sentence."""
     return "p < .001" if p < 0.001 else f"p = {p:.3f}"
 
 
