@@ -221,7 +221,7 @@ def _item_types(analysis: Analysis) -> list[Section]:
     shown = [
         Section(
             f"Item types: {one.names[0]}",
-            _said(*item_types_sentences(one, result)),
+            _said(*item_types_sentences(one, result, terms_of(analysis.info))),
             rows=_rows(item_types_rows(one, result)),
             figure=partial(analysis.plot, "types", one.names[0]),
             alt=item_types_words(one, result),
@@ -231,7 +231,7 @@ def _item_types(analysis: Analysis) -> list[Section]:
     ]
     if found.together is not None or found.missing:
         together = found.together
-        said = item_types_sentences(together, result) if together else []
+        said = item_types_sentences(together, result, terms_of(analysis.info)) if together else []
         rows = item_types_rows(together, result) if together else []
         note = item_types_note(together) if together else ""
         shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
@@ -302,7 +302,7 @@ def _discriminations(analysis: Analysis) -> list[Section]:
     found, scale = analysis.inference.discriminations, analysis.effects.scale
     if found is None:
         return []
-    said = (discriminations_sentence(analysis.inference, scale), slopes_sentence(found))
+    said = (discriminations_sentence(analysis.inference, scale, terms_of(analysis.info)), slopes_sentence(found))
     return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
 
 
