@@ -55,7 +55,9 @@ def _title(figure: Figure, trace: Any, letter: str) -> str:
     if not axis.title.text and axis.matches:
         axis = figure.layout[f"{letter}axis{axis.matches[1:]}"]
     if not axis.title.text and not axis.ticktext:
-        others = [other for other in figure.select_xaxes() if other.matches and other.title.text] if letter == "x" else []
+        others = (
+            [other for other in figure.select_xaxes() if other.matches and other.title.text] if letter == "x" else []
+        )
         axis = others[0] if others else axis
     return plain_text(axis.title.text or "") or ("name" if axis.ticktext else letter)
 

@@ -76,7 +76,9 @@ def _panels(figure: Figure, drawing: Any) -> dict[str, Axes]:
         own = {"x": _axis(figure, name).anchor or "x", "y": name}
         # panels with one range name each other in either direction
         groups = {letter: _axis(figure, axis).matches or axis for letter, axis in own.items()}
-        axes[name] = drawing.add_subplot(place, **{f"share{letter}": by_axis.get(group) for letter, group in groups.items()})
+        axes[name] = drawing.add_subplot(
+            place, **{f"share{letter}": by_axis.get(group) for letter, group in groups.items()}
+        )
         by_axis |= {group: axes[name] for group in groups.values() if group not in by_axis}
     return axes
 
@@ -109,7 +111,6 @@ def _draw_trace(axes: Axes, trace: Any) -> None:
                 zorder=3, **look,
             )  # fmt: skip
 
-
     if "text" in (trace.mode or "") and trace.text is not None:
         texts = [trace.text] * len(x) if isinstance(trace.text, str) else trace.text
         for place in zip(x, y, texts, strict=True):
@@ -118,11 +119,17 @@ def _draw_trace(axes: Axes, trace: Any) -> None:
 
 def _draw_line(panels: dict[str, Axes], shape: Any) -> None:
     """A line across a panel."""
-    style = {"color": shape.line.color, "linewidth": (shape.line.width or 1) * _POINTS, "linestyle": _DASHES.get(shape.line.dash, "-")}
+    style = {
+        "color": shape.line.color,
+        "linewidth": (shape.line.width or 1) * _POINTS,
+        "linestyle": _DASHES.get(shape.line.dash, "-"),
+    }
     for name, axes in panels.items():
         if name != str(shape.yref).removesuffix(" domain"):
             continue
-        (axes.axvline if shape.x0 == shape.x1 else axes.axhline)(shape.x0 if shape.x0 == shape.x1 else shape.y0, **style)
+        (axes.axvline if shape.x0 == shape.x1 else axes.axhline)(
+            shape.x0 if shape.x0 == shape.x1 else shape.y0, **style
+        )
 
 
 def _draw_words(panels: dict[str, Axes], words: Any) -> None:
@@ -148,7 +155,10 @@ def _finish(figure: Figure, place: str, axes: Axes) -> None:
     """Titles, ticks, grid and range of a panel."""
     upright = _axis(figure, place)
     across = _axis(figure, upright.anchor or "x")
-    for axis, of, title, limits in ((across, axes.xaxis, axes.set_xlabel, axes.set_xlim), (upright, axes.yaxis, axes.set_ylabel, axes.set_ylim)):
+    for axis, of, title, limits in (
+        (across, axes.xaxis, axes.set_xlabel, axes.set_xlim),
+        (upright, axes.yaxis, axes.set_ylabel, axes.set_ylim),
+    ):
         if axis.title.text:
             title(_words(axis.title.text))
         if axis.tickvals is not None:
@@ -179,7 +189,9 @@ def _legend(figure: Figure, drawing: Any, panels: dict[str, Axes]) -> None:
             known.setdefault(trace.name, handles[labels.index(plain_text(trace.name))])
     if known:
         names = [plain_text(name) for name in known]
-        drawing.legend(list(known.values()), names, loc="outside lower left", ncols=len(known), frameon=False, fontsize="small")
+        drawing.legend(
+            list(known.values()), names, loc="outside lower left", ncols=len(known), frameon=False, fontsize="small"
+        )
 
 
 def _words(text: str) -> str:
