@@ -212,6 +212,20 @@ class Analysis:
         return write_figures(self, folder, width)
 
     @property
+    def paragraph(self) -> str:
+        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do."""
+        from ilhte_report.words.paper import results_paragraph
+
+        return results_paragraph(self)
+
+    @property
+    def methods(self) -> str:
+        """The methods as one paragraph of Markdown with citations, keys of the project's references.bib."""
+        from ilhte_report.words.paper import methods_paragraph
+
+        return methods_paragraph(self)
+
+    @property
     def formula(self) -> dict[str, str]:
         """Each model in lme4's notation, by name; the columns are those of ``rows``."""
         return {name: fit.spec.formula for name, fit in self.fits.items()}

@@ -6,6 +6,8 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,8 @@ from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
+from ..words.numbers import Row
 from ..words.rows import (
-    Row,
     audit_rows,
     estimate_rows,
     generalisation_rows,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from ..intake.source import Source
 
 FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
+REST = "The rest"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
@@ -104,6 +107,27 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
+
+
+def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
+    """What whoever fits a table wants to see first, on one screen: the findings, the items, what was left out.
+
+    Parameters
+    ----------
+    shown : all sections, as ``sections`` gives them.
+    """
+    by_title = {section.title: section for section in shown}
+    items = by_title[ITEMS]
+    rows = tuple({k: v for k, v in row.items() if not k.startswith("Share of")} for row in items.rows)
+    lost = [
+        f"{entry.step} ({counted(entry.rows, 'row', 'rows')}, {counted(entry.persons, 'person', 'persons')}, "
+        f"{counted(entry.items, 'item', 'items')})"
+        for entry in getattr(analysis.trial, "audit", ())
+        if entry.rows or entry.persons or entry.items
+    ]
+    said = f"Left out: {'; '.join(lost)}." if lost else "Nothing was left out."
+    more = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
+    return [by_title[FINDINGS], replace(items, sentences=(), note="", rows=rows), Section(REST, (said, more))]
 
 
 def _findings(analysis: Analysis) -> Section:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.infer import Inference
     from ilhte_lib.inference.units import Scale
 
-    from .rows import Row
+    from .numbers import Row
 
 _SAID = {
     Verdict.SURVIVE: "{effects} survive",
