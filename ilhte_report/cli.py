@@ -150,6 +150,7 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
+    from ilhte_lib.data.arms import by_arm
     from ilhte_lib.errors import InputError
 
     from .check_terminal import print_check, print_large_check
@@ -161,10 +162,13 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     if goes_out_of_core(where, data):
         print_large_check(Console(), prepared(where, data))
         return
-    found = check_table(load(where, data), where.tab, **data.rules)
-    print_check(Console(), found)
-    if found.refusal:
-        raise InputError(found.refusal)
+    refused = None
+    for tab, table in by_arm(load(where, data), where.tab, data.arms):
+        found = check_table(table, tab, **{**data.rules, "arms": None})
+        print_check(Console(), found)
+        refused = refused or found.refusal
+    if refused:
+        raise InputError(refused)
 
 
 @app.command(epilog="Example: ilhte fetch gilbert_meta_2 gilbert_meta_20")

@@ -51,7 +51,7 @@ from .relations import (
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, AuditEntry, OtherWave
+from .trial import Audit, AuditEntry, OtherWave, Trial
 from .waves import keep_wave
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class LargeTrial:
     categories: tuple[tuple[str, ...], ...] | None = None
     item_covariates: tuple[ItemCovariate, ...] = ()
     other_waves: tuple[OtherWave, ...] = ()
+    arms: tuple[tuple[str, Trial], ...] = ()
+    control: str | None = None
 
     @property
     def item_names(self) -> tuple[str, ...]:

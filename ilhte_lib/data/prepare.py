@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
+from .arms import one_arm
 from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
@@ -53,6 +54,7 @@ def prepare(
     categories: Sequence[str] | None = None,
     threshold: float | None = None,
     steps: str = StepForm.RATING,
+    arms: Sequence[str] | None = None,
 ) -> Trial:
     """Apply a profile's rules to a long table.
 
@@ -78,6 +80,7 @@ def prepare(
         file knows the order of its labels, that order.
     threshold : take responses of at least so much as 1 and others as 0. Default: ordered categories as they are under
         full; items of more than two values are left out under vignette, as published.
+    arms : the arm that is compared with control, of a table that has several (``arms``).
     steps : "rating" (items with the same number of categories share their steps) or "partial".
 
     Text that is blank is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
@@ -97,7 +100,7 @@ def prepare(
     codes = named_codes(missing_codes)
     cluster = cluster or ("cluster" if "cluster" in table.columns else None)
     audit.flags += table.attrs.get("cautions", [])
-    table = table.reset_index(drop=True)
+    table = one_arm(table.reset_index(drop=True), tab, arms, audit)
     table = _with_missing(table, covariate, cluster, codes or ())
     table = _drop_unnamed(table, audit)
     table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})

@@ -7,13 +7,15 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.arms import NOTE as NOTE_OF_ARMS
+from ..words.arms import arm_rows, arms_sentences, arms_words
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 
     from ..intake.source import Source
 
-FINDINGS, ESTIMATES = "What the trial shows", "Estimates"
+FINDINGS, ESTIMATES, DATA = "What the trial shows", "Estimates", "The data"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 INTERVALS = (
     "The intervals are those that the sentences above tell. One of the profile likelihood holds the values that the likelihood "
@@ -110,6 +112,8 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
     ----------
     source : where its table comes from, if that is known.
     """
+    if analysis.arms is not None:
+        return _of_arms(analysis, source)
     compared = analysis.who_benefits
     return [
         _findings(analysis),
@@ -123,9 +127,34 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_tests(analysis),
         *([who_benefits_section(compared)] if compared else []),
         Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
-        Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
+        _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
+
+
+def _of_arms(analysis: Analysis, source: Source | None) -> list[Section]:
+    """The arms side by side, then everything of each; where the data come from once, at the end."""
+    found = analysis.arms
+    side_by_side = Section(
+        "Arms",
+        _said(caveat(analysis.info), *arms_sentences(found)),
+        rows=_rows(arm_rows(found)),
+        left=("Arm",),
+        figure=lambda: analysis.plot("arms"),
+        alt=arms_words(found),
+        note=NOTE_OF_ARMS,
+    )
+    of_each = [
+        replace(section, title=f"{arm}: {section.title}")
+        for arm, one in analysis.of_arms.items()
+        for section in sections(one)
+        if section.title != DATA
+    ]
+    return [side_by_side, *of_each, _data(analysis, source)]
+
+
+def _data(analysis: Analysis, source: Source | None) -> Section:
+    return Section(DATA, origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source))
 
 
 def _findings(analysis: Analysis) -> Section:
