@@ -6,7 +6,6 @@ import math
 
 from ilhte_lib.inference.interval import HALF_WIDTH
 
-from ..project import slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
 from .results import RunResults, failed_list
@@ -83,7 +82,7 @@ def _finding(run: RunResults, row: dict) -> str:
         )
     else:
         said += "They do not differ, so effects are in logits, on the table's page."
-    return f"{said} [Its page](tables/{slug(row['tab'])}.ipynb) has the items, the models and what was left out."
+    return f"{said} [Its page](tables/{run.page(row['tab'])}.ipynb) has the items, the models and what was left out."
 
 
 def _effect(run: RunResults, tab: str) -> str:

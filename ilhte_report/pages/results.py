@@ -65,7 +65,8 @@ class RunResults:
 
     def only(self, tabs: list[str]) -> RunResults:
         """The same run as if it held these tables alone."""
-        rows = [row for row in self.record["tables"] if row["tab"] in tabs or row["status"] == "failed"]
+        pages = {self.page(tab) for tab in tabs}
+        rows = [row for row in self.record["tables"] if row["slug"] in pages or row["status"] == "failed"]
         return RunResults(
             self.summary[self.summary["tab"].isin(tabs)].reset_index(drop=True),
             self.items[self.items["tab"].isin(tabs)].reset_index(drop=True),
