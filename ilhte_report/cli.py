@@ -233,6 +233,9 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
+    from ilhte_lib.data.arms import by_arm
+    from ilhte_lib.errors import InputError
+
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
@@ -243,10 +246,13 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     if goes_out_of_core(where, data):
         print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
         return
-    found = check_table(load(where, data), where.tab, **data.rules)
-    print_sections(Console(), where.tab, check_sections(found))
-    if found.refusal:
-        raise InputError(found.refusal)
+    refused = None
+    for tab, table in by_arm(load(where, data), where.tab, data.arms):
+        found = check_table(table, tab, **{**data.rules, "arms": None})
+        print_sections(Console(), tab, check_sections(found))
+        refused = refused or found.refusal
+    if refused:
+        raise InputError(refused)
 
 
 @app.command(epilog="Example: ilhte fetch gilbert_meta_2 gilbert_meta_20")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.arms import NOTE as NOTE_OF_ARMS
+from ..words.arms import arm_rows, arms_sentences, arms_words
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
@@ -62,8 +64,9 @@ if TYPE_CHECKING:
 
     from ..intake.source import Source
 
-FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
+FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 REST = "The rest"
+MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
@@ -90,6 +93,8 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
     ----------
     source : where its table comes from, if that is known.
     """
+    if analysis.arms is not None:
+        return _of_arms(analysis, source)
     compared = analysis.who_benefits
     return [
         _findings(analysis),
@@ -104,7 +109,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_discriminations(analysis),
         *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
         Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
-        Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
+        _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
 
@@ -116,6 +121,9 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
     ----------
     shown : all sections, as ``sections`` gives them.
     """
+    if analysis.arms is not None:
+        of_each = [section for section in shown if section.title.endswith(f": {FINDINGS}")]
+        return [shown[0], *of_each, Section(REST, (MORE,))]
     by_title = {section.title: section for section in shown}
     items = by_title[ITEMS]
     rows = tuple({k: v for k, v in row.items() if not k.startswith("Share of")} for row in items.rows)
@@ -126,8 +134,32 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
         if entry.rows or entry.persons or entry.items
     ]
     said = f"Left out: {'; '.join(lost)}." if lost else "Nothing was left out."
-    more = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
-    return [by_title[FINDINGS], replace(items, sentences=(), note="", rows=rows), Section(REST, (said, more))]
+    return [by_title[FINDINGS], replace(items, sentences=(), note="", rows=rows), Section(REST, (said, MORE))]
+
+
+def _of_arms(analysis: Analysis, source: Source | None) -> list[Section]:
+    """The arms side by side, then everything of each; where the data come from once, at the end."""
+    found = analysis.arms
+    side_by_side = Section(
+        "Arms",
+        _said(caveat(analysis.info), *arms_sentences(found)),
+        rows=_rows(arm_rows(found)),
+        left=("Arm",),
+        figure=lambda: analysis.plot("arms"),
+        alt=arms_words(found),
+        note=NOTE_OF_ARMS,
+    )
+    of_each = [
+        replace(section, title=f"{arm}: {section.title}")
+        for arm, one in analysis.of_arms.items()
+        for section in sections(one)
+        if section.title != DATA
+    ]
+    return [side_by_side, *of_each, _data(analysis, source)]
+
+
+def _data(analysis: Analysis, source: Source | None) -> Section:
+    return Section(DATA, origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source))
 
 
 def _findings(analysis: Analysis) -> Section:
