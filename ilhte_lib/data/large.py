@@ -52,7 +52,7 @@ from .relations import (
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, AuditEntry, ClusterModel, OtherWave
+from .trial import Audit, AuditEntry, ClusterModel, OtherWave, Trial
 from .waves import keep_wave
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class LargeTrial:
     cluster_model: ClusterModel = ClusterModel.NONE
     item_covariates: tuple[ItemCovariate, ...] = ()
     other_waves: tuple[OtherWave, ...] = ()
+    arms: tuple[tuple[str, Trial], ...] = ()
+    control: str | None = None
 
     @property
     def item_names(self) -> tuple[str, ...]:

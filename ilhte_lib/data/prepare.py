@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
+from .arms import one_arm
 from .clusters import (
     check_clusters,
     cluster_model,
@@ -61,6 +62,7 @@ def prepare(
     categories: Sequence[str] | None = None,
     threshold: float | None = None,
     steps: str = StepForm.RATING,
+    arms: Sequence[str] | None = None,
 ) -> Trial:
     """Apply a profile's rules to a long table.
 
@@ -86,6 +88,7 @@ def prepare(
         file knows the order of its labels, that order.
     threshold : take responses of at least so much as 1 and others as 0. Default: ordered categories as they are under
         full; items of more than two values are left out under vignette, as published.
+    arms : the arm that is compared with control, of a table that has several (``arms``).
     steps : "rating" (items with the same number of categories share their steps) or "partial".
 
     Text that is blank is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
@@ -106,7 +109,7 @@ def prepare(
     found = cluster is None
     cluster = cluster or ("cluster" if "cluster" in table.columns else None)
     audit.flags += table.attrs.get("cautions", [])
-    table = table.reset_index(drop=True)
+    table = one_arm(table.reset_index(drop=True), tab, arms, audit)
     table = _with_missing(table, covariate, cluster, codes or ())
     table = _drop_unnamed(table, audit)
     table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
