@@ -373,6 +373,7 @@ def analyse(
     workers: int | None = 1,
     curves: bool = False,
     discriminations: bool = False,
+    surface: bool = False,
     item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
@@ -383,7 +384,7 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
-    replicates, seed, workers, curves, discriminations : of ``infer.infer``.
+    replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
     item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
@@ -403,7 +404,7 @@ def analyse(
     trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
         trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
-        discriminations=discriminations, lower_is_better=data.lower_is_better, input_sha256=digest,
+        discriminations=discriminations, surface=surface, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
 
@@ -416,13 +417,15 @@ def analyse_trial(
     workers: int | None = 1,
     curves: bool = False,
     discriminations: bool = False,
+    surface: bool = False,
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
     fits = fit_models(trial, engine=engine)
     inference = infer(
-        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations, told=told
+        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,
+        surface=surface, told=told,
     )  # fmt: skip
     result = with_resampling(effects(trial, fits), inference)
     about["item_types"] = item_types(trial, fits, seed=seed)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -322,6 +322,127 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
         trial.tab,
         [who_benefits_section(found, terms_of(where.info)), Section("The data", said, trial.flags)],
     )
+
+
+@app.command(epilog="Example: ilhte pool results/mine --json pooled.json")
+def pool(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run's folder, or its name in results/; default the latest.", show_default=False),
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """Item effects across the trials of a run: typical spread, real variation, single trials drawn towards the others.
+
+    Of the bundled tables, randomised real trials alone are pooled.
+    """
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+
+    from .outputs import outputs
+    from .pages.pool import named_or_latest, pool_sections, pooled_run
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    written = outputs({"--json": json, "--html": html}, [], force=force)
+    found = pooled_run(named_or_latest(run))
+    shown = pool_sections(found)
+    if "--json" in written:
+        written["--json"].write(to_json(found.document()))
+    if "--html" in written:
+        written["--html"].write(single_page("Across trials", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "Across trials", shown)
+
+
+_PLANNED = "The planned trial (logits)"
+
+
+def _planned(text: str, kind: type, **more: Any) -> Any:
+    return Annotated[kind | None, typer.Option(help=text, rich_help_panel=_PLANNED, show_default=False, **more)]
+
+
+@app.command(epilog="Example: ilhte design --persons 400 --items 16 --effect 0.25 --sigma-zeta 0.3")
+def design(
+    persons: _planned("Persons in all. Default: 500.", int, min=4) = None,
+    items: _planned("Items. Default: 20.", int, min=3) = None,
+    categories: _planned(
+        "Ordered categories of an item, steps half a logit apart. Default: 2.", int, min=2, max=20
+    ) = None,
+    effect: _planned("Average effect. Default: 0.2.", float) = None,
+    sigma_theta: _planned("SD of the persons, given the pretest if there is one. Default: 1.", float) = None,
+    sigma_b: _planned("SD of the items' easiness. Default: 1.", float) = None,
+    sigma_zeta: _planned("SD of the item effects. Default: 0.4.", float) = None,
+    rho: _planned("Correlation of easiness and item effects. Default: 0.", float) = None,
+    pretest: _planned("Slope of a pretest, per SD of it. Default: no pretest.", float) = None,
+    interaction: _planned("Interaction of treatment and pretest, per SD. Default: 0.", float) = None,
+    treated: _planned("Share of the persons treated. Default: 0.5.", float) = None,
+    missing: _planned("Share of the responses missing at random. Default: 0.", float) = None,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="A pilot's document (ilhte fit --json): its estimates are the defaults."
+        ),
+    ] = None,
+    replicates: Annotated[
+        int,
+        typer.Option(min=1, max=MOST_REPLICATES, metavar="N", help="Trials to simulate.", rich_help_panel=_RESAMPLING),
+    ] = 1000,
+    seed: SeedOption = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """What a planned trial would find: power and standard errors, by simulation and in closed form."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+    from ilhte_lib.inference.planning import SEED, power
+
+    from .drawing import drawing
+    from .outputs import outputs
+    from .pages.planning import planned_design, planning_sections
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    given = {
+        "persons": persons, "items": items, "categories": categories, "effect": effect, "sigma_theta": sigma_theta, "sigma_b": sigma_b,
+        "sigma_zeta": sigma_zeta, "rho": rho, "pretest": pretest, "interaction": interaction, "treated": treated, "missing": missing,
+    }  # fmt: skip
+    wanted = planned_design(given, pilot, SEED if seed is None else seed)
+    written = outputs({"--json": json, "--html": html}, [pilot], force=force)
+    if html is not None:
+        import_module("plotly")
+    with drawing(Console(stderr=True)) as told:
+        found = power(wanted, replicates, progress=lambda done, of: told("design", done, of))
+    shown = planning_sections(found)
+    if "--json" in written:
+        tests = [asdict(test) for test in found.tests]
+        document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
+        written["--json"].write(to_json(document))
+    if "--html" in written:
+        written["--html"].write(single_page("A planned trial", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "A planned trial", shown)
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")

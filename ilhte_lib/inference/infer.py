@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .influence import ItemInfluence
     from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
+    from .surface import Surface
     from .without_one_way import WithoutOneWayItems
 
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
@@ -51,7 +52,7 @@ INFLUENCE_LIMIT = 100_000_000
 
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
-CLUSTERS_OUT_OF_CORE = "clusters are modelled and drawn in memory only, and --cluster NAME reads the file into it."
+CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only."
 
 Told = Callable[[str, int, int], None]
 """Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
@@ -80,6 +81,7 @@ class Inference:
     scores : expected scores by item and arm; None where all items have two categories.
     steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
     discriminations : whether the item effects survive slopes of the items; None where that was not asked, or not computed.
+    surface : the likelihood over the spread of item effects and rho, to pool trials by; None where that was not asked, or not computed.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     clusters : what M_A says of clusters; None where it has none.
@@ -103,6 +105,7 @@ class Inference:
     scores: ExpectedScores | None
     steps: StepsTest | None
     discriminations: Discriminations | None
+    surface: Surface | None
     weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
@@ -156,6 +159,7 @@ def infer(
     workers: int | None = 1,
     curves: bool = False,
     discriminations: bool = False,
+    surface: bool = False,
     told: Told | None = None,
 ) -> Inference:
     """Intervals, tests and what follows for other and for single items.
@@ -169,6 +173,7 @@ def infer(
     workers : processes of the bootstraps; None for one a core.
     curves : compute profile curves as well.
     discriminations : fit M_0 and M_A with free discriminations as well (``discriminations``), in memory only.
+    surface : take the likelihood over a grid as well (``surface``).
     told : see ``Told``.
 
     Raises
@@ -219,7 +224,11 @@ def infer(
             slopes = parts.attempt(Part.DISCRIMINATIONS, lambda: with_slopes(rows, main))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(rows, main))
-    scores = shared = None
+    scores = shared = grid = None
+    if surface:
+        from .surface import surface as over_grid
+
+        grid = parts.attempt(Part.SURFACE, lambda: over_grid(statistics, null, main))
     if main.formats is not None:
         from .expected_scores import expected_scores, steps_test
 
@@ -245,6 +254,7 @@ def infer(
         scores=scores,
         steps=shared,
         discriminations=slopes,
+        surface=grid,
         weak=weak,
         clustered=trial.clustered,
         clusters=cluster_result(main, null),
@@ -361,6 +371,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         "scores",
         "steps",
         "discriminations",
+        "surface",
     )
     parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}

@@ -31,6 +31,7 @@ class Part(StrEnum):
     SENSITIVITY = "Without one-way items"
     STEPS = "Shared steps"
     DISCRIMINATIONS = "Discriminations"
+    SURFACE = "Likelihood for pooling"
     OUT_OF_CORE = "Read out of core"
 
 

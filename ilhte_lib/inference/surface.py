@@ -132,7 +132,7 @@ class _Grid:
         best = min(self.null.deviance, self.main.deviance, min(m.evaluation.deviance for m in columns[0]))
         for side in (1, -1):
             k, neighbour = side, columns[0]
-            while lowest < centre + (k - side) * step < highest:
+            while (centre + (k - side) * step - (highest if side > 0 else lowest)) * side < 0.0:
                 columns[k] = neighbour = self._column(centre + k * step, *neighbour)
                 deviances = [m.evaluation.deviance for m in neighbour]
                 if min(deviances) - best > 2.0 * DEPTH:
@@ -142,7 +142,7 @@ class _Grid:
         grid = np.array([[m.evaluation.deviance for m in columns[k]] for k in order])
         best = min(best, float(grid.min()))
         x = centre + step * np.array(order)
-        return Surface(x, np.sin(ANGLES), (best - grid) / 2.0, (best - self.null.deviance) / 2.0)
+        return Surface(x, np.sin(ANGLES), np.round((best - grid) / 2.0, 4), (best - self.null.deviance) / 2.0)
 
     def _column(self, x: float, *neighbours: Minimum) -> list[Minimum]:
         """The fits at one x: each angle from its neighbour at the last x, or from the one before it."""
