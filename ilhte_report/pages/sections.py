@@ -84,7 +84,8 @@ DISCRIMINATIONS = (
 )
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
-    "to each. Logits, standard errors in parentheses."
+    "to each. Logits, standard errors in parentheses. An optimum is certified where the gradient vanishes and the curvature is "
+    "positive: no estimates nearby are more likely."
 )
 
 
@@ -177,7 +178,7 @@ def _findings(analysis: Analysis) -> Section:
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
-    note = f"{size}; profile {trial.profile}, engine {result.summary['engine']}."
+    note = f"{size}; rules of preparation: {trial.profile}; engine: {result.summary['engine']}."
     return Section(FINDINGS, _said(*said), flags, note=note)
 
 
