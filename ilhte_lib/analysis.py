@@ -18,6 +18,7 @@ from .data.trial import PreparedTrial
 from .engine.native import fit_models
 from .errors import InputError
 from .files import plain, sha256_of, versions, write_text
+from .inference.arms import Arms, compare_arms
 from .inference.effects import Effects, effects
 from .inference.infer import Inference, Told, infer, inference_record, with_resampling
 from .inference.item_types import ItemTypes, item_types
@@ -56,6 +57,8 @@ class Analysis:
     input_sha256 : of the file, or None.
     item_types : what covariates of the items explain, ``item_types.item_types``; None where there are none.
     waves : the table's waves, ``waves.waves``; None where there is one alone.
+    arms : the arms of a table with several side by side, ``arms.compare_arms``, else None.
+    of_arms : the analysis of each of these by its label; everything else here is of the first.
     """
 
     trial: PreparedTrial = field(repr=False)
@@ -67,6 +70,8 @@ class Analysis:
     input_sha256: str | None = field(default=None, repr=False)
     item_types: ItemTypes | None = field(default=None, repr=False)
     waves: Waves | None = field(default=None, repr=False)
+    arms: Arms | None = field(default=None, repr=False)
+    of_arms: dict[str, Analysis] = field(default_factory=dict, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -212,6 +217,20 @@ class Analysis:
         return write_figures(self, folder, width)
 
     @property
+    def paragraph(self) -> str:
+        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do."""
+        from ilhte_report.words.paper import results_paragraph
+
+        return results_paragraph(self)
+
+    @property
+    def methods(self) -> str:
+        """The methods as one paragraph of Markdown with citations, keys of the project's references.bib."""
+        from ilhte_report.words.paper import methods_paragraph
+
+        return methods_paragraph(self)
+
+    @property
     def formula(self) -> dict[str, str]:
         """Each model in lme4's notation, by name; the columns are those of ``rows``."""
         return {name: fit.spec.formula for name, fit in self.fits.items()}
@@ -241,7 +260,7 @@ class Analysis:
         ----------
         kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
             "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
-            by a covariate of theirs), "waves" (item effects wave by wave).
+            by a covariate of theirs), "waves" (item effects wave by wave), "arms" (all arms of a table with several).
         covariate : of the items, for "types"; default the first.
         axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
 
@@ -292,7 +311,13 @@ class Analysis:
             if self.waves is None:
                 raise InputError("The table has one wave alone: give it a column wave (--wave-column).")
             return item_waves_figure(self.waves)
-        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types and waves.")
+        if kind == "arms":
+            from .figures.arms import arms_figure
+
+            if self.arms is None:
+                raise InputError("The table has two arms: name the control of one that has more (--control).")
+            return arms_figure(self.arms, [found.effects.shown_items for found in self.of_arms.values()])
+        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types, waves and arms.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:
@@ -345,6 +370,8 @@ class Analysis:
         of_design = {
             "item_types": self.item_types and asdict(self.item_types),
             "waves": self.waves and asdict(self.waves),
+            "arms": self.arms
+            and asdict(self.arms) | {"documents": {arm: found.document() for arm, found in self.of_arms.items()}},
         }
         return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256) | plain(
             of_design
@@ -422,6 +449,24 @@ def analyse_trial(
     **about: Any,
 ) -> Analysis:
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
+    if trial.arms:
+        found = {
+            label: analyse_trial(
+                of_arm,
+                engine=engine,
+                replicates=replicates,
+                seed=seed,
+                workers=workers,
+                curves=curves,
+                told=told,
+                **about,
+            )
+            for label, of_arm in trial.arms
+        }
+        compared = compare_arms(
+            str(trial.control), [(label, a.fits, a.effects, a.inference) for label, a in found.items()]
+        )
+        return replace(next(iter(found.values())), trial=trial, arms=compared, of_arms=found)
     fits = fit_models(trial, engine=engine)
     inference = infer(
         trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,

@@ -38,6 +38,13 @@ class Engine(StrEnum):
     pymer4 = "pymer4"
 
 
+class Format(StrEnum):
+    """What `ilhte fit` prints."""
+
+    text = "text"
+    markdown = "markdown"
+
+
 EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the native engine, or lme4 in R.")]
 TableArgument = Annotated[
     str,
@@ -48,6 +55,7 @@ TableArgument = Annotated[
     ),
 ]
 _RESAMPLING = "Resampling"
+_PAPER = "For a paper"
 SeedOption = Annotated[
     int | None,
     typer.Option(
@@ -109,29 +117,71 @@ def fit(
         typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+        bool, typer.Option("--force", help="Let --json, --html and --report replace files that ilhte did not write.")
     ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print everything, not findings and items alone.")] = False,
+    format: Annotated[Format, typer.Option(help="What is printed: for a terminal, or Markdown.")] = Format.text,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write estimates, items and models as HTML, LaTeX, Word and CSV, and the paragraphs of a paper.",
+            rich_help_panel=_PAPER,
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the figures as SVG, PDF and PNG, as wide as a column.", rich_help_panel=_PAPER
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the report as FILE.docx (Word) or FILE.pdf.", rich_help_panel=_PAPER),
+    ] = None,
+    r_code: Annotated[
+        Path | None,
+        typer.Option(
+            "--r-code",
+            metavar="DIR",
+            help="Write the models as R code for lme4, with its rows.",
+            rich_help_panel=_PAPER,
+        ),
+    ] = None,
     *,
     data: DataOptions,
 ) -> None:
-    """Fit one table: print a summary, and write it as JSON or HTML."""
+    """Fit one table: print findings and items, and write everything as JSON, HTML, or for a paper."""
     from rich.console import Console
 
     from ilhte_lib.analysis import analyse_trial
     from ilhte_lib.files import to_json
+    from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
 
     from .drawing import drawing
     from .intake.preparation import prepared
     from .intake.source import source
     from .outputs import outputs
-    from .pages.sections import sections
+    from .pages.markdown import sections_markdown
+    from .pages.sections import first_screen, sections
     from .pages.single import single_page
-    from .terminal import print_sections
+    from .terminal import FULL, ON_ONE_SCREEN, print_sections
 
     where = source(file)
-    written = outputs({"--json": json, "--html": html}, [where.path], force=force)
-    if html is not None:
-        import_module("plotly")  # which the base installation lacks: missed now, not after the fit
+    written = outputs({"--json": json, "--html": html, "--report": report}, [where.path], force=force)
+    drawn = html is not None or report is not None or figures is not None
+    # what is missing is missed now, not after the fit
+    if drawn:
+        import_module("plotly")  # which the base installation lacks
+    if tables is not None:
+        import_module("great_tables")
+    if report is not None:
+        from .papers.document import refuse_ending
+
+        refuse_ending(report)
+    for folder in (tables, figures, r_code):
+        if folder is not None:
+            refuse_foreign(folder, EMPTY_OR_OURS)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     began = time.perf_counter()
@@ -139,20 +189,40 @@ def fit(
     read = time.perf_counter()
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
-            trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
+            trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
             discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
-    shown = sections(found, where)
+    everything = sections(found, where)
+    shown = everything if full else first_screen(everything, found)
     # files first: whoever reads the terminal may close it early
     try:
         if "--json" in written:
             written["--json"].write(to_json(found.document()))
         if "--html" in written:
-            written["--html"].write(single_page(where.tab, shown))
+            written["--html"].write(single_page(where.tab, everything))
+        if "--report" in written:
+            from .papers.document import report_document
+
+            written["--report"].write_bytes(report_document(found, everything, report))
+        if tables is not None:
+            from .papers.paragraphs import write_paragraphs
+            from .papers.tables import write_tables
+
+            write_tables(found, tables, where)
+            write_paragraphs(found, tables, where)
+        if figures is not None:
+            from .papers.figures import write_figures
+
+            write_figures(found, figures)
+        if r_code is not None:
+            found.to_r(r_code)
     finally:
-        print_sections(console, where.tab, shown)
+        if format == Format.markdown:
+            print(sections_markdown(where.tab, shown), file=console.file)
+        else:
+            print_sections(console, where.tab, shown, most_rows=FULL if full else ON_ONE_SCREEN)
         if not trial.rows_known:
             console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
 
@@ -162,6 +232,9 @@ def fit(
 def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
+
+    from ilhte_lib.data.arms import by_arm
+    from ilhte_lib.errors import InputError
 
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
@@ -173,10 +246,13 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     if goes_out_of_core(where, data):
         print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
         return
-    found = check_table(load(where, data), where.tab, **data.rules)
-    print_sections(Console(), where.tab, check_sections(found))
-    if found.refusal:
-        raise InputError(found.refusal)
+    refused = None
+    for tab, table in by_arm(load(where, data), where.tab, data.arms):
+        found = check_table(table, tab, **{**data.rules, "arms": None})
+        print_sections(Console(), tab, check_sections(found))
+        refused = refused or found.refusal
+    if refused:
+        raise InputError(refused)
 
 
 @app.command(epilog="Example: ilhte fetch gilbert_meta_2 gilbert_meta_20")

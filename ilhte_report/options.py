@@ -97,6 +97,13 @@ OPTIONS: dict[str, Any] = {
             metavar="WAVE", help="Take the persons' scores on the same items at this earlier wave as covariate."
         ),
     ],
+    "arms": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
+        ),
+    ],
     "lower_is_better": Annotated[
         bool,
         typer.Option(

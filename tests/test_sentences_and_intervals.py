@@ -253,7 +253,7 @@ def test_a_contradiction_is_found(monkeypatch):
     analysis = _of("verbagg_gender")
     read = read_everywhere(analysis, monkeypatch)[0]
     rows = read.tables["Estimates"]
-    name = next(row for row in rows if row.startswith("Average effect"))
+    name = next(row for row in rows if row.startswith("Average "))
     with pytest.raises(AssertionError):
         _average(Read(read.sentences, read.tables | {"Estimates": rows | {name: ["0.223", "0.160", "0.09 to 0.54"]}}))
     turned = [

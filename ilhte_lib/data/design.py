@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from .arms import BESIDE, arms_of, chosen_arms, one_arm_each
 from .columns import as_numbers
 from .options import DataOptions
 from .prepare import person_covariate, prepare
@@ -25,10 +26,20 @@ MOST_WAVES = 12
 def prepare_design(table: pd.DataFrame, tab: str, data: DataOptions) -> Trial:
     """The trial in a long table by the options of the data: ``prepare``, a pretest from an earlier wave, the other waves.
 
+    Of a table with several arms and a named control it is the trial of the first of them, which has those of all.
+
     Raises
     ------
     InputError : the table cannot be used so; one sentence names the reason and the remedy.
     """
+    known = arms_of(table)
+    if known is not None and len(chosen := chosen_arms(table, tab, data.arms)) > 1:
+        if not data.id_within_cluster:
+            one_arm_each(table, tab)
+        trials = tuple(
+            (arm, prepare_design(table, f"{tab}{BESIDE}{arm}", replace(data, arms=(arm,)))) for arm in chosen
+        )
+        return replace(trials[0][1], tab=tab, arms=trials, control=known[0])
     if data.pretest_from_wave is None:
         trial = prepare(table, tab, **data.rules)
     else:

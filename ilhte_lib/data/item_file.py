@@ -36,6 +36,9 @@ def with_item_covariates(trial: AnyTrial, source: str | Path | pd.DataFrame | Ma
     """
     if source is None:
         return trial
+    if trial.arms:
+        arms = tuple((arm, with_item_covariates(of_arm, source)) for arm, of_arm in trial.arms)
+        return replace(trial, item_covariates=arms[0][1].item_covariates, arms=arms)  # type: ignore[type-var]
     table, where = _frame(source)
     if "item" not in table.columns:
         raise InputError(

@@ -84,6 +84,10 @@ class PreparedTrial(Protocol):
     @property
     def other_waves(self) -> tuple[OtherWave, ...]: ...
     @property
+    def arms(self) -> tuple[tuple[str, Trial], ...]: ...
+    @property
+    def control(self) -> str | None: ...
+    @property
     def covariate(self) -> np.ndarray | None: ...
     @property
     def n_persons(self) -> int: ...
@@ -132,6 +136,8 @@ class Trial:
     formats : the items' formats; None where all have two categories.
     categories : by item the names of its categories, the lowest first; None without formats.
     item_covariates : what is known of the items beside their responses.
+    arms : label and trial of each arm of a table with several, the first this one; empty elsewhere.
+    control : label of the control of a table with several arms, else None.
     other_waves : the table's waves beside the one that is analysed (``design.prepare_design``).
     cluster_name : the column of clusters, or None.
     cluster_model : what the models have of clusters.
@@ -156,6 +162,8 @@ class Trial:
     categories: tuple[tuple[str, ...], ...] | None = None
     item_covariates: tuple[ItemCovariate, ...] = ()
     other_waves: tuple[OtherWave, ...] = ()
+    arms: tuple[tuple[str, Trial], ...] = ()
+    control: str | None = None
     cluster_name: str | None = None
     cluster_model: ClusterModel = ClusterModel.NONE
 
@@ -213,7 +221,8 @@ class Trial:
         if self.cluster is None or not self.clusters_modelled:
             return {"cluster": None, "cluster_effects": False}
         return {
-            "cluster": cluster_codes(self.cluster),
+            # in the order of their names, so that the order of rows changes nothing
+            "cluster": np.unique([str(label) for label in self.cluster], return_inverse=True)[1],
             "cluster_effects": self.cluster_model is ClusterModel.EFFECTS,
         }
 

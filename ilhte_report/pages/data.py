@@ -124,4 +124,5 @@ def licences() -> Markdown:
 
 def _named(tab: str, run: RunResults) -> str:
     shown = escape_markdown(tab)
-    return f"[{shown}](tables/{slug(tab)}.ipynb)" if tab in set(run.summary["tab"]) else shown
+    pages = {run.page(fitted) for fitted in run.summary["tab"]}
+    return f"[{shown}](tables/{slug(tab)}.ipynb)" if slug(tab) in pages else shown

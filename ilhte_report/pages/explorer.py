@@ -10,7 +10,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..project import slug
 from ..words.numbers import DASH, number
 from ..words.sentences import defined
 from .results import RunResults
@@ -122,7 +121,7 @@ def _heading(title: str, sort: str | None) -> str:
 def _row(run: RunResults, row: dict, facts: dict[str, str], totals: dict, limits: tuple[float, float]) -> str:
     tab, info = row["tab"], run.info.get(row["tab"])
     name = escape(" ".join(tab.split()))
-    link = f'<a href="tables/{slug(tab)}.ipynb">{name.replace("_", "_<wbr>")}</a>'
+    link = f'<a href="tables/{run.page(tab)}.ipynb">{name.replace("_", "_<wbr>")}</a>'
     about = f"<small>{escape(info.title)}</small>" if info and info.kind == "real" else ""
     if facts["kind"] in ("trial over visits", "groups, not assigned"):
         about += f" <small>({facts['kind']})</small>"

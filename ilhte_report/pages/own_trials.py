@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ilhte_lib.figures.tables import item_effects_figure, table_figure
 from ilhte_lib.inference.units import Unit
 
-from ..project import slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
 from .results import RunResults, effects_alt, failed_list
@@ -88,7 +87,7 @@ def _finding(run: RunResults, row: dict) -> str:
         )
     else:
         said += "They do not differ, so effects are in logits, on the table's page."
-    return f"{said} [Its page](tables/{slug(row['tab'])}.ipynb) has the items, the models and what was left out."
+    return f"{said} [Its page](tables/{run.page(row['tab'])}.ipynb) has the items, the models and what was left out."
 
 
 def effects_drawn(run: RunResults) -> tuple[Figure, str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ilhte_lib.data.arms import BESIDE
 from ilhte_lib.data.catalogue import TableInfo, table_info
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.effects import ALPHA
@@ -76,9 +77,15 @@ class RunResults:
         (row,) = self.summary[self.summary["tab"] == tab].to_dict("records")
         return row
 
+    def page(self, tab: str) -> str:
+        """The name of a table's page; of an arm (``tab / arm``) that of its table."""
+        tables = {row["tab"] for row in self.record["tables"]}
+        return slug(tab if tab in tables else tab.rpartition(BESIDE)[0] or tab)
+
     def only(self, tabs: list[str]) -> RunResults:
         """The same run as if it held these tables alone."""
-        rows = [row for row in self.record["tables"] if row["tab"] in tabs or row["status"] == "failed"]
+        pages = {self.page(tab) for tab in tabs}
+        rows = [row for row in self.record["tables"] if row["slug"] in pages or row["status"] == "failed"]
         return RunResults(
             self.summary[self.summary["tab"].isin(tabs)].reset_index(drop=True),
             self.items[self.items["tab"].isin(tabs)].reset_index(drop=True),
@@ -250,7 +257,7 @@ def _range(values: pd.Series, digits: int) -> str:
 
 def page_addresses(run: RunResults) -> dict[str, str]:
     """Where each table's page is, as seen from the pages in the site's root."""
-    return {tab: f"tables/{slug(tab)}.html" for tab in run.summary["tab"]}
+    return {tab: f"tables/{run.page(tab)}.html" for tab in run.summary["tab"]}
 
 
 def failed_list(run: RunResults) -> Markdown:

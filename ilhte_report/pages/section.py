@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from ..words.rows import Row
+    from ..words.numbers import Row
 
 
 @dataclass(frozen=True)

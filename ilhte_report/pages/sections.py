@@ -6,18 +6,22 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.arms import NOTE as NOTE_OF_ARMS
+from ..words.arms import arm_rows, arms_sentences, arms_words
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
+from ..words.numbers import Row
 from ..words.rows import (
-    Row,
     audit_rows,
     estimate_rows,
     generalisation_rows,
@@ -60,7 +64,9 @@ if TYPE_CHECKING:
 
     from ..intake.source import Source
 
-FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
+FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
+REST = "The rest"
+MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
@@ -87,6 +93,8 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
     ----------
     source : where its table comes from, if that is known.
     """
+    if analysis.arms is not None:
+        return _of_arms(analysis, source)
     compared = analysis.who_benefits
     return [
         _findings(analysis),
@@ -101,9 +109,57 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_discriminations(analysis),
         *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
         Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
-        Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
+        _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
+
+
+def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
+    """What whoever fits a table wants to see first, on one screen: the findings, the items, what was left out.
+
+    Parameters
+    ----------
+    shown : all sections, as ``sections`` gives them.
+    """
+    if analysis.arms is not None:
+        of_each = [section for section in shown if section.title.endswith(f": {FINDINGS}")]
+        return [shown[0], *of_each, Section(REST, (MORE,))]
+    by_title = {section.title: section for section in shown}
+    items = by_title[ITEMS]
+    rows = tuple({k: v for k, v in row.items() if not k.startswith("Share of")} for row in items.rows)
+    lost = [
+        f"{entry.step} ({counted(entry.rows, 'row', 'rows')}, {counted(entry.persons, 'person', 'persons')}, "
+        f"{counted(entry.items, 'item', 'items')})"
+        for entry in getattr(analysis.trial, "audit", ())
+        if entry.rows or entry.persons or entry.items
+    ]
+    said = f"Left out: {'; '.join(lost)}." if lost else "Nothing was left out."
+    return [by_title[FINDINGS], replace(items, sentences=(), note="", rows=rows), Section(REST, (said, MORE))]
+
+
+def _of_arms(analysis: Analysis, source: Source | None) -> list[Section]:
+    """The arms side by side, then everything of each; where the data come from once, at the end."""
+    found = analysis.arms
+    side_by_side = Section(
+        "Arms",
+        _said(caveat(analysis.info), *arms_sentences(found)),
+        rows=_rows(arm_rows(found)),
+        left=("Arm",),
+        figure=lambda: analysis.plot("arms"),
+        alt=arms_words(found),
+        note=NOTE_OF_ARMS,
+    )
+    of_each = [
+        replace(section, title=f"{arm}: {section.title}")
+        for arm, one in analysis.of_arms.items()
+        for section in sections(one)
+        if section.title != DATA
+    ]
+    return [side_by_side, *of_each, _data(analysis, source)]
+
+
+def _data(analysis: Analysis, source: Source | None) -> Section:
+    return Section(DATA, origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source))
 
 
 def _findings(analysis: Analysis) -> Section:
@@ -221,7 +277,7 @@ def _item_types(analysis: Analysis) -> list[Section]:
     shown = [
         Section(
             f"Item types: {one.names[0]}",
-            _said(*item_types_sentences(one, result)),
+            _said(*item_types_sentences(one, result, terms_of(analysis.info))),
             rows=_rows(item_types_rows(one, result)),
             figure=partial(analysis.plot, "types", one.names[0]),
             alt=item_types_words(one, result),
@@ -231,7 +287,7 @@ def _item_types(analysis: Analysis) -> list[Section]:
     ]
     if found.together is not None or found.missing:
         together = found.together
-        said = item_types_sentences(together, result) if together else []
+        said = item_types_sentences(together, result, terms_of(analysis.info)) if together else []
         rows = item_types_rows(together, result) if together else []
         note = item_types_note(together) if together else ""
         shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
@@ -302,7 +358,7 @@ def _discriminations(analysis: Analysis) -> list[Section]:
     found, scale = analysis.inference.discriminations, analysis.effects.scale
     if found is None:
         return []
-    said = (discriminations_sentence(analysis.inference, scale), slopes_sentence(found))
+    said = (discriminations_sentence(analysis.inference, scale, terms_of(analysis.info)), slopes_sentence(found))
     return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
 
 

@@ -21,8 +21,8 @@ _LETTER = re.compile(rf"([{''.join(_GREEK)}])(²|³)?(?:\\_([{''.join(_GREEK)}]|
 _MODEL = re.compile(r"\bM\\_([0A-Z])\b")
 
 
-def latex_text(text: str) -> str:
-    """LaTeX in which Greek letters with their indices, signs and the models' names are set as mathematics.
+def latex_text(text: str, *, markdown: bool = False) -> str:
+    """LaTeX, or Markdown for it, in which Greek letters with their indices, signs and the models' names are mathematics.
 
     Letters of other alphabets stay as they are: names that have them need XeLaTeX or LuaLaTeX.
     """
@@ -34,5 +34,6 @@ def latex_text(text: str) -> str:
 
     text = _MODEL.sub(r"$M_{\1}$", _LETTER.sub(letter, text))
     for sign, command in _SIGNS.items():
-        text = text.replace(sign, f"${command}$")
-    return text.replace("–", "--").replace("…", r"\ldots{}")
+        # pandoc takes a dollar sign before a digit for one of money
+        text = text.replace(sign, f"`${command}$`{{=latex}}" if markdown else f"${command}$")
+    return text if markdown else text.replace("–", "--").replace("…", r"\ldots{}")

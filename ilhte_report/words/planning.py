@@ -12,7 +12,7 @@ from .numbers import between, number
 if TYPE_CHECKING:
     from ilhte_lib.model.simulate import Design
 
-    from .rows import Row
+    from .numbers import Row
 
 _TESTS = {
     "average": "Average, β₁",

@@ -10,7 +10,7 @@ from ilhte_lib.inference.pool import Pool, PooledMean
 from .numbers import between, number
 
 if TYPE_CHECKING:
-    from .rows import Row
+    from .numbers import Row
 
 
 def pool_sentences(found: Pool) -> tuple[str, ...]:

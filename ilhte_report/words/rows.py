@@ -24,7 +24,7 @@ from ilhte_lib.inference.interval import (
 from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.messages import counted
 
-from .numbers import DASH, between, number, p_text
+from .numbers import DASH, Row, between, number, p_text
 from .sentences import defined
 from .terms import TRIAL, Terms
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ilhte_lib.data.trial import PreparedTrial
     from ilhte_lib.model.fit_result import Fit
 
-Row = dict[str, str]
 TARGETS = (0.10, 0.05)
 """Standard errors of the average effect (in the table's unit) for which the number of items is told."""
 MOST_INFLUENTIAL = 3
