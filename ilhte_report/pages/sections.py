@@ -14,7 +14,16 @@ from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
-from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
+from ..words.figures import (
+    curves_rows,
+    curves_words,
+    form_rows,
+    form_words,
+    items_words,
+    profiles_rows,
+    profiles_words,
+    who_benefits_words,
+)
 from ..words.rows import (
     Row,
     audit_rows,
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
 
     from ..intake.source import Source
 
+BEHIND = "The figure as a table"
 FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
 REST = "The rest"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
@@ -77,7 +87,8 @@ class Section:
     rows : of its table, each a dictionary from column to cell, all with the same columns.
     left : columns of words; the others are numbers.
     figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words.
+    alt : the figure in words, with what is found in it.
+    behind : the numbers of the figure as a table, where no table of the section or of another holds them.
     note : how table or figure are to be read.
     bibtex : entries to cite.
     """
@@ -89,6 +100,7 @@ class Section:
     left: tuple[str, ...] = ("",)
     figure: Callable[[], Figure] | None = None
     alt: str = ""
+    behind: tuple[Row, ...] = ()
     note: str = ""
     bibtex: tuple[str, ...] = ()
 
@@ -126,15 +138,18 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
     by_title = {section.title: section for section in shown}
     items = by_title[ITEMS]
     rows = tuple({k: v for k, v in row.items() if not k.startswith("Share of")} for row in items.rows)
+    counts = (("rows", "row", "rows"), ("persons", "person", "persons"), ("items", "item", "items"))
     lost = [
-        f"{entry.step} ({counted(entry.rows, 'row', 'rows')}, {counted(entry.persons, 'person', 'persons')}, "
-        f"{counted(entry.items, 'item', 'items')})"
-        for entry in getattr(analysis.trial, "audit", ())
-        if entry.rows or entry.persons or entry.items
+        f"Left out, {', '.join(counted(entry[of], one, many) for of, one, many in counts if entry[of])}: {entry['reason']}"
+        for entry in analysis.trial.audit_rows()
+        if any(entry[of] for of, _, _ in counts)
     ]
-    said = f"Left out: {'; '.join(lost)}." if lost else "Nothing was left out."
     more = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
-    return [by_title[FINDINGS], replace(items, sentences=(), note="", rows=rows), Section(REST, (said, more))]
+    return [
+        by_title[FINDINGS],
+        replace(items, sentences=(), note="", rows=rows),
+        Section(REST, (*(lost or ["Nothing was left out."]), more)),
+    ]
 
 
 def _findings(analysis: Analysis) -> Section:
@@ -156,9 +171,9 @@ def _findings(analysis: Analysis) -> Section:
 def _items_drawn(analysis: Analysis) -> Section:
     note = (
         "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
-        "easiness of the items, with their correlation ρ."
+        "easiness of the items, with their correlation ρ. The numbers are in the table “Items”."
     )
-    alt = items_words(analysis.effects)
+    alt = items_words(analysis.effects, analysis.inference)
     return Section("Items in one figure", figure=lambda: analysis.plot("items"), alt=alt, note=note)
 
 
@@ -190,7 +205,17 @@ def _profiles(analysis: Analysis) -> list[Section]:
     )
     drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]
     alt = profiles_words(drawn, analysis.effects.scale)
-    return [Section("Profiles of the likelihood", figure=lambda: analysis.plot("profiles"), alt=alt, note=note)]
+    behind = profiles_rows(analysis.inference.curves, analysis.effects.scale)
+    return [
+        Section(
+            "Profiles of the likelihood",
+            figure=lambda: analysis.plot("profiles"),
+            alt=alt,
+            note=note,
+            behind=_rows(behind),
+            left=("Parameter",),
+        )
+    ]
 
 
 def _items(analysis: Analysis) -> list[Section]:
@@ -213,7 +238,8 @@ def _items(analysis: Analysis) -> list[Section]:
     shown = [
         Section(ITEMS, _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
-        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main), note=curves,
+                behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",
             () if influence else ("With so few items, or so much data, none is left out.",),
@@ -230,7 +256,8 @@ def _items(analysis: Analysis) -> list[Section]:
             () if others else ("The items' effects could not be generalised.",),
             rows=_rows(others),
         ),
-        Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
+        Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form,
+                behind=_rows(form_rows(inference, main, scale))),
     ]  # fmt: skip
 
 
