@@ -13,6 +13,7 @@ from .data.options import DataOptions
 from .data.prepare import prepare
 from .data.read import read_table, shaped, source_name
 from .data.trial import PreparedTrial
+from .engine.approximation import default_method
 from .engine.native import fit_models
 from .errors import InputError
 from .files import plain, sha256_of, versions, write_text
@@ -46,6 +47,7 @@ class Analysis:
     fits : M_0, M_A and, with a covariate, M_B and M_C, by name.
     effects : standardised estimates, ``effects.effects``.
     inference : intervals, tests, resampling, ``infer.infer``.
+    method_asked : "auto", "laplace" or "aghq"; what it led to is ``fits["M_A"].method``.
     lower_is_better : whether a response of 1 is bad, as whoever made it said; changes wording alone.
     info : the catalogue's entry of a bundled table, else None.
     input_sha256 : of the file, or None.
@@ -55,6 +57,7 @@ class Analysis:
     fits: dict[str, Fit] = field(repr=False)
     effects: Effects = field(repr=False)
     inference: Inference = field(repr=False)
+    method_asked: str = "laplace"
     lower_is_better: bool = False
     info: TableInfo | None = field(default=None, repr=False)
     input_sha256: str | None = field(default=None, repr=False)
@@ -203,6 +206,7 @@ def analyse(
     *,
     tab: str | None = None,
     engine: str = "native",
+    method: str | None = None,
     replicates: int = 0,
     seed: int | None = None,
     workers: int | None = 1,
@@ -216,6 +220,8 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
+    method : of the likelihood: "laplace", "aghq" (quadrature over persons) or "auto" (``engine.approximation``); default
+        ``engine.approximation.default_method``.
     replicates, seed, workers, curves : of ``infer.infer``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
@@ -233,7 +239,7 @@ def analyse(
     else:
         long = shaped(table, **data.columns)
     return analyse_trial(
-        prepare(long, tab or "table", **data.rules), engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
+        prepare(long, tab or "table", **data.rules), engine=engine, method=method, replicates=replicates, seed=seed, workers=workers, curves=curves,
         lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
@@ -242,6 +248,7 @@ def analyse_trial(
     trial: PreparedTrial,
     *,
     engine: str = "native",
+    method: str | None = None,
     replicates: int = 0,
     seed: int | None = None,
     workers: int | None = 1,
@@ -250,9 +257,11 @@ def analyse_trial(
     **about: Any,
 ) -> Analysis:
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
-    fits = fit_models(trial, engine=engine)
+    method = method or default_method(trial.profile, engine)
+    fits = fit_models(trial, engine=engine, method=method)
     inference = infer(trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, told=told)
-    return Analysis(trial, fits, with_resampling(effects(trial, fits), inference), inference, **about)
+    result = with_resampling(effects(trial, fits), inference)
+    return Analysis(trial, fits, result, inference, method, **about)
 
 
 def document(
@@ -296,6 +305,7 @@ def document(
                 "versions": versions(),
                 "profile": trial.profile,
                 "engine": fits["M_A"].engine,
+                "method": fits["M_A"].method,
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,

@@ -36,6 +36,22 @@ class Engine(StrEnum):
     pymer4 = "pymer4"
 
 
+class Method(StrEnum):
+    """How the likelihood is approximated."""
+
+    auto = "auto"
+    laplace = "laplace"
+    aghq = "aghq"
+
+
+MethodOption = Annotated[
+    Method | None,
+    typer.Option(
+        help="The likelihood: Laplace's, as in lme4, quadrature over persons (aghq), or what the table needs (auto). "
+        "Default auto; under vignette, and in lme4, laplace.",
+        show_default=False,
+    ),
+]
 EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the native engine, or lme4 in R.")]
 TableArgument = Annotated[
     str,
@@ -78,6 +94,7 @@ def _options(
 def fit(
     file: TableArgument,
     engine: EngineOption = Engine.native,
+    method: MethodOption = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -127,7 +144,7 @@ def fit(
     read = time.perf_counter()
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
-            trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
+            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
@@ -214,6 +231,7 @@ def run(
         ),
     ] = None,
     engine: EngineOption = Engine.native,
+    method: MethodOption = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -250,7 +268,7 @@ def run(
 
     clock = time.perf_counter()
     others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
-    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
+    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, method and method.value, others)
     out = out or default_folder(names or [], settings)
     try:
         with progress(Console(stderr=quiet), quiet=quiet) as told:
@@ -282,11 +300,14 @@ def run(
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
 @takes_data_options(without=("lower_is_better",))
-def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, data: DataOptions) -> None:
+def who_benefits(
+    file: TableArgument, engine: EngineOption = Engine.native, method: MethodOption = None, *, data: DataOptions
+) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
 
     from ilhte_lib.data.prepare import prepare
+    from ilhte_lib.engine.approximation import default_method
     from ilhte_lib.engine.native import fit_models
     from ilhte_lib.inference.who_benefits import needs_covariate
     from ilhte_lib.inference.who_benefits import who_benefits as compare
@@ -298,7 +319,9 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
-    fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
+    fits = fit_models(
+        trial, ["M_B", "M_C"], engine=engine.value, method=method or default_method(trial.profile, engine.value)
+    )
     found = compare(trial, fits)
     said = tuple(
         filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))

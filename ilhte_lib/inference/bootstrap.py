@@ -161,16 +161,21 @@ def _refit(
 ) -> dict[str, Fit]:
     """The models on new data by the method of the original fits, each started from its original where there is one."""
     fits: dict[str, Fit] = {}
-    method = next(iter(before.values())).method
+    first = next(iter(before.values()))
+    method, nodes = first.method, first.nodes
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, statistics in pairs:
         null = fit_statistics(
-            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method
+            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method, nodes=nodes
         )
         start = before.get(large, null)
-        main = fit_statistics(statistics, MODELS[large], smaller=start, standard_errors=False, method=method)
+        main = fit_statistics(
+            statistics, MODELS[large], smaller=start, standard_errors=False, method=method, nodes=nodes
+        )
         if main.deviance > null.deviance + TIE:
-            main = fit_statistics(statistics, MODELS[large], smaller=null, standard_errors=False, method=method)
+            main = fit_statistics(
+                statistics, MODELS[large], smaller=null, standard_errors=False, method=method, nodes=nodes
+            )
         fits |= {small: null, large: main}
     return fits
 

@@ -458,7 +458,9 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
             names, trial.treat, trial.person[rows], item, trial.resp[rows], formats=formats
         )
         try:
-            without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
+            without = fit_statistics(
+                statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method, nodes=fit.nodes
+            )
         except (EngineError, ArithmeticError, np.linalg.LinAlgError):
             continue
         values[left_out] = without.coefficient("treat"), without.sigma_zeta, without.rho

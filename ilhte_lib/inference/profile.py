@@ -119,8 +119,12 @@ def profile_intervals(
 
 
 def objective(statistics: SufficientStatistics, fit: Fit) -> LaplaceDeviance | QuadratureDeviance:
-    """The deviance that a fit minimises: Laplace (lme4's too), or quadrature with the default number of nodes."""
-    return QuadratureDeviance(statistics, fit.spec) if fit.method == "aghq" else LaplaceDeviance(statistics, fit.spec)
+    """The deviance that a fit minimises: Laplace (lme4's too), or quadrature with as many nodes as the fit had."""
+    return (
+        QuadratureDeviance(statistics, fit.spec, fit.nodes)
+        if fit.method == "aghq"
+        else LaplaceDeviance(statistics, fit.spec)
+    )
 
 
 class _Better(Exception):

@@ -159,9 +159,9 @@ def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses)
         return False
     try:
         statistics = statistics_without(cast("Trial", trial), weak.one_way_names, covariate=True)
-        method = fits["M_C"].method
-        constant = fit_statistics(statistics, MODELS["M_B"], method=method)
-        flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant, method=method)
+        method, nodes = fits["M_C"].method, fits["M_C"].nodes
+        constant = fit_statistics(statistics, MODELS["M_B"], method=method, nodes=nodes)
+        flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant, method=method, nodes=nodes)
         bias = predicted_bias_of(flexible)
     except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
         return False

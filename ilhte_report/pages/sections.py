@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.approximation import NAMES, approximation_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.rows import (
     Row,
@@ -106,10 +107,15 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_items(analysis),
         *_tests(analysis),
         *([who_benefits_section(compared)] if compared else []),
-        Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
+        _models(analysis),
         Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
+
+
+def _models(analysis: Analysis) -> Section:
+    approximation = approximation_sentence(analysis.fits["M_A"], analysis.method_asked)
+    return Section("Models", rows=_rows(model_rows(analysis.fits)), note=f"{MODELS} {approximation}")
 
 
 def _findings(analysis: Analysis) -> Section:
@@ -124,7 +130,7 @@ def _findings(analysis: Analysis) -> Section:
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
-    note = f"{size}; profile {trial.profile}, engine {result.summary['engine']}."
+    note = f"{size}; profile {trial.profile}, engine {result.summary['engine']}, {NAMES[result.summary['method']]}."
     return Section(FINDINGS, _said(*said), flags, note=note)
 
 

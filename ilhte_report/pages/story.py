@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.approximation import default_method
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.interval import HALF_WIDTH
@@ -136,7 +137,7 @@ class Anxiety:
     def _rated(self) -> dict[str, Any]:
         """The same trial with the four answers as they were given, by the vignette's two models."""
         trial = prepare(load_bundled(CAFFEINE, find_project() / "data", rated=True), CAFFEINE)
-        return effects(trial, fit_models(trial, ["M_0", "M_A"])).summary
+        return effects(trial, fit_models(trial, ["M_0", "M_A"], method=default_method(trial.profile))).summary
 
     @property
     def ratios(self) -> str:
@@ -210,7 +211,7 @@ class Fading:
             table = load_bundled(tab, find_project() / "data")
             for wave in TIMES:
                 trial = prepare(table, tab, wave=str(wave))
-                found = effects(trial, fit_models(trial)).summary
+                found = effects(trial, fit_models(trial, method=default_method(trial.profile))).summary
                 rows.append(
                     {
                         "tab": tab,
