@@ -126,11 +126,11 @@ def fit_models(
         return {name: fit_pymer4(trial, name) for name in names}
     compressed: dict[bool, SufficientStatistics] = {}
     fits: dict[str, Fit] = {}
-    choice = _Choice(method, nodes, {})
+    choice = Choice(method, nodes, {})
     if method == "auto":
         for covariate in {False, trial.covariate is not None}:
             compressed[covariate] = statistics_of(trial, MODELS["M_C" if covariate else "M_A"])
-        choice = _chosen(compressed, nodes)
+        choice = choose_method(compressed, nodes)
     for name in names:
         if name in choice.fits and choice.method == "laplace":
             fits[name] = choice.fits[name]
@@ -158,7 +158,7 @@ def fit_models(
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
     """What ``auto`` takes: method, nodes, the Laplace fits of M_0 and M_A it was chosen by, and what must be said of it."""
 
     method: str
@@ -167,12 +167,12 @@ class _Choice:
     said: str = ""
 
 
-def _chosen(statistics: Mapping[bool, SufficientStatistics], nodes: int) -> _Choice:
+def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = NODES) -> Choice:
     """What ``auto`` takes; ``statistics`` without the covariate (False) and, where there is one, with it (True)."""
     plain, largest = statistics[False], max(statistics.values(), key=lambda s: s.n_classes)
     cells = largest.n_classes * largest.n_items
     if cells * nodes > AUTO_MOST_CELLS:
-        return _Choice(
+        return Choice(
             "laplace", nodes, {},
             f"The likelihood is Laplace's: quadrature over {largest.n_classes:,} classes of persons would need about "
             f"{8 * ARRAYS * cells * nodes / 2**30:.1f} GB (--method aghq tries).",
@@ -185,15 +185,15 @@ def _chosen(statistics: Mapping[bool, SufficientStatistics], nodes: int) -> _Cho
         deviance = QuadratureDeviance(plain, main.spec, nodes)
         here = deviance(main.psi)
         if not statistics_are_few(plain) and not abs(shift_of_sigma_theta(main, here.gradient)) > NOTICED:
-            return _Choice("laplace", nodes, fits)
+            return Choice("laplace", nodes, fits)
         for more in MORE_NODES:
             if more <= nodes or cells * more > AUTO_MOST_CELLS or quadrature_error(deviance, here)[0] <= NOTICEABLE:
                 continue
             nodes, deviance = more, QuadratureDeviance(plain, main.spec, more)
             here = deviance(main.psi)
     except (ModeNotFound, np.linalg.LinAlgError):
-        return _Choice("laplace", nodes, fits)
-    return _Choice("aghq", nodes, fits)
+        return Choice("laplace", nodes, fits)
+    return Choice("aghq", nodes, fits)
 
 
 def fit_model(

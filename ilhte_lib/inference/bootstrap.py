@@ -126,15 +126,26 @@ class Bootstrap:
     def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
         """``estimate`` plus and minus ``quantile(level)`` standard errors, cut where the parameter ends; NaN as for ``se``.
 
-        The interval is about these items: other items would make sigma_zeta and rho vary further.
+        That of rho is symmetric in Fisher's z = artanh(rho). The interval is about these items: other items would make sigma_zeta and rho vary further.
 
         Percentiles of the replicates would miss: the effect of an item in a sample holds the noise of its persons, and
         drawing these again adds as much once more, so that the replicates' sigma_zeta lies above the estimate and their
         rho below (the control arm's noise enters easiness and effect with opposite signs).
         """
         half = self.quantile(level) * self.se(name)
+        if name == "rho":
+            return fisher_interval(estimate, half)
         low, high = _BOUNDS.get(name, (-np.inf, np.inf))
         return float(np.maximum(low, estimate - half)), float(np.minimum(high, estimate + half))
+
+
+def fisher_interval(rho: float, half: float) -> tuple[float, float]:
+    """The interval of a correlation that is symmetric in artanh(rho), whose half width there is ``half / (1 - rho^2)``; NaN
+    where |rho| is 1 (Fisher 1921, Metron 1)."""
+    if not abs(rho) < 1.0:
+        return float("nan"), float("nan")
+    z, half = np.arctanh(rho), half / (1.0 - rho**2)
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
 
 
 def estimands(fits: dict[str, Fit]) -> np.ndarray:

@@ -234,7 +234,7 @@ def _profiles(
     if profiler is None:
         return intervals, ()
     for name in PARAMETERS:
-        interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name), name)
+        interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name, few_items=True), name)
         if interval is None:
             continue
         intervals[name] = interval
@@ -291,7 +291,8 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     def resampled(name: str) -> dict:
         estimate = estimates[name]
-        if drawn is None or estimate is None or math.isnan(estimate):
+        at_boundary = name == "rho" and summary["singular"]
+        if drawn is None or estimate is None or math.isnan(estimate) or at_boundary:
             return dict.fromkeys(("se", "lower", "upper"), math.nan)
         return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
 

@@ -1,8 +1,9 @@
 """Which interval stands beside an estimate: the one place that decides, for tables and sentences alike.
 
-The profile-likelihood interval where there is one; where whole clusters were drawn, and there are enough of them, the
-resampling's for the average effect and the interactions, since the likelihood takes persons as independent; the Wald
-interval elsewhere. A sentence claims no more than this interval.
+For the average effect t with Satterthwaite's degrees of freedom, since items are few; elsewhere the profile-likelihood
+interval where there is one (of rho cut where it holds with few items, ``profile.correlation_cut``); where whole clusters
+were drawn, and there are enough of them, the resampling's for the average effect and the interactions, since the
+likelihood takes persons as independent; the Wald interval elsewhere. A sentence claims no more than this interval.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .bootstrap import fisher_interval
 from .effects import Effects
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Basis(StrEnum):
     """Where an interval comes from."""
 
     PROFILE = "profile likelihood"
+    T = "t"
     CLUSTERS = "resampling of clusters"
     WALD = "Wald"
     NONE = "none"
@@ -60,7 +63,8 @@ class Interval:
 def average_interval(result: Effects, inference: Inference) -> Interval:
     """The average effect beta_1 of M_A, in the table's unit.
 
-    Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
+    The estimate -+ t SE, t with the degrees of freedom of ``generalise.degrees_of_freedom``; the profile's where there is no
+    SE. Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
     model's with items sampled less that on exactly these items) is added to it.
     """
     by = result.scale.by
@@ -71,7 +75,18 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
             return Interval(estimate, estimate - half, estimate + half, Basis.CLUSTERS)
+    half = average_quantile(inference) * result.average_se / by
+    if math.isfinite(half):
+        return Interval(estimate, estimate - half, estimate + half, Basis.T)
     return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by)
+
+
+def average_quantile(inference: Inference, level: float = 0.95) -> float:
+    """How many standard errors the interval of the average effect reaches; NaN where its degrees of freedom are unknown."""
+    from scipy.special import stdtrit
+
+    here = inference.generalisation
+    return math.nan if here is None else float(stdtrit(here.df, 0.5 + level / 2.0))
 
 
 def average_estimand(result: Effects) -> str:
@@ -91,7 +106,7 @@ def rho_interval(result: Effects, inference: Inference) -> Interval:
     estimate = _number(result.summary["rho"])
     if result.weak.no_common_item or not math.isfinite(estimate):
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
-    return _profile(inference, "rho", estimate, 1.0) or _wald(estimate, _number(result.summary["rho_se"]), -1.0, 1.0)
+    return _profile(inference, "rho", estimate, 1.0) or _fisher(estimate, _number(result.summary["rho_se"]))
 
 
 def persons_interval(inference: Inference) -> Interval:
@@ -134,6 +149,11 @@ def _wald(estimate: float, se: float, low: float = -math.inf, high: float = math
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
     half = HALF_WIDTH * se
     return Interval(estimate, max(low, estimate - half), min(high, estimate + half), Basis.WALD)
+
+
+def _fisher(rho: float, se: float) -> Interval:
+    low, high = fisher_interval(rho, HALF_WIDTH * se)
+    return Interval(rho, low, high, Basis.WALD if math.isfinite(low) else Basis.NONE)
 
 
 def _number(value: float | None) -> float:

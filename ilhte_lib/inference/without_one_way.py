@@ -84,7 +84,9 @@ def without_one_way_items(trial: Trial, fits: dict[str, Fit], weak: Weaknesses) 
         raise EngineError("Without these items the optimum is not certified.")
     profiler = Profiler(objective(statistics, main), main, null)
     parts = Parts()
-    intervals = {name: parts.attempt(Part.PROFILE, partial(profiler.interval, name)) for name in PARAMETERS}
+    intervals = {
+        name: parts.attempt(Part.PROFILE, partial(profiler.interval, name, few_items=True)) for name in PARAMETERS
+    }
     return WithoutOneWayItems(
         left_out=weak.one_way_names,
         sigma_theta=null.sigma_theta,

@@ -31,6 +31,7 @@ from ..words.rows import (
 from ..words.sentences import (
     caveat,
     cluster_sentences,
+    degrees_sentence,
     findings,
     flagged_sentence,
     resampling_sentence,
@@ -53,8 +54,9 @@ FINDINGS, ESTIMATES = "What the trial shows", "Estimates"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 INTERVALS = (
     "The intervals are those that the sentences above tell. One of the profile likelihood holds the values that the likelihood "
-    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1. A "
-    "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
+    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
+    "is widened for few items. A Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter "
+    "ends; of ρ it is symmetric in Fisher's z."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
 MODELS = (
@@ -145,7 +147,9 @@ def _items_drawn(analysis: Analysis) -> Section:
 
 def _estimates(analysis: Analysis) -> Section:
     rows = estimate_rows(analysis.effects, analysis.inference)
-    note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
+    degrees = degrees_sentence(analysis.inference)
+    divisor = DIVISOR if analysis.effects.scale.unit is Unit.SD else None
+    note = " ".join(_said(divisor, INTERVALS, degrees))
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
 
 
@@ -154,7 +158,7 @@ def _profiles(analysis: Analysis) -> list[Section]:
         return []
     note = (
         "How the deviance of M_A rises as one parameter is held away from its estimate (point) and the others are fitted "
-        "again. The 95% interval is where the curve stays below the dashed line; that of σ_ζ also reaches 0 wherever the "
+        "again. The 95% interval of the likelihood is where the curve stays below the dashed line, which is higher for ρ, since items are few; that of σ_ζ also reaches 0 wherever the "
         "mixture test does not reject."
     )
     drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]

@@ -19,6 +19,7 @@ from ilhte_lib.inference.interval import (
     Interval,
     average_estimand,
     average_interval,
+    average_quantile,
     interaction_interval,
     rho_interval,
     spread_interval,
@@ -99,6 +100,17 @@ def average_sentence(result: Effects, inference: Inference, *, lower_is_better: 
     return f"{text}; treated persons {more}{good}."
 
 
+def degrees_sentence(inference: Inference) -> str:
+    """What the interval of the average effect is made of, or ""."""
+    here, width = inference.generalisation, average_quantile(inference)
+    if here is None or not math.isfinite(width):
+        return ""
+    return (
+        f"That of the average effect is the estimate ± {number(width, 2)} SE, by t with {number(here.df, 0)} degrees of freedom "
+        "(Satterthwaite's), which allow for few items."
+    )
+
+
 def item_spread_sentence(result: Effects, inference: Inference) -> str:
     """How far items differ in their effect."""
     shown = spread_interval(result, inference)
@@ -119,12 +131,16 @@ def easiness_sentence(result: Effects, inference: Inference) -> str:
         return ""  # rho is not identified, which a flag says
     if not defined(shown.estimate):
         return "The correlation of item effects with easiness is not defined: one of the two does not vary."
-    at_boundary = ", on its boundary (a singular fit)" if abs(shown.estimate) > AT_BOUNDARY else ""
-    value = f"rho = {_with_interval(shown)}{at_boundary}"
+    singular = abs(shown.estimate) > AT_BOUNDARY
+    value = f"rho = {_with_interval(shown)}"
+    if singular:
+        value += ", on its boundary (a singular fit: so few or so similar effects are matched best by a straight line)"
+    sign_unknown = shown.low <= -AT_BOUNDARY and shown.high >= AT_BOUNDARY
     if result.weak.forbids_conclusions:
         return f"Correlation of item effects with easiness: {value}; nothing is concluded from it."
     if not shown.excludes_zero:
-        return f"Item effects show no clear relation to easiness: {value}."
+        sign = "; no value is refuted, so that not even the sign is known" if sign_unknown else ""
+        return f"Item effects show no clear relation to easiness: {value}{sign}."
     if hangs := _rests_on_one_way_items(result, inference, shown, "rho"):
         return f"Correlation of item effects with easiness: {value}; {hangs}"
     if shown.estimate > 0:
