@@ -19,6 +19,7 @@ from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.formats import StepForm
 from ..model.spec import MODELS
+from .delta_method import rho_se, sigma_zeta_se
 from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
@@ -72,6 +73,7 @@ class Inference:
         where nothing is concluded in any case.
     scores : expected scores by item and arm; None where all items have two categories.
     steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
+    penalised : the penalised fit of M_A (``engine.penalised``) where it is shown; None elsewhere. In no test.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     missing : the parts that could not be computed, each with its reason.
@@ -93,6 +95,7 @@ class Inference:
     without_one_way: WithoutOneWayItems | None
     scores: ExpectedScores | None
     steps: StepsTest | None
+    penalised: Fit | None
     weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
@@ -166,6 +169,7 @@ def infer(
     statistics = statistics_of(trial, MODELS["M_A"])
     parts = Parts()
 
+    from ..engine.penalised import penalised_fit, wants_penalised
     from .generalise import generalise
     from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
     from .sum_score import sum_score_effect
@@ -199,6 +203,9 @@ def infer(
         scores = expected_scores(main)
         if main.formats.form == StepForm.RATING and len(set(main.formats.group.tolist())) < main.n_items:
             shared = parts.attempt(Part.STEPS, lambda: steps_test(statistics, main))
+    penalised = None
+    if wants_penalised(main) and not weak.forbids_conclusions:
+        penalised = parts.attempt(Part.PENALISED, lambda: penalised_fit(statistics, main))
     free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     return Inference(
@@ -217,6 +224,7 @@ def infer(
         without_one_way=others,
         scores=scores,
         steps=shared,
+        penalised=penalised,
         weak=weak,
         clustered=trial.clustered,
         missing=tuple(parts.missing),
@@ -276,6 +284,24 @@ def with_resampling(result: Effects, inference: Inference) -> Effects:
     )
 
 
+def penalised_record(fit: Fit) -> dict:
+    """What a document holds of the penalised fit: log-likelihood without the penalty, estimates and standard errors, logits."""
+    names = fit.spec.beta_names
+    return {
+        "loglik": fit.loglik,
+        "beta": dict(zip(names, fit.beta, strict=True)),
+        "se": dict(zip(names, fit.se, strict=True)),
+        "sigma_theta": fit.sigma_theta,
+        "sigma_zeta": fit.sigma_zeta,
+        "sigma_zeta_se": sigma_zeta_se(fit),
+        "rho": fit.rho,
+        "rho_se": rho_se(fit),
+        "item_cov": fit.item_cov,
+        "method": fit.method,
+        "converged": fit.converged,
+    }
+
+
 def inference_record(inference: Inference, result: Effects) -> dict:
     """What a document holds of it: plain values by name, NaN where undefined.
 
@@ -314,6 +340,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
             "too_few_clusters": inference.too_few_clusters,
             "estimates": {name: resampled(name) for name in estimates},
         },
+        "penalised": inference.penalised and penalised_record(inference.penalised),
         "clustered": inference.clustered,
         "only_model_standard_errors": inference.model_only,
         "notes": inference.notes,

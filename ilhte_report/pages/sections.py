@@ -23,6 +23,7 @@ from ..words.rows import (
     influence_rows,
     item_rows,
     model_rows,
+    penalised_rows,
     resampling_rows,
     score_rows,
     sum_score_rows,
@@ -105,6 +106,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         _findings(analysis),
         _items_drawn(analysis),
         _estimates(analysis),
+        *_penalised(analysis),
         *_profiles(analysis),
         *_items(analysis),
         *_tests(analysis),
@@ -151,6 +153,21 @@ def _estimates(analysis: Analysis) -> Section:
     divisor = DIVISOR if analysis.effects.scale.unit is Unit.SD else None
     note = " ".join(_said(divisor, INTERVALS, degrees))
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
+
+
+def _penalised(analysis: Analysis) -> list[Section]:
+    """Beside maximum likelihood where that is singular or items are few."""
+    main = analysis.fits["M_A"]
+    rows = penalised_rows(analysis.effects, analysis.inference, main)
+    if not rows:
+        return []
+    why = "M_A is singular" if main.singular else f"there are only {main.n_items} items"
+    note = (
+        f"Shown because {why}: the log-likelihood plus 0.75 log det Σ, Σ the covariance of easiness and item effect, is at its "
+        "highest inside the boundary. It is the default Wishart prior of bglmer in the R package blme (Chung et al. 2015, "
+        "doi:10.3102/1076998615570945). For reading beside the estimates; no test, interval or sentence uses it."
+    )
+    return [Section("Kept off the boundary", rows=_rows(rows), note=note)]
 
 
 def _profiles(analysis: Analysis) -> list[Section]:

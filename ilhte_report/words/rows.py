@@ -265,6 +265,29 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
     return [{"": name, "Value": value} for name, value in lines]
 
 
+def penalised_rows(result: Effects, inference: Inference, main: Fit) -> list[Row]:
+    """Maximum likelihood and the penalised fit side by side; none where it is not shown."""
+    from ilhte_lib.inference.delta_method import rho_se, sigma_zeta_se
+
+    found = inference.penalised
+    if found is None:
+        return []
+    by, unit = result.scale.by, result.scale.unit.plural
+    lines = (
+        ("Average effect, β₁", unit, main.coefficient("treat") / by, found.coefficient("treat") / by, found.standard_error("treat") / by),
+        ("σ_ζ, item effects", unit, main.sigma_zeta / by, found.sigma_zeta / by, sigma_zeta_se(found) / by),
+        ("ρ, with easiness", "", main.rho, found.rho, rho_se(found)),
+        ("σ_b, easiness", unit, main.sigma_b / by, found.sigma_b / by, math.nan),
+        ("σ_θ, persons", "logits", main.sigma_theta, found.sigma_theta, math.nan),
+    )  # fmt: skip
+    rows = [
+        {"": name, "Unit": of, "Likelihood": number(ml, 3), "Penalised": number(value, 3), "SE": number(se, 3)}
+        for name, of, ml, value, se in lines
+    ]
+    logliks = (number(main.loglik, 2), number(found.loglik, 2))
+    return [*rows, {"": "Log-likelihood", "Unit": "", "Likelihood": logliks[0], "Penalised": logliks[1], "SE": DASH}]
+
+
 def spread_is_known(inference: Inference) -> bool:
     """Whether the interval of sigma_zeta leaves 0 out, so that something can be said of how other items vary."""
     found = inference.intervals.get("sigma_zeta")
