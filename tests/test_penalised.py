@@ -82,7 +82,7 @@ def test_it_is_shown_where_the_fit_is_singular_or_items_are_few_and_changes_no_t
     assert shown.inference.penalised is not None
     record = shown.document()["inference"]["penalised"]
     assert record["rho"] == shown.inference.penalised.rho and record["method"] == "aghq"
-    text = shown.report(200)
+    text = " ".join(shown.report(200).split())
     assert "Kept off the boundary" in text and "bglmer in the R package blme" in text
     test = shown.inference.test
     assert test.statistic == pytest.approx(shown.fits["M_0"].deviance - shown.fits["M_A"].deviance)

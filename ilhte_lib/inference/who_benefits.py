@@ -2,20 +2,24 @@
 
 The rule of the verdict, with 95% intervals throughout:
 
+masked
+    the interval of beta_3 under M_C, in which items have effects of their own, excludes 0; that under M_B does not; and the
+    bias that the closed form predicts for M_B (``closed_form.predicted_bias_of``) excludes 0, on the other side: persons
+    differ, and the items hide it from an analysis blind to them.
 person-level
-    the interval of beta_3 under M_C, in which items have effects of their own, excludes 0.
+    the interval under M_C excludes 0, and nothing is masked.
 item-level
-    it does not; the interval of the bias that the closed form predicts for M_B (``identification.predicted_bias_of``)
-    excludes 0; and the predicted bias and the observed difference beta_3(M_B) - beta_3(M_C) each make up at least
-    half of beta_3(M_B), on its side of 0.
+    the interval under M_C does not exclude 0, that under M_B does, that of the predicted bias does too, and the predicted
+    bias is between 1/2 and 3/2 of beta_3 of M_B.
 cannot tell
     otherwise, and always where M_B or M_C is not certified or the table is too weak (``weak``): an arm of few persons
-    with the covariate, persons who differ beyond the likelihood's approximation, and, for "item-level", where it does not
-    hold without the items that an arm answered one way.
+    with the covariate, persons who differ beyond the likelihood's approximation, and, for "item-level" and "masked", where it does
+    not hold without the items that an arm answered one way.
 
 The verdict names the source of the interaction that an analysis blind to the items shows. "Item-level" does not say
 that persons do not differ: the interval under M_C says how much they may. How often the rule errs where the truth is
-known is simulated in ``identification_grid``.
+known is simulated in ``ilhte_report.studies.verdicts``, with trials that break what M_C assumes among them. "Masked" needs the
+interval of M_C: an M_B near 0 beside a predicted bias says as much where persons do not differ and M_B missed the bias.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ from .without_one_way import statistics_without
 if TYPE_CHECKING:
     from .bootstrap import Bootstrap
 
-Verdict = Literal["person-level", "item-level", "cannot tell"]
+Verdict = Literal["person-level", "item-level", "masked", "cannot tell"]
+LEAST, MOST = 0.5, 1.5
+"""The predicted bias makes up at least and at most so much of what M_B finds for "item-level"."""
 HALF_WIDTH = 1.959963984540054
 """Half the width of a 95% interval in standard errors."""
 
@@ -148,13 +154,13 @@ def _too_weak(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, foun
         return f"an arm has fewer than {FEWEST_PERSONS} persons with the covariate"
     if weak.extreme_persons:
         return "persons differ too much for the approximation of the likelihood"
-    if found == "item-level" and weak.one_way_items and not _holds_without(trial, fits, weak):
+    if found in ("item-level", "masked") and weak.one_way_items and not _holds_without(trial, fits, weak, found):
         return f"what the items produce may rest on {listed(weak.one_way_names, 3)}, answered one way in an arm"
     return ""
 
 
-def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses) -> bool:
-    """Whether the verdict is "item-level" also by the model's intervals on the items that each arm answered both ways."""
+def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> bool:
+    """Whether the verdict is the same also by the model's intervals on the items that each arm answered both ways."""
     if not trial.rows_known:
         return False
     try:
@@ -168,7 +174,7 @@ def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses)
     of_b, of_c = (
         with_wald_interval(f.coefficient("treat:cov"), f.standard_error("treat:cov")) for f in (constant, flexible)
     )
-    return verdict(of_b, of_c, with_wald_interval(bias.value, bias.se)) == "item-level"
+    return verdict(of_b, of_c, with_wald_interval(bias.value, bias.se)) == found
 
 
 def _persons_with_covariate(trial: PreparedTrial) -> tuple[int, int]:
@@ -195,10 +201,12 @@ def needs_covariate(trial: PreparedTrial) -> PreparedTrial:
 def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verdict:
     """The rule of this module from beta_3 of M_B, beta_3 of M_C and the predicted bias, all with intervals."""
     if flexible.excludes_zero:
-        return "person-level"
-    half, side = abs(constant.value) / 2.0, np.sign(constant.value)
-    explained = min(side * predicted.value, side * (constant.value - flexible.value)) >= half
-    return "item-level" if predicted.excludes_zero and explained and side != 0 else "cannot tell"
+        hidden = predicted.excludes_zero and predicted.value * flexible.value < 0
+        shown = constant.excludes_zero or not np.isfinite(constant.low)
+        return "masked" if hidden and not shown else "person-level"
+    if not (constant.excludes_zero and predicted.excludes_zero):
+        return "cannot tell"
+    return "item-level" if LEAST <= predicted.value / constant.value <= MOST else "cannot tell"
 
 
 def _sum_score(trial: PreparedTrial) -> Estimate:

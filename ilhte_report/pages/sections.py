@@ -40,7 +40,7 @@ from ..words.sentences import (
     steps_sentence,
     sum_score_sentence,
 )
-from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
+from ..words.who_benefits import ASSUMED, RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def who_benefits_section(found: WhoBenefits) -> Section:
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),
         alt=who_benefits_words(found),
-        note=f"{unit} {RULE}",
+        note=f"{unit} {RULE} {ASSUMED.format(found.covariate)}",
     )
 
 

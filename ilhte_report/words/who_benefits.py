@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits
 
 RULE = (
-    "The verdict is person-level if the 95% interval under M_C excludes 0; item-level if it does not, the interval of the "
-    "predicted bias excludes 0, and that bias and the difference between M_B and M_C each make up at least half of what M_B "
-    "finds; else cannot tell."
+    "The verdict is person-level if the 95% interval under M_C excludes 0, but masked if that of M_B does not while the predicted "
+    "bias excludes 0 on the other side; item-level if the interval under M_C holds 0, those of M_B and of the predicted bias do "
+    "not, and that bias is between half and one and a half of what M_B finds; else cannot tell."
 )
+ASSUMED = (
+    "M_C assumes that an item's effect is the same for persons of any {}, that the log-odds rise in a straight line with it, that "
+    "treatment does not change how much persons differ, that item effects are normal, and that persons are independent. Where "
+    "one of these fails, its interval excludes 0 too often; resampled intervals (--bootstrap N) allow for the last two that are "
+    "about persons."
+)
+"""With the covariate's name in it."""
 
 
 def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
@@ -43,11 +50,16 @@ def verdict_sentence(result: WhoBenefits) -> str:
     if result.verdict == "person-level":
         way = "rises" if result.flexible.value > 0 else "falls"
         return f"{word}: the effect {way} with {name} also when items may differ, {kept} logits per SD."
+    if result.verdict == "masked":
+        way, other = ("rises", "fall") if result.flexible.value > 0 else ("falls", "rise")
+        return (
+            f"{word}: the effect {way} with {name} when items may differ, {kept} logits per SD, which the items hide: by "
+            f"themselves they would make it seem to {other} ({bias}), and with all items alike nothing is seen ({shown})."
+        )
     if result.verdict == "item-level":
         way = "rise" if result.constant.value > 0 else "fall"
-        unsure = "" if result.constant.excludes_zero else ", itself not distinguishable from 0"
         return (
-            f"{alike} seems to {way} with {name} ({shown}{unsure}), which the items' own effects would produce by "
+            f"{alike} seems to {way} with {name} ({shown}), which the items' own effects would produce by "
             f"themselves ({bias}); when items may differ, {kept} logits per SD is left."
         )
     if result.constant.excludes_zero:
