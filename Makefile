@@ -23,7 +23,7 @@ site:
 	echo "Set-up $$((installed - began)) s, fitting $$((fitted - installed)) s, rendering $$((rendered - fitted)) s: _site/index.html"
 
 test: .venv/.test-ready
-	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests notebooks
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --nbval-lax --nbval-current-env tests notebooks
 
 # The fast part with the lowest versions that pyproject.toml allows, in an environment of its own
 test-lowest: .venv-lowest/.ready

@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import EngineError, IlhteError, InputError
-from .model.fit_result import Fit
-from .model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
     from .analysis import Analysis, analyse
@@ -17,14 +15,16 @@ if TYPE_CHECKING:
     from .data.read import read_table
     from .data.trial import Trial
     from .engine.native import fit_models
+    from .model.fit_result import Fit
+    from .model.spec import MODELS, ModelSpec
 
 __version__ = "0.1.0"
 _LATER = {
     "Analysis": "analysis", "analyse": "analysis", "prepare": "data.prepare", "read_table": "data.read", "Trial": "data.trial",
-    "fit_models": "engine.native",
+    "fit_models": "engine.native", "Fit": "model.fit_result", "MODELS": "model.spec", "ModelSpec": "model.spec",
 }  # fmt: skip
-"""What is loaded when it is first asked for, so that importing the package loads NumPy and nothing heavier."""
-__all__ = ["MODELS", "EngineError", "Fit", "IlhteError", "InputError", "ModelSpec", "__version__", *_LATER]
+"""What is loaded when it is first asked for, so that what needs no numbers, as help does, loads no NumPy."""
+__all__ = ["EngineError", "IlhteError", "InputError", "__version__", *_LATER]
 
 
 def __getattr__(name: str) -> object:

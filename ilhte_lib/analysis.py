@@ -87,6 +87,8 @@ class Analysis:
             for at, (term, step) in enumerate(zip(fit.spec.steps, fit.steps, strict=True), len(fit.beta)):
                 rows.append((name, term, step, float(np.sqrt(fit.vcov[at, at]))))
             spreads = [("sigma_theta", fit.sigma_theta), ("sigma_b", fit.sigma_b)]
+            if fit.clusters is not None:
+                spreads.append(("sigma_u", fit.clusters.sigma_u))
             if fit.spec.item_effects:
                 spreads += [("sigma_zeta", fit.sigma_zeta), ("rho", fit.rho)]
             rows += [(name, term, value, float("nan")) for term, value in (*spreads, ("loglik", fit.loglik))]
@@ -142,7 +144,7 @@ class Analysis:
     def who_benefits(self) -> WhoBenefits | None:
         """The interactions of treatment and covariate and the verdict on them; None without a covariate.
 
-        Where clusters were drawn every interval is the resampling's. Elsewhere only that of the difference is, which has
+        Where clusters were drawn and the models have none every interval is the resampling's. Elsewhere only that of the difference is, which has
         none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
         """
         from .inference.who_benefits import Estimate, who_benefits
@@ -150,7 +152,7 @@ class Analysis:
         if "M_C" not in self.fits:
             return None
         drawn = None if self.inference.too_few_clusters else self.inference.resampling
-        of_clusters = drawn is not None and drawn.of_clusters
+        of_clusters = drawn is not None and drawn.of_clusters and self.inference.clusters is None
         found = who_benefits(self.trial, self.fits, drawn if of_clusters else None)
         if drawn is None or of_clusters:
             return found
@@ -279,7 +281,7 @@ def document(
     ``{"tab", "summary", "items", "items_logit", "categories", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
     unit is what sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items
     in it (else None); categories by item, the lowest first, where items have more than two (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
-    steps of ordered categories by name (logits), sigma_theta (logits), item_cov (squared logits), singular, converged, gradient_norm, seconds;
+    steps of ordered categories by name (logits), sigma_theta (logits), cluster_cov (squared logits, or None), item_cov (squared logits), singular, converged, gradient_norm, seconds;
     inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
     """
     record = None
@@ -309,6 +311,7 @@ def document(
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,
+                **({"clusters": fits["M_A"].spec.formula.rsplit(" + ", 1)[1]} if trial.clusters_modelled else {}),
                 "input_sha256": input_sha256,
             },
         }
@@ -324,6 +327,7 @@ def _model(fit: Fit) -> dict:
         "se": dict(zip(names, fit.se, strict=True)),
         "steps": dict(zip(fit.spec.steps, fit.steps, strict=True)),
         "sigma_theta": fit.sigma_theta,
+        "cluster_cov": fit.clusters and fit.clusters.factor @ fit.clusters.factor.T,
         "item_cov": fit.item_cov,
         "singular": fit.singular,
         "converged": fit.converged,

@@ -10,11 +10,10 @@ import platform
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 
 def versions() -> dict[str, str]:
     """Versions of what computed a result."""
+    import numpy
     import scipy
 
     from . import __version__
@@ -22,7 +21,7 @@ def versions() -> dict[str, str]:
     return {
         "ilhte": __version__,
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        "numpy": numpy.__version__,
         "scipy": scipy.__version__,
     }
 
@@ -33,10 +32,8 @@ def plain(value):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars, without loading NumPy to know them
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

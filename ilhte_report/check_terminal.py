@@ -77,7 +77,8 @@ def _print_counts(console: Console, trial: Trial | LargeTrial) -> None:
     if trial.covariate_name:
         lines.append(f"covariate {printable(trial.covariate_name)}, {_correlation(trial.covariate_correlation)}")
     if trial.n_clusters is not None:
-        lines.append(counted(trial.n_clusters, "cluster", "clusters"))
+        has = "with random effects in the models" if trial.clusters_modelled else "not in the models"
+        lines.append(f"{counted(trial.n_clusters, 'cluster', 'clusters')}, {has}")
     for line in lines:
         console.print(f"  {line}", highlight=False)
 

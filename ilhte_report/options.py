@@ -108,7 +108,17 @@ OPTIONS: dict[str, Any] = {
         "The file has one row a person: its item columns, by name or pattern; can be given several times.",
         kind=list[str] | None,
     ),
-    "cluster": _column("Column of clusters (schools, villages); default cluster, if there."),
+    "cluster": _column(
+        "Column of clusters (schools, villages), which the models then have random effects of; default cluster, if there."
+    ),
+    "cluster_effects": _column(
+        "Clusters that hold both arms (sites) may differ in the effect, not in their level alone.",
+        "--cluster-effects",
+        kind=bool,
+    ),
+    "ignore_clusters": _column(
+        "Leave clusters out of the models, which then take persons as independent.", "--ignore-clusters", kind=bool
+    ),
     "id_within_cluster": _column(
         "Ids are unique within clusters only: a person is known by cluster and id.", "--id-within-cluster", kind=bool
     ),

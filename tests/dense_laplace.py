@@ -12,7 +12,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Rows:
-    """A small trial as rows, P persons and J items; ``covariate`` (P,) or None. Repeated (person, item) rows are allowed."""
+    """A small trial as rows, P persons and J items; ``covariate`` (P,) or None. Repeated (person, item) rows are allowed.
+
+    ``cluster`` (P,) has an integer for each person's cluster, or is None.
+    """
 
     treat: np.ndarray
     person: np.ndarray
@@ -20,6 +23,7 @@ class Rows:
     resp: np.ndarray
     covariate: np.ndarray | None
     n_items: int
+    cluster: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,17 @@ class Dense:
 
 
 def dense_laplace(
-    rows: Rows, beta: np.ndarray, sigma: float, factor: np.ndarray, steps: list[list[float]] | None = None
+    rows: Rows,
+    beta: np.ndarray,
+    sigma: float,
+    factor: np.ndarray,
+    steps: list[list[float]] | None = None,
+    cluster_factor: np.ndarray | None = None,
+    item_offsets: np.ndarray | None = None,
 ) -> Dense:
     """D = -2 loglik(u^) + |u^|^2 + log det(Lambda' Z' W Z Lambda + I), with the mode u^ to rounding error.
 
-    ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
+    ``item_offsets`` (2, J) add to the predictor by arm and item. ``steps`` are tau_i1 ... tau_iK of each item with ordered categories, adding up to 0; None: 0 and 1 alone.
     """
     steps = steps or [[0.0]] * rows.n_items
     widest = max(map(len, steps)) + 1
@@ -62,15 +72,23 @@ def dense_laplace(
         covariate = rows.covariate[rows.person]
         columns += [covariate, treat * covariate]
     fixed = np.column_stack(columns) @ beta
-    z = np.zeros((len(treat), n_persons + q * n_items))
+    if item_offsets is not None:
+        fixed = fixed + item_offsets[rows.treat[rows.person], rows.item]
+    c_factor = np.zeros((0, 0)) if cluster_factor is None else cluster_factor
+    n_clusters = 0 if cluster_factor is None else int(rows.cluster.max()) + 1
+    last = n_persons + q * n_items
+    z = np.zeros((len(treat), last + len(c_factor) * n_clusters))
     where = np.arange(len(treat))
     z[where, rows.person] = 1.0
     z[where, n_persons + q * rows.item] = 1.0
     if q == 2:
         z[where, n_persons + q * rows.item + 1] = treat
+    for own in range(len(c_factor)):
+        z[where, last + len(c_factor) * rows.cluster[rows.person] + own] = treat if own else 1.0
     scale = np.zeros((z.shape[1], z.shape[1]))
     scale[:n_persons, :n_persons] = sigma * np.eye(n_persons)
-    scale[n_persons:, n_persons:] = np.kron(np.eye(n_items), factor)
+    scale[n_persons:last, n_persons:last] = np.kron(np.eye(n_items), factor)
+    scale[last:, last:] = np.kron(np.eye(n_clusters), c_factor)
     a = z @ scale
 
     def penalised(u: np.ndarray) -> float:
@@ -91,9 +109,9 @@ def dense_laplace(
     h = a.T @ (moments(fixed + a @ u)[2][:, None] * a) + np.eye(len(u))
     sign, logdet = np.linalg.slogdet(h)
     assert sign == 1.0
-    conditional = (scale @ np.linalg.inv(h) @ scale.T)[n_persons:, n_persons:].reshape(n_items, q, n_items, q)
+    conditional = (scale @ np.linalg.inv(h) @ scale.T)[n_persons:last, n_persons:last].reshape(n_items, q, n_items, q)
     return Dense(
         penalised(u) + float(logdet),
-        (scale @ u)[n_persons:].reshape(n_items, q),
+        (scale @ u)[n_persons:last].reshape(n_items, q),
         np.array([conditional[i, :, i, :] for i in range(n_items)]),
     )

@@ -186,6 +186,10 @@ def test_the_package_is_named_when_missing(monkeypatch, tmp_path):
     assert 'pip install "ilhte[irw]"' in refusal(call("fetch", "gilbert_meta_1"))
 
 
+def test_no_progress_bar_where_there_is_no_terminal(redivis):  # noqa: F811
+    assert "%|" not in call("fetch", "gilbert_meta_1", "--rct").err
+
+
 def test_hostile_tables_are_fetched_and_fitted_by_name(redivis, tmp_path):  # noqa: F811
     names = ["../../up", "<b>&\"'", "=cmd()", "x" * 200, "\U0001f642 mit Leerzeichen", "\x1b[31mred"]
     redivis.releases[332].update(dict.fromkeys(names, trial()))

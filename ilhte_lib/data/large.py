@@ -128,6 +128,11 @@ class LargeTrial:
         """None: clusters are not read."""
         return None
 
+    @property
+    def clusters_modelled(self) -> bool:
+        """Never."""
+        return False
+
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         """Of all persons, or of those who have the covariate, with it."""
         return cast("SufficientStatistics", self.with_covariate) if with_covariate else self.statistics

@@ -22,6 +22,7 @@ class DataOptions:
     wide : item columns of a file with one row a person, by name or pattern; None for a long one.
     cluster : column of clusters; None for ``cluster``, if there.
     id_within_cluster : ids are unique within a cluster only.
+    cluster_effects, ignore_clusters : of ``prepare.prepare``.
     sheet, header_row : where a spreadsheet has its table, ``read.read_table``.
     missing_codes : numbers or words that mean missing, ``missing_codes.named_codes``.
     covariate, wave, repeated, profile, max_persons : of ``prepare.prepare``.
@@ -38,6 +39,8 @@ class DataOptions:
     wide: tuple[str, ...] | None = None
     cluster: str | None = None
     id_within_cluster: bool = False
+    cluster_effects: bool = False
+    ignore_clusters: bool = False
     sheet: str | None = None
     header_row: int | None = None
     missing_codes: tuple[str, ...] | None = None
@@ -94,6 +97,8 @@ class DataOptions:
             "repeated",
             "cluster",
             "id_within_cluster",
+            "cluster_effects",
+            "ignore_clusters",
             "missing_codes",
             "categories",
             "threshold",

@@ -7,7 +7,7 @@ data) keeps what those rules throw away and refuses what they pass over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
+from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
@@ -22,7 +23,7 @@ from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
 from .scores import category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, Trial
+from .trial import Audit, ClusterModel, Trial
 from .waves import keep_wave
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def prepare(
     repeated: str = "error",
     cluster: str | None = None,
     id_within_cluster: bool = False,
+    cluster_effects: bool = False,
+    ignore_clusters: bool = False,
     missing_codes: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
     threshold: float | None = None,
@@ -65,6 +68,9 @@ def prepare(
         trials).
     cluster : the column of clusters; default ``cluster`` if the table has it.
     id_within_cluster : ids are unique within a cluster only.
+    cluster_effects : the effect may differ between clusters that hold both arms, ``(treat|cluster)``; else their level alone,
+        ``(1|cluster)``. Under vignette, as published, no model has clusters.
+    ignore_clusters : no model has clusters.
     missing_codes : numbers or words that mean a missing response, arm, cluster or covariate. Default none but those that
         stand apart in a covariate (``missing_codes.suspected``) or an item; ``("none",)`` takes those as numbers.
     categories : labels of the responses from the lowest category to the highest, where they are text. Default, where a
@@ -121,6 +127,9 @@ def prepare(
                 "missing covariate",
                 f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
             )
+    modelled = cluster_model(cluster, vignette, cluster_effects, ignore_clusters)
+    if modelled is not ClusterModel.NONE:
+        table = in_clusters(table, str(cluster), audit)
     table = _draw_persons(table, tab, vignette, max_persons, audit)
     labels = table.attrs.get("value_labels", {}).get("resp", {})
     labels = labels_of(categories or table.attrs.get("categories")) or labels
@@ -133,7 +142,10 @@ def prepare(
     again = table[table.duplicated(["id", "item"])]
     check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
     ordered = Ordered(values, StepForm(steps), labels) if any(len(v) > 2 for v in values.values()) else None
-    return _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, ordered, audit)
+    if cluster is None and not vignette and not ignore_clusters and (hidden := hidden_clusters(table)):
+        audit.flags.append(hidden)
+    trial = _arrays(table, tab, profile, chosen, correlation, kept_wave, cluster, ordered, audit)
+    return check_clusters(replace(trial, cluster_name=cluster, cluster_model=modelled))
 
 
 @dataclass(frozen=True)
@@ -374,33 +386,13 @@ def _arrays(
         covariate=covariate,
         covariate_name=chosen,
         covariate_correlation=correlation,
-        cluster=None if cluster is None else _person_cluster(table, cluster, person, audit),
+        cluster=None if cluster is None else person_cluster(table, cluster, person, audit),
         wave=wave,
         audit=tuple(audit.entries),
         flags=tuple(audit.flags),
         formats=formats,
         categories=named,
     )
-
-
-def _person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: Audit) -> np.ndarray:
-    """(P,) each person's cluster, the first that is named."""
-    by_person = table[name].groupby(person)
-    changing = np.flatnonzero(by_person.nunique().to_numpy() > 1)
-    if len(changing):
-        ids = table["id"].groupby(person).first().iloc[changing]
-        audit.flags.append(
-            f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id {_three(ids)}): "
-            "the first is taken for the person's cluster."
-        )
-    cluster = by_person.first()
-    if lacking := int(cluster.isna().sum()):
-        audit.flags.append(
-            f"{counted(lacking, 'person has', 'persons have')} no {quoted(name)}: each is a cluster of one."
-        )
-    if cluster.nunique() + lacking == len(cluster):
-        audit.flags.append(f"Each cluster of column {quoted(name)} holds a single person.")
-    return cluster.to_numpy(object)
 
 
 def _person_covariate(

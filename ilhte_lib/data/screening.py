@@ -1,4 +1,4 @@
-"""What a researcher should look at before believing a fit: items that go against the rest, twins, hidden clusters."""
+"""What a researcher should look at before believing a fit: items that go against the rest, twins."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def concerns(trial: Trial, rows: pd.DataFrame) -> tuple[str, ...]:
     trial : what would be fitted.
     rows : the rows of the kept wave, with resp and treat as numbers.
     """
-    said = [hidden_clusters(trial, rows), all_coded_items(rows)]
+    said = [all_coded_items(rows)]
     if trial.n_persons * trial.n_items <= _LARGEST:
         matrix = _responses(trial)
         said += [reversed_items(trial, matrix), twin_items(trial, matrix)]
@@ -104,29 +104,3 @@ def all_coded_items(rows: pd.DataFrame) -> str:
         f"{counted(len(coded), 'item holds', 'items hold')} nothing but {listed(codes, 3)}, a code for missing: "
         f"{listed(map(str, coded), 3)}; name it with --missing-codes."
     )
-
-
-def hidden_clusters(trial: Trial, rows: pd.DataFrame) -> str:
-    """A column of groups, such as schools, each of which is in one arm as a whole; or an empty text."""
-    for name in map(str, rows.columns) if trial.cluster is None else ():
-        if name in ("id", "item", "resp", "treat", "wave", "cluster") or name.startswith(("cov_", "std_", "itemcov_")):
-            continue
-        if is_cluster_like(rows, name):
-            groups = rows[name].nunique()
-            return (
-                f"Each of the {groups} values of column {quoted(name)} is in one arm as a whole, as when schools or classes are "
-                f"randomised: if they were, say --cluster {quoted(name)}, or standard errors are too small."
-            )
-    return ""
-
-
-def is_cluster_like(rows: pd.DataFrame, name: str) -> bool:
-    """Whether a column splits the persons into four or more groups of at least two, each in one arm."""
-    try:
-        persons = rows.dropna(subset=[name]).drop_duplicates(["id", name])
-    except TypeError:  # lists and the like
-        return False
-    if persons["id"].duplicated().any() or len(persons) < 2 * rows[name].nunique():
-        return False
-    groups = persons.groupby(name, sort=False)["treat"].agg(["nunique", "size"])
-    return len(groups) >= 4 and bool((groups["nunique"] == 1).all()) and float(groups["size"].median()) >= 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
 
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..model.formats import ItemFormats
+
+
+class ClusterModel(StrEnum):
+    """What the models have of clusters: nothing, their level ``(1|cluster)``, or their own effect too ``(treat|cluster)``."""
+
+    NONE = "none"
+    LEVEL = "level"
+    EFFECTS = "effects"
+
+
+class ClusterArguments(TypedDict):
+    """Arguments of ``sufficient_statistics``."""
+
+    cluster: np.ndarray | None
+    cluster_effects: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,7 @@ class PreparedTrial(Protocol):
     rows_known : whether the responses of single persons are in memory, to be resampled or left out.
     clustered : whether persons come in clusters.
     n_clusters : how many; None where there are none, or they are not known.
+    clusters_modelled : whether the models have random effects of these.
     """
 
     @property
@@ -75,6 +92,8 @@ class PreparedTrial(Protocol):
     def clustered(self) -> bool: ...
     @property
     def n_clusters(self) -> int | None: ...
+    @property
+    def clusters_modelled(self) -> bool: ...
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         """Of all persons, or of those who have the covariate, with it."""
 
@@ -107,6 +126,8 @@ class Trial:
     flags : short sentences a reader of the results must see.
     formats : the items' formats; None where all have two categories.
     categories : by item the names of its categories, the lowest first; None without formats.
+    cluster_name : the column of clusters, or None.
+    cluster_model : what the models have of clusters.
     """
 
     tab: str
@@ -126,6 +147,8 @@ class Trial:
     flags: tuple[str, ...]
     formats: ItemFormats | None = None
     categories: tuple[tuple[str, ...], ...] | None = None
+    cluster_name: str | None = None
+    cluster_model: ClusterModel = ClusterModel.NONE
 
     @property
     def n_persons(self) -> int:
@@ -167,7 +190,23 @@ class Trial:
             self.resp,
             self.covariate if with_covariate else None,
             self.formats,
+            **self.of_clusters,
         )
+
+    @property
+    def clusters_modelled(self) -> bool:
+        """Whether the models have random effects of clusters."""
+        return self.cluster is not None and self.cluster_model is not ClusterModel.NONE
+
+    @property
+    def of_clusters(self) -> ClusterArguments:
+        """What ``sufficient_statistics`` is told of clusters, where the models have them."""
+        if self.cluster is None or not self.clusters_modelled:
+            return {"cluster": None, "cluster_effects": False}
+        return {
+            "cluster": cluster_codes(self.cluster),
+            "cluster_effects": self.cluster_model is ClusterModel.EFFECTS,
+        }
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """(2, J) number of responses, and sum of their scores, to each item by arm (control, treated)."""

@@ -85,8 +85,8 @@ class LaplaceDeviance:
         return self.modes
 
     def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """psi as (beta, sigma, L), without the steps."""
-        at = self.n_beta + self.model.n_steps
+        """psi as (beta, sigma, L), without the steps and what clusters have."""
+        at = self.model.sigma_at
         beta, sigma, lower = psi[: self.n_beta], float(psi[at]), psi[at + 1 :]
         factor = np.array([[lower[0], 0.0], [lower[1], lower[2]]]) if self.q == 2 else np.array([[lower[0]]])
         return beta, sigma, factor
@@ -108,7 +108,7 @@ class LaplaceDeviance:
             return self._last
         self.evaluations += 1
         before, self.at, self._swept = self.at, None, False
-        kept = (self.v.copy(), self.w.copy())
+        kept = self.modes.effects()
         with np.errstate(all="ignore"):
             try:
                 deviance, gradient = (self._by_elimination if self._tiny is None else self._by_dense_matrices)(
@@ -117,7 +117,7 @@ class LaplaceDeviance:
                 if not np.isfinite(deviance):
                     raise ModeNotFound("the deviance is not finite")
             except ModeNotFound:
-                self.v[:], self.w[:] = kept
+                self.modes.move((0.0,) * len(kept), kept)
                 raise
         self.at, self._last = psi, Evaluation(psi, deviance, gradient)
         return self._last
@@ -125,10 +125,10 @@ class LaplaceDeviance:
     def _by_elimination(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
         modes = self.modes
         if before is not None:
-            dv, dw = modes.derivative((psi - before)[None])
-            if max(abs(modes.sigma[0, 0]) * np.abs(dv).max(), np.abs(dw).max()) < 3.0:
-                modes.v += dv
-                modes.w += dw
+            dv, *others = step = modes.derivative((psi - before)[None])
+            far = max(np.abs(other).max() for other in others if other is not None)
+            if max(abs(modes.sigma[0, 0]) * np.abs(dv).max(), far) < 3.0:
+                modes.move(step)
         modes.set_parameters(psi[None])
         if self._cold:
             modes.start_persons()
@@ -178,7 +178,7 @@ class LaplaceDeviance:
         shifts = np.diag(steps)[free]
         shifts = np.concatenate([shifts, -shifts])
         modes = self._at_last()
-        dv, dw = modes.derivative(shifts)
+        moves = [move for move in modes.derivative(shifts) if move is not None]
         cells = self.model.n_classes * self.n_items
         lanes = max(1, min(len(shifts), HESSIAN_CELLS // cells))
         self.passes += len(shifts)
@@ -188,8 +188,7 @@ class LaplaceDeviance:
                 some = slice(first, min(first + lanes, len(shifts)))
                 if beside is None or beside.lanes != some.stop - first:
                     beside = Modes(self.model, some.stop - first)
-                beside.v[:] = modes.v + dv[some]
-                beside.w[:] = modes.w + dw[some]
+                beside.move([move[some] for move in moves], modes.effects())
                 beside.set_parameters(at.psi + shifts[some])
                 beside.sweep()
                 gradients.append(_gradient(beside)[0])
@@ -216,26 +215,32 @@ class LaplaceDeviance:
     def item_effect_derivatives(self) -> np.ndarray:
         """(J, q, k) derivative of (b_i, zeta_i) with respect to psi at the last psi."""
         units = np.eye(len(self.at))
-        _, dw = self._at_last().derivative(units)
+        dw = self._at_last().derivative(units)[1]
         dfactor = np.array([self.unpack(unit)[2] for unit in units])
         return (dfactor @ self.w + self.unpack(self.at)[2] @ dw).transpose(2, 1, 0)
 
 
 def _logdet(modes: Modes) -> float:
-    """log det H = sum_g n_g log d_g + log det S (one lane)."""
-    return float(modes.model.statistics.count @ np.log(modes.d[0]) + 2.0 * np.log(modes.schur_diagonal).sum())
+    """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
+    of_clusters = 0.0 if modes.clusters is None else modes.clusters.logdet
+    return float(
+        modes.model.statistics.count @ np.log(modes.d[0]) + of_clusters + 2.0 * np.log(modes.schur_diagonal).sum()
+    )
 
 
-def _to_the_mode(modes: Modes, adjoint: tuple[np.ndarray, np.ndarray]) -> float:
+def _to_the_mode(modes: Modes, adjoint: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> float:
     """What log det H still changes by between the current u and the mode, to first order (one lane).
 
     With ``H a = d(log det H)/du`` and the Newton step ``H^-1 r`` that is a'r; F changes to second order alone.
     """
-    person_slope, item_slope = modes.slope()
-    return float(modes.model.statistics.count @ (adjoint[0] * person_slope)[0] + np.vdot(adjoint[1], item_slope))
+    person_slope, item_slope, cluster_slope = modes.slope()
+    of_clusters = 0.0 if cluster_slope is None else np.vdot(adjoint[2], cluster_slope)
+    return float(
+        modes.model.statistics.count @ (adjoint[0] * person_slope)[0] + np.vdot(adjoint[1], item_slope) + of_clusters
+    )
 
 
-def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """(B, k) dD/dpsi by one adjoint solve, and the adjoint ``H a = d(log det H)/du``.
 
     The deviance's own terms, and what log det H adds through eta, through Lambda and through the mode:
@@ -246,11 +251,15 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     b, j = modes.lanes, model.n_items
     variance = sigma * sigma
     inverse = modes.schur_inverse().reshape(b, -1, j * j)
-    # K_T = a_T' S^-1 a_T, (B, 2, J, J)
-    k = np.matmul(modes.loadings, inverse).reshape(b, 2, j, j)
-    modes.outer_columns[:, :2] = diagonals(k)
+    # K_TT' = a_T' S^-1 a_T' by pair of arms, (B, P, J, J)
+    k = np.matmul(modes.loadings, inverse).reshape(b, -1, j, j)
+    modes.outer_columns[:, :2] = diagonals(k)[:, :2]
+    clusters = modes.clusters
+    if clusters is not None:
+        clusters.set_item_variance(k)
 
     # d(log det H)/d eta = W' h, h_gi = K_ii + sigma^2 h_pp - 2 sigma^2 (W K)_gi / d the variance of eta_gi under H^-1
+    # (with clusters see there)
     quadratic, trace_row = np.empty_like(d), np.empty_like(d)
     trace_col, by_j = 0.0, 0.0
     for block in modes.blocks:
@@ -264,8 +273,10 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         h_pp = 1.0 / d_rows + variance * quadratic[:, rows] / (d_rows * d_rows)
         modes.cumulant.third_moment(block, third, own)
         modes.outer_rows[:, rows, 2] = variance * h_pp
-        np.matmul(modes.outer_rows[:, rows], modes.outer_columns, out=own)
         wk *= (2.0 * variance / d_rows)[:, :, None]
+        if clusters is not None:
+            modes.outer_rows[:, rows, 2] += clusters.add_to_variance(block, wk, d_rows, variance)
+        np.matmul(modes.outer_rows[:, rows], modes.outer_columns, out=own)
         own -= wk
         if model.n_steps:
             by_j = by_j + modes.cumulant.slope_at_the_mode(block, own)
@@ -273,8 +284,16 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         trace_row[:, rows] = np.matmul(own, model.ones)
         trace_col = trace_col + np.matmul(model.count_by_arm[:, rows], own)
 
-    adjoint_v, adjoint_w, offsets, shared = modes.solve(sigma * trace_row, np.matmul(modes.a_transposed, trace_col))
+    trace_cluster = None
+    if clusters is not None:
+        quadratic = clusters.of_persons(quadratic, modes.row_weight)
+        trace_cluster = clusters.collect(trace_row)
+    adjoint_v, adjoint_w, offsets, shared, adjoint_k = modes.solve(
+        sigma * trace_row, np.matmul(modes.a_transposed, trace_col), trace_cluster
+    )
     moved = sigma * adjoint_v
+    if clusters is not None:
+        moved = moved + clusters.shift(adjoint_k)
     adjoint_row = moved * modes.row_weight + shared
     adjoint_col = np.matmul(model.count_by_arm * moved[:, None, :], weight) + offsets * modes.col_weight
 
@@ -282,10 +301,13 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     col = trace_col - 2.0 * modes.item_residual - adjoint_col
     by_sigma = modes.v * row + adjoint_v * modes.person_residual + 2.0 * sigma * (modes.row_weight - quadratic / d) / d
     # through Lambda: 2 [S^-1 (information_T a_T)]_ii summed over items
-    traces = np.matmul(modes.information.reshape(b, 2, j * j), inverse.transpose(0, 2, 1)).reshape(
-        b, 2, model.q, model.q
+    traces = np.matmul(modes.information.reshape(b, -1, j * j), inverse.transpose(0, 2, 1)).reshape(
+        b, -1, model.q, model.q
     )
-    explicit = 2.0 * np.matmul(traces, modes.a[:, :, :, None])[:, :, :, 0]
+    left, right = np.transpose(model.pairs)
+    explicit = 2.0 * np.matmul(traces, modes.a[:, right, :, None])[:, :, :, 0]
+    if len(left) > 2:
+        explicit = explicit[:, :2] + explicit[:, 2:]
     by_a = (
         np.matmul(col, modes.w.transpose(0, 2, 1))
         + np.matmul(modes.item_residual, adjoint_w.transpose(0, 2, 1))
@@ -297,13 +319,17 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
             along = moved[:, block.rows, None] + np.matmul(model.membership[block.rows], offsets)
             by_j = by_j + modes.cumulant.slope_through_the_mode(block, along)
         by_steps = modes.cumulant.gradient(by_j)
+    by_beta = np.matmul(row, model.weighted_design.T)
+    if model.item_design is not None:
+        by_beta = by_beta + col.reshape(b, -1) @ model.item_design.T
     gradient = np.concatenate(
         [
-            np.matmul(row, model.weighted_design.T),
+            by_beta,
             by_steps,
+            np.empty((b, 0)) if clusters is None else clusters.gradient(row, modes.person_residual, adjoint_k),
             np.matmul(by_sigma, model.statistics.count[:, None]),
             by_a.reshape(b, -1) @ model.factor_map.T,
         ],
         axis=1,
     )
-    return gradient, (adjoint_v, adjoint_w)
+    return gradient, (adjoint_v, adjoint_w, adjoint_k)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import EngineError, InputError
-from ..model.fit_result import SINGULAR_BELOW, Fit
+from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
 from ..model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ function(m) {
   slopes[, -beta] <- slopes[, -beta] + as.matrix(do.call(cbind, direct))
   start <- get("Gp")[match("item", names(get("cnms")))]
   theta <- get("theta")
-  psi <- c("id.(Intercept)", "item.(Intercept)", "item.treat.(Intercept)", "item.treat")
+  psi <- c("cluster.(Intercept)", "cluster.treat.(Intercept)", "cluster.treat", "id.(Intercept)", "item.(Intercept)", "item.treat.(Intercept)", "item.treat")
   psi <- match(intersect(psi, names(theta)), names(theta))
   place <- c(length(theta) + beta, psi)
   list(
@@ -53,7 +53,7 @@ function(m) {
     theta = unname(theta[psi]), lower = get("lower")[psi],
     items = rownames(effects), ranef = as.matrix(effects), ranef_vcov = attr(effects, "postVar"),
     slopes = slopes[start + seq_len(length(as.matrix(effects))), c(beta, length(beta) + psi), drop = FALSE],
-    persons = lme4::ngrps(m)[["id"]], responses = nobs(m),
+    persons = lme4::ngrps(m)[["id"]], clusters = if ("cluster" %in% names(lme4::ngrps(m))) lme4::ngrps(m)[["cluster"]] else 0L, responses = nobs(m),
     singular = lme4::isSingular(m),
     gradient = as.numeric(m@optinfo$derivs$gradient)[place], hessian = m@optinfo$derivs$Hessian[place, place],
     optimizer = as.character(m@optinfo$optimizer), evaluations = as.integer(m@optinfo$feval),
@@ -85,6 +85,7 @@ def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     EngineError : R, an R package or pymer4 is missing, lme4 failed, or another optimiser than bobyqa was used.
     """
     spec = MODELS[model] if isinstance(model, str) else model
+    spec = spec.of_clusters(trial.sufficient_statistics(False).clusters)
     if spec.covariate and trial.covariate is None:
         raise InputError(f"{spec.name} needs a covariate and the table has none: name one, or leave {spec.name} out.")
     from .r_session import quiet, r_errors, start_r
@@ -134,6 +135,9 @@ def model_frame(trial: Trial, spec: ModelSpec):
         "id": _factor(person, "p", len(trial.treat)),
         "item": _factor(item, "i", len(trial.item_names)),
     }
+    of_clusters = trial.of_clusters["cluster"]
+    if of_clusters is not None:
+        columns["cluster"] = _factor(of_clusters[person], "c", int(of_clusters.max()) + 1)
     if spec.covariate:
         columns["cov"] = trial.covariate[person].astype(float)
     return pl.DataFrame(columns)
@@ -164,11 +168,14 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
         )
     n_items, q, p = len(trial.item_names), spec.q, len(spec.beta_names)
     interior = found["theta"] - found["lower"] >= SINGULAR_BELOW
-    if spec.item_effects and not interior[3] and abs(found["theta"][2]) < SINGULAR_BELOW:
-        interior[2] = False  # l21, unbounded itself, is on the boundary where sigma_zeta is
+    n_own = len(spec.cluster_factor)
+    for last, has in ((n_own + 3, spec.item_effects), (2, spec.cluster_q == 2)):
+        if has and not interior[last] and abs(found["theta"][last - 1]) < SINGULAR_BELOW:
+            interior[last - 1] = False  # l21, unbounded itself, is on the boundary where sigma_zeta is
     theta = np.where(interior, found["theta"], 0.0)
-    factor = np.zeros((q, q))
-    factor[np.tril_indices(q)] = theta[1:]
+    factor, own = np.zeros((q, q)), np.zeros((spec.cluster_q, spec.cluster_q))
+    factor[np.tril_indices(q)] = theta[n_own + 1 :]
+    own[np.tril_indices(spec.cluster_q)] = theta[:n_own]
     vcov, gradient_norm, curvature = _curvature(found, np.concatenate([np.ones(p, bool), interior]))
     vcov[:p, :p] = found["beta_vcov"]
 
@@ -190,7 +197,7 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
         loglik=float(found["loglik"][0]),
         beta=found["beta"].astype(float),
         se=np.sqrt(np.diag(found["beta_vcov"])),
-        sigma_theta=float(theta[0]),
+        sigma_theta=float(theta[n_own]),
         item_factor=factor,
         vcov=vcov,
         item_names=tuple(trial.item_names),
@@ -209,7 +216,14 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
         passes=0,
         seconds=seconds,
         messages=tuple(f"lme4: {' '.join(m.split())}" for m in complaints),
+        clusters=None if not n_own else ClusterFit(own, int(found["clusters"][0]), _both_arms(trial)),
     )
+
+
+def _both_arms(trial: Trial) -> bool:
+    """Whether some cluster holds persons of both arms."""
+    statistics = trial.sufficient_statistics(False)
+    return statistics.clusters is not None and statistics.clusters.hold_both_arms(statistics.n_control_classes)
 
 
 def _curvature(found: dict[str, np.ndarray], free: np.ndarray) -> tuple[np.ndarray, float, float]:

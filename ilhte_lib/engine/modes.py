@@ -4,7 +4,7 @@ Notation (lme4's, Bates et al. 2015, Journal of Statistical Software 67(1)): per
 
     eta_gi = x_g' beta + sigma v_g + a_T' w_i,    a_T = L'(1, T)',
 
-with spherical random effects ``u = (v, w)``; the mode u^ minimises ``F(u) = -2 loglik(u) + |u|^2``. Half its Hessian is
+with spherical random effects ``u = (v, w)``, and ``+ m_T' k_s`` where persons come in clusters (see ``clusters``); the mode u^ minimises ``F(u) = -2 loglik(u) + |u|^2``. Half its Hessian is
 ``H = Lambda' Z' W Z Lambda + I``. Persons are eliminated from H because their block is diagonal, which leaves a Schur
 complement over the items. The arrays are over classes of persons (see ``compress``), weighted by their counts: nothing
 here sees the number of persons.
@@ -19,6 +19,7 @@ from scipy.linalg import blas, lapack
 
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
+from .clusters import ClusterPart, loading_map
 from .cumulant import OrderedCategories, TwoCategories
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, ModeNotFound
 
@@ -31,12 +32,25 @@ def diagonals(matrices: np.ndarray) -> np.ndarray:
     return matrices.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1]
 
 
+def item_design(statistics: SufficientStatistics, spec: ModelSpec) -> np.ndarray | None:
+    """(p, 2 J) linear map from beta to the offsets ``z_i'gamma + T z_i'delta`` of eta by arm; None where there are none."""
+    if not spec.item_covariates:
+        return None
+    z = statistics.item_covariates.T
+    easiness = np.concatenate([z, z], axis=1)
+    effects = np.concatenate([np.zeros_like(z), z], axis=1) if spec.moderation else np.empty((0, easiness.shape[1]))
+    of_persons = np.zeros((len(spec.beta_names) - spec.n_item_coefficients, easiness.shape[1]))
+    return np.concatenate([of_persons, easiness, effects])
+
+
 class Model:
     """One model on one set of sufficient statistics: what does not change with psi.
 
     Attributes
     ----------
-    design : (G, p) fixed-effects design x_g of each class; ``weighted_design`` (p, G) is its transpose times the counts.
+    design : (G, p) fixed-effects design x_g of each class; ``weighted_design`` (p, G) is its transpose times the counts. It
+        is 0 for the coefficients of items.
+    item_design : (p, 2 J) what each fixed effect adds to the items' part of eta by arm; None without item covariates.
     count_by_arm : (2, G) counts, each class in the row of its arm.
     arms : the classes of each arm, as slices.
     factor_map : (q(q+1)/2, 2q) linear map from the lower triangle of L to (a_0, a_1).
@@ -46,19 +60,25 @@ class Model:
     """
 
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
-        s, spec = statistics, spec.of_items(statistics.formats)
+        s, spec = statistics, spec.of_items(statistics.formats).of_clusters(statistics.clusters)
         self.statistics, self.spec, self.q = s, spec, spec.q
         self.n_classes, self.n_items, self.n_beta = s.n_classes, s.n_items, len(spec.beta_names)
-        self.n_steps = len(spec.steps)
+        self.n_steps, self.n_clusters_psi = len(spec.steps), len(spec.cluster_factor)
+        self.sigma_at = self.n_beta + self.n_steps + self.n_clusters_psi
+        # pairs of arms whose items share information once persons and clusters are eliminated
+        crossed = s.clusters is not None and s.clusters.hold_both_arms(s.n_control_classes)
+        self.pairs = ((0, 0), (1, 1), (0, 1), (1, 0)) if crossed else ((0, 0), (1, 1))
         columns = [np.ones(s.n_classes), s.arm]
         if spec.covariate:
             columns += [s.covariate, s.arm * s.covariate]
+        columns += [np.zeros(s.n_classes)] * spec.n_item_coefficients
         self.design = np.column_stack(columns)
+        self.item_design = item_design(s, spec)
         self.weighted_design = np.ascontiguousarray((self.design * s.count[:, None]).T)
         self.arms = (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))
         self.count_by_arm = np.array([s.count * (1.0 - s.arm), s.count * s.arm])
         self.membership = np.column_stack([1.0 - s.arm, s.arm])
-        self.factor_map = np.array([[1.0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) if self.q == 2 else np.ones((1, 2))
+        self.factor_map = loading_map(self.q)
         self.ones = np.ones(s.n_items)
         self.repeated = s.trials is not None and bool(s.trials.max(initial=0.0) > 1.0)
         self.highest = self.ones if s.formats is None else s.formats.highest.astype(float)
@@ -71,9 +91,19 @@ class Model:
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(B, k) psi as beta (B, p), steps (B, S), sigma (B, 1) and the item loadings a (B, 2, q)."""
-        n, sigma = self.n_beta, self.n_beta + self.n_steps
+        n, sigma = self.n_beta, self.sigma_at
         loadings = (psi[:, sigma + 1 :] @ self.factor_map).reshape(len(psi), 2, self.q)
-        return psi[:, :n], psi[:, n:sigma], psi[:, sigma : sigma + 1], loadings
+        return psi[:, :n], psi[:, n : n + self.n_steps], psi[:, sigma : sigma + 1], loadings
+
+    def cluster_loadings(self, psi: np.ndarray) -> np.ndarray:
+        """(B, 2, c) loadings m_T on a cluster's random effects, of psi (B, k)."""
+        c = self.spec.cluster_q
+        own = psi[:, self.n_beta + self.n_steps : self.sigma_at]
+        return (own @ loading_map(c)).reshape(len(psi), 2, c)
+
+    def item_offsets(self, beta: np.ndarray) -> np.ndarray | float:
+        """(B, 2, J) the fixed part of eta that is the items', by arm, at beta (B, p)."""
+        return 0.0 if self.item_design is None else (beta @ self.item_design).reshape(len(beta), 2, self.n_items)
 
     def cumulant(self) -> TwoCategories | OrderedCategories:
         """That of the items' formats, for one workspace."""
@@ -109,7 +139,9 @@ class Modes:
     person_residual, item_residual : (B, G) and (B, 2, J) observed minus expected scores.
     row_weight, col_weight : (B, G) and (B, 2, J) sums of the weights, a person and an item by arm.
     d : (B, G) persons' diagonal of H.
-    information : (B, 2, J, J) the items' information by arm with persons eliminated, diag(col_weight) - C_T sigma^2.
+    information : (B, P, J, J) the items' information by pair of arms (``Model.pairs``) with persons and clusters eliminated:
+        without clusters diag(col_weight) - C_T sigma^2 by arm.
+    clusters : the clusters' part, or None.
     """
 
     def __init__(self, model: Model, lanes: int = 1):
@@ -117,11 +149,12 @@ class Modes:
         self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
+        self.clusters = None if model.statistics.clusters is None else ClusterPart(model, lanes)
         self.cells = np.empty((2, lanes, g, j))
         self.expected, self.weight = self.cells
         self.sums = np.empty((2, lanes, g))
         self.row_weight = self.sums[1]
-        self.information = np.empty((lanes, 2, j, j))
+        self.information = np.empty((lanes, len(model.pairs), j, j))
         self._information_diagonal = diagonals(self.information)
         self.schur = np.empty((lanes, q, j, q, j))
         self._schur_flat = self.schur.reshape(lanes, q * j, q * j)
@@ -162,16 +195,29 @@ class Modes:
         self.beta, steps, self.sigma, self.a = self.model.split(psi)
         self.cumulant.set_steps(steps)
         self.fixed = self.beta @ self.model.design.T
+        self.item_fixed = self.model.item_offsets(self.beta)
         if not np.abs(self.fixed).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
         self.a_transposed = self.a.transpose(0, 2, 1)
-        # (a_T)_k (a_T)_l for all k, l: the weights of the arms in the blocks of the Schur complement
-        self.loadings = (self.a[:, :, :, None] * self.a[:, :, None, :]).reshape(self.lanes, 2, -1)
+        # (a_T)_k (a_T')_l for all k, l: the weights of the pairs of arms in the blocks of the Schur complement
+        left, right = np.transpose(self.model.pairs)
+        self.loadings = (self.a[:, left, :, None] * self.a[:, right, None, :]).reshape(self.lanes, len(left), -1)
+        if self.clusters is not None:
+            self.clusters.m = self.model.cluster_loadings(psi)
+
+    def person_part(self) -> np.ndarray:
+        """(B, G) what the persons of each class, and their clusters, have of eta."""
+        part = self.fixed + self.sigma * self.v
+        return part if self.clusters is None else part + self.clusters.shift(self.clusters.k)
+
+    def item_part(self) -> np.ndarray:
+        """(B, 2, J) the items' part of eta by arm at the current u."""
+        return self.a @ self.w + self.item_fixed
 
     def sweep(self) -> None:
         """One pass over the cells at the current u: expected scores, residuals, weights, and the items' information."""
         model, s = self.model, self.model.statistics
-        self.cumulant.set_predictor(self.fixed + self.sigma * self.v, self.a @ self.w)
+        self.cumulant.set_predictor(self.person_part(), self.item_part())
         self.d = np.empty_like(self.v)
         variance = self.sigma * self.sigma
         columns = 0.0
@@ -191,20 +237,24 @@ class Modes:
                     fresh[t] = False
                 else:
                     self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
+            if self.clusters is not None:
+                self.clusters.gather(block, s.count[rows] / d)
         for t in (0, 1):
             if fresh[t]:
                 self.information[:, t] = 0.0
+        if self.clusters is not None:
+            self.clusters.eliminate(self)
         np.negative(self.information, out=self.information)
         expected_by_item, self.col_weight = columns
-        self._information_diagonal += self.col_weight
+        self._information_diagonal[:, :2] += self.col_weight
         self.person_residual = s.score - self.sums[0]
         self.item_residual = s.item_total - expected_by_item
         self._factorise()
 
     def _factorise(self) -> None:
-        """Cholesky factor of the Schur complement ``S = sum_T (a_T a_T') (x) information_T + I``."""
+        """Cholesky factor of the Schur complement ``S = sum_TT' (a_T a_T'') (x) information_TT' + I``."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
-        by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, 2, j * j))
+        by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
         self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
         self.schur_diagonal += 1.0
         self.cholesky = []
@@ -224,9 +274,9 @@ class Modes:
         return out
 
     def solve(
-        self, person_rhs: np.ndarray, item_rhs: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """H^-1 applied to a vector: (B, G) entries of one person of each class and (B, q, J) entries of the items.
+        self, person_rhs: np.ndarray, item_rhs: np.ndarray, cluster_rhs: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """H^-1 applied to a vector: (B, G) entries of one person of each class, (B, q, J) of the items, (B, S, c) of clusters.
 
         With B = 1 the right-hand sides may have any number of vectors.
 
@@ -234,10 +284,16 @@ class Modes:
         -------
         persons, items : the solution.
         offsets, shared : (B, 2, J) the items' solution on the scale of eta, (B, G) its sum over a person's weights.
+        clusters : the solution for clusters, None without.
         """
         model = self.model
-        pull = model.count_by_arm * (self.sigma * person_rhs / self.d)[:, None, :]
-        rhs = item_rhs - np.matmul(self.a_transposed, np.matmul(pull, self.weight))
+        pulled = self.sigma * person_rhs / self.d
+        pull = model.count_by_arm * pulled[:, None, :]
+        by_arm = np.matmul(pull, self.weight)
+        if self.clusters is not None:
+            cluster_rhs = cluster_rhs - self.clusters.collect(pulled * self.row_weight)
+            by_arm += self.clusters.pull(cluster_rhs)
+        rhs = item_rhs - np.matmul(self.a_transposed, by_arm)
         rhs = rhs.reshape(len(rhs), -1)
         if self.lanes == 1:
             solved = lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
@@ -246,7 +302,11 @@ class Modes:
         items = solved.reshape(item_rhs.shape)
         offsets = np.matmul(self.a, items)
         shared = self.by_arm(self.weight, offsets)
-        return (person_rhs - self.sigma * shared) / self.d, items, offsets, shared
+        if self.clusters is None:
+            return (person_rhs - self.sigma * shared) / self.d, items, offsets, shared, None
+        clusters = self.clusters.back(cluster_rhs, offsets)
+        moved = shared + self.row_weight * self.clusters.shift(clusters)
+        return (person_rhs - self.sigma * moved) / self.d, items, offsets, shared, clusters
 
     def schur_inverse(self) -> np.ndarray:
         """(B, q, q, J, J) blocks of S^-1."""
@@ -259,17 +319,19 @@ class Modes:
 
     # -- the mode -----------------------------------------------------------------------------------------------
 
-    def slope(self) -> tuple[np.ndarray, np.ndarray]:
-        """-F'(u)/2 at the current u, (B, G) for one person of each class and (B, q, J): the right-hand side of Newton."""
+    def slope(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """-F'(u)/2 at the current u, (B, G) for one person of each class, (B, q, J), and (B, S, c) of clusters: the right-hand
+        side of Newton."""
         return (
             self.sigma * self.person_residual - self.v,
             np.matmul(self.a_transposed, self.item_residual) - self.w,
+            None if self.clusters is None else self.clusters.collect(self.person_residual) - self.clusters.k,
         )
 
     def penalised(self) -> float:
         """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep."""
         model, s = self.model, self.model.statistics
-        person_part, offsets = self.fixed[0] + self.sigma[0] * self.v[0], self.a[0] @ self.w[0]
+        person_part, offsets = self.person_part()[0], self.item_part()[0]
         log_terms = np.empty(model.n_classes)
         for block in self.blocks:
             terms = block.scratch[0]
@@ -277,12 +339,13 @@ class Modes:
             log_terms[block.rows] = np.matmul(terms[0], model.ones)
         by_class = person_part * (s.score - model.most_score) - log_terms - 0.5 * self.v[0] ** 2
         loglik = s.count @ by_class + np.vdot(offsets, s.item_total - model.most_total) + self.cumulant.step_loglik()
-        return float(np.vdot(self.w, self.w) - 2.0 * loglik)
+        of_clusters = 0.0 if self.clusters is None else np.vdot(self.clusters.k, self.clusters.k)
+        return float(np.vdot(self.w, self.w) + of_clusters - 2.0 * loglik)
 
     def start_persons(self) -> None:
         """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
         model, s = self.model, self.model.statistics
-        offsets = np.matmul(self.a, self.w)
+        offsets = self.item_part()
         spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
         if s.trials is None:
             mean = offsets.mean(axis=2) @ model.membership.T
@@ -308,17 +371,19 @@ class Modes:
         self.sweep()
         sweeps = 1
         for _ in range(MAX_NEWTON_STEPS):
-            person_rhs, item_rhs = self.slope()
-            dv, dw, offsets, _ = self.solve(person_rhs, item_rhs)
+            person_rhs, item_rhs, cluster_rhs = self.slope()
+            dv, dw, offsets, _, dk = self.solve(person_rhs, item_rhs, cluster_rhs)
             promised = float(count @ (person_rhs * dv)[0] + np.vdot(item_rhs, dw))
             longest = float(abs(self.sigma[0, 0]) * np.abs(dv).max() + np.abs(offsets).max())
+            if dk is not None:
+                promised += float(np.vdot(cluster_rhs, dk))
+                longest += float(np.abs(self.clusters.m @ dk.transpose(0, 2, 1)).max())
             if not np.isfinite(longest + promised):
                 raise ModeNotFound("the Newton step is not finite")
             if longest > previous or longest > 5.0:
-                sweeps += self._damped_step(dv, dw, promised)
+                sweeps += self._damped_step((dv, dw, dk), promised)
             else:
-                self.v += dv
-                self.w += dw
+                self.move((dv, dw, dk))
                 self.sweep()
                 sweeps += 1
             if longest < tolerance:
@@ -326,14 +391,25 @@ class Modes:
             previous = longest
         raise ModeNotFound(f"no mode after {MAX_NEWTON_STEPS} Newton steps")
 
-    def _damped_step(self, dv: np.ndarray, dw: np.ndarray, promised: float) -> int:
+    def effects(self) -> tuple[np.ndarray, ...]:
+        """Copies of the random effects v, w and, where there are clusters, k."""
+        return tuple(effect.copy() for effect in self._effects())
+
+    def _effects(self) -> tuple[np.ndarray, ...]:
+        return (self.v, self.w) if self.clusters is None else (self.v, self.w, self.clusters.k)
+
+    def move(self, step: tuple[np.ndarray | None, ...], start: tuple[np.ndarray, ...] | None = None) -> None:
+        """Random effects moved by a step, from ``start`` if given."""
+        for effect, first, change in zip(self._effects(), start or self._effects(), step, strict=False):
+            np.add(first, change, out=effect)
+
+    def _damped_step(self, newton: tuple[np.ndarray | None, ...], promised: float) -> int:
         """Halve the Newton step until F falls by a fair share of what the slope promises; returns the number of sweeps."""
-        v, w = self.v.copy(), self.w.copy()
+        start = self.effects()
         before = self.penalised()
         step = 1.0
         for tried in range(1, 41):
-            np.add(v, step * dv, out=self.v)
-            np.add(w, step * dw, out=self.w)
+            self.move(tuple(step * change for change in newton if change is not None), start)
             try:
                 self.sweep()
                 if self.penalised() <= before - 2e-4 * step * promised + 1e-9 * (1 + abs(before)):
@@ -343,19 +419,26 @@ class Modes:
             step *= 0.5
         raise ModeNotFound("no step along the Newton direction improves the penalised likelihood")
 
-    def derivative(self, dpsi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Derivative of the mode (v, w) along each row of ``dpsi``, (R, k), by the implicit function theorem (one lane)."""
+    def derivative(self, dpsi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Derivative of the mode (v, w, and k of clusters) along each row of ``dpsi``, (R, k), by the implicit function theorem (one lane)."""
         model = self.model
         dbeta, dsteps, dsigma, da = model.split(dpsi)
         shift = dbeta @ model.design.T + dsigma * self.v
-        offsets = np.matmul(da, self.w)
+        dm = None
+        if self.clusters is not None:
+            dm = model.cluster_loadings(dpsi)
+            shift = shift + self.clusters.shift(self.clusters.k, dm)
+        offsets = np.matmul(da, self.w) + model.item_offsets(dbeta)
         weighted = np.matmul(model.count_by_arm * shift[:, None, :], self.weight) + offsets * self.col_weight
         item_rhs = np.matmul(da.transpose(0, 2, 1), self.item_residual) - np.matmul(self.a_transposed, weighted)
-        person_rhs = dsigma * self.person_residual - self.sigma * (
-            shift * self.row_weight + self.by_arm(self.weight, offsets)
-        )
+        fallen = shift * self.row_weight + self.by_arm(self.weight, offsets)
         if model.n_steps:
             of_persons, of_items = self.cumulant.shift(self.blocks, dsteps)
-            person_rhs += self.sigma * of_persons
+            fallen -= of_persons
             item_rhs = item_rhs + np.matmul(self.a_transposed, of_items)
-        return self.solve(person_rhs, item_rhs)[:2]
+        person_rhs = dsigma * self.person_residual - self.sigma * fallen
+        cluster_rhs = None
+        if self.clusters is not None:
+            cluster_rhs = self.clusters.collect(self.person_residual, dm) - self.clusters.collect(fallen)
+        persons, items, _, _, clusters = self.solve(person_rhs, item_rhs, cluster_rhs)
+        return persons, items, clusters

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import SufficientStatistics
-from ..model.fit_result import SINGULAR_BELOW, Fit
+from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
 from ..model.spec import MODELS, ModelSpec
 from .approximation import (
     AUTO_MOST_CELLS,
@@ -32,6 +32,7 @@ from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
+from .threads import one_blas_thread
 
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial
@@ -41,6 +42,8 @@ SCALED_GRADIENT_TOLERANCE = 1e-3
 """Certified: no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
 LEAST_CURVATURE = 2e-4
 """Certified: no eigenvalue of the deviance's Hessian is below this, so no standard error above 100 logits."""
+SPREADS = ("m11", "m22", "sigma_theta", "l11", "l22")
+"""Parameters with a boundary at 0."""
 NEAR_BOUNDARY = 0.05
 """A standard deviation below this (logits) is also tried at exactly 0."""
 SAME_DEVIANCE = 1e-7
@@ -170,6 +173,8 @@ class Choice:
 def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = NODES) -> Choice:
     """What ``auto`` takes; ``statistics`` without the covariate (False) and, where there is one, with it (True)."""
     plain, largest = statistics[False], max(statistics.values(), key=lambda s: s.n_classes)
+    if plain.clusters is not None:
+        return Choice("laplace", nodes, {})  # quadrature has no clusters in its model
     cells = largest.n_classes * largest.n_items
     if cells * nodes > AUTO_MOST_CELLS:
         return Choice(
@@ -203,6 +208,7 @@ def fit_model(
     return fit_models(trial, [model], engine=engine, method=method, nodes=nodes)[model]
 
 
+@one_blas_thread
 def fit_statistics(
     statistics: SufficientStatistics,
     spec: ModelSpec,
@@ -235,10 +241,15 @@ def fit_statistics(
         fitted = {**fitted, smaller.spec.name: smaller}
     if method not in METHODS:
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
+    if method == "aghq" and statistics.clusters is not None:
+        raise InputError(
+            "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
+        )
     deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
     spec = deviance.spec
-    # fits with other steps have nothing to start from
-    fitted = {name: fit for name, fit in fitted.items() if fit.spec.steps == spec.steps}
+    # fits with other steps or clusters have nothing to start from
+    same = (spec.steps, spec.cluster_factor)
+    fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
     first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
     messages: list[str] = []
@@ -276,20 +287,20 @@ def _timed(fit: Fit, seconds: float) -> Fit:
 
 def _spreads(spec: ModelSpec) -> dict[str, int]:
     """Positions in psi of the parameters with a boundary at 0."""
-    return {n: k for k, n in enumerate(spec.psi_names) if n in ("sigma_theta", "l11", "l22")}
+    return {n: k for k, n in enumerate(spec.psi_names) if n in SPREADS}
 
 
 def _signs(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """(k,) 1 or -1: the signs that make sigma, l11 and l22 not negative; D is even in sigma and in each column of L."""
+    """(k,) 1 or -1: the signs that make all spreads not negative; D is even in sigma and in each column of L and M."""
     signs, at = np.ones(len(psi)), _spreads(spec)
-    for name, columns in (("sigma_theta", 1), ("l11", spec.q), ("l22", 1)):
+    for name, columns in (("sigma_theta", 1), ("l11", spec.q), ("l22", 1), ("m11", spec.cluster_q), ("m22", 1)):
         if name in at and psi[at[name]] < 0:
             signs[at[name] : at[name] + columns] = -1.0
     return signs
 
 
 def _canonical(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """The same model with sigma, l11 and l22 not negative."""
+    """The same model with sigma and the diagonals of L and M not negative."""
     return psi * _signs(psi, spec)
 
 
@@ -315,6 +326,9 @@ def _search(
     if spec.item_effects and not near_edge:
         l21, l22 = psi[-2:]
         near_edge = abs(l21) > 0.95 * np.hypot(l21, l22)
+    if spec.cluster_q == 2 and not near_edge:
+        m21, m22 = (psi[spec.psi_names.index(name)] for name in ("m21", "m22"))
+        near_edge = abs(m21) > 0.95 * np.hypot(m21, m22)
     if statistics_are_few(deviance.statistics) or near_edge or not best.converged:
         best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
@@ -401,29 +415,31 @@ def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> 
         if abs(psi[position]) >= NEAR_BOUNDARY:
             continue
         column = {position}
-        if name == "l11" and spec.item_effects:
-            # with no easiness variance the factor is free up to a rotation: all of zeta goes to l22
-            column.add(at["l11"] + 1)
-            psi[at["l22"]] = np.hypot(psi[at["l11"] + 1], psi[at["l22"]])
+        if name.endswith("11") and name[0] + "22" in at:
+            # with no variance of the level the factor is free up to a rotation: all of the effect goes to the second column
+            last = at[name[0] + "22"]
+            column.add(position + 1)
+            psi[last] = np.hypot(psi[position + 1], psi[last])
         there = edge(held | column, psi, column, -SAME_DEVIANCE)
         if there is not None:
             best, held = there, held | column
-    if not spec.item_effects:
-        return best, held
-    l11, l21, l22 = at["l11"], at["l11"] + 1, at["l22"]
-    if abs(found.evaluation.psi[l11]) < NEAR_BOUNDARY and l22 not in held:
-        # sigma_b = 0 is a saddle unless D is flat in the covariance there: the minimum beside it has |rho| = 1
-        psi = best.evaluation.psi.copy()
-        psi[l11] = max(abs(psi[l11]), 10.0 * SINGULAR_BELOW)
-        psi[l21] = np.copysign(np.hypot(psi[l21], psi[l22]), psi[l21])
-        zero = (held - {l11, l21}) | {l22}
-        there = edge(zero, psi, {l22}, SAME_DEVIANCE if l11 in held else -SAME_DEVIANCE)
-        if there is not None:
-            best, held = there, zero
-    if l22 in held and l11 not in held and abs(best.evaluation.psi[l21]) < SINGULAR_BELOW:
-        there = edge(held | {l21}, best.evaluation.psi.copy(), set(), -SAME_DEVIANCE)
-        if there is not None:
-            best, held = there, held | {l21}
+    for factor in "lm":
+        if factor + "22" not in at:
+            continue
+        l11, l21, l22 = at[factor + "11"], at[factor + "11"] + 1, at[factor + "22"]
+        if abs(found.evaluation.psi[l11]) < NEAR_BOUNDARY and l22 not in held:
+            # sigma_b = 0 is a saddle unless D is flat in the covariance there: the minimum beside it has |rho| = 1
+            psi = best.evaluation.psi.copy()
+            psi[l11] = max(abs(psi[l11]), 10.0 * SINGULAR_BELOW)
+            psi[l21] = np.copysign(np.hypot(psi[l21], psi[l22]), psi[l21])
+            zero = (held - {l11, l21}) | {l22}
+            there = edge(zero, psi, {l22}, SAME_DEVIANCE if l11 in held else -SAME_DEVIANCE)
+            if there is not None:
+                best, held = there, zero
+        if l22 in held and l11 not in held and abs(best.evaluation.psi[l21]) < SINGULAR_BELOW:
+            there = edge(held | {l21}, best.evaluation.psi.copy(), set(), -SAME_DEVIANCE)
+            if there is not None:
+                best, held = there, held | {l21}
     return best, held
 
 
@@ -477,6 +493,7 @@ def _result(
     psi = here.psi
     factor = np.zeros((spec.q, spec.q))
     factor[np.tril_indices(spec.q)] = psi[sigma + 1 :]
+    n_steps = n_beta + len(spec.steps)
     variance = np.diagonal(vcov)[:n_beta]
     jacobian = (
         deviance.item_effect_derivatives() if standard_errors else np.full((deviance.n_items, spec.q, n_psi), np.nan)
@@ -508,10 +525,21 @@ def _result(
         passes=deviance.passes,
         seconds=float("nan"),
         messages=tuple(messages),
-        steps=psi[n_beta:sigma].copy(),
+        steps=psi[n_beta:n_steps].copy(),
         formats=s.formats,
         nodes=deviance.nodes if isinstance(deviance, QuadratureDeviance) else NODES,
+        clusters=_cluster_fit(s, spec, psi[n_steps:sigma]),
     )
+
+
+def _cluster_fit(statistics: SufficientStatistics, spec: ModelSpec, lower: np.ndarray) -> ClusterFit | None:
+    """What the clusters came out as, from the lower triangle of M."""
+    if statistics.clusters is None:
+        return None
+    factor = np.zeros((spec.cluster_q, spec.cluster_q))
+    factor[np.tril_indices(spec.cluster_q)] = lower
+    clusters = statistics.clusters
+    return ClusterFit(factor, clusters.count, clusters.hold_both_arms(statistics.n_control_classes))
 
 
 def _polished(

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics
-from ..model.fit_result import SINGULAR_BELOW, Fit
+from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
 from .approximation import FEW_ITEMS
 from .laplace import LaplaceDeviance
 from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
@@ -94,7 +94,11 @@ def penalised_fit(statistics: SufficientStatistics, main: Fit) -> Fit:
     l21 = l11 + 1
     # a parameter that maximum likelihood holds at 0 stays there
     free = np.array(
-        [k for k, name in enumerate(main.spec.psi_names) if not (name == "sigma_theta" and main.psi[k] == 0.0)]
+        [
+            k
+            for k, name in enumerate(main.spec.psi_names)
+            if not (name in ("sigma_theta", "m11", "m22") and main.psi[k] == 0.0)
+        ]
     )
     best: Minimum | None = None
     try:
@@ -166,5 +170,15 @@ def _result(section: _LogScale, best: Minimum, main: Fit, free: np.ndarray) -> F
         evaluations=deviance.evaluations,
         passes=0,
         messages=(),
-        steps=psi[n_beta:sigma].copy(),
+        steps=psi[n_beta : n_beta + len(main.steps)].copy(),
+        clusters=_clusters(main, psi[n_beta + len(main.steps) : sigma]),
     )
+
+
+def _clusters(main: Fit, triangle: np.ndarray) -> ClusterFit | None:
+    """The clusters of ``main`` with this lower triangle of M."""
+    if main.clusters is None:
+        return None
+    factor = np.zeros(main.clusters.factor.shape)
+    factor[np.tril_indices(len(factor))] = triangle
+    return replace(main.clusters, factor=factor)

@@ -28,6 +28,7 @@ from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
 from .approximation import NODES, NOTICEABLE
 from .cumulant import Cells, step_information
+from .modes import item_design
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 from .person_modes import person_modes
 
@@ -193,7 +194,9 @@ class QuadratureDeviance:
         columns = [np.ones(statistics.n_classes), treat]
         if spec.covariate:
             columns += [statistics.covariate, treat * statistics.covariate]
+        columns += [np.zeros(statistics.n_classes)] * spec.n_item_coefficients
         self.design = np.column_stack(columns)
+        self.item_design = item_design(statistics, spec)
         self.weighted_design = np.ascontiguousarray((self.design * statistics.count[:, None]).T)
         self.nodes = nodes
         self.persons = PersonIntegrals(statistics, nodes)
@@ -224,13 +227,19 @@ class QuadratureDeviance:
         self.persons.set_steps(self.steps)
         self.fixed = self.design @ self.beta
         self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
+        self.item_fixed = self._item_offsets(self.beta)
+
+    def _item_offsets(self, beta: np.ndarray) -> np.ndarray:
+        """(2, J) the fixed part of eta that is the items', by arm, at beta (p,)."""
+        flat = np.zeros(2 * self.n_items) if self.item_design is None else beta @ self.item_design
+        return flat.reshape(2, -1)
 
     # -- the inner problem ----------------------------------------------------------------------------------------
 
     def _pass(self) -> None:
         """Person integrals and everything at the current w."""
         self.passes += 1
-        offsets = (self.a[0] @ self.w, self.a[1] @ self.w)
+        offsets = tuple(a @ self.w + fixed for a, fixed in zip(self.a, self.item_fixed, strict=True))
         self.persons.integrate(self.fixed, self.sigma, offsets)
         self.residual = self.persons.residuals()
         total = self.statistics.item_total
@@ -305,9 +314,9 @@ class QuadratureDeviance:
         count, persons = self.statistics.count, self.persons
         shift = (self.design @ dbeta)[:, None] + dsigma * persons.nodes
         of_cumulant, of_mean = self._along_steps(dpsi[self.n_beta : self.n_beta + self.n_steps])
-        rhs = np.zeros((self.q, self.n_items))
+        rhs, of_items = np.zeros((self.q, self.n_items)), self._item_offsets(dbeta)
         for t, arm in enumerate(self.arms):
-            offset = da[t] @ self.w
+            offset = da[t] @ self.w + of_items[t]
             weighted = count[arm, None] * persons.posterior[arm]
             # how the log integrand moves, then how the posterior means of the expected responses do
             by_row = (self.statistics.score[arm, None] - persons.expected[arm].sum(axis=2)) * shift[arm]
@@ -427,6 +436,8 @@ class QuadratureDeviance:
 
         gradient = np.empty(len(self.spec.psi_names))
         gradient[: self.n_beta] = self.design.T @ by_row.sum(axis=1)
+        if self.item_design is not None:
+            gradient[: self.n_beta] += self.item_design @ np.concatenate(col)
         position = self.n_beta + self.n_steps
         if self.n_steps:
             gradient[self.n_beta : position] = self._step_gradient(of_cumulant, of_mean, of_variance)
@@ -462,8 +473,8 @@ class QuadratureDeviance:
             return np.empty((0, 0))
         s, persons = self.statistics, self.persons
         eta = np.empty((s.n_classes, self.n_items))
-        for a, arm in zip(self.a, self.arms, strict=True):
-            eta[arm] = (self.fixed + self.sigma * persons.centre)[arm, None] + a @ self.w
+        for a, fixed, arm in zip(self.a, self.item_fixed, self.arms, strict=True):
+            eta[arm] = (self.fixed + self.sigma * persons.centre)[arm, None] + a @ self.w + fixed
         times = s.count[:, None] * (np.ones(eta.shape) if s.trials is None else s.trials)
         return step_information(s.formats, np.moveaxis(s.formats.probabilities(eta, self.steps), -1, 0), times)
 

@@ -7,6 +7,7 @@ marginal into conditional logits (Zeger, Liang and Albert 1988, Biometrics 44(4)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -226,7 +227,46 @@ def start(
         factor[[0, 2]] = np.maximum(factor[[0, 2]], SMALLEST_SPREAD)
     near = effects or null if smaller is null else smaller
     steps = moments.steps if near is None else near.steps
-    return np.array([*beta, *steps, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
+    of_clusters: np.ndarray = np.empty(0)
+    if statistics.clusters is not None:
+        if near is None:
+            of_clusters, sigma = cluster_spreads(moments, sigma, spec)
+        else:
+            of_clusters = near.clusters.factor[np.tril_indices(spec.cluster_q)].copy()
+            of_clusters[[0, -1]] = np.maximum(of_clusters[[0, -1]], SMALLEST_SPREAD)
+    if spec.item_covariates:
+        _explain(statistics, spec, moments.items(sigma, spec)[0], beta)
+    return np.array([*beta, *steps, *of_clusters, max(sigma, SMALLEST_SPREAD), *factor]), easiness / factor[0]
+
+
+def cluster_spreads(moments: Moments, sigma: float, spec: ModelSpec) -> tuple[np.ndarray, float]:
+    """Starting lower triangle of M, and what of ``sigma``, the SD of persons, is left within clusters.
+
+    The share that clusters have is that of products of the scores of different persons of a cluster and arm, in the squares.
+    """
+    s = moments.statistics
+    rest = s.score - moments._by_class(moments.mean)
+    binomial = moments._by_class(moments.variance)
+    cell = s.clusters.code + s.clusters.count * s.arm.astype(int)
+    sums = np.array([np.bincount(cell, weights=s.count * x) for x in (rest, rest**2, binomial, binomial**2)])
+    between = float((sums[0] ** 2 - sums[1]).sum() / max((sums[2] ** 2 - sums[3]).sum(), 1e-9))
+    of_persons = float((sums[1] - sums[2]).sum() / max(sums[3].sum(), 1e-9))
+    share = float(np.clip(between / of_persons, 0.02, 0.8)) if of_persons > 0 else 0.02
+    level = max(sigma * np.sqrt(share), SMALLEST_SPREAD)
+    within = max(sigma * np.sqrt(1.0 - share), SMALLEST_SPREAD)
+    return np.array([level] if spec.cluster_q == 1 else [level, 0.0, max(0.5 * level, SMALLEST_SPREAD)]), within
+
+
+def _explain(statistics: SufficientStatistics, spec: ModelSpec, easiness: np.ndarray, beta: np.ndarray) -> None:
+    """Put gamma and delta into ``beta``: easinesses by arm (2, J), and their difference, regressed on the item covariates."""
+    z, m = statistics.item_covariates, len(spec.item_covariates)
+    at = len(beta) - spec.n_item_coefficients
+    centred = easiness - easiness.mean(axis=1, keepdims=True)
+    if spec.moderation:
+        beta[at : at + m] = np.linalg.lstsq(z, centred[0], rcond=None)[0]
+        beta[at + m :] = np.linalg.lstsq(z, centred[1] - centred[0], rcond=None)[0]
+    else:
+        beta[at:] = np.linalg.lstsq(z, centred.mean(axis=0), rcond=None)[0]
 
 
 def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -234,7 +274,8 @@ def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, sp
     psi = own.copy()
     names = list(spec.psi_names)
     for name, value in zip(smaller_spec.psi_names, smaller, strict=True):
-        psi[names.index(name)] = max(value, SMALLEST_SPREAD) if name in ("sigma_theta", "l11", "l22") else value
+        spread = name in ("sigma_theta", "l11", "l22", "m11", "m22")
+        psi[names.index(name)] = max(value, SMALLEST_SPREAD) if spread else value
     return psi
 
 
@@ -243,6 +284,19 @@ def further_starts(first: np.ndarray, best: np.ndarray, spec: ModelSpec) -> list
     sigma, l11 = (spec.psi_names.index(name) for name in ("sigma_theta", "l11"))
     low = first.copy()
     low[sigma] = max(0.3 * abs(best[sigma]), SMALLEST_SPREAD)
+    if spec.cluster_q == 2:
+        m11 = spec.psi_names.index("m11")
+        turned = [first.copy(), first.copy()]
+        size = max(float(np.hypot(first[m11 + 1], first[m11 + 2])), 2.0 * SMALLEST_SPREAD)
+        for sign, start in zip((1.0, -1.0), turned, strict=True):
+            start[m11 : m11 + 3] = max(abs(first[m11]), 2.0 * SMALLEST_SPREAD), sign * 0.9 * size, 0.4 * size
+        plain = replace(spec, cluster_factor=("m11",))
+        kept = np.delete(np.arange(len(first)), [m11 + 1, m11 + 2])
+        for other in further_starts(first[kept], best[kept], plain):
+            full = first.copy()
+            full[kept] = other
+            turned.append(full)
+        return turned
     if not spec.item_effects:
         return [low]
     spread = max(float(np.hypot(first[l11 + 1], first[l11 + 2])), 2.0 * SMALLEST_SPREAD)
@@ -268,20 +322,75 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     _, sigma, factor = deviance.unpack(psi)
     n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
     person_variance = sigma**2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
-    covariance = np.linalg.pinv((deviance.weighted_design / person_variance) @ deviance.design)
+    at_items = n_beta - deviance.spec.n_item_coefficients
+    persons = deviance.design[:, :at_items]
+    information = (deviance.weighted_design[:at_items] / person_variance) @ persons
+    own = (
+        _cluster_information(deviance, psi, person_variance, information)
+        if s.clusters is not None
+        else np.empty((0, 0))
+    )
+    covariance = np.linalg.pinv(information)
     covariance[:2, :2] += np.eye(2)[:, :q] @ (factor @ factor.T) @ np.eye(2)[:q] / n_items
     hessian = np.zeros((len(psi), len(psi)))
-    hessian[:n_beta, :n_beta] = 2.0 * np.linalg.inv(covariance)
+    hessian[:at_items, :at_items] = 2.0 * np.linalg.inv(covariance)
+    if at_items < n_beta:
+        hessian[at_items:n_beta, at_items:n_beta] = 2.0 * _item_information(deviance, factor)
     floor = max(abs(sigma), SMALLEST_SPREAD)
     at = deviance.spec.psi_names.index("sigma_theta")
-    hessian[n_beta:at, n_beta:at] = 2.0 * deviance.step_information()
+    steps = at - len(own)
+    hessian[n_beta:steps, n_beta:steps] = 2.0 * deviance.step_information()
+    hessian[steps:at, steps:at] = own
     hessian[at, at] = 4.0 * floor**2 * float(s.count @ (1.0 / person_variance**2))
     hessian[at + 1 :, at + 1 :] = _factor_information(deviance, factor)
     stretch = np.eye(len(psi))
     stretch[:, at] = -0.35 * sigma / (1.0 + 0.35 * sigma**2) * psi
-    stretch[n_beta:at, at] = 0.0
+    stretch[n_beta:steps, at] = 0.0
     stretch[at, at] = 1.0
     return stretch.T @ hessian @ stretch
+
+
+def _cluster_information(
+    deviance: LaplaceDeviance, psi: np.ndarray, person_variance: np.ndarray, information: np.ndarray
+) -> np.ndarray:
+    """Twice the expected information on M's lower triangle, each person one normal observation; ``information`` on the
+    persons' coefficients (p, p)
+    loses in place what clusters take from it."""
+    s, names = deviance.statistics, deviance.spec.psi_names
+    m = psi[[names.index(name) for name in deviance.spec.cluster_factor]]
+    factor = np.array([[m[0], 0.0], [m[1], m[2]]]) if len(m) == 3 else m.reshape(1, 1)
+    z = deviance.design[:, : len(factor)]
+    weight = s.count / person_variance
+    starts = np.argsort(s.clusters.code, kind="stable")
+    at = np.searchsorted(s.clusters.code[starts], np.arange(s.clusters.count))
+    zz = np.add.reduceat((weight[:, None, None] * z[:, :, None] * z[:, None, :])[starts], at)
+    persons = deviance.design[:, : len(information)]
+    zx = np.add.reduceat((weight[:, None, None] * z[:, :, None] * persons[:, None, :])[starts], at)
+    floored = factor + np.diag(np.maximum(np.abs(np.diagonal(factor)), SMALLEST_SPREAD) - np.diagonal(factor))
+    covariance = floored @ floored.T
+    # of Z'V^-1 Z and Z'V^-1 X, V = diag(person_variance) + Z Cov Z' within a cluster
+    shrink = np.linalg.inv(np.eye(len(factor)) + zz @ covariance)
+    information -= np.einsum("skp,skl,slr->pr", zx, covariance @ shrink, zx)
+    precision = shrink @ zz
+    slopes = []
+    for row, column in zip(*np.tril_indices(len(factor)), strict=True):
+        move = np.zeros_like(factor)
+        move[row, column] = 1.0
+        slopes.append(precision @ (move @ floored.T + floored @ move.T))
+    own = np.array([[float(np.einsum("sab,sba->", a, b)) for b in slopes] for a in slopes])
+    return own + 1e-6 * np.eye(len(own))
+
+
+def _item_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:
+    """Expected information on gamma and delta, from each item's easiness and effect with their sampling covariance."""
+    control, treated = (1.0 / np.maximum(h, 1e-6) for h in deviance.col_weight)
+    covariance = np.array([[control, -control], [-control, control + treated]]).transpose(2, 0, 1)
+    covariance[:, : len(factor), : len(factor)] += factor @ factor.T
+    spec, z = deviance.spec, deviance.statistics.item_covariates
+    sizes = 2 if spec.moderation else 1
+    # gamma moves easiness alone: the effect, unexplained, is then a second observation of the same item
+    information = np.einsum("ia,ikl,ib->kalb", z, np.linalg.inv(covariance), z)[:sizes, :, :sizes]
+    return information.reshape(spec.n_item_coefficients, -1)
 
 
 def _factor_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ class TinyDeviance:
     @staticmethod
     def fits(model: Model) -> bool:
         """Whether a table is tiny."""
-        if model.n_steps:
+        if model.n_steps or model.n_clusters_psi or model.item_design is not None:
             return False
         cells, effects = model.n_classes * model.n_items, model.n_classes + model.q * model.n_items
         return cells * effects**2 < MOST_WORK

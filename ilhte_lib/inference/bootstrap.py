@@ -22,7 +22,7 @@ from ..data.trial import Trial, cluster_codes
 from ..engine.native import fit_statistics
 from ..errors import EngineError, InputError
 from ..messages import quoted
-from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.compress import Clusters, SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
 from .delta_method import item_spreads
@@ -209,6 +209,9 @@ class _ParametricTask:
         if s.formats is not None:
             design = (*design, s.formats.highest, s.formats.form, s.at_least)
         psi = np.array([*fit.beta, *fit.steps, fit.sigma_theta, *fit.item_factor.ravel()])
+        if s.clusters is not None:
+            design = (*design, s.clusters.code, s.clusters.effects)
+            psi = np.concatenate([psi, fit.clusters.factor.ravel()])
         # the last digits of an estimate may differ from one machine to the next
         return (design, fit.spec.name, fit.method, tuple(f"{value:.5g}" for value in psi))
 
@@ -218,6 +221,9 @@ class _ParametricTask:
         of_class = np.repeat(np.arange(s.n_classes), s.count.astype(int))
         self.treat = s.arm[of_class]
         self.covariate = None if s.covariate is None else s.covariate[of_class]
+        self.clusters = {} if s.clusters is None else {
+            "cluster": s.clusters.code[of_class], "cluster_effects": s.clusters.effects
+        }  # fmt: skip
         columns = [np.ones(len(of_class)), self.treat]
         if self.fit.spec.covariate:
             columns += [self.covariate, self.treat * self.covariate]
@@ -239,6 +245,11 @@ class _ParametricTask:
         effects = fit.item_factor @ rng.standard_normal((fit.spec.q, n_items))
         by_arm = np.concatenate([effects[0], effects.sum(axis=0)])
         persons = self.fixed + fit.sigma_theta * rng.standard_normal(len(self.fixed))
+        if fit.clusters is not None:
+            own = rng.standard_normal((fit.clusters.count, len(fit.clusters.factor))) @ fit.clusters.factor.T
+            persons = persons + own[self.clusters["cluster"], 0]
+            if own.shape[1] == 2:
+                persons += own[self.clusters["cluster"], 1] * self.treat
         eta = persons[self.person] + by_arm[self.cell]
         if fit.formats is not None:
             return fit.formats.draw(self.item, eta, fit.steps, rng).astype(np.int8)
@@ -248,7 +259,9 @@ class _ParametricTask:
         """The statistics of drawn responses, with or without the covariate."""
         values = self.covariate if covariate else None
         s = self.statistics
-        return sufficient_statistics(s.item_names, self.treat, self.person, self.item, resp, values, s.formats)
+        return sufficient_statistics(
+            s.item_names, self.treat, self.person, self.item, resp, values, s.formats, **self.clusters
+        )
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         resp = self.draw(rng)
@@ -278,8 +291,8 @@ def parametric_bootstrap(
 ) -> Bootstrap:
     """Draw from a fitted model and fit again.
 
-    Each replicate draws new person effects N(0, sigma_theta^2), new item effects N(0, L L') and new responses, with
-    the arms, covariates and answered items of the trial, and refits M_0 and M_A, and M_B and M_C if ``fit`` is one of
+    Each replicate draws new person effects N(0, sigma_theta^2), new item effects N(0, L L'), new effects of clusters where the
+    model has them, and new responses, with the arms, clusters, covariates and answered items of the trial, and refits M_0 and M_A, and M_B and M_C if ``fit`` is one of
     these.
 
     Parameters
@@ -349,6 +362,10 @@ class PersonTable:
             self.at_least.append(reached[self.used].astype(np.int32))
         trials = trials[self.used]
         columns = [trial.treat[self.used].astype(float)]
+        known = trial.of_clusters["cluster"]
+        self.effects = trial.of_clusters["cluster_effects"]
+        if known is not None:
+            columns.append(known[self.used].astype(float))
         if covariate:
             columns.append(trial.covariate[self.used])
         self.complete = bool((trials == 1).all())
@@ -358,8 +375,10 @@ class PersonTable:
         rows, self.class_of = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
         self.class_of = self.class_of.ravel()
         self.arm, self.score = rows[:, 0], rows[:, -1]
-        self.covariate = rows[:, 1] if covariate else None
-        first = 2 if covariate else 1
+        first = 1 if known is None else 2
+        self.cluster = None if known is None else rows[:, 1].astype(np.int64)
+        self.covariate = rows[:, first] if covariate else None
+        first += 1 if covariate else 0
         self.trials = None if self.complete else rows[:, first : first + n_items]
         self.answered = trials.sum(axis=1)
         self.treated = trial.treat[self.used] == 1
@@ -369,11 +388,13 @@ class PersonTable:
         """The statistics of the trial in which person p occurs ``times[p]`` times (P,)."""
         times = times[self.used].astype(float)
         count = np.bincount(self.class_of, weights=times, minlength=len(self.score))
-        kept = count > 0
+        kept, clusters = count > 0, None
+        if self.cluster is not None:
+            kept, count, clusters = self._copies(times)
         return SufficientStatistics(
             item_names=self.item_names,
             n_control_classes=int(np.count_nonzero(self.arm[kept] == 0)),
-            count=count[kept],
+            count=count if clusters is not None else count[kept],
             score=self.score[kept],
             covariate=None if self.covariate is None else self.covariate[kept],
             trials=None if self.complete else self.trials[kept],
@@ -382,7 +403,20 @@ class PersonTable:
             n_responses=int(times @ self.answered),
             formats=self.formats,
             at_least=None if self.formats is None else np.column_stack([times @ reached for reached in self.at_least]),
+            clusters=clusters,
         )
+
+    def _copies(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, Clusters]:
+        """Classes, their counts and clusters, where a cluster that was drawn r times is r clusters: as one, larger, it would
+        vary like one. All persons of a cluster are drawn as often, (P,) ``times``."""
+        once = np.bincount(self.class_of, minlength=len(self.score)).astype(float)
+        drawn = np.zeros(len(self.score), int)
+        drawn[self.class_of] = times.astype(int)
+        classes = np.repeat(np.arange(len(drawn)), drawn)
+        copy = np.arange(len(classes)) - np.repeat(np.cumsum(drawn) - drawn, drawn)
+        code = np.unique(self.cluster[classes] + (self.cluster.max() + 1) * copy, return_inverse=True)[1]
+        order = np.lexsort((code, self.arm[classes]))
+        return classes[order], once[classes[order]], Clusters(code[order], self.effects)
 
 
 class _ResamplingTask:

@@ -45,7 +45,7 @@ def expected_scores(fit: Fit) -> ExpectedScores:
     control = fit.coefficient("intercept") + fit.ranef[:, 0]
     eta = np.array([control, control + fit.coefficient("treat") + fit.ranef[:, 1]])
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    theta, weights = fit.sigma_theta * nodes, weights / weights.sum()
+    theta, weights = fit.sigma_persons * nodes, weights / weights.sum()
     over_persons = formats.expected(eta + theta[:, None, None], fit.steps)[0]
     average = formats.expected(eta, fit.steps)[0]
     return ExpectedScores(

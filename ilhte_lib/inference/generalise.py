@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from .delta_method import variance
-from .profile import objective
+from .profile import fixed_effect_quantile, objective
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def generalise(
     effects = ate + fit.ranef[:, 1]
     # with two items nothing is left to tell how much items vary
     t = float(stdtrit(fit.n_items - 2, 0.5 + level / 2.0)) if fit.n_items > 2 else float("nan")
+    if fit.clusters is not None:
+        t = float(np.maximum(t, fixed_effect_quantile(fit, level)))
     here = float(np.sqrt(covariance.sum())) / fit.n_items
     ratio, half_ratio = _average_in_spreads(fit)
     side = -1.0 if ate < 0 else 1.0
@@ -107,7 +109,12 @@ def generalise(
 
     return Generalisation(
         ate=ate,
-        df=degrees_of_freedom(se, here, fit.n_items, int(statistics.count.sum())),
+        df=degrees_of_freedom(
+            se,
+            here,
+            fit.n_items,
+            int(statistics.count.sum()) - 2 if fit.clusters is None else fit.clusters.degrees_of_freedom,
+        ),
         se_with_item_sampling=se,
         se_without_item_sampling=here,
         sigma_zeta=spread,
@@ -126,21 +133,23 @@ def generalise(
     )
 
 
-def degrees_of_freedom(se: float, se_here: float, n_items: int, n_persons: int) -> float:
+def degrees_of_freedom(se: float, se_here: float, n_items: int, of_persons: int) -> float:
     """Satterthwaite's (1946, Biometrics Bulletin 2(6)) degrees of freedom of beta_1; NaN where a standard error is unknown.
 
     ``SE^4 / (V_items^2 / (J - 1) + V_persons^2 / (N - 2))``: V_persons is the variance on exactly these items, V_items what
-    the sampling of items adds to it.
+    the sampling of items adds to it. Where the model has clusters, theirs stand in place of N - 2 (``ClusterFit``).
 
     Parameters
     ----------
     se, se_here : standard errors of beta_1 with items taken as a sample, and on exactly these items, logits.
+    of_persons : degrees of freedom of the second: N - 2, or those of the clusters.
     """
     if not (np.isfinite(se) and np.isfinite(se_here) and se > 0):
         return float("nan")
-    of_persons = min(se_here, se) ** 2
-    of_items = se**2 - of_persons
-    return float(se**4 / (of_items**2 / (n_items - 1) + of_persons**2 / (n_persons - 2)))
+    if of_persons < 1 or n_items < 2:
+        return float("nan")
+    here = min(se_here, se) ** 2
+    return float(se**4 / ((se**2 - here) ** 2 / (n_items - 1) + here**2 / of_persons))
 
 
 def _average_in_spreads(fit: Fit) -> tuple[float, float]:
@@ -161,13 +170,30 @@ def _chances(z: float, half: float) -> tuple[float, float]:
 
 
 def persons_floor(statistics: SufficientStatistics, fit: Fit) -> float:
-    """SE that is left with infinitely many items: sigma_theta sqrt(1/N_0 + 1/N_1), logits.
+    """SE that is left with infinitely many items: sigma_theta sqrt(1/N_0 + 1/N_1) without clusters, logits.
 
     With endless items every theta is known, and what remains is the difference of two means of persons.
     """
+    if statistics.clusters is not None and fit.clusters is not None:
+        return _clusters_floor(statistics, fit)
     treated = float(statistics.count[statistics.n_control_classes :].sum())
     control = float(statistics.count[: statistics.n_control_classes].sum())
     return fit.sigma_theta * float(np.sqrt(1.0 / control + 1.0 / treated))
+
+
+def _clusters_floor(statistics: SufficientStatistics, fit: Fit) -> float:
+    """The same where persons come in clusters: of beta_1 by generalised least squares on the thetas."""
+    clusters, own = statistics.clusters, fit.clusters
+    assert clusters is not None and own is not None
+    cell = 2 * clusters.code + statistics.arm.astype(int)
+    n = np.bincount(cell, weights=statistics.count, minlength=2 * clusters.count).reshape(-1, 2)
+    persons = max(fit.sigma_theta, 1e-6) ** 2
+    # of (1, T)'(1, T) summed over a cluster
+    cross = np.array([[n.sum(axis=1), n[:, 1]], [n[:, 1], n[:, 1]]]).transpose(2, 0, 1) / persons
+    factor = np.zeros((2, 2))
+    factor[: len(own.factor), : len(own.factor)] = own.factor
+    information = np.linalg.inv(np.eye(2) + cross @ (factor @ factor.T)) @ cross
+    return float(np.sqrt(np.linalg.inv(information.sum(axis=0))[1, 1]))
 
 
 def se_with_items(statistics: SufficientStatistics, fit: Fit, n_items: np.ndarray | int) -> np.ndarray:

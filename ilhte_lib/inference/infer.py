@@ -14,11 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ..engine.native import statistics_of
+from ..engine.threads import one_blas_thread
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.formats import StepForm
 from ..model.spec import MODELS
+from .clusters import ClusterResult, cluster_result
 from .delta_method import rho_se, sigma_zeta_se
 from .effects import Effects
 from .lrt import LikelihoodRatio, likelihood_ratio
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
 """Parameters of M_A with profile-likelihood intervals."""
+CLUSTERED = (*PARAMETERS, "m11")
+"""The same where the model has clusters: their SD too."""
 RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c", "delta_beta3")
 """Columns of the summary that are resampled; *_std in SDs of theta (whose estimate is resampled too)."""
 INFLUENCE_LIMIT = 100_000_000
@@ -76,6 +80,7 @@ class Inference:
     penalised : the penalised fit of M_A (``engine.penalised``) where it is shown; None elsewhere. In no test.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
+    clusters : what M_A says of clusters; None where it has none.
     missing : the parts that could not be computed, each with its reason.
     seconds : wall time.
     """
@@ -100,6 +105,7 @@ class Inference:
     clustered: bool
     missing: tuple[Missing, ...]
     seconds: float
+    clusters: ClusterResult | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -112,7 +118,15 @@ class Inference:
 
     @property
     def knows_clusters(self) -> bool:
-        """Whether the resampling drew whole clusters, enough of them (``weak.FEWEST_CLUSTERS``), and has standard errors."""
+        """Whether the intervals allow for clusters: the model has them, or else they were resampled."""
+        return self.clusters is not None or self.takes_drawn_clusters
+
+    @property
+    def takes_drawn_clusters(self) -> bool:
+        """Whether the model has no clusters, and the resampling drew enough whole ones (``weak.FEWEST_CLUSTERS``) to have standard
+        errors: these take the place of the model's."""
+        if self.clusters is not None:
+            return False
         drawn = self.resampling
         if drawn is None or not drawn.of_clusters or drawn.n_clusters < FEWEST_CLUSTERS:
             return False
@@ -130,6 +144,7 @@ class Inference:
         return self.clustered and not self.knows_clusters
 
 
+@one_blas_thread
 def infer(
     trial: PreparedTrial,
     fits: dict[str, Fit],
@@ -206,7 +221,7 @@ def infer(
     penalised = None
     if wants_penalised(main) and not weak.forbids_conclusions:
         penalised = parts.attempt(Part.PENALISED, lambda: penalised_fit(statistics, main))
-    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_theta, main.steps))
+    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     return Inference(
         statistics=statistics,
@@ -227,6 +242,7 @@ def infer(
         penalised=penalised,
         weak=weak,
         clustered=trial.clustered,
+        clusters=cluster_result(main, null),
         missing=tuple(parts.missing),
         seconds=time.perf_counter() - clock,
     )
@@ -241,7 +257,7 @@ def _profiles(
     profiler = parts.attempt(Part.PROFILES, lambda: Profiler(objective(statistics, main), main, null))
     if profiler is None:
         return intervals, ()
-    for name in PARAMETERS:
+    for name in CLUSTERED if main.clusters is not None and main.spec.cluster_q == 1 else PARAMETERS:
         interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name, few_items=True), name)
         if interval is None:
             continue
@@ -249,7 +265,8 @@ def _profiles(
         for end, value in (("lower", interval.lower), ("upper", interval.upper)):
             if math.isnan(value):
                 parts.missing.append(Missing(Part.PROFILE, NO_END.format(end), name))
-        curve = parts.attempt(Part.CURVE, partial(profiler.curve, interval), name) if curves else None
+        drawn_too = curves and name in PARAMETERS
+        curve = parts.attempt(Part.CURVE, partial(profiler.curve, interval), name) if drawn_too else None
         if curve is not None:
             drawn.append(curve)
     return intervals, tuple(drawn)
@@ -342,6 +359,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         },
         "penalised": inference.penalised and penalised_record(inference.penalised),
         "clustered": inference.clustered,
+        "clusters": inference.clusters and asdict(inference.clusters),
         "only_model_standard_errors": inference.model_only,
         "notes": inference.notes,
         "seconds": inference.seconds,

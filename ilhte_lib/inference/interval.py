@@ -1,9 +1,11 @@
 """Which interval stands beside an estimate: the one place that decides, for tables and sentences alike.
 
-For the average effect t with Satterthwaite's degrees of freedom, since items are few; elsewhere the profile-likelihood
-interval where there is one (of rho cut where it holds with few items, ``profile.correlation_cut``); where whole clusters
-were drawn, and there are enough of them, the resampling's for the average effect and the interactions, since the
-likelihood takes persons as independent; the Wald interval elsewhere. A sentence claims no more than this interval.
+For the average effect t with Satterthwaite's degrees of freedom, since items, and clusters, are few; elsewhere the
+profile-likelihood interval where there is one (of rho cut where it holds with few items, ``profile.correlation_cut``), and the
+Wald interval where there is none; of the interactions, where the models have clusters, as far as t says. Where the models have
+none (profile vignette, or clusters ignored), whole clusters were drawn, and there are enough of them, the resampling's for the
+average effect and the interactions, since the likelihood takes persons as independent. A sentence claims no more than this
+interval.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
     by = result.scale.by
     estimate = result.average / by
     here, drawn = inference.generalisation, inference.resampling
-    if inference.knows_clusters and here is not None and drawn is not None:
+    if inference.takes_drawn_clusters and here is not None and drawn is not None:
         of_items = max(here.se_with_item_sampling**2 - here.se_without_item_sampling**2, 0.0) / by**2
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
@@ -78,7 +80,7 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
     half = average_quantile(inference) * result.average_se / by
     if math.isfinite(half):
         return Interval(estimate, estimate - half, estimate + half, Basis.T)
-    return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by)
+    return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by, half=_half(inference))
 
 
 def average_quantile(inference: Inference, level: float = 0.95) -> float:
@@ -130,11 +132,11 @@ def divisor_interval(result: Effects) -> Interval:
 def interaction_interval(result: Effects, inference: Inference, name: str) -> Interval:
     """beta_3 of M_B ("beta3_b") or of M_C ("beta3_c"), logits per SD of the covariate."""
     estimate = _number(result.summary[name])
-    if inference.knows_clusters and inference.resampling is not None:
+    if inference.takes_drawn_clusters and inference.resampling is not None:
         low, high = inference.resampling.interval(name, estimate)
         if math.isfinite(low) and math.isfinite(high):
             return Interval(estimate, low, high, Basis.CLUSTERS)
-    return _wald(estimate, _number(result.summary[f"{name}_se"]))
+    return _wald(estimate, _number(result.summary[f"{name}_se"]), half=_half(inference))
 
 
 def _profile(inference: Inference, parameter: str, estimate: float, by: float) -> Interval | None:
@@ -144,10 +146,17 @@ def _profile(inference: Inference, parameter: str, estimate: float, by: float) -
     return Interval(estimate, found.lower / by, found.upper / by, Basis.PROFILE)
 
 
-def _wald(estimate: float, se: float, low: float = -math.inf, high: float = math.inf) -> Interval:
+def _half(inference: Inference) -> float:
+    """Half the width of a fixed effect's Wald interval in standard errors: of t where the model has clusters."""
+    return HALF_WIDTH if inference.clusters is None else inference.clusters.quantile
+
+
+def _wald(
+    estimate: float, se: float, low: float = -math.inf, high: float = math.inf, half: float = HALF_WIDTH
+) -> Interval:
     if not math.isfinite(se):
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
-    half = HALF_WIDTH * se
+    half = half * se
     return Interval(estimate, max(low, estimate - half), min(high, estimate + half), Basis.WALD)
 
 

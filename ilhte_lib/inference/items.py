@@ -18,7 +18,7 @@ from ..engine.objective import ModeNotFound
 from ..engine.person_modes import person_modes
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
-from ..model.compress import SufficientStatistics, sufficient_statistics
+from ..model.compress import SufficientStatistics, sufficient_statistics, without_clusters
 from ..model.fit_result import Fit
 from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
@@ -73,7 +73,9 @@ def free_item_effects(
 
     ``logit P(Y_pi = 1) = e_Ti + theta_p``, theta_p ~ N(0, sigma_theta^2), persons integrated by quadrature (Bock and
     Aitkin 1981, Psychometrika 46(4)); effect_i = e_1i - e_0i, so that the average effect is in it. sigma_theta is
-    taken as known: its uncertainty moves every effect by the same small factor.
+    taken as known: its uncertainty moves every effect by the same small factor. Where persons come in clusters sigma_theta
+    is that of all persons (``Fit.sigma_persons``): a cluster's level moves all items alike, so that contrasts of items are
+    what they are without clusters.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def free_item_effects(
     ------
     EngineError : the estimates do not converge, or persons differ so much that no quadrature is accurate.
     """
-    usable, statistics = _without_constant_items(statistics)
+    usable, statistics = _without_constant_items(without_clusters(statistics))
     n_items = statistics.n_items
     large = statistics.n_classes * n_items * FREE_NODES > LARGE_CELLS and n_items >= MANY_ITEMS
     share = (statistics.item_total + 0.5) / (_answers(statistics) * _highest(statistics) + 1.0)
@@ -253,15 +255,15 @@ def item_inference(
     ----------
     statistics, fit : data and fit of M_A, with standard errors.
     level : coverage of the intervals.
-    free : ``free_item_effects`` at the fit's sigma_theta, if they were computed already; ``FreeEffects.undefined`` where they
+    free : ``free_item_effects`` at the fit's SD of persons, if they were computed already; ``FreeEffects.undefined`` where they
         cannot be computed: departures are then NaN.
     """
-    from scipy.special import ndtri
+    from scipy.special import ndtri, stdtrit
 
     effect = fit.coefficient("treat") + fit.ranef[:, 1]
     se = np.sqrt(total_effect_variance(fit))
-    p = _two_sided(effect, se)
-    free = free or free_item_effects(statistics, fit.sigma_theta, fit.steps)
+    p = _two_sided(effect, se, None if fit.clusters is None else fit.clusters.degrees_of_freedom)
+    free = free or free_item_effects(statistics, fit.sigma_persons, fit.steps)
     departure, departure_se = np.full((2, fit.n_items), np.nan)
     kept = free.estimable
     if len(kept) > 1:
@@ -270,18 +272,20 @@ def item_inference(
         departure_se[kept] = np.sqrt(np.diagonal(contrast @ free.covariance[np.ix_(kept, kept)] @ contrast.T))
     departure_p = _two_sided(departure, departure_se)
     z = float(ndtri(0.5 + level / 2.0))
+    if fit.clusters is not None:
+        z = float(stdtrit(fit.clusters.degrees_of_freedom, 0.5 + level / 2.0))
     return ItemInference(
         fit.item_names, effect, se, effect - z * se, effect + z * se, p, benjamini_hochberg(p), holm(p),
         departure, departure_se, departure_p, benjamini_hochberg(departure_p), holm(departure_p), level,
     )  # fmt: skip
 
 
-def _two_sided(estimate: np.ndarray, se: np.ndarray) -> np.ndarray:
-    """Two-sided normal p-values; NaN where there is no standard error."""
-    from scipy.special import ndtr
+def _two_sided(estimate: np.ndarray, se: np.ndarray, df: int | None = None) -> np.ndarray:
+    """Two-sided p-values, normal or by t with ``df`` degrees of freedom; NaN where there is no standard error."""
+    from scipy.special import ndtr, stdtr
 
     z = np.divide(estimate, se, out=np.full(estimate.shape, np.nan), where=se > 0)
-    return 2.0 * ndtr(-np.abs(z))
+    return 2.0 * (ndtr(-np.abs(z)) if df is None else stdtr(df, -np.abs(z)))
 
 
 # -- does the average hang on a few items? -------------------------------------------------------------------------
@@ -337,13 +341,13 @@ def robust_comparison(
     ----------
     statistics, fit : data and fit of M_A.
     draws : draws from each null.
-    free : ``free_item_effects`` at the fit's sigma_theta, if they were computed already.
+    free : ``free_item_effects`` at the fit's SD of persons, if they were computed already.
 
     Returns
     -------
     All NaN (``n_items`` tells) with fewer than three usable items.
     """
-    free = free or free_item_effects(statistics, fit.sigma_theta, fit.steps)
+    free = free or free_item_effects(statistics, fit.sigma_persons, fit.steps)
     # drawn in the order of their effects, so that the order of the items in the table changes nothing
     kept = free.estimable[np.argsort(free.effect[free.estimable], kind="stable")]
     weight = np.full(fit.n_items, np.nan)
@@ -455,7 +459,7 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
         item = trial.item[rows] - (trial.item[rows] > left_out)
         formats = trial.formats and trial.formats.without(np.arange(trial.n_items) != left_out)
         statistics = sufficient_statistics(
-            names, trial.treat, trial.person[rows], item, trial.resp[rows], formats=formats
+            names, trial.treat, trial.person[rows], item, trial.resp[rows], formats=formats, **trial.of_clusters
         )
         try:
             without = fit_statistics(

@@ -1,7 +1,7 @@
 """Profile-likelihood intervals and curves, right at the boundaries of the parameter space.
 
 The profile deviance of a quantity g(psi) is ``D_p(t) = min { D(psi) : g(psi) = t }``. A 95% interval is the connected
-set around the estimate where ``D_p(t) - D_p(estimate)`` stays within the chi2_1 quantile (Venzon and Moolgavkar 1988,
+set around the estimate where ``D_p(t) - D_p(estimate)`` stays within the chi2_1 quantile (t^2 for fixed effects where persons come in clusters; Venzon and Moolgavkar 1988,
 Applied Statistics 37(1); for mixed models Bates et al. 2015, Journal of Statistical Software 67(1), section 5.1).
 Two ends are special (Self and Liang 1987, JASA 82(398)): the lower end for sigma_zeta is exactly 0 if and only if the
 mixture test of sigma_zeta = 0 does not reject at the interval's level, and an end for rho is exactly -1 or +1 if the
@@ -24,6 +24,7 @@ from ..engine.objective import Deviance, Evaluation, ModeNotFound
 from ..engine.optimise import Minimum, minimise
 from ..engine.quadrature import QuadratureDeviance
 from ..engine.starts import rough_curvature
+from ..engine.threads import one_blas_thread
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
@@ -50,7 +51,7 @@ class ProfileInterval:
 
     Attributes
     ----------
-    parameter : "treat" (beta_1), another fixed effect, "sigma_theta", "sigma_zeta" or "rho".
+    parameter : "treat" (beta_1), another fixed effect, "sigma_theta", "m11" (SD of clusters), "sigma_zeta" or "rho".
     estimate : the maximum-likelihood estimate; NaN for rho where it is undefined (sigma_b or sigma_zeta is 0).
     lower, upper : ends of the profile-likelihood interval; NaN for an end that does not exist, because the deviance
         falls below its minimum before it has risen to the quantile (the Laplace approximation can fail so with very
@@ -58,7 +59,7 @@ class ProfileInterval:
         estimate.
     lower_bounded, upper_bounded : whether that end is the limit of the parameter (0 for a standard deviation, -1 or +1
         for rho) and not a crossing of the profile.
-    wald_lower, wald_upper : estimate -+ z SE; NaN where the SE is undefined.
+    wald_lower, wald_upper : estimate -+ z SE (of a fixed effect, where the model has clusters, t SE); NaN where the SE is undefined.
     level : nominal coverage.
     cut : how far the deviance has risen at an end that is a crossing.
     """
@@ -91,6 +92,7 @@ class ProfileCurve:
     difference: np.ndarray
 
 
+@one_blas_thread
 def profile_intervals(
     statistics: SufficientStatistics,
     fit: Fit,
@@ -143,6 +145,16 @@ def objective(statistics: SufficientStatistics, fit: Fit) -> LaplaceDeviance | Q
         if fit.method == "aghq"
         else LaplaceDeviance(statistics, fit.spec)
     )
+
+
+def fixed_effect_quantile(fit: Fit, level: float = LEVEL) -> float:
+    """How many standard errors the interval of a fixed effect reaches: by the normal distribution, where the model has
+    clusters by t with the clusters less 2 degrees of freedom, less 1 where they hold both arms (``ClusterFit``)."""
+    from scipy.special import ndtri, stdtrit
+
+    if fit.clusters is None:
+        return float(ndtri(0.5 + level / 2.0))
+    return float(stdtrit(fit.clusters.degrees_of_freedom, 0.5 + level / 2.0))
 
 
 class _Better(Exception):
@@ -247,7 +259,7 @@ class Profiler:
     def _interior(self, psi: np.ndarray) -> np.ndarray:
         """psi with the standard deviations moved off 0, where a search would be trapped."""
         psi, names = psi.copy(), list(self.fit.spec.psi_names)
-        for name in ("sigma_theta", "l11", "l22"):
+        for name in ("sigma_theta", "l11", "l22", "m11", "m22"):
             if name in names:
                 j = names.index(name)
                 psi[j] = np.copysign(max(abs(psi[j]), INTERIOR), psi[j])
@@ -362,7 +374,8 @@ class Profiler:
 
     def _check(self, parameter: str) -> None:
         spec = self.fit.spec
-        allowed = (*spec.beta_names, "sigma_theta", *(("sigma_zeta", "rho") if spec.item_effects else ()))
+        own = ("m11",) if spec.cluster_q == 1 else ()
+        allowed = (*spec.beta_names, "sigma_theta", *own, *(("sigma_zeta", "rho") if spec.item_effects else ()))
         if parameter not in allowed:
             raise InputError(f"{spec.name} has no parameter '{parameter}' to profile: use one of {', '.join(allowed)}.")
         if parameter in ("sigma_zeta", "rho") and self.null is None:
@@ -377,7 +390,7 @@ class Profiler:
             angle = float(np.arctan2(np.sign(self.psi[-3] or 1.0) * self.psi[-2], abs(self.psi[-1])))
             return angle, rho_se(fit) / max(np.cos(angle), 1e-3)
         j = names.index(parameter)
-        value = abs(self.psi[j]) if parameter == "sigma_theta" else self.psi[j]
+        value = abs(self.psi[j]) if parameter in ("sigma_theta", "m11") else self.psi[j]
         return float(value), float(np.sqrt(fit.vcov[j, j]))
 
     def interval(self, parameter: str, *, level: float = LEVEL, few_items: bool = False) -> ProfileInterval:
@@ -413,6 +426,9 @@ class Profiler:
         quantile, z = float(chdtri(1, 1.0 - level)), float(ndtri(0.5 + level / 2.0))
         if parameter == "rho" and few_items:
             quantile = correlation_cut(self.fit.n_items, level)
+        if parameter in self.fit.spec.beta_names and self.fit.clusters is not None:
+            z = fixed_effect_quantile(self.fit, level)
+            quantile = z * z
         centre, se = self._estimate(parameter)
         low, high = self._limits(parameter)
         if parameter == "rho" and self._edge_deviance() - self.minimum <= quantile:
@@ -442,7 +458,7 @@ class Profiler:
         """Limits of the held coordinate (the angle a for rho)."""
         if parameter == "rho":
             return -np.pi / 2, np.pi / 2
-        return (0.0 if parameter.startswith("sigma_") else -np.inf), np.inf
+        return (0.0 if parameter.startswith("sigma_") or parameter == "m11" else -np.inf), np.inf
 
     def _wald(self, parameter: str, centre: float, z: float) -> tuple[float, tuple[float, float]]:
         fit = self.fit

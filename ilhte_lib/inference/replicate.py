@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..engine.threads import one_blas_thread
 from ..errors import EngineError, InputError
 
 CHUNK = 8
@@ -122,6 +123,7 @@ def run_replicates(
     return rows
 
 
+@one_blas_thread
 def _run(task: Task, seed: int, indices: np.ndarray) -> np.ndarray:
     out = np.full((len(indices), len(task.names)), np.nan)
     for row, k in zip(out, indices, strict=True):

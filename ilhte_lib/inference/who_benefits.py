@@ -36,6 +36,7 @@ from ..messages import listed
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
 from .closed_form import predicted_bias_of
+from .profile import fixed_effect_quantile
 from .sum_score import sum_score_interaction
 from .weak import FEWEST_PERSONS, Weaknesses, weaknesses
 from .without_one_way import statistics_without
@@ -121,8 +122,8 @@ def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstra
     bias = predicted_bias_of(flexible)
     predicted = with_wald_interval(bias.value, bias.se)
     if bootstrap is None:
-        beta3_b = with_wald_interval(value_b, constant.standard_error("treat:cov"))
-        beta3_c = with_wald_interval(value_c, flexible.standard_error("treat:cov"))
+        beta3_b = interaction_of(constant)
+        beta3_c = interaction_of(flexible)
         difference = Estimate(value_b - value_c, np.nan, np.nan)
     else:
         beta3_b = Estimate(value_b, *bootstrap.interval("beta3_b", value_b))
@@ -141,9 +142,17 @@ def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstra
         predicted=predicted,
         verdict="cannot tell" if reason else found,
         reason=reason,
-        clustered=trial.clustered and (bootstrap is None or not bootstrap.of_clusters),
+        clustered=trial.clustered and not trial.clusters_modelled and (bootstrap is None or not bootstrap.of_clusters),
         clusters=weak.clusters,
     )
+
+
+def interaction_of(fit: Fit) -> Estimate:
+    """beta_3 of M_B or M_C with its Wald interval, by t where the model has clusters; logits."""
+    value, half = fit.coefficient("treat:cov"), fixed_effect_quantile(fit) * fit.standard_error("treat:cov")
+    if fit.clusters is None:
+        return with_wald_interval(value, fit.standard_error("treat:cov"))
+    return Estimate(value, value - half, value + half)
 
 
 def _too_weak(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> str:
@@ -171,9 +180,7 @@ def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses,
         bias = predicted_bias_of(flexible)
     except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
         return False
-    of_b, of_c = (
-        with_wald_interval(f.coefficient("treat:cov"), f.standard_error("treat:cov")) for f in (constant, flexible)
-    )
+    of_b, of_c = interaction_of(constant), interaction_of(flexible)
     return verdict(of_b, of_c, with_wald_interval(bias.value, bias.se)) == found
 
 

@@ -65,6 +65,7 @@ def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool 
         trial.resp[rows],
         trial.covariate if covariate else None,
         trial.formats and trial.formats.without(np.array(kept)),
+        **trial.of_clusters,
     )
 
 

@@ -16,10 +16,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Clusters:
+    """In which of S clusters (schools, villages, sites) each class of persons is.
+
+    Attributes
+    ----------
+    code : (G,) 0 ... S - 1; it rises within each arm. Every cluster has persons.
+    effects : whether the treatment's effect differs between clusters too, ``(treat|cluster)``, or their level alone.
+    """
+
+    code: np.ndarray
+    effects: bool = False
+
+    @property
+    def count(self) -> int:
+        """S."""
+        return int(self.code.max(initial=-1)) + 1
+
+    def hold_both_arms(self, n_control_classes: int) -> bool:
+        """Whether some cluster has persons of both arms; otherwise clusters were randomised."""
+        return bool(np.isin(self.code[:n_control_classes], self.code[n_control_classes:]).any())
+
+
+@dataclass(frozen=True)
 class SufficientStatistics:
     """What the likelihood needs to know of a trial, for J items and G classes of persons.
 
-    Classes are ordered by arm, control first, then by covariate, answered items and score, so that the statistics do
+    Classes are ordered by arm, control first, then by cluster, covariate, answered items and score, so that the statistics do
     not depend on the order of persons.
 
     Attributes
@@ -34,6 +57,8 @@ class SufficientStatistics:
     n_persons, n_responses : sizes of the data behind it.
     formats : the items' formats; None where all have two categories.
     at_least : (J, K) number of responses of m or more to each item, m = 1..K; None without formats.
+    clusters : the classes' clusters, which the models then have random effects for; None without.
+    item_covariates : (J, m) covariates of the items, centred, for models that have them; classes do not depend on them.
     """
 
     item_names: tuple[str, ...]
@@ -47,6 +72,8 @@ class SufficientStatistics:
     n_responses: int
     formats: ItemFormats | None = None
     at_least: np.ndarray | None = None
+    clusters: Clusters | None = None
+    item_covariates: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:
@@ -72,6 +99,8 @@ def sufficient_statistics(
     resp: np.ndarray,
     covariate: np.ndarray | None = None,
     formats: ItemFormats | None = None,
+    cluster: np.ndarray | None = None,
+    cluster_effects: bool = False,
 ) -> SufficientStatistics:
     """Group persons into classes; exact, one pass over the responses.
 
@@ -83,6 +112,8 @@ def sufficient_statistics(
         highest); repeated (person, item) rows are trials.
     covariate : (P,) covariate, or None. Persons whose covariate is NaN are left out, with their rows.
     formats : the items' formats; None where all have two categories.
+    cluster : (P,) an integer for each person's cluster, or None.
+    cluster_effects : as in ``Clusters``.
 
     Persons without any row are left out: they carry no information.
     """
@@ -98,6 +129,7 @@ def sufficient_statistics(
     if not answered.all():
         trials, score, treat = trials[answered], score[answered], treat[answered]
         covariate = None if covariate is None else covariate[answered]
+        cluster = None if cluster is None else cluster[answered]
 
     at_least = None if formats is None else at_least_counts(item, resp, formats)
     return classes(
@@ -110,6 +142,8 @@ def sufficient_statistics(
         len(resp),
         formats=formats,
         at_least=at_least,
+        cluster=cluster,
+        cluster_effects=cluster_effects,
     )
 
 
@@ -131,6 +165,8 @@ def classes(
     count: np.ndarray | None = None,
     formats: ItemFormats | None = None,
     at_least: np.ndarray | None = None,
+    cluster: np.ndarray | None = None,
+    cluster_effects: bool = False,
 ) -> SufficientStatistics:
     """Persons, or groups of like persons, merged into classes in their order.
 
@@ -144,9 +180,13 @@ def classes(
     n_responses : number of responses in all.
     count : (P,) persons in each group; default one.
     formats, at_least : as in ``SufficientStatistics``.
+    cluster, cluster_effects : as in ``sufficient_statistics``.
     """
     complete = bool((trials == 1).all())
     key = treat.astype(np.int64)
+    if cluster is not None:
+        cluster = np.unique(cluster, return_inverse=True)[1]
+        key = _refine(key, cluster)
     if covariate is not None:
         key = _refine(key, np.unique(covariate, return_inverse=True)[1])
     if not complete:
@@ -169,7 +209,20 @@ def classes(
         n_responses=n_responses,
         formats=formats,
         at_least=at_least,
+        clusters=None if cluster is None else Clusters(cluster[first], cluster_effects),
     )
+
+
+def without_clusters(statistics: SufficientStatistics) -> SufficientStatistics:
+    """The same trial in the classes that it has without clusters."""
+    s = statistics
+    if s.clusters is None:
+        return s
+    trials = np.ones((s.n_classes, s.n_items), np.int64) if s.trials is None else s.trials.astype(np.int64)
+    return classes(
+        s.item_names, s.arm, s.score.astype(np.int64), trials, s.covariate, s.item_total, s.n_responses, s.count, s.formats,
+        s.at_least,
+    )  # fmt: skip
 
 
 def _refine(key: np.ndarray, code: np.ndarray) -> np.ndarray:

@@ -17,6 +17,44 @@ SINGULAR_BELOW = 1e-4
 
 
 @dataclass(frozen=True)
+class ClusterFit:
+    """What a fitted model says of its clusters, logits.
+
+    Attributes
+    ----------
+    factor : (c, c) lower-triangular M: a cluster's level and, with c = 2, its own treatment effect are ``M k_s``.
+    count : number of clusters S.
+    both_arms : whether some cluster has persons of both arms; otherwise clusters were randomised.
+    """
+
+    factor: np.ndarray
+    count: int
+    both_arms: bool
+
+    @property
+    def sigma_u(self) -> float:
+        """SD of the clusters' levels."""
+        return abs(float(self.factor[0, 0]))
+
+    @property
+    def sigma_effect(self) -> float:
+        """SD of the treatment's effect between clusters; NaN where the model takes it to be the same in all."""
+        return float(np.hypot(self.factor[1, 0], self.factor[1, 1])) if len(self.factor) == 2 else float("nan")
+
+    @property
+    def correlation(self) -> float:
+        """Correlation of a cluster's level and effect; NaN where one of them does not vary."""
+        if len(self.factor) == 1 or self.sigma_u == 0.0 or self.sigma_effect == 0.0:
+            return float("nan")
+        return float(np.clip(np.sign(self.factor[0, 0]) * self.factor[1, 0] / self.sigma_effect, -1.0, 1.0))
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Of the average effect's t quantile: S - 2 where clusters were randomised, S - 1 where they hold both arms."""
+        return self.count - (1 if self.both_arms else 2)
+
+
+@dataclass(frozen=True)
 class Fit:
     """A fitted model. Everything is in logits; undefined numbers are NaN (written as null in JSON).
 
@@ -48,6 +86,7 @@ class Fit:
     steps : (S,) free steps of items with more than two categories, named by ``spec.steps``, logits.
     formats : the items' formats; None where all have two categories.
     nodes : quadrature nodes a class of persons; of no use to Laplace.
+    clusters : the random effects of clusters; None for a model without them.
     """
 
     spec: ModelSpec
@@ -78,6 +117,7 @@ class Fit:
     steps: np.ndarray = field(default_factory=lambda: np.empty(0))
     formats: ItemFormats | None = None
     nodes: int = 15
+    clusters: ClusterFit | None = None
 
     @property
     def deviance(self) -> float:
@@ -91,8 +131,15 @@ class Fit:
 
     @property
     def psi(self) -> np.ndarray:
-        """(k,) all parameters in the order of ``spec.psi_names``: beta, steps, sigma_theta, the lower triangle of L by rows."""
-        return np.array([*self.beta, *self.steps, self.sigma_theta, *self.item_factor[np.tril_indices(self.spec.q)]])
+        """(k,) all parameters in the order of ``spec.psi_names``: beta, steps, M (clusters), sigma_theta, L by rows."""
+        of_clusters = () if self.clusters is None else self.clusters.factor[np.tril_indices(self.spec.cluster_q)]
+        factor = self.item_factor[np.tril_indices(self.spec.q)]
+        return np.array([*self.beta, *self.steps, *of_clusters, self.sigma_theta, *factor])
+
+    @property
+    def sigma_persons(self) -> float:
+        """SD of all persons of the control arm: sigma_theta, and what clusters add to it."""
+        return self.sigma_theta if self.clusters is None else float(np.hypot(self.sigma_theta, self.clusters.sigma_u))
 
     @property
     def sigma_b(self) -> float:

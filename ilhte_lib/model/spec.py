@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .compress import Clusters
     from .formats import ItemFormats
 
 
@@ -23,6 +24,10 @@ class ModelSpec:
     item_effects : whether items have their own treatment effect zeta_i (q = 2) or easiness alone (q = 1).
     formula : the same model in lme4's notation.
     steps : names of the free steps of items with more than two categories.
+    cluster_factor : names of the lower triangle of M, by rows, where clusters have random effects: their level (m11), and
+        with ``(treat|cluster)`` the effect of treatment in them (m21, m22).
+    item_covariates : names of covariates z of the items (see ``item_types``), whose effects on easiness, gamma, and, with
+        ``moderation``, on the effect of treatment, delta, are fixed: ``+ z_i'gamma + T_p z_i'delta``.
     """
 
     name: str
@@ -30,10 +35,27 @@ class ModelSpec:
     item_effects: bool
     formula: str
     steps: tuple[str, ...] = ()
+    cluster_factor: tuple[str, ...] = ()
+    item_covariates: tuple[str, ...] = ()
+    moderation: bool = False
 
     def of_items(self, formats: ItemFormats | None) -> ModelSpec:
         """The same model of items with these formats (None: all of two categories)."""
         return replace(self, steps=() if formats is None else formats.names)
+
+    def of_clusters(self, clusters: Clusters | None) -> ModelSpec:
+        """The same model with random effects of these clusters (None: without)."""
+        plain = self.formula.removesuffix(" + (1|cluster)").removesuffix(" + (treat|cluster)")
+        if clusters is None:
+            return replace(self, cluster_factor=(), formula=plain)
+        if clusters.effects:
+            return replace(self, cluster_factor=("m11", "m21", "m22"), formula=plain + " + (treat|cluster)")
+        return replace(self, cluster_factor=("m11",), formula=plain + " + (1|cluster)")
+
+    @property
+    def cluster_q(self) -> int:
+        """Random effects per cluster: 0, 1 (level) or 2 (level and treatment effect)."""
+        return {0: 0, 1: 1, 3: 2}[len(self.cluster_factor)]
 
     @property
     def q(self) -> int:
@@ -42,14 +64,21 @@ class ModelSpec:
 
     @property
     def beta_names(self) -> tuple[str, ...]:
-        """Names of the fixed effects, in the order of ``Fit.beta``."""
-        return ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+        """Names of the fixed effects, in the order of ``Fit.beta``: of persons, then of items."""
+        of_persons = ("intercept", "treat", "cov", "treat:cov") if self.covariate else ("intercept", "treat")
+        moderated = tuple(f"treat:{name}" for name in self.item_covariates) if self.moderation else ()
+        return (*of_persons, *self.item_covariates, *moderated)
+
+    @property
+    def n_item_coefficients(self) -> int:
+        """How many of ``beta_names`` belong to items: the last ones, gamma and then delta."""
+        return len(self.item_covariates) * (2 if self.moderation else 1)
 
     @property
     def psi_names(self) -> tuple[str, ...]:
-        """Names of all free parameters, in the order of ``Fit.vcov``: beta, steps, sigma_theta, L's lower triangle by rows."""
+        """Names of all free parameters, in the order of ``Fit.vcov``: beta, steps, M's lower triangle by rows, sigma_theta, L's."""
         factor = ("l11", "l21", "l22") if self.item_effects else ("l11",)
-        return (*self.beta_names, *self.steps, "sigma_theta", *factor)
+        return (*self.beta_names, *self.steps, *self.cluster_factor, "sigma_theta", *factor)
 
 
 MODELS: dict[str, ModelSpec] = {

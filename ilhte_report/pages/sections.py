@@ -14,6 +14,7 @@ from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
 from ..words.approximation import NAMES, approximation_sentence
+from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.rows import (
     Row,
@@ -107,6 +108,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         _items_drawn(analysis),
         _estimates(analysis),
         *_penalised(analysis),
+        *_clusters(analysis),
         *_profiles(analysis),
         *_items(analysis),
         *_tests(analysis),
@@ -168,6 +170,18 @@ def _penalised(analysis: Analysis) -> list[Section]:
         "doi:10.3102/1076998615570945). For reading beside the estimates; no test, interval or sentence uses it."
     )
     return [Section("Kept off the boundary", rows=_rows(rows), note=note)]
+
+
+def _clusters(analysis: Analysis) -> list[Section]:
+    """What the models say of clusters, where they have them."""
+    found = analysis.inference.clusters
+    if found is None:
+        return []
+    title = "Sites" if found.both_arms else "Clusters"
+    said = cluster_findings(found, analysis.inference, str(getattr(analysis.trial, "cluster_name", "cluster")))
+    return [
+        Section(title, said, rows=_rows(cluster_rows(analysis.effects, analysis.inference)), left=("", "Interval from"), note=CLUSTERS)
+    ]  # fmt: skip
 
 
 def _profiles(analysis: Analysis) -> list[Section]:

@@ -66,6 +66,13 @@ def compute_ordered() -> None:
     _simulate("ordered", "ordered", STUDY, REPLICATIONS)
 
 
+def compute_clusters() -> None:
+    """The coverage of the average effect's interval where clusters were randomised: ten minutes on one core."""
+    from .clusters import REPLICATIONS, STUDY
+
+    _simulate("clusters", "clusters", STUDY, REPLICATIONS)
+
+
 def compute_identification() -> None:
     """The grid of the identification page and its limits: half an hour on one core."""
     from .identification_grid import GRID, LIMITS, REPLICATIONS, grid_study
@@ -80,6 +87,7 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "coverage": compute_coverage,
     "bias": compute_bias,
     "ordered": compute_ordered,
+    "clusters": compute_clusters,
     "identification": compute_identification,
 }
 

@@ -129,6 +129,9 @@ def model_rows(fits: dict[str, Fit]) -> list[Row]:
 
         return text
 
+    def effect_of_sites(fit: Fit) -> str:
+        return number(fit.clusters.sigma_effect, 3) if fit.spec.cluster_q == 2 else ""
+
     def of_items(text: Callable[[Fit], str]) -> Callable[[Fit], str]:
         return lambda fit: text(fit) if fit.spec.item_effects else ""
 
@@ -145,6 +148,8 @@ def model_rows(fits: dict[str, Fit]) -> list[Row]:
         row("Covariate", coefficient("cov")),
         row("Treatment × covariate", coefficient("treat:cov")),
         row("σ_θ, persons", lambda fit: number(fit.sigma_theta, 3)),
+        row("σ_u, clusters", lambda fit: number(fit.clusters.sigma_u, 3) if fit.clusters else ""),
+        row("σ of the effect between sites", effect_of_sites),
         row("σ_b, easiness", lambda fit: number(fit.sigma_b, 3)),
         row("σ_ζ, item effects", of_items(lambda fit: number(fit.sigma_zeta, 3))),
         row("ρ", of_items(lambda fit: number(fit.rho, 2))),

@@ -261,7 +261,7 @@ def cluster_sentence(inference: Inference) -> str:
 def clusters_drawn_sentence(result: Effects, inference: Inference) -> str:
     """What drawing clusters does to the standard error of the average effect; nothing where none were drawn."""
     here, scale = inference.generalisation, result.scale
-    if not inference.knows_clusters or here is None:
+    if not inference.takes_drawn_clusters or here is None:
         return ""
     return (
         "The persons of this trial come in clusters. The intervals of the average effect and of the interactions in these "
@@ -288,6 +288,8 @@ def resampling_sentence(inference: Inference) -> str:
     of = drawn.replicates - drawn.failed
     if of < 2:
         return f"{text} So few draws do not give standard errors."
+    if inference.clusters is not None and drawn.of_clusters:
+        text += " The models have clusters, and this is a check of them: it takes the place of no other interval."
     if inference.too_few_clusters:
         return f"{text} With fewer than {FEWEST_CLUSTERS} clusters their standard errors are not to be relied on: none are shown."
     return (

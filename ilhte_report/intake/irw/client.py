@@ -9,6 +9,7 @@ hash; its rows, the selection of tables and the citations come from the client.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -123,7 +124,8 @@ class Warehouse:
     def _insist(self, action: Callable[[], T], table: str | None = None) -> T:
         for pause in [*self._pauses, None]:
             try:
-                return action()
+                with _no_bars():
+                    return action()
             except (InputError, IrwError):
                 raise
             except Exception as error:
@@ -200,6 +202,11 @@ class Warehouse:
 def _unheard() -> contextlib.AbstractContextManager:
     """For what the client prints of versions and pins, which nobody asked for."""
     return contextlib.redirect_stdout(None)
+
+
+def _no_bars() -> contextlib.AbstractContextManager:
+    """The client's progress bars are for a terminal: in a file or a pipe they are control characters."""
+    return contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
 
 
 @contextlib.contextmanager

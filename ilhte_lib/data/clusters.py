@@ -1,0 +1,135 @@
+"""Clusters of persons: which a model has, what cannot be modelled, and a column that looks like one nobody named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..messages import counted, listed, quoted
+from .trial import Audit, ClusterModel, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WITHOUT = "or leave clusters out of the models (--ignore-clusters)"
+
+
+def cluster_model(cluster: str | None, vignette: bool, effects: bool, ignored: bool) -> ClusterModel:
+    """What the models have of clusters, from the options.
+
+    Raises
+    ------
+    InputError : effects of clusters were asked for where there are none, or where the models have none.
+    """
+    if effects and cluster is None:
+        raise InputError("--cluster-effects needs the column of clusters: name it with --cluster.")
+    if effects and (vignette or ignored):
+        other = "profile vignette" if vignette else "--ignore-clusters"
+        raise InputError(f"With {other} no model has clusters: leave out --cluster-effects.")
+    if cluster is None or vignette or ignored:
+        return ClusterModel.NONE
+    return ClusterModel.EFFECTS if effects else ClusterModel.LEVEL
+
+
+def in_clusters(table: pd.DataFrame, name: str, audit: Audit) -> pd.DataFrame:
+    """The rows of persons who have a cluster, each the same in all its rows.
+
+    Raises
+    ------
+    InputError : a person has more than one.
+    """
+    by_person = table[name].groupby(table["id"])
+    of_person = by_person.nunique()
+    changing = [str(person) for person in of_person.index[of_person > 1]]
+    if changing:
+        raise InputError(
+            f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id "
+            f"{listed(changing, 3)}): give each person one, {WITHOUT}."
+        )
+    table = table.assign(**{name: by_person.transform("first")})
+    return audit.keep(
+        table, table[name].notna(), "missing cluster", f"The person has no {quoted(name)}, which the models need."
+    )
+
+
+def check_clusters(trial: Trial) -> Trial:
+    """The trial itself.
+
+    Raises
+    ------
+    InputError : its models have clusters that cannot be told from persons or arms.
+    """
+    codes = trial.of_clusters["cluster"]
+    if codes is None:
+        return trial
+    name, count = quoted(str(trial.cluster_name)), int(codes.max()) + 1
+    control, treated = np.unique(codes[trial.treat == 0]), np.unique(codes[trial.treat == 1])
+    both = len(np.intersect1d(control, treated))
+    if count == trial.n_persons:
+        raise InputError(
+            f"Each value of {name} holds a single person, so that clusters cannot be told from persons: name the column of "
+            f"clusters with --cluster, {WITHOUT}."
+        )
+    if not both and min(len(control), len(treated)) < 2:
+        raise InputError(
+            f"An arm is a single value of {name}, so that the effect cannot be told from what sets that cluster apart: "
+            f"nothing mends that in the analysis; {WITHOUT.removeprefix('or ')} to describe the difference all the same."
+        )
+    if count < 2:
+        raise InputError(
+            f"All persons have the same value of {name}: name the column of clusters with --cluster, {WITHOUT}."
+        )
+    if trial.cluster_model is ClusterModel.EFFECTS and both < 2:
+        raise InputError(
+            f"--cluster-effects needs clusters that hold both arms, and each value of {name} is in one arm as a whole: leave "
+            "the option out."
+        )
+    return trial
+
+
+def person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: Audit) -> np.ndarray:
+    """(P,) each person's cluster, the first that is named."""
+    by_person = table[name].groupby(person)
+    changing = np.flatnonzero(by_person.nunique().to_numpy() > 1)
+    if len(changing):
+        ids = table["id"].groupby(person).first().iloc[changing]
+        audit.flags.append(
+            f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id {listed(map(str, ids), 3)}): "
+            "the first is taken for the person's cluster."
+        )
+    cluster = by_person.first()
+    if lacking := int(cluster.isna().sum()):
+        audit.flags.append(
+            f"{counted(lacking, 'person has', 'persons have')} no {quoted(name)}: each is a cluster of one."
+        )
+    if cluster.nunique() + lacking == len(cluster):
+        audit.flags.append(f"Each cluster of column {quoted(name)} holds a single person.")
+    return cluster.to_numpy(object)
+
+
+def hidden_clusters(rows: pd.DataFrame) -> str:
+    """A column of groups, such as schools, each of which is in one arm as a whole; or an empty text."""
+    for name in map(str, rows.columns):
+        if name in ("id", "item", "resp", "treat", "wave", "cluster") or name.startswith(("cov_", "std_", "itemcov_")):
+            continue
+        if is_cluster_like(rows, name):
+            groups = rows[name].nunique()
+            return (
+                f"Each of the {groups} values of column {quoted(name)} is in one arm as a whole, as when schools or classes are "
+                f"randomised: if they were, say --cluster {quoted(name)}, or standard errors are too small."
+            )
+    return ""
+
+
+def is_cluster_like(rows: pd.DataFrame, name: str) -> bool:
+    """Whether a column splits the persons into four or more groups of at least two, each in one arm."""
+    try:
+        persons = rows.dropna(subset=[name]).drop_duplicates(["id", name])
+    except TypeError:  # lists and the like
+        return False
+    if persons["id"].duplicated().any() or len(persons) < 2 * rows[name].nunique():
+        return False
+    groups = persons.groupby(name, sort=False)["treat"].agg(["nunique", "size"])
+    return len(groups) >= 4 and bool((groups["nunique"] == 1).all()) and float(groups["size"].median()) >= 2

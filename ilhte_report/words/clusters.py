@@ -1,0 +1,101 @@
+"""Clusters and sites in words and rows: what the models have of them and what they say."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ilhte_lib.inference.interval import Basis, Interval
+from ilhte_lib.messages import quoted
+
+from .numbers import DASH, between, number
+
+if TYPE_CHECKING:
+    from ilhte_lib.inference.clusters import ClusterResult
+    from ilhte_lib.inference.effects import Effects
+    from ilhte_lib.inference.infer import Inference
+
+CLUSTERS = (
+    "σ_u is the standard deviation of the clusters' levels. The intraclass correlation is the share of σ_u² in σ_u² + σ_θ² of "
+    "M_A: of persons' levels, not of single responses. Elsewhere effects in SDs are divided by σ_θ of M_0, by which persons "
+    "differ within clusters; here also by √(σ_u² + σ_θ²), by which all persons do."
+)
+
+
+def cluster_findings(found: ClusterResult, inference: Inference, column: str) -> tuple[str, ...]:
+    """What the models have of clusters, how intervals follow from it, and what could be done besides."""
+    name, df = quoted(column), found.degrees_of_freedom
+    where = "some with persons of both arms" if found.both_arms else "each in one arm as a whole"
+    effects = not math.isnan(found.sigma_effect)
+    has = "the level and the effect differ between them" if effects else "the level differs between them"
+    said = [
+        f"Persons come in {found.count} clusters (column {name}), {where}; in all models {has} at random, and every standard "
+        f"error, test and interval follows from that. Intervals of the average effect and of the interactions reach ± "
+        f"{found.quantile:.2f} standard errors (t with {df} degrees of freedom), in the likelihood as much."
+    ]
+    if effects:
+        spread = f"The effect differs between sites with a standard deviation of {number(found.sigma_effect, 2)} logits"
+        if not math.isnan(found.correlation):
+            spread += f", correlation with their level {number(found.correlation, 2)}"
+            if abs(found.correlation) > 0.9999:
+                spread += " (on its boundary, a singular fit)"
+        said.append(f"{spread}.")
+    elif found.both_arms:
+        said.append(
+            "Clusters hold both arms: --cluster-effects lets the effect of treatment, too, differ between them, which the "
+            "standard error of the average effect does not allow for here."
+        )
+    if found.sigma_u == 0.0:
+        said.append("Clusters do not differ beyond what their persons do: σ_u is 0, a singular fit.")
+    if inference.weak.few_clusters:
+        said.append(f"{found.count} clusters are few: σ_u is known poorly, and intervals that rest on it are rough.")
+    return tuple(said)
+
+
+def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
+    """σ_u, the intraclass correlation, and effects in SDs of all persons, each with its interval."""
+    found = inference.clusters
+    if found is None:
+        return []
+    nothing = Interval(math.nan, math.nan, math.nan, Basis.NONE)
+    profile = inference.intervals.get("m11")
+    of_u = nothing if profile is None else Interval(found.sigma_u, profile.lower, profile.upper, Basis.PROFILE)
+    by = found.sigma_persons if found.sigma_persons > 0 else math.nan
+    average, spread = inference.intervals.get("treat"), inference.intervals.get("sigma_zeta")
+
+    def scaled(value: float, end: tuple[float, float] | None) -> Interval:
+        if end is None:
+            return Interval(value, math.nan, math.nan, Basis.NONE)
+        return Interval(value, end[0] / by, end[1] / by, Basis.PROFILE)
+
+    lines = [
+        ("σ_u, clusters", "logits", Interval(found.sigma_u, of_u.low, of_u.high, of_u.basis), found.sigma_u_se),
+        ("Intraclass correlation", "", Interval(found.icc, found.icc_lower, found.icc_upper, Basis.WALD), math.nan),
+        (
+            "Average effect",
+            "SDs of all persons",
+            scaled(found.ate_all, average and (average.lower, average.upper)),
+            found.ate_all_se,
+        ),
+        (
+            "σ_ζ, item effects",
+            "SDs of all persons",
+            scaled(found.sigma_zeta_all, spread and (spread.lower, spread.upper)),
+            math.nan,
+        ),
+    ]
+    if not math.isnan(found.sigma_effect):
+        of_effect = Interval(found.sigma_effect, math.nan, math.nan, Basis.NONE)
+        lines.insert(1, ("σ of the effect between sites", "logits", of_effect, math.nan))
+    basis = {Basis.PROFILE: "profile", Basis.WALD: "Wald, log ratio", Basis.NONE: DASH}
+    return [
+        {
+            "": name,
+            "Unit": unit,
+            "Estimate": number(shown.estimate, 3),
+            "SE": number(se, 3),
+            "95% interval": between(shown.low, shown.high),
+            "Interval from": basis[shown.basis] if shown.defined else DASH,
+        }
+        for name, unit, shown, se in lines
+    ]
