@@ -26,6 +26,8 @@ def approximation_sentence(main: Fit, asked: str) -> str:
             if asked == "auto" and main.n_items > FEW_ITEMS
             else ""
         )
+        if main.clusters is not None and main.n_items <= FEW_ITEMS:
+            why = "; quadrature over persons has no clusters in its model"
         return f"The likelihood is Laplace's, as in lme4{why}."
     text = "Persons are integrated out by adaptive quadrature, which lme4 cannot do"
     if asked != "auto":

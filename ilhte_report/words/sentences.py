@@ -134,7 +134,10 @@ def easiness_sentence(result: Effects, inference: Inference) -> str:
     singular = abs(shown.estimate) > AT_BOUNDARY
     value = f"rho = {_with_interval(shown)}"
     if singular:
-        value += ", on its boundary (a singular fit: so few or so similar effects are matched best by a straight line)"
+        value += (
+            ", on its boundary (a singular fit: the likelihood is highest where effects lie on a straight line in easiness, as "
+            "it often is with few items or effects that hardly differ)"
+        )
     sign_unknown = shown.low <= -AT_BOUNDARY and shown.high >= AT_BOUNDARY
     if result.weak.forbids_conclusions:
         return f"Correlation of item effects with easiness: {value}; nothing is concluded from it."
@@ -324,18 +327,24 @@ def robust_sentence(inference: Inference, scale: Scale) -> str:
     if found is None or not math.isfinite(found.difference):
         return ""
     left_out = int(np.count_nonzero(found.weight == 0))
-    verdict = (
-        "the average depends on which items are in the test"
-        if found.p < 0.05
-        else "there is no sign that the average hangs on a few items"
+    names = (
+        [name for name, far in zip(inference.items.item_names, found.outlying, strict=True) if far]
+        if inference.items
+        else []
     )
     if inference.weak.forbids_conclusions:
         verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
+    elif found.p_outliers < ALPHA and names:
+        stand = "stands" if len(names) == 1 else "stand"
+        verdict = (
+            f"{listed(names, 5)} {stand} out from the rest, whose mean is {number(found.mean_without / scale.by, 2)}"
+        )
+    else:
+        verdict = "there is no sign that the average hangs on a few items"
     return (
         f"Each item by itself, their mean effect is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
-        f"mean, which gives {left_out} of {found.n_items} items no weight, is {number(found.robust / scale.by, 2)}. If all "
-        f"items had one effect, a difference at least as large would have p = {p_text(found.p)}, if effects varied normally "
-        f"p = {p_text(found.p_normal)}: {verdict}."
+        f"mean, which gives {left_out} of {found.n_items} items no weight, is {number(found.robust / scale.by, 2)}. A test "
+        f"whether a few items stand out from effects that vary normally has p = {p_text(found.p_outliers)}: {verdict}."
     ).replace("p = <", "p < ")
 
 
