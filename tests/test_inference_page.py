@@ -181,12 +181,12 @@ def test_flagged_items_are_named_and_counted(parts):
     assert f"1 differs from the average at 5%: {items.item_names[2]};" in text and text.endswith(" 8.")
     none = replace(items, departure_p_holm=np.ones(8), departure_p_bh=np.ones(8))
     assert "none differs" in flagged_sentence(replace(inference, items=none))
-    assert robust_sentence(replace(inference, robust=replace(inference.robust, p=0.2)), LOGITS).endswith(
+    assert robust_sentence(replace(inference, robust=replace(inference.robust, p_outliers=0.2)), LOGITS).endswith(
         "there is no sign that the average hangs on a few items."
     )
-    assert "the average depends on which items" in robust_sentence(
-        replace(inference, robust=replace(inference.robust, p=0.001)), LOGITS
-    )
+    far = replace(inference.robust, p_outliers=0.001, outlying=np.arange(8) == 2, mean_without=0.5)
+    text = robust_sentence(replace(inference, robust=far), LOGITS)
+    assert text.endswith(f"p = 0.001: {items.item_names[2]} stands out from the rest, whose mean is 0.50.")
 
 
 # -- clusters ------------------------------------------------------------------------------------------------------

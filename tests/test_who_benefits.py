@@ -48,17 +48,26 @@ def small_fits(small):
 @pytest.mark.parametrize(
     ("constant", "flexible", "predicted", "expected"),
     [
-        # an interval of M_C that excludes 0 decides, whatever the items do
+        # an interval of M_C that excludes 0 decides
         ((0.30, 0.05), (0.20, 0.05), (0.10, 0.02), "person-level"),
-        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.02), "person-level"),
+        ((0.30, 0.05), (0.40, 0.05), (-0.10, 0.02), "person-level"),
+        # and where M_B shows nothing for what the items take away, they mask it
+        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.02), "masked"),
+        ((-0.01, 0.05), (0.20, 0.05), (-0.20, 0.02), "masked"),
+        # not if they pull the same way, or cannot be told from 0, or M_B's interval is not known
+        ((0.09, 0.05), (0.11, 0.05), (0.20, 0.02), "person-level"),
+        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.20), "person-level"),
+        ((0.01, math.nan), (-0.20, 0.05), (0.20, 0.02), "person-level"),
+        # an M_B near 0 beside a predicted bias is no sign of persons by itself
+        ((0.01, 0.05), (-0.09, 0.05), (0.10, 0.02), "cannot tell"),
         # all of M_B is the items'
         ((0.16, 0.05), (0.00, 0.05), (0.15, 0.03), "item-level"),
         ((-0.16, 0.05), (0.02, 0.05), (-0.15, 0.03), "item-level"),
-        # also where M_B itself cannot be told from 0
-        ((0.16, 0.24), (-0.04, 0.24), (0.24, 0.07), "item-level"),
-        # less than half disappears, or less than half is predicted
-        ((0.16, 0.05), (0.09, 0.05), (0.15, 0.03), "cannot tell"),
+        # not where M_B itself cannot be told from 0
+        ((0.16, 0.24), (-0.04, 0.24), (0.24, 0.07), "cannot tell"),
+        # less than half is predicted, or more than one and a half
         ((0.16, 0.05), (0.01, 0.05), (0.07, 0.03), "cannot tell"),
+        ((0.16, 0.05), (0.01, 0.05), (0.25, 0.03), "cannot tell"),
         # predicted on the other side, or not told from 0
         ((0.16, 0.05), (0.01, 0.05), (-0.15, 0.03), "cannot tell"),
         ((0.16, 0.05), (0.01, 0.05), (0.15, 0.10), "cannot tell"),
@@ -114,8 +123,31 @@ def test_mental_abacus_is_the_telling_case(shared):
         assert estimate.value == pytest.approx(models[model]["beta"]["treat:cov"], abs=0.005)
         assert estimate.value == pytest.approx(value, abs=0.005)
     assert result.predicted.low < result.difference.value < result.predicted.high
-    assert result.verdict == "item-level"
-    assert "itself not distinguishable from 0" in verdict_sentence(result)
+    # M_B itself finds nothing (0.16, SE 0.24), so there is nothing that the items could be the source of
+    assert result.verdict == "cannot tell" and not result.constant.excludes_zero
+    assert verdict_sentence(result).startswith("Cannot tell: the effect may rise or fall with")
+
+
+def test_masked_is_said_of_an_interaction_that_the_items_hide():
+    design = Design(8000, 20, 30, ate=0.2, sigma_zeta=0.6, rho=0.8, gamma=0.7, beta_3=0.1, baseline_levels=21)
+    trial = drawn(design)
+    result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
+    assert result.verdict == "masked" and result.flexible.low > 0 > result.predicted.high
+    assert result.constant.low < 0 < result.constant.high
+    sentence = verdict_sentence(result)
+    assert sentence.startswith("Masked: the effect rises with") and "make it seem to fall" in sentence
+
+
+def test_the_section_says_what_is_assumed(small, small_fits):
+    section = who_benefits_section(who_benefits(small, small_fits))
+    for assumption in (
+        "the same for persons of any",
+        "a straight line",
+        "how much persons differ",
+        "effects are normal",
+        "independent",
+    ):
+        assert assumption in section.note
 
 
 # -- what surrounds it ---------------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ NOTICED = 0.5
 """So much of its standard error sigma_theta may be off before ``auto`` takes quadrature."""
 NODES = 15
 MORE_NODES = (NODES, 31, 63, 127)
-"""Numbers of nodes that ``auto`` tries, each until the next changes the log-likelihood by less than ``NOTICEABLE``."""
+"""Numbers of nodes that ``auto`` tries, each until the next changes the log-likelihood by less than ``ENOUGH``."""
+ENOUGH = 1e-4
+"""A smaller error than is worth a message, since the gradient holds the nodes where they are and must lead to the optimum."""
 NOTICEABLE = 1e-3
 """An error of the quadrature below this, in log-likelihood, is not worth a message."""
 AUTO_MOST_CELLS = 6_000_000

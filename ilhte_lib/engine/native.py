@@ -18,11 +18,11 @@ from ..model.spec import MODELS, ModelSpec
 from .approximation import (
     AUTO_MOST_CELLS,
     CHOICES,
+    ENOUGH,
     FEW_ITEMS,
     METHODS,
     MORE_NODES,
     NODES,
-    NOTICEABLE,
     NOTICED,
     shift_of_sigma_theta,
 )
@@ -192,7 +192,7 @@ def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = 
         if not statistics_are_few(plain) and not abs(shift_of_sigma_theta(main, here.gradient)) > NOTICED:
             return Choice("laplace", nodes, fits)
         for more in MORE_NODES:
-            if more <= nodes or cells * more > AUTO_MOST_CELLS or quadrature_error(deviance, here)[0] <= NOTICEABLE:
+            if more <= nodes or cells * more > AUTO_MOST_CELLS or quadrature_error(deviance, here)[0] <= ENOUGH:
                 continue
             nodes, deviance = more, QuadratureDeviance(plain, main.spec, more)
             here = deviance(main.psi)

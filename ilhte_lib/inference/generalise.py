@@ -31,7 +31,7 @@ class Generalisation:
     se_without_item_sampling : SE of the average effect on exactly these items, (1/J) sum_i (beta_1 + zeta_i).
     sigma_zeta : SD of the item effects over items, logits.
     n_items : J.
-    df : Satterthwaite's degrees of freedom of beta_1 (``degrees_of_freedom``).
+    df, reach : Satterthwaite's degrees of freedom of beta_1, and how many SEs its interval reaches (``reach_of_average``).
     new_item : prediction interval for the effect on one new item, ``beta_1 -+ t sqrt(sigma_zeta^2 + SE^2)``, t with J - 2
         degrees of freedom, as the items themselves say how much they vary; NaN with two items.
     form_items, new_form : J* and the prediction interval for the average effect on a new form of J* items,
@@ -49,6 +49,7 @@ class Generalisation:
 
     ate: float
     df: float
+    reach: float
     se_with_item_sampling: float
     se_without_item_sampling: float
     sigma_zeta: float
@@ -96,6 +97,8 @@ def generalise(
     if fit.clusters is not None:
         t = float(np.maximum(t, fixed_effect_quantile(fit, level)))
     here = float(np.sqrt(covariance.sum())) / fit.n_items
+    of_persons = int(statistics.count.sum()) - 2 if fit.clusters is None else fit.clusters.degrees_of_freedom
+    df, reach = reach_of_average(se, here, fit.n_items, of_persons, level)
     ratio, half_ratio = _average_in_spreads(fit)
     side = -1.0 if ate < 0 else 1.0
 
@@ -109,12 +112,8 @@ def generalise(
 
     return Generalisation(
         ate=ate,
-        df=degrees_of_freedom(
-            se,
-            here,
-            fit.n_items,
-            int(statistics.count.sum()) - 2 if fit.clusters is None else fit.clusters.degrees_of_freedom,
-        ),
+        df=df,
+        reach=reach,
         se_with_item_sampling=se,
         se_without_item_sampling=here,
         sigma_zeta=spread,
@@ -133,23 +132,32 @@ def generalise(
     )
 
 
-def degrees_of_freedom(se: float, se_here: float, n_items: int, of_persons: int) -> float:
-    """Satterthwaite's (1946, Biometrics Bulletin 2(6)) degrees of freedom of beta_1; NaN where a standard error is unknown.
+def reach_of_average(
+    se: float, se_here: float, n_items: int, of_persons: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Degrees of freedom of beta_1, and how many standard errors its interval reaches; NaN where a standard error is unknown.
 
-    ``SE^4 / (V_items^2 / (J - 1) + V_persons^2 / (N - 2))``: V_persons is the variance on exactly these items, V_items what
-    the sampling of items adds to it. Where the model has clusters, theirs stand in place of N - 2 (``ClusterFit``).
+    SE^2 is V_persons, the variance on exactly these items, and V_items, what the sampling of items adds to it. Maximum
+    likelihood divides the items' squares by J where J - 1 of them are free, so V_items is taken J / (J - 1) times; then
+    Satterthwaite (1946, Biometrics Bulletin 2(6)):
+
+        nu = V^2 / (V_items^2 / (J - 1) + V_persons^2 / (N - 2)),   V = V_items + V_persons,   reach = t_nu sqrt(V) / SE.
+
+    Where the model has clusters, theirs stand in place of N - 2 (``ClusterFit``).
 
     Parameters
     ----------
     se, se_here : standard errors of beta_1 with items taken as a sample, and on exactly these items, logits.
     of_persons : degrees of freedom of the second: N - 2, or those of the clusters.
     """
-    if not (np.isfinite(se) and np.isfinite(se_here) and se > 0):
-        return float("nan")
-    if of_persons < 1 or n_items < 2:
-        return float("nan")
+    from scipy.special import stdtrit
+
+    if not (np.isfinite(se) and np.isfinite(se_here) and se > 0) or of_persons < 1 or n_items < 2:
+        return float("nan"), float("nan")
     here = min(se_here, se) ** 2
-    return float(se**4 / ((se**2 - here) ** 2 / (n_items - 1) + here**2 / of_persons))
+    items = (se**2 - here) * n_items / (n_items - 1)
+    df = (here + items) ** 2 / (items**2 / (n_items - 1) + here**2 / of_persons)
+    return float(df), float(stdtrit(df, 0.5 + level / 2.0) * np.sqrt(here + items) / se)
 
 
 def _average_in_spreads(fit: Fit) -> tuple[float, float]:

@@ -65,8 +65,7 @@ class Interval:
 def average_interval(result: Effects, inference: Inference) -> Interval:
     """The average effect beta_1 of M_A, in the table's unit.
 
-    The estimate -+ t SE, t with the degrees of freedom of ``generalise.degrees_of_freedom``; the profile's where there is no
-    SE. Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
+    The estimate -+ a few SEs by ``generalise.reach_of_average``; the profile's where there is no SE. Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
     model's with items sampled less that on exactly these items) is added to it.
     """
     by = result.scale.by
@@ -77,18 +76,16 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
             return Interval(estimate, estimate - half, estimate + half, Basis.CLUSTERS)
-    half = average_quantile(inference) * result.average_se / by
+    half = average_reach(inference) * result.average_se / by
     if math.isfinite(half):
         return Interval(estimate, estimate - half, estimate + half, Basis.T)
     return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by, half=_half(inference))
 
 
-def average_quantile(inference: Inference, level: float = 0.95) -> float:
-    """How many standard errors the interval of the average effect reaches; NaN where its degrees of freedom are unknown."""
-    from scipy.special import stdtrit
-
+def average_reach(inference: Inference) -> float:
+    """How many standard errors the interval of the average effect reaches; NaN where that is unknown."""
     here = inference.generalisation
-    return math.nan if here is None else float(stdtrit(here.df, 0.5 + level / 2.0))
+    return math.nan if here is None else here.reach
 
 
 def average_estimand(result: Effects) -> str:

@@ -25,6 +25,7 @@ from .size import wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.display import Markdown
 
     from ilhte_lib.inference.generalise import Generalisation
     from ilhte_lib.model.fit_result import Fit
@@ -63,7 +64,8 @@ def _study(statistics: SufficientStatistics, _: np.random.Generator) -> list[flo
     after = _profiles(statistics, null, main, PROFILED[1:], few_items=True)
     new = generalise(statistics, main)
     after |= {"new_item": new.new_item, "new_form": new.new_form, "share_negative": (np.nan, np.nan)}
-    after["treat"] = _t(new)
+    half = new.reach * new.se_with_item_sampling
+    after["treat"] = (new.ate - half, new.ate + half)
     if after["sigma_zeta"][0] > 0:
         after["share_negative"] = new.share_negative_interval
     return [end for found in (before, after) for name in ESTIMANDS for end in found[name]]
@@ -79,13 +81,6 @@ def _profiles(
 
 def _around(found: Generalisation, sd: float) -> tuple[float, float]:
     return found.ate - Z * sd, found.ate + Z * sd
-
-
-def _t(found: Generalisation) -> tuple[float, float]:
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(found.df, 0.975)) * found.se_with_item_sampling
-    return found.ate - half, found.ate + half
 
 
 def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
@@ -178,3 +173,63 @@ def false_claims(trials: pd.DataFrame) -> pd.DataFrame:
         share = float(((rows["lower"] > 0) | (rows["upper"] < 0)).mean())
         out.append((n_items, when, share, *wilson_interval(share, len(rows)), len(rows)))
     return pd.DataFrame(out, columns=["n_items", "when", "share", "low", "high", "trials"])
+
+
+NAMES = {
+    "treat": "β₁", "sigma_theta": "σ_θ", "sigma_zeta": "σ_ζ", "rho": "ρ", "new_item": "new item", "new_form": "new form",
+    "share_negative": "share of negative items",
+}  # fmt: skip
+
+
+def few_items_page(summary: pd.DataFrame, n_persons: int) -> Markdown:
+    """Coverage before → after by number of items, with Monte Carlo intervals of the second, for a page."""
+    from ..words.markdown import page_table
+    from ..words.numbers import between, number
+
+    own = summary[summary["n_persons"] == n_persons]
+    by = own.set_index(["when", "estimand", "n_items"])["coverage"].to_dict()
+    ends = {(r.estimand, r.n_items): between(r.low, r.high, 2) for r in own[own["when"] == "after"].itertuples()}
+    rows = []
+    for name in ESTIMANDS:
+        row = {"": NAMES[name]}
+        for n_items in ITEMS:
+            before = by.get(("before", name, n_items))
+            arrow = "" if before is None else f"{number(before, 2)} → "
+            row[f"J {n_items}"] = f"{arrow}{number(by[('after', name, n_items)], 2)} ({ends[name, n_items]})"
+        rows.append(row)
+    return page_table(rows, left=("",))
+
+
+def false_claims_page(claims: pd.DataFrame) -> Markdown:
+    """How often a sentence relates effects to easiness where they are unrelated, for a page."""
+    from ..words.markdown import page_table
+    from ..words.numbers import between, number
+
+    rows = []
+    for n_items, own in claims.groupby("n_items", sort=False):
+        of = {
+            r.when: f"{number(100 * r.share, 1)}% ({between(100 * r.low, 100 * r.high, 1)})" for r in own.itertuples()
+        }
+        rows.append(
+            {
+                "Items": str(n_items),
+                "Before": of["before"],
+                "After": of["after"],
+                "Trials": f"{own['trials'].iloc[0]:,}",
+            }
+        )
+    return page_table(rows, left=())
+
+
+def few_items_about(trials: pd.DataFrame, about: dict) -> Markdown:
+    """What was simulated, and by what."""
+    from .uncertainty_page import about_text
+
+    sizes = f"{', '.join(map(str, ITEMS[:-1]))} or {ITEMS[-1]} items and {PERSONS[0]} or {PERSONS[1]:,} persons"
+    design = DESIGNS[0]
+    per_cell = len(trials) // (len(WHEN) * len(ESTIMANDS) * len(DESIGNS))
+    return about_text(
+        about,
+        f"{per_cell} trials of each size, {sizes}; $\\sigma_\\theta = \\sigma_b = {design.sigma_b:g}$, "
+        f"$\\sigma_\\zeta = {design.sigma_zeta:g}$, $\\rho = {design.rho:g}$, an average effect of {design.ate:g} logits.",
+    )

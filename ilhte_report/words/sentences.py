@@ -19,7 +19,7 @@ from ilhte_lib.inference.interval import (
     Interval,
     average_estimand,
     average_interval,
-    average_quantile,
+    average_reach,
     interaction_interval,
     rho_interval,
     spread_interval,
@@ -102,12 +102,12 @@ def average_sentence(result: Effects, inference: Inference, *, lower_is_better: 
 
 def degrees_sentence(inference: Inference) -> str:
     """What the interval of the average effect is made of, or ""."""
-    here, width = inference.generalisation, average_quantile(inference)
+    here, width = inference.generalisation, average_reach(inference)
     if here is None or not math.isfinite(width):
         return ""
     return (
         f"That of the average effect is the estimate ± {number(width, 2)} SE, by t with {number(here.df, 0)} degrees of freedom "
-        "(Satterthwaite's), which allow for few items."
+        "(Satterthwaite's), and allows for few items."
     )
 
 
