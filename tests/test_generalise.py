@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.errors import InputError
-from ilhte_lib.inference.generalise import degrees_of_freedom, generalise, items_needed, persons_floor, se_with_items
+from ilhte_lib.inference.generalise import generalise, items_needed, persons_floor, reach_of_average, se_with_items
 from ilhte_lib.inference.items import free_item_effects
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
@@ -55,13 +55,16 @@ def test_intervals_and_probabilities_are_their_formulas(data):
 def test_degrees_of_freedom_are_between_those_of_items_and_of_persons(data):
     statistics, fit = data
     found = generalise(statistics, fit)
-    here, items = found.se_without_item_sampling**2, fit.se[1] ** 2 - found.se_without_item_sampling**2
+    here = found.se_without_item_sampling**2
+    items = (fit.se[1] ** 2 - here) * 16 / 15
     assert found.df == pytest.approx((here + items) ** 2 / (here**2 / 498 + items**2 / 15), rel=1e-9)
-    assert degrees_of_freedom(0.2, 0.2, 5, 498) == pytest.approx(498) and degrees_of_freedom(0.2, 0.0, 5, 498) == 4
-    assert degrees_of_freedom(0.3, 0.2, 9, 3) < degrees_of_freedom(
-        0.3, 0.2, 9, 40
-    )  # few clusters in place of many persons
-    assert np.isnan(degrees_of_freedom(np.nan, 0.2, 5, 498)) and np.isnan(degrees_of_freedom(0.2, 0.2, 5, 0))
+    assert found.reach * fit.se[1] == pytest.approx(student.ppf(0.975, found.df) * np.sqrt(here + items), rel=1e-9)
+    assert reach_of_average(0.2, 0.2, 5, 498) == pytest.approx((498, student.ppf(0.975, 498)))
+    # all of it the items': the interval of a mean of five, with their variance estimated by the mean square over five
+    assert reach_of_average(0.2, 0.0, 5, 498) == pytest.approx((4, student.ppf(0.975, 4) * np.sqrt(5 / 4)))
+    few, many = (reach_of_average(0.3, 0.2, 9, clusters)[0] for clusters in (3, 40))
+    assert few < many  # few clusters in place of many persons
+    assert np.isnan(reach_of_average(np.nan, 0.2, 5, 498)).all() and np.isnan(reach_of_average(0.2, 0.2, 5, 0)).all()
 
 
 def test_item_sampling_is_the_difference_of_the_two_standard_errors(data):

@@ -94,7 +94,7 @@ def test_estimates_are_in_the_units_they_name(parts):
     _, fits, result, inference = parts
     rows = {row[""]: row for row in estimate_rows(result, inference)}
     scale, here = result.scale.by, inference.generalisation
-    half = t.ppf(0.975, here.df) * here.se_with_item_sampling
+    half = here.reach * here.se_with_item_sampling
     first = rows["Average effect, β₁"]
     assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(
         result.summary["ate_std_se"], 3
@@ -186,7 +186,7 @@ def test_flagged_items_are_named_and_counted(parts):
     )
     far = replace(inference.robust, p_outliers=0.001, outlying=np.arange(8) == 2, mean_without=0.5)
     text = robust_sentence(replace(inference, robust=far), LOGITS)
-    assert text.endswith(f"p = 0.001: {items.item_names[2]} stands out from the rest, whose mean is 0.50.")
+    assert text.endswith(f"p = 0.001: '{items.item_names[2]}' stands out from the rest, whose mean is 0.50.")
 
 
 # -- clusters ------------------------------------------------------------------------------------------------------
@@ -210,7 +210,9 @@ def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
 def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(parts):
     trial, fits, result, inference = parts
     assert average_interval(result, inference).basis is Basis.T
-    assert average_interval(result, replace(inference, intervals={})).basis is Basis.WALD
+    unknown = replace(inference, generalisation=None)
+    assert average_interval(result, unknown).basis is Basis.PROFILE
+    assert average_interval(result, replace(unknown, intervals={})).basis is Basis.WALD
     villages, drawn = clustered(trial, inference, drawn=True)
     shown, scale = average_interval(result, drawn), result.scale.by
     found, se = inference.generalisation, drawn.resampling.se

@@ -174,7 +174,8 @@ def test_the_odd_item_is_flagged_and_no_other():
     assert result.weight[11] == 0.0 and (result.weight[:11] > 0).sum() >= 8
     assert result.difference == result.mean - result.robust > 0
     assert result.p_outliers < 0.01 and list(np.flatnonzero(result.outlying)) == [11]
-    assert result.mean_without == pytest.approx(0.1, abs=0.15)
+    # three standard errors of what all items share: 2 sigma_theta / sqrt(N)
+    assert result.mean_without == pytest.approx(0.1, abs=0.22)
 
 
 def test_an_average_that_hangs_on_a_few_items_is_found():

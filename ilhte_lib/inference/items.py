@@ -341,7 +341,7 @@ def robust_comparison(
     well, and pull the mean by little where they lie on both sides, so that ``p_normal`` has little power.
 
     Whether a few items stand out is therefore asked directly, by a mean-shift test (Viechtbauer and Cheung 2010, Research
-    Synthesis Methods 1(2), for outliers in meta-analysis): for k = 1 ... J/5 the k effects farthest from the median get a
+    Synthesis Methods 1(2), for outliers in meta-analysis): for k = 1 ... J/4 the k effects farthest from the median get a
     mean of their own, and the gain in normal log-likelihood is compared with its distribution where effects vary normally
     with M_A's sigma_zeta; ``p_outliers`` is the p-value of the smallest over k. Its size and power are simulated in
     ``ilhte_report.studies.outliers``.
@@ -424,7 +424,7 @@ def _shift_gains(effects: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndar
         variance = np.maximum(squares / m, noise)
         return m * np.log(variance) + squares / variance
 
-    return np.column_stack([deviance(0) - deviance(k) for k in range(1, max(1, m // 5) + 1)]), order
+    return np.column_stack([deviance(0) - deviance(k) for k in range(1, max(1, m // 4) + 1)]), order
 
 
 def _departure_cut(covariance: np.ndarray) -> np.ndarray:
