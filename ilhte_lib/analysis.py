@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -101,6 +102,88 @@ class Analysis:
 
         rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
         return pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS))
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One row a response as the models see it: id, item, resp, treat, and cov (standardised) if there is one."""
+        from .inference.predict import response_rows, rows_of
+
+        return response_rows(rows_of(self.trial))
+
+    def tidy(self, model: str | None = None, effects: str | Sequence[str] = ("fixed", "ran_pars")) -> pd.DataFrame:
+        """One row a parameter under the names of R's broom.mixed, columns ``tidy.TIDY_COLUMNS``, logits.
+
+        Parameters
+        ----------
+        model : "M_0", "M_A", "M_B" or "M_C"; default all.
+        effects : of "fixed" (coefficients; steps between categories), "ran_pars" (standard deviations and correlation of
+            random effects) and "ran_vals" (modes of items and persons with their conditional standard deviations).
+
+        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are Wald's.
+        """
+        from .tidy import tidy
+
+        return tidy(self, model, effects)
+
+    def glance(self, model: str | None = None) -> pd.DataFrame:
+        """One row a model under the names of broom.mixed, columns ``tidy.GLANCE_COLUMNS``; ``deviance`` is that of the
+        responses given the random effects, as lme4's, while -2 ``logLik`` is the marginal one."""
+        from .tidy import glance
+
+        return glance(self, model)
+
+    def augment(self, model: str = "M_A") -> pd.DataFrame:
+        """``rows`` (of persons whom the model used) with ``.fitted`` (linear predictor, logits), ``.mu`` (probability of a 1,
+        or expected score), ``.fixed`` (fixed part, logits) and ``.resid`` (deviance residual), as broom.mixed has them.
+
+        Raises
+        ------
+        InputError : the table was read out of core, or there is no such model.
+        """
+        from .tidy import augment
+
+        return augment(self, model)
+
+    def predict(self, newdata: pd.DataFrame | None = None, model: str = "M_A", kind: str = "response") -> pd.Series:
+        """Predictions for persons and items, at the modes of their random effects, as R's ``predict``.
+
+        Parameters
+        ----------
+        newdata : columns id, item, treat and cov, each optional: without id (or where it is empty) the average person,
+            without item the average item; treat (0 or 1) and cov (in SDs of the trial's covariate) default to the person's
+            own, cov to the mean. Default: the responses of the trial.
+        kind : "response", the probability of a 1 (the expected score of a rating), or "link", logits.
+
+        Raises
+        ------
+        InputError : an unknown person, item or model; no arm.
+        """
+        from .tidy import predict
+
+        return predict(self, newdata, model, kind)
+
+    @property
+    def formula(self) -> dict[str, str]:
+        """Each model in lme4's notation, by name; the columns are those of ``rows``."""
+        return {name: fit.spec.formula for name, fit in self.fits.items()}
+
+    @property
+    def r_code(self) -> str:
+        """A script that fits the same models in R with lme4, to the rows that ``to_r`` writes, and gives the same numbers."""
+        from .r_code import r_code
+
+        return r_code(self)
+
+    def to_r(self, folder: str | Path) -> list[Path]:
+        """Write ``r_code`` as models.R, and rows.csv, which it reads, into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : items have more than two categories, the table was read out of core, or the folder is somebody else's.
+        """
+        from .r_code import write_r
+
+        return write_r(self, folder)
 
     def plot(self, kind: str = "effects") -> Figure:
         """An interactive figure of Plotly.
@@ -311,11 +394,16 @@ def document(
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,
-                **({"clusters": fits["M_A"].spec.formula.rsplit(" + ", 1)[1]} if trial.clusters_modelled else {}),
+                **({"clusters": _clusters(trial, fits["M_A"])} if trial.clusters_modelled else {}),
                 "input_sha256": input_sha256,
             },
         }
     )
+
+
+def _clusters(trial: PreparedTrial, fit: Fit) -> dict:
+    """The column of clusters, and what the models have of them."""
+    return {"column": getattr(trial, "cluster_name", None), "term": fit.spec.formula.rsplit(" + ", 1)[1]}
 
 
 def _model(fit: Fit) -> dict:

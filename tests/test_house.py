@@ -18,7 +18,7 @@ STAGES = {
         ("engine",),
         ("inference",),
         ("figures",),
-        ("analysis",),
+        ("tidy", "r_code", "analysis"),
         ("__init__",),
     ),
     "ilhte_report": (
@@ -30,7 +30,8 @@ STAGES = {
         ("site",),
         ("studies",),
         ("pages",),
-        ("terminal", "check_terminal", "drawing", "outputs", "mistakes", "options"),
+        ("terminal", "drawing", "outputs", "mistakes", "options"),
+        ("app",),
         ("cli",),
     ),
 }

@@ -418,7 +418,7 @@ def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path):
     assert first["test"]["bootstrap"] == again["test"]["bootstrap"]
     assert first["resampling"]["seed"] == 5 and "clusters" in first["resampling"]["scheme"]
     assert "clusters" in outputs[0].stdout and "treat persons as independent" not in outputs[0].stdout
-    bare = ilhte(*common, cwd=tmp_path)
+    bare = ilhte(*common, "--ignore-clusters", cwd=tmp_path)
     assert "treat persons as independent" in " ".join(bare.stdout.split())
     assert "not drawn" in bare.stdout
 

@@ -31,7 +31,13 @@ def test_estimates_are_those_of_bglmer(shared):
     for tab, want in wanted.items():
         caffeine = tab.startswith("caffeine")
         table = read_table(shared / "data" / "tables" / f"{tab}.csv.gz")
-        trial = prepare(table, tab, profile="full" if caffeine else "vignette", threshold=2 if caffeine else None, ignore_clusters=caffeine)
+        trial = prepare(
+            table,
+            tab,
+            profile="full" if caffeine else "vignette",
+            threshold=2 if caffeine else None,
+            ignore_clusters=caffeine,
+        )
         main = fit_models(trial, ["M_0", "M_A"])["M_A"]
         statistics = statistics_of(trial, main.spec)
         found = penalised_fit(statistics, main)

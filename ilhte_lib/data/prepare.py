@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
-from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster
+from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster, refuse_changing
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
@@ -141,6 +141,8 @@ def prepare(
     _check_arms(table, tab)
     again = table[table.duplicated(["id", "item"])]
     check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
+    if modelled is not ClusterModel.NONE:
+        refuse_changing(table, str(cluster))
     ordered = Ordered(values, StepForm(steps), labels) if any(len(v) > 2 for v in values.values()) else None
     if cluster is None and not vignette and not ignore_clusters and (hidden := hidden_clusters(table)):
         audit.flags.append(hidden)

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from .bootstrap import Bootstrap
     from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
-    from .items import ItemInference, ItemInfluence, RobustComparison
+    from .influence import ItemInfluence
+    from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
     from .without_one_way import WithoutOneWayItems
 
@@ -49,7 +50,7 @@ INFLUENCE_LIMIT = 100_000_000
 
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
-CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
+CLUSTERS_OUT_OF_CORE = "clusters are modelled and drawn in memory only, and --cluster NAME reads the file into it."
 
 Told = Callable[[str, int, int], None]
 """Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
@@ -186,7 +187,8 @@ def infer(
 
     from ..engine.penalised import penalised_fit, wants_penalised
     from .generalise import generalise
-    from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .influence import leave_one_item_out
+    from .items import FreeEffects, free_item_effects, item_inference, robust_comparison
     from .sum_score import sum_score_effect
     from .without_one_way import without_one_way_items
 

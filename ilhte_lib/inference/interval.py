@@ -16,9 +16,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .bootstrap import fisher_interval
+from .delta_method import rho_se, sigma_zeta_se, variance
 from .effects import Effects
 
 if TYPE_CHECKING:
+    from ..model.fit_result import Fit
     from .infer import Inference
 
 HALF_WIDTH = 1.96
@@ -164,3 +166,24 @@ def _fisher(rho: float, se: float) -> Interval:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def parameter_interval(fit: Fit, inference: Inference, name: str) -> tuple[Interval, float]:
+    """A parameter of any model by itself with its Wald interval, and the standard error, logits (rho without unit).
+
+    Parameters
+    ----------
+    name : of ``fit.spec.psi_names`` without L and M, or "sigma_b", "sigma_zeta", "rho" or "sigma_u".
+    """
+    if name == "sigma_zeta":
+        return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se
+    if name == "rho":
+        return _fisher(fit.rho, se := rho_se(fit)), se
+    of_psi = {"sigma_b": "l11", "sigma_u": "m11"}.get(name, name)
+    se = math.sqrt(variance(fit, {of_psi: 1.0}))
+    estimate = float(fit.psi[fit.spec.psi_names.index(of_psi)])
+    if name in fit.spec.beta_names:
+        return _wald(estimate, se, half=_half(inference)), se
+    if name in fit.spec.steps:
+        return _wald(estimate, se), se
+    return _wald(abs(estimate), se, low=0.0), se

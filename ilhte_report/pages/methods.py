@@ -56,6 +56,33 @@ def _compression_row(tab: str, settings: dict) -> dict:
     }
 
 
+def cluster_coverage_table() -> Markdown:
+    """Coverage of the average effect's interval with few and many clusters, and with clusters ignored; says so where it has not
+    been computed."""
+    from IPython.display import Markdown
+
+    from ..studies.clusters import cluster_summary
+
+    try:
+        found = cluster_summary(read_computed("clusters")[0])
+    except InputError as absent:
+        return Markdown(f"*The simulation has not been computed here.* {escape_markdown(str(absent))}")
+    rows = [
+        {
+            "Clusters": str(row.clusters),
+            "Interval": row.method,
+            "Coverage": f"{number(100 * row.coverage, 1)}%",
+            "Monte Carlo": f"{number(100 * row.lower, 1)} to {number(100 * row.upper, 1)}%",
+            "Standard error": number(row.se, 3),
+            "SD of estimates": number(row.sd, 3),
+            "Fits with σ_u = 0": f"{number(100 * row.at_zero, 1)}%",
+            "Trials": f"{row.replications:,}",
+        }
+        for row in found.itertuples()
+    ]
+    return page_table(rows, left=("Interval",))
+
+
 def certificate_table() -> Markdown:
     """The fits of the latest run by model: how many are certified, and the worst certificate among them."""
     documents = [

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
+from ilhte_lib.figures.tables import item_effects_figure, table_figure
 from ilhte_lib.inference.interval import HALF_WIDTH
+from ilhte_lib.inference.units import Unit
 
 from ..project import slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
-from .results import RunResults, failed_list
+from .results import RunResults, effects_alt, failed_list
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 _FEWEST_POINTS = 3
 """A figure with fewer tables than this shows no relation."""
@@ -84,6 +90,19 @@ def _finding(run: RunResults, row: dict) -> str:
     else:
         said += "They do not differ, so effects are in logits, on the table's page."
     return f"{said} [Its page](tables/{slug(row['tab'])}.ipynb) has the items, the models and what was left out."
+
+
+def effects_drawn(run: RunResults) -> tuple[Figure, str]:
+    """The effects of a single trial's items, with intervals; of several trials' items, around the average of each. And the
+    figure in words."""
+    drawn = run.summary[run.summary["ate_std"].notna()]
+    if len(drawn) != 1:
+        return item_effects_figure(run.summary, run.items), effects_alt(run)
+    (row,) = drawn.to_dict("records")
+    items = run.items[run.items["tab"] == row["tab"]]
+    ends = between(items["total_std"].min(), items["total_std"].max())
+    words = f"Effects of {len(items)} items with 95% intervals: {ends} SDs, around an average of {number(row['ate_std'], 2)}."
+    return table_figure(items, drawn.iloc[0], Unit.SD), words
 
 
 def _effect(run: RunResults, tab: str) -> str:

@@ -15,7 +15,7 @@ from ilhte_lib.data.catalogue import TableInfo, table_info
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.effects import ALPHA
 
-from ..project import find_project, latest_run, slug
+from ..project import data_folder, find_project, latest_run, slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import number
 
@@ -184,7 +184,7 @@ def read_run(folder: Path) -> RunResults:
     info = {}
     for tab in summary["tab"]:
         try:
-            info[tab] = table_info(tab, find_project() / "data")
+            info[tab] = table_info(tab, data_folder())
         except InputError:
             continue
     return RunResults(summary, items, record, info)

@@ -6,8 +6,6 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
@@ -43,10 +41,9 @@ from ..words.sentences import (
 )
 from ..words.who_benefits import ASSUMED, RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
+from .section import Section
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from ilhte_lib.analysis import Analysis
     from ilhte_lib.inference.who_benefits import WhoBenefits
 
@@ -65,34 +62,6 @@ MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
     "to each. Logits, standard errors in parentheses."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of what is shown of a trial, in plain text: the writer escapes it.
-
-    Attributes
-    ----------
-    title : its heading.
-    sentences : what it says.
-    warnings : what a reader must be told besides.
-    rows : of its table, each a dictionary from column to cell, all with the same columns.
-    left : columns of words; the others are numbers.
-    figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words.
-    note : how table or figure are to be read.
-    bibtex : entries to cite.
-    """
-
-    title: str
-    sentences: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = ()
-    left: tuple[str, ...] = ("",)
-    figure: Callable[[], Figure] | None = None
-    alt: str = ""
-    note: str = ""
-    bibtex: tuple[str, ...] = ()
 
 
 def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:

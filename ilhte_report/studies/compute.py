@@ -100,7 +100,7 @@ def compute_ordered() -> None:
 
 
 def compute_clusters() -> None:
-    """The coverage of the average effect's interval where clusters were randomised: ten minutes on one core."""
+    """The coverage of the average effect's interval where clusters were randomised: three minutes on one core."""
     from .clusters import REPLICATIONS, STUDY
 
     _simulate("clusters", "clusters", STUDY, REPLICATIONS)
