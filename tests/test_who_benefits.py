@@ -19,7 +19,7 @@ from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap
-from ilhte_lib.inference.closed_form import look_alike
+from ilhte_lib.inference.look_alike import look_alike
 from ilhte_lib.inference.sum_score import sum_score_interaction
 from ilhte_lib.inference.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial

@@ -25,7 +25,7 @@ from ..messages import quoted
 from ..model.compress import Clusters, SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
-from .delta_method import item_spreads
+from .delta_method import fisher_interval, item_spreads
 from .replicate import Progress, run_replicates
 
 REPLICATES = 999
@@ -137,15 +137,6 @@ class Bootstrap:
             return fisher_interval(estimate, half)
         low, high = _BOUNDS.get(name, (-np.inf, np.inf))
         return float(np.maximum(low, estimate - half)), float(np.minimum(high, estimate + half))
-
-
-def fisher_interval(rho: float, half: float) -> tuple[float, float]:
-    """The interval of a correlation that is symmetric in artanh(rho), whose half width there is ``half / (1 - rho^2)``; NaN
-    where |rho| is 1 (Fisher 1921, Metron 1)."""
-    if not abs(rho) < 1.0:
-        return float("nan"), float("nan")
-    z, half = np.arctanh(rho), half / (1.0 - rho**2)
-    return float(np.tanh(z - half)), float(np.tanh(z + half))
 
 
 def estimands(fits: dict[str, Fit]) -> np.ndarray:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from .bootstrap import fisher_interval
-from .delta_method import rho_se, sigma_zeta_se, variance
+from .delta_method import fisher_interval, rho_se, sigma_zeta_se, variance
 from .effects import Effects
 
 if TYPE_CHECKING:
