@@ -3,7 +3,8 @@
 Truths: persons only, items only, both with the same and with opposite sign, neither; a true interaction of 0, 0.1 or 0.2
 logits per SD of the pretest. Then trials that break what M_C assumes, with item effects and without a true interaction:
 item-specific slopes (each item's effect varies with the pretest by an amount of its own), a curved pretest, and persons who
-differ more under treatment. A verdict is wrong where it claims what is not so: "person-level" or "masked" without a true
+differ more under treatment; these are fitted with M_D too (``engine.slopes``), which assumes none of the first and the last. A
+verdict is wrong where it claims what is not so: "person-level" or "masked" without a true
 interaction, "item-level" with one or without item effects, "masked" where items do not pull against persons. "Cannot tell"
 claims nothing.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.engine.slopes import fit_slopes
 from ilhte_lib.errors import EngineError
 from ilhte_lib.inference.closed_form import predicted_bias, predicted_bias_of
 from ilhte_lib.inference.replicate import replicate_generator
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 SEED = 51015
-REPLICATIONS = 200
+REPLICATIONS = 150
 GAMMA = 0.7
-ESTIMATES = ("beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "predicted", "predicted_se")
+ESTIMATES = ("beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "predicted", "predicted_se", "beta3_d", "beta3_d_se")
+"""Of M_B, M_C and the closed form; of M_D, which takes longest, in trials that break what M_C assumes alone (else NaN)."""
 HOLDS = "none"
 SLOPES, CURVE, WIDER = 0.2, 0.3, 1.5
 """SD over items of the effect's slope in the pretest (logits per SD); coefficient of pretest^2 - 1; treated persons' SD of theta
@@ -122,7 +125,11 @@ class VerdictStudy:
         flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant)
         bias = predicted_bias_of(flexible)
         both = [(fit.coefficient("treat:cov"), fit.standard_error("treat:cov")) for fit in (constant, flexible)]
-        return np.array([*both[0], *both[1], bias.value, bias.se])
+        of_slopes = (np.nan, np.nan)
+        if CELLS[k % len(CELLS)].violation != HOLDS:
+            slopes = fit_slopes(statistics, flexible)
+            of_slopes = (slopes.coefficient("treat:cov"), slopes.standard_error("treat:cov"))
+        return np.array([*both[0], *both[1], bias.value, bias.se, *of_slopes])
 
 
 STUDY = VerdictStudy()
@@ -180,8 +187,8 @@ def with_verdicts(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_summary(given: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of ``with_verdicts``: the cell, truth, trials, shares of each verdict after, wrong_before, wrong, low and high
-    (Wilson, of wrong)."""
+    """One row a cell of ``with_verdicts``: the cell, truth, trials, the share of each verdict, of intervals of M_D without 0, of
+    "item-level" and of wrong verdicts before, of wrong ones with their ends (Wilson)."""
     import pandas as pd
 
     keys = ["n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation", "truth"]
@@ -192,22 +199,19 @@ def verdict_summary(given: pd.DataFrame) -> pd.DataFrame:
             float((rows["after"] == word).mean()) for word in ("person-level", "item-level", "masked", "cannot tell")
         ]
         item_before = float((rows["before"] == "item-level").mean())
+        d, se = rows["beta3_d"].to_numpy(float), rows["beta3_d_se"].to_numpy(float)
+        known = np.isfinite(se)
+        of_slopes = float((np.abs(d) > with_wald_interval(0.0, 1.0).high * se)[known].mean()) if known.any() else np.nan
+        before = float(rows["wrong_before"].mean())
         out.append(
-            (
-                *key,
-                len(rows),
-                *shares,
-                item_before,
-                float(rows["wrong_before"].mean()),
-                wrong,
-                *wilson_interval(wrong, len(rows)),
-            )
+            (*key, len(rows), *shares, of_slopes, item_before, before, wrong, *wilson_interval(wrong, len(rows)))
         )
     names = [
         "person-level",
         "item-level",
         "masked",
         "cannot tell",
+        "M_D excludes 0",
         "item-level before",
         "wrong before",
         "wrong",
@@ -240,6 +244,7 @@ def verdict_page(summary: pd.DataFrame) -> Markdown:
                 "σ_ζ, ρ": f"{row['sigma_zeta']:g}, {number(row['rho'], 1)}",
                 "β₃": f"{row['beta_3']:g}",
                 "Verdicts, %": shares,
+                "M_D, %": number(100 * row["M_D excludes 0"], 0),
                 "Wrong before, %": number(100 * row["wrong before"], 0),
                 "Wrong, %": f"{number(100 * row['wrong'], 1)} ({between(100 * row['low'], 100 * row['high'], 1)})",
             }
