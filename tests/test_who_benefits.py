@@ -17,6 +17,7 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
+from ilhte_lib.engine.slopes import fit_slopes
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap
 from ilhte_lib.inference.look_alike import look_alike
@@ -25,7 +26,7 @@ from ilhte_lib.inference.who_benefits import Estimate, verdict, who_benefits, wi
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 from ilhte_report.pages.notebook import show_section
 from ilhte_report.pages.sections import who_benefits_section
-from ilhte_report.words.who_benefits import comparison_rows, verdict_sentence
+from ilhte_report.words.who_benefits import comparison_rows, slopes_sentence, verdict_sentence
 
 
 def drawn(design: Design) -> Trial:
@@ -209,7 +210,20 @@ def test_section_of_a_page_escapes_names(small, small_fits, monkeypatch):
     text, _, figure = shown[0].data, *shown[1:]
     assert "## Who benefits?" in text and "<script>" not in text and "alert(1)</script>|x" not in text
     assert "application/vnd.plotly.v1+json" in figure and "<script>alert" not in figure["text/markdown"]
-    assert len(comparison_rows(who_benefits(hostile, small_fits))) == 5
+    assert len(comparison_rows(who_benefits(hostile, small_fits))) == 6
+
+
+def test_m_d_stands_beside_m_c_and_warns_where_the_verdict_rests_on_m_c(small, small_fits):
+    found = who_benefits(small, small_fits)
+    direct = fit_slopes(small.sufficient_statistics(True), small_fits["M_C"])
+    assert (found.slopes.low, found.slopes.high) == pytest.approx(direct.interval("treat:cov"), rel=1e-9)
+    holds, excludes = Estimate(0.1, -0.1, 0.3), Estimate(0.2, 0.1, 0.3)
+    for word in ("person-level", "masked"):
+        assert "rests on what M_C assumes" in slopes_sentence(replace(found, verdict=word, slopes=holds))
+        assert slopes_sentence(replace(found, verdict=word, slopes=excludes)) == ""
+    assert slopes_sentence(replace(found, verdict="cannot tell", slopes=holds)) == ""
+    unknown = replace(found, verdict="person-level", slopes=Estimate(math.nan, math.nan, math.nan))
+    assert slopes_sentence(unknown) == "" and len(comparison_rows(unknown)) == 5
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

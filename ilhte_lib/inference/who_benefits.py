@@ -31,6 +31,7 @@ import numpy as np
 
 from ..data.trial import PreparedTrial, Trial
 from ..engine.native import fit_statistics
+from ..engine.slopes import fit_slopes
 from ..errors import IlhteError, InputError
 from ..messages import listed
 from ..model.fit_result import Fit
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from .bootstrap import Bootstrap
 
 Verdict = Literal["person-level", "item-level", "masked", "cannot tell"]
+SLOPES_CELLS = 20_000
+"""M_D is fitted to at most so many classes of persons times items: a second or two."""
 LEAST, MOST = 0.5, 1.5
 """The predicted bias makes up at least and at most so much of what M_B finds for "item-level"."""
 HALF_WIDTH = 1.959963984540054
@@ -83,6 +86,9 @@ class WhoBenefits:
     constant, flexible : beta_3 of M_B and of M_C, logits.
     difference : beta_3(M_B) - beta_3(M_C), logits; an interval only from a bootstrap, never from two fits' variances.
     predicted : the closed form of that difference at the estimates of M_C, logits.
+    slopes : beta_3 of M_D (``engine.slopes``), in which items may differ in the covariate's slope and the interaction, and
+        persons more in one arm than in the other, logits; NaN where it was not fitted (``SLOPES_CELLS``). The verdict does
+        not take it.
     verdict : see the module.
     reason : why the verdict could not be reached by the rule, or "".
     clustered : whether persons come in clusters that the intervals do not know of.
@@ -96,6 +102,7 @@ class WhoBenefits:
     flexible: Estimate
     difference: Estimate
     predicted: Estimate
+    slopes: Estimate
     verdict: Verdict
     reason: str
     clustered: bool
@@ -140,6 +147,7 @@ def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstra
         flexible=beta3_c,
         difference=difference,
         predicted=predicted,
+        slopes=_slopes(trial, flexible),
         verdict="cannot tell" if reason else found,
         reason=reason,
         clustered=trial.clustered and not trial.clusters_modelled and (bootstrap is None or not bootstrap.of_clusters),
@@ -153,6 +161,21 @@ def interaction_of(fit: Fit) -> Estimate:
     if fit.clusters is None:
         return with_wald_interval(value, fit.standard_error("treat:cov"))
     return Estimate(value, value - half, value + half)
+
+
+def _slopes(trial: PreparedTrial, flexible: Fit) -> Estimate:
+    """beta_3 of M_D; NaN where it is not fitted."""
+    unknown = Estimate(np.nan, np.nan, np.nan)
+    if not trial.rows_known or not flexible.converged:
+        return unknown
+    statistics = trial.sufficient_statistics(True)
+    if statistics.n_classes * statistics.n_items > SLOPES_CELLS:
+        return unknown
+    try:
+        found = fit_slopes(statistics, flexible)
+    except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
+        return unknown
+    return Estimate(found.coefficient("treat:cov"), *found.interval("treat:cov"))
 
 
 def _too_weak(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> str:

@@ -39,7 +39,7 @@ from ..words.sentences import (
     steps_sentence,
     sum_score_sentence,
 )
-from ..words.who_benefits import ASSUMED, RULE, clustering_sentence, comparison_rows, verdict_sentence
+from ..words.who_benefits import ASSUMED, RULE, clustering_sentence, comparison_rows, slopes_sentence, verdict_sentence
 from .origin import bibtex_of, origin_sentences
 from .section import Section
 
@@ -249,11 +249,11 @@ def who_benefits_section(found: WhoBenefits) -> Section:
     return Section(
         "Who benefits?",
         (verdict_sentence(found),),
-        _said(clustering_sentence(found)),
+        _said(clustering_sentence(found), slopes_sentence(found)),
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),
         alt=who_benefits_words(found),
-        note=f"{unit} {RULE} {ASSUMED.format(found.covariate)}",
+        note=f"{unit} {RULE} {ASSUMED.format(found.covariate, found.covariate)}",
     )
 
 

@@ -19,9 +19,9 @@ RULE = (
 )
 ASSUMED = (
     "M_C assumes that an item's effect is the same for persons of any {}, that the log-odds rise in a straight line with it, that "
-    "treatment does not change how much persons differ, that item effects are normal, and that persons are independent. Where "
-    "one of these fails, its interval excludes 0 too often; resampled intervals (--bootstrap N) allow for the last two that are "
-    "about persons."
+    "treatment does not change how much persons differ, that item effects are normal, and that persons (or their clusters) are "
+    "independent. Where one of these fails, its interval excludes 0 too often. M_D, where it is shown, assumes neither the first "
+    "nor the third: its items may differ in the slope of {} and in the interaction, and its persons in spread by arm."
 )
 """With the covariate's name in it."""
 
@@ -32,6 +32,7 @@ def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
         ("Sum score", result.sum_score),
         ("M_B, all items alike", result.constant),
         ("M_C, items differ", result.flexible),
+        *([("M_D, slopes differ too", result.slopes)] if math.isfinite(result.slopes.value) else []),
         ("M_B − M_C", result.difference),
         ("Bias of M_B predicted from the items", result.predicted),
     )
@@ -69,6 +70,17 @@ def verdict_sentence(result: WhoBenefits) -> str:
             f"much of it the items make is not clear ({bias} predicted)."
         )
     return f"{word}: the effect may rise or fall with {name}, {kept} logits per SD when items may differ."
+
+
+def slopes_sentence(result: WhoBenefits) -> str:
+    """A warning where a claim about persons rests on what M_C assumes, else nothing."""
+    claims = result.verdict in ("person-level", "masked") and math.isfinite(result.slopes.low)
+    if not claims or result.slopes.excludes_zero:
+        return ""
+    return (
+        f"The verdict rests on what M_C assumes: where items may differ in how {result.covariate} moves their effect, and persons "
+        f"in spread by arm (M_D), the interval holds 0 ({bracketed(result.slopes)})."
+    )
 
 
 def clustering_sentence(result: WhoBenefits) -> str:
