@@ -222,7 +222,7 @@ def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(part
     assert of_items > 0 and shown.basis is Basis.CLUSTERS and shown.high - shown.estimate == pytest.approx(half)
     of_c = interaction_interval(result, drawn, "beta3_c")
     assert of_c.high - of_c.low == pytest.approx(2 * se("beta3_c") * needed) and of_c.basis is Basis.CLUSTERS
-    assert rho_interval(result, drawn).basis is Basis.T
+    assert rho_interval(result, drawn).basis is Basis.PROFILE
     found = {section.title: section for section in sections(Analysis(villages, fits, result, drawn))}
     told = {line.split(":")[0].split(" by ")[0]: line for line in found[FINDINGS].sentences}
     assert number(shown.high, 2) in told["Average effect"] and number(of_c.high, 2) in told["Treatment"]
