@@ -130,7 +130,7 @@ def test_mental_abacus_is_the_telling_case(shared):
 
 
 def test_masked_is_said_of_an_interaction_that_the_items_hide():
-    design = Design(8000, 20, 30, ate=0.2, sigma_zeta=0.6, rho=0.8, gamma=0.7, beta_3=0.1, baseline_levels=21)
+    design = Design(6000, 20, 31, ate=0.2, sigma_zeta=0.6, rho=0.8, gamma=0.7, beta_3=0.12, baseline_levels=21)
     trial = drawn(design)
     result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
     assert result.verdict == "masked" and result.flexible.low > 0 > result.predicted.high
