@@ -66,6 +66,8 @@ def small_fits(small):
         ((-0.16, 0.05), (0.02, 0.05), (-0.15, 0.03), "item-level"),
         # not where M_B itself cannot be told from 0
         ((0.16, 0.24), (-0.04, 0.24), (0.24, 0.07), "cannot tell"),
+        # all that M_B finds may be the persons'
+        ((0.12, 0.05), (0.04, 0.05), (0.10, 0.03), "cannot tell"),
         # less than half is predicted, or more than one and a half
         ((0.16, 0.05), (0.01, 0.05), (0.07, 0.03), "cannot tell"),
         ((0.16, 0.05), (0.01, 0.05), (0.25, 0.03), "cannot tell"),

@@ -9,8 +9,8 @@ masked
 person-level
     the interval under M_C excludes 0, and nothing is masked.
 item-level
-    the interval under M_C does not exclude 0, that under M_B does, that of the predicted bias does too, and the predicted
-    bias is between 1/2 and 3/2 of beta_3 of M_B.
+    the interval under M_C holds 0 and not what M_B finds, so that not all of it can be the persons'; that under M_B excludes 0,
+    that of the predicted bias does too, and the predicted bias is between 1/2 and 3/2 of beta_3 of M_B.
 cannot tell
     otherwise, and always where M_B or M_C is not certified or the table is too weak (``weak``): an arm of few persons
     with the covariate, persons who differ beyond the likelihood's approximation, and, for "item-level" and "masked", where it does
@@ -19,7 +19,9 @@ cannot tell
 The verdict names the source of the interaction that an analysis blind to the items shows. "Item-level" does not say
 that persons do not differ: the interval under M_C says how much they may. How often the rule errs where the truth is
 known is simulated in ``ilhte_report.studies.verdicts``, with trials that break what M_C assumes among them. "Masked" needs the
-interval of M_C: an M_B near 0 beside a predicted bias says as much where persons do not differ and M_B missed the bias.
+interval of M_C: an M_B near 0 beside a predicted bias says as much where persons do not differ and M_B missed the bias. Without
+the clause about what M_B finds, "item-level" was said in 11% of trials of 2,000 persons and 20 items with both a true interaction
+of 0.1 and items that add 0.06.
 """
 
 from __future__ import annotations
@@ -234,7 +236,8 @@ def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verd
         hidden = predicted.excludes_zero and predicted.value * flexible.value < 0
         shown = constant.excludes_zero or not np.isfinite(constant.low)
         return "masked" if hidden and not shown else "person-level"
-    if not (constant.excludes_zero and predicted.excludes_zero):
+    refuted = not flexible.low <= constant.value <= flexible.high
+    if not (constant.excludes_zero and predicted.excludes_zero and refuted):
         return "cannot tell"
     return "item-level" if LEAST <= predicted.value / constant.value <= MOST else "cannot tell"
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 RULE = (
     "The verdict is person-level if the 95% interval under M_C excludes 0, but masked if that of M_B does not while the predicted "
-    "bias excludes 0 on the other side; item-level if the interval under M_C holds 0, those of M_B and of the predicted bias do "
-    "not, and that bias is between half and one and a half of what M_B finds; else cannot tell."
+    "bias excludes 0 on the other side; item-level if the interval under M_C holds 0 but not what M_B "
+    "finds, those of M_B and of the predicted bias exclude 0, and that bias is between half and one and a half of what M_B finds; "
+    "else cannot tell."
 )
 ASSUMED = (
     "M_C assumes that an item's effect is the same for persons of any {}, that the log-odds rise in a straight line with it, that "
