@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE
 from rich.table import Table
 
-from .pages.sections import Section
+from .pages.section import Section
+from .words.numbers import Row
 from .words.printable import printable
-from .words.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,11 @@ _WHOLE = ("Estimate", "SE", "Model SE", "p")
 """Columns of numbers that are never cut; a long interval goes on in the next line."""
 
 
-def print_sections(console: Console, title: str, sections: Iterable[Section], *, most_rows: int = 60) -> None:
+FULL, ON_ONE_SCREEN = 60, 10
+"""Rows of a table: the middle of a longer one is left out."""
+
+
+def print_sections(console: Console, title: str, sections: Iterable[Section], *, most_rows: int = FULL) -> None:
     """Print sections one after another; one that is a figure alone is left out, and the middle of a very long table."""
     console.print(f"[bold]{printable(title)}[/bold]")
     for section in sections:
@@ -56,5 +60,6 @@ def _table(rows: Sequence[Row], left: Sequence[str], most: int) -> Table:
     for row in shown:
         table.add_row(*(["…"] if row is None else (printable(cell, _LONGEST_CELL) for cell in row.values())))
     if len(rows) > most:
-        table.caption = f"{len(rows) - most} rows between these are in the JSON document (--json)."
+        where = "in the JSON document (--json)" if most == FULL else "shown by --full"
+        table.caption = f"{len(rows) - most} rows between these are {where}."
     return table

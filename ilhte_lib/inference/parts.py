@@ -31,6 +31,8 @@ class Part(StrEnum):
     SENSITIVITY = "Without one-way items"
     STEPS = "Shared steps"
     PENALISED = "Penalised fit"
+    DISCRIMINATIONS = "Discriminations"
+    SURFACE = "Likelihood for pooling"
     OUT_OF_CORE = "Read out of core"
 
 

@@ -30,7 +30,6 @@ def _page(most_megabytes: int) -> Tag:
     return ui.page_fluid(
         tags.head(
             tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
-            tags.link(rel="icon", href="data:,"),
             tags.style(HTML((_STATIC / "app.css").read_text(encoding="utf-8"))),
             tags.script(src="plotly.min.js", defer=""),
             tags.script(HTML((_STATIC / "app.js").read_text(encoding="utf-8"))),

@@ -66,8 +66,12 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
             return
         table.set(new)
         data.set(first)
-        n = f"{len(new.columns.names)} columns" if new.columns else "a bundled table"
-        table_told.set(sentence(f"{found.tab}: {n}. Are they what they are taken for below?", wrong=False))
+        ask = (
+            f"{len(new.columns.names)} columns. Are they what they are taken for below?"
+            if new.columns
+            else "a bundled table."
+        )
+        table_told.set(sentence(f"{found.tab}: {ask}", wrong=False))
         await show_check(new, first)
 
     async def show_check(chosen_table: Table, options: DataOptions) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.data.catalogue import load_bundled
+from ilhte_lib.data.options import DataOptions
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import statistics_of
 from ilhte_lib.errors import InputError
@@ -38,12 +39,8 @@ def compression_table(run: RunResults) -> Markdown:
 
 
 def _compression_row(tab: str, settings: dict) -> dict:
-    trial = prepare(
-        load_bundled(tab, find_project() / "data"),
-        tab,
-        profile=settings["profile"],
-        max_persons=settings["max_persons"],
-    )
+    rules = {"profile": settings["profile"], "max_persons": settings["max_persons"], **settings.get("options", {})}
+    trial = prepare(load_bundled(tab, find_project() / "data"), tab, **DataOptions.of(rules).rules)
     models = ("M_A", "M_C") if trial.covariate is not None else ("M_A",)
     classes = {model: statistics_of(trial, MODELS[model]).n_classes for model in models}
     return {
@@ -137,7 +134,7 @@ def computed_table() -> Markdown:
             {
                 "File in data/computed": f"{name}.parquet",
                 "Rows": f"{len(frame):,}",
-                "Computed on": about["date"],
+                "Computed on": about["date"].replace("-", "\N{NON-BREAKING HYPHEN}"),
                 "Command": about["command"],
                 "Commit": about["commit"][:10],
             }

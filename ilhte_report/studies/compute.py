@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.errors import IlhteError
 
@@ -36,7 +36,7 @@ def _simulate(computation: str, name: str, study: Study, replications: int) -> N
     finished.unlink(missing_ok=True)
 
 
-def _run(
+def _run_cells(
     name: str,
     task: Task,
     seed: int,
@@ -61,6 +61,22 @@ def _run(
         )
     command = f"python -m ilhte_report.studies.compute {name}"
     write_computed(name, table(np.arange(total), rows), command, seed=seed, replications=replications)
+    finished.unlink(missing_ok=True)
+
+
+def _run(name: str, simulate: Callable[..., Any], seed: int, replications: int) -> None:
+    """Run a study that is a function of the number of replications, and store its table."""
+    from rich.progress import Progress
+
+    from ..project import find_project
+    from .computed import write_computed
+
+    finished = find_project() / "data" / "cache" / f"{name}.npz"
+    with Progress() as bar:
+        job = bar.add_task(name, total=replications)
+        rows = simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
+    command = f"python -m ilhte_report.studies.compute {name}"
+    write_computed(name, rows, command, seed=seed, replications=replications)
     finished.unlink(missing_ok=True)
 
 
@@ -117,14 +133,14 @@ def compute_verdicts() -> None:
     """Errors of the verdict of who benefits: five minutes on one core."""
     from .verdicts import CELLS, REPLICATIONS, SEED, STUDY, verdict_trials
 
-    _run("verdicts", STUDY, SEED, REPLICATIONS, len(CELLS), verdict_trials)
+    _run_cells("verdicts", STUDY, SEED, REPLICATIONS, len(CELLS), verdict_trials)
 
 
 def compute_outliers() -> None:
     """Size and power of the test for a few outlying items: five minutes on one core."""
     from .outliers import CELLS, REPLICATIONS, SEED, STUDY, outliers_table
 
-    _run("outliers", STUDY, SEED, REPLICATIONS, len(CELLS), outliers_table)
+    _run_cells("outliers", STUDY, SEED, REPLICATIONS, len(CELLS), outliers_table)
 
 
 def compute_identification() -> None:
@@ -133,6 +149,13 @@ def compute_identification() -> None:
 
     _simulate("identification", "identification", grid_study(GRID), REPLICATIONS)
     _simulate("identification", "identification_limits", grid_study(LIMITS), REPLICATIONS)
+
+
+def compute_pooling() -> None:
+    """Collections of trials, drawn and pooled: ten minutes on one core."""
+    from . import pooling
+
+    _run("pooling", pooling.simulate, pooling.SEED, pooling.REPLICATIONS)
 
 
 COMPUTATIONS: dict[str, Callable[[], None]] = {
@@ -146,6 +169,7 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "few_items": compute_few_items,
     "verdicts": compute_verdicts,
     "outliers": compute_outliers,
+    "pooling": compute_pooling,
 }
 
 
