@@ -558,7 +558,7 @@ def _result(
         messages=tuple(messages),
         steps=psi[n_beta:n_steps].copy(),
         formats=s.formats,
-        nodes=deviance.nodes if isinstance(deviance, QuadratureDeviance) else NODES,
+        nodes=getattr(deviance, "nodes", NODES),
         clusters=_cluster_fit(s, spec, psi[n_steps:sigma]),
     )
 
