@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from .errors import InputError
 from .inference.predict import response_rows, rows_of
-from .manifest import Manifest
+from .manifest import EMPTY_OR_OURS, Manifest
 
 if TYPE_CHECKING:
     from .analysis import Analysis
 
 SCRIPT, ROWS = "models.R", "rows.csv"
-FOLDER = "name an empty folder, or one that ilhte wrote before."
-"""What to do where a folder is somebody else's."""
 
 # Tighter than lme4's defaults, under which its log-likelihood can stay some hundredths below the maximum; R's 95% intervals
 # are left to confint(), which profiles for hours what is profiled here in seconds.
@@ -82,6 +80,6 @@ def write_r(analysis: Analysis, folder: str | Path) -> list[Path]:
     """The script and the rows it reads, in a folder of ours; see ``Analysis.to_r``."""
     script = r_code(analysis)
     frame = response_rows(rows_of(analysis.trial))
-    kept = Manifest.open(Path(folder), FOLDER)
+    kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     table = frame.to_csv(index=False, lineterminator="\n")
     return [kept.write_text(SCRIPT, script), kept.write_text(ROWS, table)]

@@ -34,6 +34,7 @@ EXTRAS = {
     "formats": ("pyreadstat", "pyreadr", "openpyxl", "irw_validate"),
     "lme4": ("pymer4", "rpy2", "polars"),
     "app": ("shiny", "htmltools", "starlette", "uvicorn", "anyio"),
+    "papers": ("great_tables", "kaleido", "matplotlib"),
 }  # fmt: skip
 """Extra -> the packages it brings."""
 

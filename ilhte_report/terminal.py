@@ -9,9 +9,9 @@ from rich.box import SIMPLE
 from rich.padding import Padding
 from rich.table import Table
 
-from .pages.sections import Section
+from .pages.section import Section
+from .words.numbers import Row
 from .words.printable import printable
-from .words.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,11 @@ _NARROWEST = 12
 """Of a column of words, in characters."""
 
 
-def print_sections(console: Console, title: str, sections: Iterable[Section], *, most_rows: int = 60) -> None:
+FULL, ON_ONE_SCREEN = 60, 10
+"""Rows of a table: the middle of a longer one is left out."""
+
+
+def print_sections(console: Console, title: str, sections: Iterable[Section], *, most_rows: int = FULL) -> None:
     """Print sections one after another; one that is a figure alone is left out, and the middle of a very long table."""
     console.print(f"[bold]{printable(title)}[/bold]")
     for section in sections:
@@ -96,4 +100,5 @@ def _shown(rows: Sequence[Row], most: int) -> Sequence[Row | None]:
 
 
 def _between(rows: Sequence[Row], most: int) -> str:
-    return f"{len(rows) - most} rows between these are in the JSON document (--json)."
+    where = "in the JSON document (--json)" if most == FULL else "shown by --full"
+    return f"{len(rows) - most} rows between these are {where}."

@@ -30,7 +30,9 @@ STAGES = {
         ("site",),
         ("studies",),
         ("pages",),
-        ("terminal", "drawing", "outputs", "mistakes", "options"),
+        ("outputs",),
+        ("papers",),
+        ("terminal", "drawing", "mistakes", "options"),
         ("app",),
         ("cli",),
     ),
@@ -38,7 +40,8 @@ STAGES = {
 """From left to right; a stage imports from itself and from what is left of it. ``ilhte_lib`` is left of ``ilhte_report``."""
 DEEPEST = 7
 SHOWN_BY = {
-    ("ilhte_lib.analysis", f"ilhte_report.{writer}") for writer in ("terminal", "pages.single", "pages.sections")
+    ("ilhte_lib.analysis", f"ilhte_report.{writer}")
+    for writer in ("terminal", "pages.single", "pages.sections", "papers.tables", "papers.figures", "words.paper")
 }
 """The exceptions: an analysis shows itself as text and HTML, which the writers around the library do when asked."""
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.figures.theme import with_subscripts
 
 from ..site.embed import FIGURE_CONFIG
 from ..words.markdown import table_html
-from .section import Section
+from .section import BEHIND, Section
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -54,15 +55,18 @@ def section_html(section: Section, *, plotly: bool) -> str:
     """A section below its heading, escaped; with ``plotly``, plotly.js goes along with its figure."""
     parts = []
     if said := (*section.sentences, *section.warnings):
-        parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in said)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{with_subscripts(escape(text))}</li>' for text in said)}</ul>")
     if section.note:
-        parts.append(f'<p class="note">{escape(section.note)}</p>')
+        parts.append(f'<p class="note">{with_subscripts(escape(section.note))}</p>')
     if section.rows:
         parts.append(table_html(section.rows, left=section.left))
     if section.figure:
         # Plotly escapes what could end a script element
         drawing = section.figure().to_html(full_html=False, include_plotlyjs=plotly, config=FIGURE_CONFIG)
         parts.append(f'<div role="figure" aria-label="{escape(section.alt)}">{drawing}</div>')
+    if section.figure and section.behind:
+        table = table_html(section.behind, left=section.left)
+        parts.append(f"<details><summary>{BEHIND}</summary>{table}</details>")
     if section.bibtex:
         entries = escape("\n".join(section.bibtex))
         parts.append(f"<details><summary>BibTeX</summary><pre>{entries}</pre></details>")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import ilhte_lib
 from ilhte_lib.errors import InputError
-from ilhte_lib.files import versions
+from ilhte_lib.files import sha256_of, versions
 
 from ..project import SOURCES, find_project
 
@@ -114,7 +114,11 @@ def _file_of(module: str) -> Path | None:
 
 def table_key(source: Source, settings: Settings, code: str) -> str:
     """Hash of everything the result of ``source`` depends on; ``code`` is a ``code_sha256``."""
-    parts = [source.tab, source.name, source.sha256, settings.of_table(source), code]
+    parameters = settings.of_table(source)
+    parts = [source.tab, source.name, source.sha256, parameters, code]
+    of_items = parameters["options"].get("item_covariates")
+    if of_items is not None and Path(of_items).is_file():
+        parts.append(sha256_of(of_items))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
