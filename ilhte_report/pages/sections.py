@@ -17,7 +17,7 @@ from ilhte_lib.messages import counted
 from ..words.approximation import NAMES, approximation_sentence
 from ..words.arms import NOTE as NOTE_OF_ARMS
 from ..words.arms import arm_rows, arms_sentences, arms_words
-from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.clusters import CLUSTERS, cluster_finding, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import (
     curves_rows,
@@ -195,6 +195,7 @@ def _findings(analysis: Analysis) -> Section:
         caveat(analysis.info),
         *findings(result, inference, lower_is_better=analysis.lower_is_better, terms=terms),
         flagged_sentence(inference, terms),
+        cluster_finding(inference, str(getattr(trial, "cluster_name", ""))),
     )
     flags = (
         *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
