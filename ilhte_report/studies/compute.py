@@ -104,6 +104,13 @@ def compute_pooling() -> None:
     _run("pooling", pooling.simulate, pooling.SEED, pooling.REPLICATIONS)
 
 
+def compute_slopes() -> None:
+    """Items that differ in discrimination alone: a minute on one core."""
+    from . import slopes
+
+    _run("slopes", slopes.simulate, slopes.SEED, slopes.REPLICATIONS)
+
+
 COMPUTATIONS: dict[str, Callable[[], None]] = {
     "engines": compute_engines,
     "size": compute_size,
@@ -113,6 +120,7 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "clusters": compute_clusters,
     "identification": compute_identification,
     "pooling": compute_pooling,
+    "slopes": compute_slopes,
 }
 
 
