@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE
 from rich.table import Table
 
-from .pages.sections import Section
+from .pages.section import Section
 from .words.numbers import Row
 from .words.printable import printable
 

@@ -337,7 +337,7 @@ def test_characteristic_curves_are_the_models(parts):
 
 
 def test_item_curves_figure_draws_test_items_and_extremes(parts):
-    _, fits, result, _ = parts
+    _, fits, result, inference = parts
     main, scale = fits["M_A"], result.scale
     figure = item_curves_figure(main, scale)
     curves = characteristic_curves(main, scale)
@@ -349,7 +349,7 @@ def test_item_curves_figure_draws_test_items_and_extremes(parts):
     named = {annotation.text for annotation in figure.layout.annotations} - {"The test", "Its items"}
     effect, escaped = main.ranef[:, 1], [n.replace("<", "&lt;").replace(">", "&gt;") for n in main.item_names]
     assert {n[:10] for n in named} == {escaped[int(k)][:10] for k in (effect.argmax(), effect.argmin())}
-    assert "θ = 0" in curves_words(main, scale)
+    assert "θ = 0" in curves_words(result, inference, main)
 
 
 def test_items_figure_marks_today_and_ends_at_the_persons(parts):
@@ -399,7 +399,7 @@ def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path):
     table, _ = simulate_trial(Design(120, 4, 9, sigma_zeta=0.5))
     table["village"] = table["treat"].astype(str) + (table["id"].astype("category").cat.codes % 6).astype(str)
     table.to_csv(tmp_path / "trial.csv", index=False)
-    common = ("fit", "trial.csv", "--cluster", "village")
+    common = ("fit", "trial.csv", "--cluster", "village", "--full")
     outputs = [
         ilhte(*common, "--bootstrap", 9, "--seed", seed, "--json", f"{k}.json", cwd=tmp_path)
         for k, seed in enumerate((5, 5, 6))

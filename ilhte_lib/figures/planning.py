@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..inference.planning import Power, closed_average
-from .theme import BLUE, GREEN, GREY, GRID, RED, axis_title, compact, layout
+from .theme import BLUE, GREY, GRID, RED, VIOLET, axis_title, compact, layout
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -26,7 +26,7 @@ def planning_figure(found: Power) -> go.Figure:
     design, figure = found.design, go.Figure()
     persons = np.unique(np.geomspace(max(40, design.n_persons / 5), 5 * design.n_persons, 40).round().astype(int))
     for n_items, colour, dash in zip(
-        item_numbers(design.n_items), (GREY, BLUE, GREEN), ("dot", "solid", "dash"), strict=False
+        item_numbers(design.n_items), (GREY, BLUE, VIOLET), ("dot", "solid", "dash"), strict=False
     ):
         powers = [closed_average(replace(design, n_persons=int(n), n_items=n_items))[1] for n in persons]
         figure.add_scatter(

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from ..words.markdown import code_block, escape_markdown, table_markdown
-from .sections import Section
+from .section import Section
 
 
 def sections_markdown(title: str, sections: Sequence[Section], figures: Mapping[str, str] | None = None) -> str:

@@ -14,7 +14,7 @@ from ilhte_lib.messages import counted, listed
 from ..run.folder import RunFolder
 from ..words.pool import mean_rows, pool_sentences, pool_words, trial_rows
 from .results import RunResults, read_run
-from .sections import Section
+from .section import Section
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

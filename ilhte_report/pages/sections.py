@@ -18,7 +18,16 @@ from ..words.arms import NOTE as NOTE_OF_ARMS
 from ..words.arms import arm_rows, arms_sentences, arms_words
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
-from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
+from ..words.figures import (
+    curves_rows,
+    curves_words,
+    form_rows,
+    form_words,
+    items_words,
+    profiles_rows,
+    profiles_words,
+    who_benefits_words,
+)
 from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
 from ..words.numbers import Row
 from ..words.rows import (
@@ -75,6 +84,8 @@ INTERVALS = (
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DIVISOR_WITHIN = "Effects in SDs are divided by σ_θ of M_0, by which persons differ within clusters."
+BY_T = "That of the average effect or of an interaction reaches further, by t: see the section on clusters or sites."
 DISCRIMINATIONS = (
     "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
     "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
@@ -82,7 +93,8 @@ DISCRIMINATIONS = (
 )
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
-    "to each. Logits, standard errors in parentheses."
+    "to each. Logits, standard errors in parentheses. An optimum is certified where the gradient vanishes and the curvature is "
+    "positive: no estimates nearby are more likely."
 )
 
 
@@ -127,14 +139,17 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
     by_title = {section.title: section for section in shown}
     items = by_title[ITEMS]
     rows = tuple({k: v for k, v in row.items() if not k.startswith("Share of")} for row in items.rows)
+    counts = (("rows", "row", "rows"), ("persons", "person", "persons"), ("items", "item", "items"))
     lost = [
-        f"{entry.step} ({counted(entry.rows, 'row', 'rows')}, {counted(entry.persons, 'person', 'persons')}, "
-        f"{counted(entry.items, 'item', 'items')})"
-        for entry in getattr(analysis.trial, "audit", ())
-        if entry.rows or entry.persons or entry.items
+        f"Left out, {', '.join(counted(entry[of], one, many) for of, one, many in counts if entry[of])}: {entry['reason']}"
+        for entry in analysis.trial.audit_rows()
+        if any(entry[of] for of, _, _ in counts)
     ]
-    said = f"Left out: {'; '.join(lost)}." if lost else "Nothing was left out."
-    return [by_title[FINDINGS], replace(items, sentences=(), note="", rows=rows), Section(REST, (said, MORE))]
+    return [
+        by_title[FINDINGS],
+        replace(items, sentences=(), note="", rows=rows),
+        Section(REST, (*(lost or ["Nothing was left out."]), MORE)),
+    ]
 
 
 def _of_arms(analysis: Analysis, source: Source | None) -> list[Section]:
@@ -175,16 +190,16 @@ def _findings(analysis: Analysis) -> Section:
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
-    note = f"{size}; profile {trial.profile}, engine {result.summary['engine']}."
+    note = f"{size}; rules of preparation: {trial.profile}; engine: {result.summary['engine']}."
     return Section(FINDINGS, _said(*said), flags, note=note)
 
 
 def _items_drawn(analysis: Analysis) -> Section:
     note = (
         "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
-        "easiness of the items, with their correlation ρ."
+        "easiness of the items, with their correlation ρ. The numbers are in the table “Items”."
     )
-    alt = items_words(analysis.effects)
+    alt = items_words(analysis.effects, analysis.inference)
     return Section(
         "Items in one figure",
         figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
@@ -195,7 +210,10 @@ def _items_drawn(analysis: Analysis) -> Section:
 
 def _estimates(analysis: Analysis) -> Section:
     rows = estimate_rows(analysis.effects, analysis.inference, terms_of(analysis.info))
-    note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
+    intervals, divisor = INTERVALS, DIVISOR
+    if analysis.inference.clusters is not None:
+        intervals, divisor = f"{INTERVALS} {BY_T}", DIVISOR_WITHIN
+    note = f"{divisor} {intervals}" if analysis.effects.scale.unit is Unit.SD else intervals
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
 
 
@@ -221,7 +239,17 @@ def _profiles(analysis: Analysis) -> list[Section]:
     )
     drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]
     alt = profiles_words(drawn, analysis.effects.scale)
-    return [Section("Profiles of the likelihood", figure=lambda: analysis.plot("profiles"), alt=alt, note=note)]
+    behind = profiles_rows(analysis.inference.curves, analysis.effects.scale)
+    return [
+        Section(
+            "Profiles of the likelihood",
+            figure=lambda: analysis.plot("profiles"),
+            alt=alt,
+            note=note,
+            behind=_rows(behind),
+            left=("Parameter",),
+        )
+    ]
 
 
 def _items(analysis: Analysis) -> list[Section]:
@@ -248,7 +276,8 @@ def _items(analysis: Analysis) -> list[Section]:
     shown = [
         Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
-        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main), note=curves,
+                behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",
             () if influence else ("With so few items, or so much data, none is left out.",),
@@ -265,7 +294,8 @@ def _items(analysis: Analysis) -> list[Section]:
             () if others else ("The items' effects could not be generalised.",),
             rows=_rows(others),
         ),
-        Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form),
+        Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form,
+                behind=_rows(form_rows(inference, main, scale))),
     ]  # fmt: skip
 
 

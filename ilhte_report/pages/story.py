@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
-from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.effects import ALPHA, effects
 from ilhte_lib.inference.infer import infer
 from ilhte_lib.inference.interval import HALF_WIDTH, average_interval
 
@@ -147,6 +147,13 @@ class Anxiety:
     def beta3_difference(self) -> str:
         drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
         return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
+
+    @property
+    def unequal_steps(self) -> str:
+        """In how many of the trials with ratings there is evidence that items do not share the steps."""
+        tests = [self.run.document(tab)["inference"]["steps"] for tab in self.run.trials]
+        asked = [test for test in tests if test]
+        return f"{sum(test['p'] < ALPHA for test in asked)} of {len(asked)}"
 
     def count(self, change: str) -> int:
         """Items whose 95% interval lies above 0 ("more"), below it ("less") or holds it ("unclear")."""

@@ -15,6 +15,7 @@ _GREEK = {
     "Δ": r"\Delta",
 }
 _SIGNS = {"−": "-", "×": r"\times", "≤": r"\leq", "≥": r"\geq", "→": r"\rightarrow", "±": r"\pm", "√": r"\surd"}
+_TYPE = {"–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "‘": "`", "’": "'"}
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPERSCRIPT = str.maketrans("²³", "23")
 _LETTER = re.compile(rf"([{''.join(_GREEK)}])(²|³)?(?:\\_([{''.join(_GREEK)}]|[a-z])|([₀-₉]+))?")
@@ -36,4 +37,8 @@ def latex_text(text: str, *, markdown: bool = False) -> str:
     for sign, command in _SIGNS.items():
         # pandoc takes a dollar sign before a digit for one of money
         text = text.replace(sign, f"`${command}$`{{=latex}}" if markdown else f"${command}$")
-    return text if markdown else text.replace("–", "--").replace("…", r"\ldots{}")
+    if markdown:
+        return text
+    for sign, command in _TYPE.items():
+        text = text.replace(sign, command)
+    return text

@@ -24,7 +24,7 @@ BIBLIOGRAPHY = "references.bib"
 
 
 def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
-    """paper.md, paper.docx, paper.tex and references.bib: what the methods and the results say, and what they cite.
+    """paper.md, paper.docx, paper.tex (for natbib) and references.bib: what the methods and the results say, and what they cite.
 
     Raises
     ------
@@ -35,11 +35,14 @@ def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | No
     text = paragraphs_markdown(analysis)
     beside = {BIBLIOGRAPHY: entries.encode("utf-8")}
     cite = ("--citeproc", f"--bibliography={BIBLIOGRAPHY}")
-    latex = converted(text, "latex", *cite, beside=beside).decode("utf-8")
+    latex = converted(text.removesuffix("## References\n"), "latex", "--natbib").decode("utf-8")
     return [
         kept.write_text("paper.md", f"---\nbibliography: {BIBLIOGRAPHY}\n---\n\n{text}"),
         kept.write("paper.docx", converted(text, "docx", *cite, beside=beside)),
-        kept.write_text("paper.tex", f"% written by ilhte\n{latex_text(latex)}"),
+        kept.write_text(
+            "paper.tex",
+            f"% written by ilhte; needs \\usepackage{{natbib}} and \\bibliography{{references}}\n{latex_text(latex)}",
+        ),
         kept.write_text(BIBLIOGRAPHY, entries),
     ]
 
