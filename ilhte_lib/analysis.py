@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .data.design import prepare_design
+from .data.item_file import with_item_covariates
 from .data.options import DataOptions
-from .data.prepare import prepare
 from .data.read import read_table, shaped, source_name
 from .data.trial import PreparedTrial
 from .engine.native import fit_models
 from .errors import InputError
 from .files import plain, sha256_of, versions, write_text
+from .inference.arms import Arms, compare_arms
 from .inference.effects import Effects, effects
 from .inference.infer import Inference, Told, infer, inference_record, with_resampling
+from .inference.item_types import ItemTypes, item_types
 from .inference.units import Unit
+from .inference.waves import Waves, waves
 from .inference.weak import fit_messages
 from .model.fit_result import Fit
 
@@ -51,6 +55,10 @@ class Analysis:
     lower_is_better : whether a response of 1 is bad, as whoever made it said; changes wording alone.
     info : the catalogue's entry of a bundled table, else None.
     input_sha256 : of the file, or None.
+    item_types : what covariates of the items explain, ``item_types.item_types``; None where there are none.
+    waves : the table's waves, ``waves.waves``; None where there is one alone.
+    arms : the arms of a table with several side by side, ``arms.compare_arms``, else None.
+    of_arms : the analysis of each of these by its label; everything else here is of the first.
     """
 
     trial: PreparedTrial = field(repr=False)
@@ -60,6 +68,10 @@ class Analysis:
     lower_is_better: bool = False
     info: TableInfo | None = field(default=None, repr=False)
     input_sha256: str | None = field(default=None, repr=False)
+    item_types: ItemTypes | None = field(default=None, repr=False)
+    waves: Waves | None = field(default=None, repr=False)
+    arms: Arms | None = field(default=None, repr=False)
+    of_arms: dict[str, Analysis] = field(default_factory=dict, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -206,7 +218,10 @@ class Analysis:
 
     @property
     def paragraph(self) -> str:
-        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do."""
+        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do.
+
+        Of a table of several arms it is the first one's; ``of_arms`` has each.
+        """
         from ilhte_report.words.paper import results_paragraph
 
         return results_paragraph(self)
@@ -241,13 +256,16 @@ class Analysis:
 
         return write_r(self, folder)
 
-    def plot(self, kind: str = "effects") -> Figure:
+    def plot(self, kind: str = "effects", covariate: str | None = None, *, axis: str | None = None) -> Figure:
         """An interactive figure of Plotly.
 
         Parameters
         ----------
         kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
-            "curves" (characteristic curves), "form" (standard error with other numbers of items).
+            "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
+            by a covariate of theirs), "waves" (item effects wave by wave), "arms" (all arms of a table with several).
+        covariate : of the items, for "types"; default the first.
+        axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
 
         Raises
         ------
@@ -261,7 +279,7 @@ class Analysis:
 
             rows = self.effects.items if scale.unit is Unit.SD else self.effects.items_logit
             summary = pd.Series(self.effects.summary | {"ate": self.effects.average})
-            return table_figure(pd.DataFrame(rows), summary, scale.unit)
+            return table_figure(pd.DataFrame(rows), summary, scale.unit, axis=axis)
         if kind == "profiles":
             from .figures.profile import profile_figure
 
@@ -277,7 +295,32 @@ class Analysis:
             from .figures.more_items import items_figure
 
             return items_figure(self.inference.statistics, self.fits["M_A"], scale)
-        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}.")
+        if kind == "types":
+            from .figures.item_types import item_types_figure
+
+            found = [
+                one for one in (self.item_types.alone if self.item_types else ()) if covariate in (None, one.names[0])
+            ]
+            if not found:
+                raise InputError(
+                    "The items have no such covariate: give the table columns itemcov_*, or name a file of them."
+                )
+            by_name = {item.name: item for item in self.effects.shown_items}
+            items = {k: by_name[name] for k, name in enumerate(self.trial.item_names)}
+            return item_types_figure(found[0], items, self.effects.average / scale.by, scale)
+        if kind == "waves":
+            from .figures.item_waves import item_waves_figure
+
+            if self.waves is None:
+                raise InputError("The table has one wave alone: give it a column wave (--wave-column).")
+            return item_waves_figure(self.waves)
+        if kind == "arms":
+            from .figures.arms import arms_figure
+
+            if self.arms is None:
+                raise InputError("The table has two arms: name the control of one that has more (--control).")
+            return arms_figure(self.arms, [found.effects.shown_items for found in self.of_arms.values()])
+        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types, waves and arms.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:
@@ -327,7 +370,15 @@ class Analysis:
 
     def document(self) -> dict:
         """Everything as plain values, ``document``."""
-        return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256)
+        of_design = {
+            "item_types": self.item_types and asdict(self.item_types),
+            "waves": self.waves and asdict(self.waves),
+            "arms": self.arms
+            and asdict(self.arms) | {"documents": {arm: found.document() for arm, found in self.of_arms.items()}},
+        }
+        return document(self.trial, self.fits, self.effects, self.inference, input_sha256=self.input_sha256) | plain(
+            of_design
+        )
 
     def __repr__(self) -> str:
         s, trial = self.effects.summary, self.trial
@@ -351,6 +402,9 @@ def analyse(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
+    surface: bool = False,
+    item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
     """Read, prepare, fit and judge one trial.
@@ -360,7 +414,8 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
-    replicates, seed, workers, curves : of ``infer.infer``.
+    replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
+    item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
     Raises
@@ -376,9 +431,10 @@ def analyse(
         tab = tab or source_name(path)
     else:
         long = shaped(table, **data.columns)
+    trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
-        prepare(long, tab or "table", **data.rules), engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
-        lower_is_better=data.lower_is_better, input_sha256=digest,
+        trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
+        discriminations=discriminations, surface=surface, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
 
@@ -390,13 +446,39 @@ def analyse_trial(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
+    surface: bool = False,
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
     """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
+    if trial.arms:
+        found = {
+            label: analyse_trial(
+                of_arm,
+                engine=engine,
+                replicates=replicates,
+                seed=seed,
+                workers=workers,
+                curves=curves,
+                told=told,
+                **about,
+            )
+            for label, of_arm in trial.arms
+        }
+        compared = compare_arms(
+            str(trial.control), [(label, a.fits, a.effects, a.inference) for label, a in found.items()]
+        )
+        return replace(next(iter(found.values())), trial=trial, arms=compared, of_arms=found)
     fits = fit_models(trial, engine=engine)
-    inference = infer(trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, told=told)
-    return Analysis(trial, fits, with_resampling(effects(trial, fits), inference), inference, **about)
+    inference = infer(
+        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,
+        surface=surface, told=told,
+    )  # fmt: skip
+    result = with_resampling(effects(trial, fits), inference)
+    about["item_types"] = item_types(trial, fits, seed=seed)
+    about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
+    return Analysis(trial, fits, result, inference, **about)
 
 
 def document(
@@ -443,11 +525,16 @@ def document(
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,
-                **({"clusters": fits["M_A"].spec.formula.rsplit(" + ", 1)[1]} if trial.clusters_modelled else {}),
+                **({"clusters": _clusters(trial, fits["M_A"])} if trial.clusters_modelled else {}),
                 "input_sha256": input_sha256,
             },
         }
     )
+
+
+def _clusters(trial: PreparedTrial, fit: Fit) -> dict:
+    """The column of clusters, and what the models have of them."""
+    return {"column": getattr(trial, "cluster_name", None), "term": fit.spec.formula.rsplit(" + ", 1)[1]}
 
 
 def _model(fit: Fit) -> dict:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ilhte_lib import __version__
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.errors import InputError
 
 from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
@@ -64,6 +66,16 @@ SeedOption = Annotated[
 
 def _tell_kept(path: Path) -> None:
     typer.echo(f"ilhte: {path} was edited since ilhte wrote it: your version is kept.", err=True)
+
+
+def _own_trials() -> list[str] | None:
+    """What a run without names is of, in a project of one's own."""
+    from .project import OWN_TRIALS, find_project, own_trials
+
+    with suppress(InputError):
+        if own_trials(find_project()) == Path.cwd() / OWN_TRIALS:
+            return [OWN_TRIALS]
+    return None
 
 
 def _version(wanted: bool) -> None:
@@ -178,6 +190,7 @@ def fit(
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
             trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
+            discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
@@ -215,26 +228,31 @@ def fit(
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
-@takes_data_options(without=("lower_is_better",))
+@takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
 def check(file: TableArgument, *, data: DataOptions) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
+    from ilhte_lib.data.arms import by_arm
     from ilhte_lib.errors import InputError
 
-    from .check_terminal import print_check, print_large_check
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
+    from .pages.check_sections import check_sections, large_check_sections
+    from .terminal import print_sections
 
     where = source(file)
     if goes_out_of_core(where, data):
-        print_large_check(Console(), prepared(where, data))
+        print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
         return
-    found = check_table(load(where, data), where.tab, **data.rules)
-    print_check(Console(), found)
-    if found.refusal:
-        raise InputError(found.refusal)
+    refused = None
+    for tab, table in by_arm(load(where, data), where.tab, data.arms):
+        found = check_table(table, tab, **{**data.rules, "arms": None})
+        print_sections(Console(), tab, check_sections(found))
+        refused = refused or found.refusal
+    if refused:
+        raise InputError(refused)
 
 
 @app.command(epilog="Example: ilhte fetch gilbert_meta_2 gilbert_meta_20")
@@ -273,7 +291,7 @@ def run(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the bundled collection.",
+            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the project's trials.toml, or else the bundled collection.",
             show_default=False,
         ),
     ] = None,
@@ -319,6 +337,7 @@ def run(
     from .words.printable import visible
 
     clock = time.perf_counter()
+    names = names or _own_trials()
     others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
     settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
     out = out or default_folder(names or [], settings)
@@ -351,7 +370,7 @@ def run(
 
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
-@takes_data_options(without=("lower_is_better",))
+@takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
 def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, data: DataOptions) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
@@ -365,6 +384,7 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     from .pages.sections import Section, who_benefits_section
     from .terminal import print_sections
     from .words.sentences import caveat
+    from .words.terms import terms_of
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
@@ -373,7 +393,132 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     said = tuple(
         filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))
     )
-    print_sections(Console(), trial.tab, [who_benefits_section(found), Section("The data", said, trial.flags)])
+    print_sections(
+        Console(),
+        trial.tab,
+        [who_benefits_section(found, terms_of(where.info)), Section("The data", said, trial.flags)],
+    )
+
+
+@app.command(epilog="Example: ilhte pool results/mine --json pooled.json")
+def pool(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run's folder, or its name in results/; default the latest.", show_default=False),
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """Item effects across the trials of a run: typical spread, real variation, single trials drawn towards the others.
+
+    Of the bundled tables, randomised real trials alone are pooled.
+    """
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+
+    from .outputs import outputs
+    from .pages.pool import named_or_latest, pool_sections, pooled_run
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    written = outputs({"--json": json, "--html": html}, [], force=force)
+    found = pooled_run(named_or_latest(run))
+    shown = pool_sections(found)
+    if "--json" in written:
+        written["--json"].write(to_json(found.document()))
+    if "--html" in written:
+        written["--html"].write(single_page("Across trials", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "Across trials", shown)
+
+
+_PLANNED = "The planned trial (logits)"
+
+
+def _planned(text: str, kind: type, **more: Any) -> Any:
+    return Annotated[kind | None, typer.Option(help=text, rich_help_panel=_PLANNED, show_default=False, **more)]
+
+
+@app.command(epilog="Example: ilhte design --persons 400 --items 16 --effect 0.25 --sigma-zeta 0.3")
+def design(
+    persons: _planned("Persons in all. Default: 500.", int, min=4) = None,
+    items: _planned("Items. Default: 20.", int, min=3) = None,
+    categories: _planned(
+        "Ordered categories of an item, steps half a logit apart. Default: 2.", int, min=2, max=20
+    ) = None,
+    effect: _planned("Average effect. Default: 0.2.", float) = None,
+    sigma_theta: _planned("SD of the persons, given the pretest if there is one. Default: 1.", float) = None,
+    sigma_b: _planned("SD of the items' easiness. Default: 1.", float) = None,
+    sigma_zeta: _planned("SD of the item effects. Default: 0.4.", float) = None,
+    rho: _planned("Correlation of easiness and item effects. Default: 0.", float) = None,
+    pretest: _planned("Slope of a pretest, per SD of it. Default: no pretest.", float) = None,
+    interaction: _planned("Interaction of treatment and pretest, per SD. Default: 0.", float) = None,
+    treated: _planned("Share of the persons treated. Default: 0.5.", float) = None,
+    missing: _planned("Share of the responses missing at random. Default: 0.", float) = None,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="A pilot's document (ilhte fit --json): its estimates are the defaults."
+        ),
+    ] = None,
+    replicates: Annotated[
+        int,
+        typer.Option(min=1, max=MOST_REPLICATES, metavar="N", help="Trials to simulate.", rich_help_panel=_RESAMPLING),
+    ] = 1000,
+    seed: SeedOption = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """What a planned trial would find: power and standard errors, by simulation and in closed form."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+    from ilhte_lib.inference.planning import SEED, power
+
+    from .drawing import drawing
+    from .outputs import outputs
+    from .pages.planning import planned_design, planning_sections
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    given = {
+        "persons": persons, "items": items, "categories": categories, "effect": effect, "sigma_theta": sigma_theta, "sigma_b": sigma_b,
+        "sigma_zeta": sigma_zeta, "rho": rho, "pretest": pretest, "interaction": interaction, "treated": treated, "missing": missing,
+    }  # fmt: skip
+    wanted = planned_design(given, pilot, SEED if seed is None else seed)
+    written = outputs({"--json": json, "--html": html}, [pilot], force=force)
+    if html is not None:
+        import_module("plotly")
+    with drawing(Console(stderr=True)) as told:
+        found = power(wanted, replicates, progress=lambda done, of: told("design", done, of))
+    shown = planning_sections(found)
+    if "--json" in written:
+        tests = [asdict(test) for test in found.tests]
+        document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
+        written["--json"].write(to_json(document))
+    if "--html" in written:
+        written["--html"].write(single_page("A planned trial", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "A planned trial", shown)
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")
@@ -400,6 +545,54 @@ def render(
     clock = time.perf_counter()
     render_here(run=run, to=to)
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
+
+
+@app.command(epilog="Example: ilhte init reading-trial --table scores.xlsx")
+def init(
+    folder: Annotated[Path, typer.Argument(help="An empty or a new folder.", show_default=False)],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="A trial's file, to be copied into data/; default an example drawn at random.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Make a Quarto project of your own: data, trials.toml, a page to write on, a workflow that publishes it."""
+    from .site.own_project import make_project
+
+    made = make_project(folder, table, edited=_tell_kept)
+    typer.echo(
+        f"A project in {made}. In that folder, `quarto render` (or `ilhte render`) fits its trials and writes _site/index.html."
+    )
+    if table is not None:
+        typer.echo(f"What the columns of {table.name} look like stands in {made / 'trials.toml'}: correct it there.")
+
+
+@app.command("app", epilog="Example: ilhte app")
+def browser(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")] = 0,
+    max_upload: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10_000,
+            metavar="MB",
+            help="The largest file that the page takes; larger ones are named by their path.",
+        ),
+    ] = 200,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open no browser.")] = False,
+) -> None:
+    """Look at a table and fit it in the browser. The page is served on this machine, to it alone; Ctrl-C ends it."""
+    from .app.page import make_page
+    from .app.serve import serve
+    from .app.session import server
+
+    def say(address: str) -> None:
+        typer.echo(
+            f"{address}\nThe address holds a secret: it is for this machine's browser alone. Ctrl-C ends the page."
+        )
+
+    serve(make_page(server, max_upload), port, max_upload, opens=not no_browser, say=say)
 
 
 @app.command(epilog="Example: ilhte simulate --out simulated")

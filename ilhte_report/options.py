@@ -83,6 +83,27 @@ OPTIONS: dict[str, Any] = {
             help="Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial)."
         ),
     ],
+    "item_covariates": Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file with a column item and covariates of the items, numbers or labels: do they explain whose effect is large? "
+            "Default: the table's columns itemcov_*.",
+        ),
+    ],
+    "pretest_from_wave": Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAVE", help="Take the persons' scores on the same items at this earlier wave as covariate."
+        ),
+    ],
+    "arms": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
+        ),
+    ],
     "lower_is_better": Annotated[
         bool,
         typer.Option(

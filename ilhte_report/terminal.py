@@ -9,8 +9,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from .pages.sections import Section
+from .words.numbers import Row
 from .words.printable import printable
-from .words.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -170,7 +170,7 @@ def test_an_easiness_sentence_is_true_whatever_the_sign_of_the_effects(analysed)
     effect = np.array([row["total_std"] for row in case.result.items])[order]
     assert effect[-3:].mean() < effect[:3].mean() < 0, "the strongest reductions are on the easiest items"
     said = easiness_sentence(case.result, case.inference)
-    assert said.startswith("The easier an item, the more negative (or less positive) its effect: rho = −0.87")
+    assert said.startswith("The easier an item, the more negative (or less positive) its effect: ρ = −0.87")
     assert "larger on" not in case.printed and "largest effect" not in case.printed + case.page
     assert "From the most positive effect to the most negative" in case.printed
     assert "fewer responses of 1, which is better (lower is better here)" in case.printed
@@ -185,7 +185,7 @@ def test_arms_without_a_common_item(analysed):
     shown = re.sub(r"<script.*?</script>", "", case.page, flags=re.S)
     for text in (case.printed, shown):
         assert "No item was answered in both arms" in text and "predicted perfectly" not in text
-        assert "easier an item" not in text and "rho = " not in text
+        assert "easier an item" not in text and "ρ = " not in text
     assert not any("predicted perfectly" in flag for flag in case.contents["flags"])
     (cause,) = [flag for flag in case.contents["flags"] if flag.startswith("M_A: the optimum is not certified")]
     assert "no item was answered in both arms" in cause

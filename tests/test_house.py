@@ -32,7 +32,8 @@ STAGES = {
         ("pages",),
         ("outputs",),
         ("papers",),
-        ("terminal", "check_terminal", "drawing", "mistakes", "options"),
+        ("terminal", "drawing", "mistakes", "options"),
+        ("app",),
         ("cli",),
     ),
 }

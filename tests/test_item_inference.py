@@ -259,6 +259,10 @@ def test_in_large_data_one_newton_step_ranks_the_items_and_the_first_are_refitte
         assert np.abs(found - exact)[~again].max() < 0.15 * np.abs(exact).max(), name
     first = np.argsort(-np.abs(all_refitted.ate_change))[:3]
     assert again[first].all()
+    monkeypatch.setattr("ilhte_lib.inference.influence.LOOKED_AT", 8)
+    few = leave_one_item_out(trial, fit)
+    assert np.isfinite(few.ate_change).sum() == 8 and few.refitted[first].all()
+    np.testing.assert_array_equal(few.ate_change[first], all_refitted.ate_change[first])
 
 
 def test_the_most_influential_item_is_the_odd_one():

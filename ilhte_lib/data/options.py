@@ -27,6 +27,11 @@ class DataOptions:
     missing_codes : numbers or words that mean missing, ``missing_codes.named_codes``.
     covariate, wave, repeated, profile, max_persons : of ``prepare.prepare``.
     categories, threshold, steps : of ``prepare.prepare``.
+    item_covariates : a file with a column ``item`` and covariates of the items, ``item_file.with_item_covariates``; None
+        for the table's ``itemcov_*`` columns.
+    pretest_from_wave : the wave whose scores on the same items are the covariate, ``design.prepare_design``.
+    arms : of a table with three or more and a named control, those that are compared with it, ``design.prepare_design``; None
+        for all.
     lower_is_better : a response of 1 is bad; changes the wording of results only.
     """
 
@@ -52,6 +57,9 @@ class DataOptions:
     categories: tuple[str, ...] | None = None
     threshold: float | None = None
     steps: str = "rating"
+    item_covariates: str | None = None
+    pretest_from_wave: str | None = None
+    arms: tuple[str, ...] | None = None
     lower_is_better: bool = False
 
     @classmethod
@@ -103,6 +111,7 @@ class DataOptions:
             "categories",
             "threshold",
             "steps",
+            "arms",
         )
         return {name: getattr(self, name) for name in same}
 

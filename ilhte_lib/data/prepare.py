@@ -15,10 +15,20 @@ import numpy as np
 from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
-from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster
+from .arms import one_arm
+from .clusters import (
+    check_clusters,
+    cluster_model,
+    hidden_clusters,
+    in_clusters,
+    person_cluster,
+    refuse_changing,
+    too_few_to_model,
+)
 from .columns import as_numbers, without_blanks
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
+from .item_covariates import of_columns
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
 from .missing_codes import named_codes, suspected_in, suspicion, without_codes
 from .persons import check_repeats, ids_restart, restarting_within, within_clusters
@@ -52,6 +62,7 @@ def prepare(
     categories: Sequence[str] | None = None,
     threshold: float | None = None,
     steps: str = StepForm.RATING,
+    arms: Sequence[str] | None = None,
 ) -> Trial:
     """Apply a profile's rules to a long table.
 
@@ -66,7 +77,7 @@ def prepare(
     max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
         trials).
-    cluster : the column of clusters; default ``cluster`` if the table has it.
+    cluster : the column of clusters; default ``cluster`` if the table has it, which is modelled if it holds three values at least.
     id_within_cluster : ids are unique within a cluster only.
     cluster_effects : the effect may differ between clusters that hold both arms, ``(treat|cluster)``; else their level alone,
         ``(1|cluster)``. Under vignette, as published, no model has clusters.
@@ -77,6 +88,7 @@ def prepare(
         file knows the order of its labels, that order.
     threshold : take responses of at least so much as 1 and others as 0. Default: ordered categories as they are under
         full; items of more than two values are left out under vignette, as published.
+    arms : the arm that is compared with control, of a table that has several (``arms``).
     steps : "rating" (items with the same number of categories share their steps) or "partial".
 
     Text that is blank is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
@@ -94,9 +106,10 @@ def prepare(
     audit = Audit()
     check_columns(table, tab, covariate, cluster)
     codes = named_codes(missing_codes)
+    found = cluster is None
     cluster = cluster or ("cluster" if "cluster" in table.columns else None)
     audit.flags += table.attrs.get("cautions", [])
-    table = table.reset_index(drop=True)
+    table = one_arm(table.reset_index(drop=True), tab, arms, audit)
     table = _with_missing(table, covariate, cluster, codes or ())
     table = _drop_unnamed(table, audit)
     table = table.assign(**{column: check_identifiers(table[column], column, tab) for column in ("id", "item")})
@@ -128,6 +141,8 @@ def prepare(
                 f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
             )
     modelled = cluster_model(cluster, vignette, cluster_effects, ignore_clusters)
+    if found and too_few_to_model(table, modelled, audit):
+        modelled = ClusterModel.NONE
     if modelled is not ClusterModel.NONE:
         table = in_clusters(table, str(cluster), audit)
     table = _draw_persons(table, tab, vignette, max_persons, audit)
@@ -141,6 +156,8 @@ def prepare(
     _check_arms(table, tab)
     again = table[table.duplicated(["id", "item"])]
     check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
+    if modelled is not ClusterModel.NONE:
+        refuse_changing(table, str(cluster))
     ordered = Ordered(values, StepForm(steps), labels) if any(len(v) > 2 for v in values.values()) else None
     if cluster is None and not vignette and not ignore_clusters and (hidden := hidden_clusters(table)):
         audit.flags.append(hidden)
@@ -368,16 +385,18 @@ def _arrays(
 
     covariate = None
     if chosen:
-        covariate = _person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
+        covariate = person_covariate(table[chosen].to_numpy(float), person, treat, chosen, profile, audit)
         if covariate is None:
             chosen, correlation = None, float("nan")
     cell, size = treat[person].astype(int) * len(names) + item, 2 * len(names)
     answers = np.bincount(cell, minlength=size).reshape(2, -1)
-    note_items_of_one_arm([names[k] for k in order], answers, audit)
+    in_order_names = tuple(names[k] for k in order)
+    note_items_of_one_arm(in_order_names, answers, audit)
+    of_items = of_columns(table, item, in_order_names, audit)
     return Trial(
         tab=tab,
         profile=profile,
-        item_names=tuple(names[k] for k in order),
+        item_names=in_order_names,
         person_ids=np.asarray(person_ids),
         treat=treat,
         person=person.astype(np.int64),
@@ -392,10 +411,11 @@ def _arrays(
         flags=tuple(audit.flags),
         formats=formats,
         categories=named,
+        item_covariates=of_items,
     )
 
 
-def _person_covariate(
+def person_covariate(
     values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
 ) -> np.ndarray | None:
     """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..messages import listed, quoted
+from .arms import ARMS
 from .columns import as_numbers
 from .contents import Contents, Sought, ValueLabels, refuse_duplicates
 from .file_formats import format_of, read_file
+from .identifiers import natural_key
 from .missing_codes import named_codes, without_codes
 from .persons import ONE_ROW_A_PERSON
 from .precision import lost_digits, numbers_if_exact, whole_names
@@ -61,8 +63,9 @@ def read_table(
         is left out. Only ``wave`` may be absent.
     pretest, cluster : columns that must be there; they keep their names (give these to ``prepare`` as ``covariate`` and
         ``cluster``).
-    control : the value, or value label, of ``treat`` that means control and becomes 0, in whatever case; all other
-        values must be one and the same, which becomes 1. Without it ``treat`` stays as it is.
+    control : the value, or value label, of ``treat`` that means control and becomes 0, in whatever case; one other value
+        becomes 1. Of several others ``treat`` holds the labels, and ``attrs["arms"]`` the control's and theirs (``arms``).
+        Without it ``treat`` stays as it is.
     wide : for a file with one row a person, the item columns by name or by pattern such as ``q*``; ``item`` and ``resp``
         are then not looked for, and a file without ids gets the numbers of its rows.
     sheet : of an Excel file, by name or by number from 1; default the first.
@@ -159,10 +162,11 @@ def _shaped(
     _require(named, list(table.columns), where, is_wide=wide is not None, sheets=other_sheets)
     items = _item_columns(wide, list(table.columns), set((roles | kept).values()), where) if wide is not None else []
 
+    several: tuple[str, ...] = ()
     if control is not None:
         arm = roles["treat"]
         table[arm] = without_codes(table[arm], named_codes(missing_codes) or ())
-        table[arm] = _two_arms(table[arm], labels.pop(arm, {}), control, where)
+        table[arm], several = _arms(table[arm], labels.pop(arm, {}), control, where)
     table = _rename(table, roles, {*items, *kept.values()}, where)
     if wide is not None:
         table = _lengthen(table, items)
@@ -175,6 +179,8 @@ def _shaped(
         "cautions": cautions,
         "value_labels": _labels_by_role(labels, roles, items, table),
     }
+    if several:
+        table.attrs[ARMS] = several
     if known := ordered if wide is None else {name: ordered[name] for name in items if name in ordered}:
         # of a wide file's items together: the longest list, where the others are parts of it
         longest = max(known.values(), key=len)
@@ -318,7 +324,8 @@ def _lengthen(table: pd.DataFrame, items: list[str]) -> pd.DataFrame:
     return pd.concat([long, pd.DataFrame(answers)], axis=1)
 
 
-def _two_arms(treat: pd.Series, labels: dict, control: str, where: str) -> pd.Series:
+def _arms(treat: pd.Series, labels: dict, control: str, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Column treat as 0 and 1 where it tells two arms apart; else as labels, and these, the control's first."""
     values = {value: _value_text(value) for value in treat.dropna().unique()}
     named = {_value_text(code): str(label).strip() for code, label in labels.items()}
     found = list(dict.fromkeys(values.values()))
@@ -336,13 +343,20 @@ def _two_arms(treat: pd.Series, labels: dict, control: str, where: str) -> pd.Se
             f"Column {quoted(treat.name)} of {where} has no value {quoted(control)} (found: {shown}): "
             "give one of them as --control."
         )
+    if len(found) > 2 and len(matches) == 1:
+        shown_as = {text: named.get(text) or text for text in found}
+        if len(set(shown_as.values())) < len(found):
+            shown_as = {text: text for text in found}
+        others = (text for text in sorted(found, key=natural_key) if text != matches[0])
+        as_labels = treat.map({value: shown_as[text] for value, text in values.items()})
+        return as_labels, (shown_as[matches[0]], *(shown_as[text] for text in others))
     if len(found) != 2 or len(matches) != 1:
         raise InputError(
             f"Column {quoted(treat.name)} of {where} must tell two arms apart, but it holds {shown}: "
             "keep the rows of the control arm and of one treatment."
         )
     arms = treat.map({value: float(text != matches[0]) for value, text in values.items()}).astype(float)
-    return arms.astype("int64") if arms.notna().all() else arms
+    return (arms.astype("int64") if arms.notna().all() else arms), ()
 
 
 def _same(text: str, wanted: str) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..model.formats import ItemFormats
+    from ..model.item_types import ItemCovariate
 
 
 class ClusterModel(StrEnum):
@@ -79,6 +80,14 @@ class PreparedTrial(Protocol):
     @property
     def item_names(self) -> tuple[str, ...]: ...
     @property
+    def item_covariates(self) -> tuple[ItemCovariate, ...]: ...
+    @property
+    def other_waves(self) -> tuple[OtherWave, ...]: ...
+    @property
+    def arms(self) -> tuple[tuple[str, Trial], ...]: ...
+    @property
+    def control(self) -> str | None: ...
+    @property
     def covariate(self) -> np.ndarray | None: ...
     @property
     def n_persons(self) -> int: ...
@@ -126,6 +135,10 @@ class Trial:
     flags : short sentences a reader of the results must see.
     formats : the items' formats; None where all have two categories.
     categories : by item the names of its categories, the lowest first; None without formats.
+    item_covariates : what is known of the items beside their responses.
+    arms : label and trial of each arm of a table with several, the first this one; empty elsewhere.
+    control : label of the control of a table with several arms, else None.
+    other_waves : the table's waves beside the one that is analysed (``design.prepare_design``).
     cluster_name : the column of clusters, or None.
     cluster_model : what the models have of clusters.
     """
@@ -147,6 +160,10 @@ class Trial:
     flags: tuple[str, ...]
     formats: ItemFormats | None = None
     categories: tuple[tuple[str, ...], ...] | None = None
+    item_covariates: tuple[ItemCovariate, ...] = ()
+    other_waves: tuple[OtherWave, ...] = ()
+    arms: tuple[tuple[str, Trial], ...] = ()
+    control: str | None = None
     cluster_name: str | None = None
     cluster_model: ClusterModel = ClusterModel.NONE
 
@@ -204,7 +221,8 @@ class Trial:
         if self.cluster is None or not self.clusters_modelled:
             return {"cluster": None, "cluster_effects": False}
         return {
-            "cluster": cluster_codes(self.cluster),
+            # in the order of their names, so that the order of rows changes nothing
+            "cluster": np.unique([str(label) for label in self.cluster], return_inverse=True)[1],
             "cluster_effects": self.cluster_model is ClusterModel.EFFECTS,
         }
 
@@ -217,6 +235,24 @@ class Trial:
     def audit_rows(self) -> list[dict]:
         """The audit as plain dictionaries, for JSON and tables."""
         return [asdict(entry) for entry in self.audit]
+
+
+@dataclass(frozen=True)
+class OtherWave:
+    """A wave of the table that is not the one analysed.
+
+    Attributes
+    ----------
+    name : of the wave.
+    before : whether it is known to be before randomisation.
+    trial : the wave by the same rules, without a covariate; None where it cannot be used.
+    reason : why not, one sentence.
+    """
+
+    name: str
+    before: bool
+    trial: Trial | None
+    reason: str = ""
 
 
 def cluster_codes(cluster: np.ndarray) -> np.ndarray:

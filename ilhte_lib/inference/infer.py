@@ -22,6 +22,7 @@ from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .clusters import ClusterResult, cluster_result
 from .effects import Effects
+from .interval import told_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
@@ -31,11 +32,13 @@ from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial, Trial
     from .bootstrap import Bootstrap
+    from .discriminations import Discriminations
     from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
     from .influence import ItemInfluence
     from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
+    from .surface import Surface
     from .without_one_way import WithoutOneWayItems
 
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
@@ -49,7 +52,7 @@ INFLUENCE_LIMIT = 100_000_000
 
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
-CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
+CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only."
 
 Told = Callable[[str, int, int], None]
 """Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
@@ -77,6 +80,8 @@ class Inference:
         where nothing is concluded in any case.
     scores : expected scores by item and arm; None where all items have two categories.
     steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
+    discriminations : whether the item effects survive slopes of the items; None where that was not asked, or not computed.
+    surface : the likelihood over the spread of item effects and rho, to pool trials by; None where that was not asked, or not computed.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     clusters : what M_A says of clusters; None where it has none.
@@ -99,6 +104,8 @@ class Inference:
     without_one_way: WithoutOneWayItems | None
     scores: ExpectedScores | None
     steps: StepsTest | None
+    discriminations: Discriminations | None
+    surface: Surface | None
     weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
@@ -151,6 +158,8 @@ def infer(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
+    surface: bool = False,
     told: Told | None = None,
 ) -> Inference:
     """Intervals, tests and what follows for other and for single items.
@@ -163,6 +172,8 @@ def infer(
     seed : of both; default ``bootstrap.SEED``.
     workers : processes of the bootstraps; None for one a core.
     curves : compute profile curves as well.
+    discriminations : fit M_0 and M_A with free discriminations as well (``discriminations``), in memory only.
+    surface : take the likelihood over a grid as well (``surface``).
     told : see ``Told``.
 
     Raises
@@ -195,7 +206,7 @@ def infer(
     if replicates:
         drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws, told))
         p_bootstrap, fitted = drawn_null or (math.nan, 0)
-    resampling = influence = sum_score = others = None
+    resampling = influence = sum_score = others = slopes = None
     if not trial.rows_known:
         parts.missing.append(Missing(Part.OUT_OF_CORE, OUT_OF_CORE))
         if trial.clustered:
@@ -207,9 +218,17 @@ def infer(
         sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(rows))
         if weak.one_way_items and not weak.forbids_conclusions:
             others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(rows, fits, weak))
+        if discriminations:
+            from .discriminations import discriminations as with_slopes
+
+            slopes = parts.attempt(Part.DISCRIMINATIONS, lambda: with_slopes(rows, main))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(rows, main))
-    scores = shared = None
+    scores = shared = grid = None
+    if surface:
+        from .surface import surface as over_grid
+
+        grid = parts.attempt(Part.SURFACE, lambda: over_grid(statistics, null, main))
     if main.formats is not None:
         from .expected_scores import expected_scores, steps_test
 
@@ -234,6 +253,8 @@ def infer(
         without_one_way=others,
         scores=scores,
         steps=shared,
+        discriminations=slopes,
+        surface=grid,
         weak=weak,
         clustered=trial.clustered,
         clusters=cluster_result(main, null),
@@ -300,8 +321,9 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     Parameters
     ----------
-    result : the estimates. Everything but the resampling (SDs where its name ends in _std) is in logits; where persons do
-        not differ the resampling has ate and sigma_zeta, logits, as well.
+    result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
+        spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
+        logits, as well.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}
@@ -317,6 +339,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     record = {
         "sigma_theta_of_M_0": summary["sigma_theta"],
         "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
+        "told": {name: asdict(interval) for name, interval in told_intervals(result, inference).items()},
         "test": {
             **asdict(inference.test),
             "bootstrap": inference.p_bootstrap,
@@ -338,6 +361,17 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         "notes": inference.notes,
         "seconds": inference.seconds,
     }
-    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way", "scores", "steps")
+    names = (
+        "generalisation",
+        "items",
+        "robust",
+        "influence",
+        "sum_score",
+        "without_one_way",
+        "scores",
+        "steps",
+        "discriminations",
+        "surface",
+    )
     parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}

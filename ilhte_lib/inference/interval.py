@@ -125,6 +125,21 @@ def interaction_interval(result: Effects, inference: Inference, name: str) -> In
     return _wald(estimate, _number(result.summary[f"{name}_se"]), half=_half(inference))
 
 
+def told_intervals(result: Effects, inference: Inference) -> dict[str, Interval]:
+    """The intervals that sentences tell: of average and spread in the table's unit, rho, and the interactions, if there are any."""
+    told = {
+        "average": average_interval(result, inference),
+        "spread": spread_interval(result, inference),
+        "rho": rho_interval(result, inference),
+    }
+    interactions = {name: _number(result.summary[name]) for name in ("beta3_b", "beta3_c")}
+    return told | {
+        name: interaction_interval(result, inference, name)
+        for name, value in interactions.items()
+        if math.isfinite(value)
+    }
+
+
 def _profile(inference: Inference, parameter: str, estimate: float, by: float) -> Interval | None:
     found = inference.intervals.get(parameter)
     if found is None or not (math.isfinite(found.lower) or math.isfinite(found.upper)):

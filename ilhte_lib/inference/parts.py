@@ -30,6 +30,8 @@ class Part(StrEnum):
     OTHER_ITEMS = "Other items"
     SENSITIVITY = "Without one-way items"
     STEPS = "Shared steps"
+    DISCRIMINATIONS = "Discriminations"
+    SURFACE = "Likelihood for pooling"
     OUT_OF_CORE = "Read out of core"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ilhte_lib.data.design import prepare_design
+from ilhte_lib.data.item_file import with_item_covariates
 from ilhte_lib.data.large import LargeTrial, is_large, large_trial
 from ilhte_lib.data.options import DataOptions
-from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 
 from .source import Source, load
@@ -22,28 +23,33 @@ def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
     EngineError : the file is large and DuckDB is not installed.
     """
     if goes_out_of_core(where, data):
-        return large_trial(
-            where.path,
-            where.tab,
-            covariate=data.covariate,
-            wave=data.wave,
-            id=data.id,
-            item=data.item,
-            resp=data.resp,
-            treat=data.treat,
-            wave_column=data.wave_column,
-            missing_codes=data.missing_codes,
-            categories=data.categories,
-            threshold=data.threshold,
-            steps=data.steps,
+        return with_item_covariates(
+            large_trial(
+                where.path,
+                where.tab,
+                covariate=data.covariate,
+                wave=data.wave,
+                id=data.id,
+                item=data.item,
+                resp=data.resp,
+                treat=data.treat,
+                wave_column=data.wave_column,
+                cluster=data.cluster,
+                ignore_clusters=data.ignore_clusters,
+                missing_codes=data.missing_codes,
+                categories=data.categories,
+                threshold=data.threshold,
+                steps=data.steps,
+            ),
+            data.item_covariates,
         )
-    return prepare(load(where, data), where.tab, **data.rules)
+    return with_item_covariates(prepare_design(load(where, data), where.tab, data), data.item_covariates)
 
 
 def goes_out_of_core(where: Source, data: DataOptions) -> bool:
     """Whether the source is a large file and nothing is asked for that only memory gives."""
     in_memory = (
-        data.profile != "full" or data.max_persons or data.repeated != "error" or data.cluster or data.id_within_cluster
-        or data.control or data.wide or data.header_row or data.sheet
+        data.profile != "full" or data.max_persons or data.repeated != "error" or data.id_within_cluster or data.cluster_effects
+        or data.control or data.pretest_from_wave or data.wide or data.header_row or data.sheet
     )  # fmt: skip
     return where.path is not None and not in_memory and is_large(where.path)

@@ -22,7 +22,7 @@ class TrialEntry:
     ----------
     file : its table; a relative name starts at the folder of the file of trials.
     name : what it is called, or None for the file's own name.
-    options : its data options (``DataOptions``), those of ``[defaults]`` among them.
+    options : its data options (``DataOptions``), those of ``[defaults]`` among them; files are named as ``file`` is.
     """
 
     file: str
@@ -68,6 +68,8 @@ def _entry(trial: dict[str, Any], defaults: dict[str, Any], number: int, path: P
         raise InputError(f"The name of {which} is {quoted(str(name))}: give a word.")
     own = {key: value for key, value in trial.items() if key not in ("file", "name")}
     options = DataOptions.of({**_plain_names(defaults), **_plain_names(own)}, which).changed()
+    if isinstance(of_items := options.get("item_covariates"), str) and (path.parent / of_items).exists():
+        options["item_covariates"] = str(path.parent / of_items)
     beside = path.parent / file
     return TrialEntry(str(beside) if beside.exists() else file, name, options)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ilhte_lib.data.arms import BESIDE
 from ilhte_lib.data.catalogue import TableInfo, table_info
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.effects import ALPHA
 
-from ..project import find_project, latest_run, slug
+from ..project import data_folder, find_project, latest_run, slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import number
 
@@ -40,12 +42,30 @@ class RunResults:
     items : one row an item, ``ITEM_COLUMNS``.
     record : what ``run.json`` holds: dates, settings, versions, the outcome of every table.
     info : the catalogue's entries of those tables that are bundled.
+    folder : where it lies.
     """
 
     summary: pd.DataFrame
     items: pd.DataFrame
     record: dict
     info: dict[str, TableInfo]
+    folder: Path | None = None
+
+    def document(self, tab: str) -> dict:
+        """Everything that is known of one table, ``ilhte_lib.analysis.document``."""
+        if self.folder is None:
+            raise InputError(f"The run of {tab} has no folder.")
+        return json.loads((self.folder / "fits" / f"{slug(tab)}.json").read_text(encoding="utf-8"))
+
+    def told(self, tab: str, name: str) -> tuple[float, float]:
+        """The ends of the interval that a table's page tells: of "average" or "spread" (the table's unit), "rho", "beta3_b" or
+        "beta3_c"; NaN for one that does not exist."""
+        told = self.document(tab)["inference"].get("told")
+        if told is None:
+            raise InputError(f"{tab} was fitted by an earlier version: call `ilhte run` again.")
+        found = told[name]
+        low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
+        return low, high
 
     @property
     def own(self) -> bool:
@@ -57,14 +77,21 @@ class RunResults:
         (row,) = self.summary[self.summary["tab"] == tab].to_dict("records")
         return row
 
+    def page(self, tab: str) -> str:
+        """The name of a table's page; of an arm (``tab / arm``) that of its table."""
+        tables = {row["tab"] for row in self.record["tables"]}
+        return slug(tab if tab in tables else tab.rpartition(BESIDE)[0] or tab)
+
     def only(self, tabs: list[str]) -> RunResults:
         """The same run as if it held these tables alone."""
-        rows = [row for row in self.record["tables"] if row["tab"] in tabs or row["status"] == "failed"]
+        pages = {self.page(tab) for tab in tabs}
+        rows = [row for row in self.record["tables"] if row["slug"] in pages or row["status"] == "failed"]
         return RunResults(
             self.summary[self.summary["tab"].isin(tabs)].reset_index(drop=True),
             self.items[self.items["tab"].isin(tabs)].reset_index(drop=True),
             self.record | {"tables": rows},
             {tab: info for tab, info in self.info.items() if tab in tabs},
+            self.folder,
         )
 
     @property
@@ -177,10 +204,10 @@ def read_run(folder: Path) -> RunResults:
     info = {}
     for tab in summary["tab"]:
         try:
-            info[tab] = table_info(tab, find_project() / "data")
+            info[tab] = table_info(tab, data_folder())
         except InputError:
             continue
-    return RunResults(summary, items, record, info)
+    return RunResults(summary, items, record, info, folder)
 
 
 def _with_numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -230,7 +257,7 @@ def _range(values: pd.Series, digits: int) -> str:
 
 def page_addresses(run: RunResults) -> dict[str, str]:
     """Where each table's page is, as seen from the pages in the site's root."""
-    return {tab: f"tables/{slug(tab)}.html" for tab in run.summary["tab"]}
+    return {tab: f"tables/{run.page(tab)}.html" for tab in run.summary["tab"]}
 
 
 def failed_list(run: RunResults) -> Markdown:

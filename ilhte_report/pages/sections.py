@@ -6,14 +6,18 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.arms import NOTE as NOTE_OF_ARMS
+from ..words.arms import arm_rows, arms_sentences, arms_words
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import (
     curves_rows,
     curves_words,
@@ -24,8 +28,9 @@ from ..words.figures import (
     profiles_words,
     who_benefits_words,
 )
+from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
+from ..words.numbers import Row
 from ..words.rows import (
-    Row,
     audit_rows,
     estimate_rows,
     generalisation_rows,
@@ -47,20 +52,30 @@ from ..words.sentences import (
     steps_sentence,
     sum_score_sentence,
 )
+from ..words.terms import TRIAL, Terms, terms_of
+from ..words.waves import (
+    fading_note,
+    fading_rows,
+    fading_sentences,
+    placebo_sentences,
+    placebo_warning,
+    wave_rows,
+    waves_note,
+    waves_words,
+)
 from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
+from .section import Section
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from ilhte_lib.analysis import Analysis
     from ilhte_lib.inference.who_benefits import WhoBenefits
 
     from ..intake.source import Source
 
-BEHIND = "The figure as a table"
-FINDINGS, ESTIMATES, ITEMS, FITTED = "What the trial shows", "Estimates", "Items", "Models"
+FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 REST = "The rest"
+MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
@@ -69,40 +84,15 @@ INTERVALS = (
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DISCRIMINATIONS = (
+    "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
+    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
+    "Laplace over items; effects in SDs are divided by the same σ_θ."
+)
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
     "to each. Logits, standard errors in parentheses."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of what is shown of a trial, in plain text: the writer escapes it.
-
-    Attributes
-    ----------
-    title : its heading.
-    sentences : what it says.
-    warnings : what a reader must be told besides.
-    rows : of its table, each a dictionary from column to cell, all with the same columns.
-    left : columns of words; the others are numbers.
-    figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words, with what is found in it.
-    behind : the numbers of the figure as a table, where no table of the section or of another holds them.
-    note : how table or figure are to be read.
-    bibtex : entries to cite.
-    """
-
-    title: str
-    sentences: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = ()
-    left: tuple[str, ...] = ("",)
-    figure: Callable[[], Figure] | None = None
-    alt: str = ""
-    behind: tuple[Row, ...] = ()
-    note: str = ""
-    bibtex: tuple[str, ...] = ()
 
 
 def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
@@ -112,6 +102,8 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
     ----------
     source : where its table comes from, if that is known.
     """
+    if analysis.arms is not None:
+        return _of_arms(analysis, source)
     compared = analysis.who_benefits
     return [
         _findings(analysis),
@@ -120,10 +112,13 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_clusters(analysis),
         *_profiles(analysis),
         *_items(analysis),
+        *_item_types(analysis),
+        *_waves(analysis),
         *_tests(analysis),
-        *([who_benefits_section(compared)] if compared else []),
+        *_discriminations(analysis),
+        *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
         Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
-        Section("The data", origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source)),
+        _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
 
@@ -135,6 +130,9 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
     ----------
     shown : all sections, as ``sections`` gives them.
     """
+    if analysis.arms is not None:
+        of_each = [section for section in shown if section.title.endswith(f": {FINDINGS}")]
+        return [shown[0], *of_each, Section(REST, (MORE,))]
     by_title = {section.title: section for section in shown}
     items = by_title[ITEMS]
     rows = tuple({k: v for k, v in row.items() if not k.startswith("Share of")} for row in items.rows)
@@ -144,23 +142,48 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
         for entry in analysis.trial.audit_rows()
         if any(entry[of] for of, _, _ in counts)
     ]
-    more = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
     return [
         by_title[FINDINGS],
         replace(items, sentences=(), note="", rows=rows),
-        Section(REST, (*(lost or ["Nothing was left out."]), more)),
+        Section(REST, (*(lost or ["Nothing was left out."]), MORE)),
     ]
+
+
+def _of_arms(analysis: Analysis, source: Source | None) -> list[Section]:
+    """The arms side by side, then everything of each; where the data come from once, at the end."""
+    found = analysis.arms
+    side_by_side = Section(
+        "Arms",
+        _said(caveat(analysis.info), *arms_sentences(found)),
+        rows=_rows(arm_rows(found)),
+        left=("Arm",),
+        figure=lambda: analysis.plot("arms"),
+        alt=arms_words(found),
+        note=NOTE_OF_ARMS,
+    )
+    of_each = [
+        replace(section, title=f"{arm}: {section.title}")
+        for arm, one in analysis.of_arms.items()
+        for section in sections(one)
+        if section.title != DATA
+    ]
+    return [side_by_side, *of_each, _data(analysis, source)]
+
+
+def _data(analysis: Analysis, source: Source | None) -> Section:
+    return Section(DATA, origin_sentences(analysis.info, source), bibtex=bibtex_of(analysis.info, source))
 
 
 def _findings(analysis: Analysis) -> Section:
     trial, result, inference = analysis.trial, analysis.effects, analysis.inference
+    terms = terms_of(analysis.info)
     said = (
         caveat(analysis.info),
-        *findings(result, inference, lower_is_better=analysis.lower_is_better),
-        flagged_sentence(inference),
+        *findings(result, inference, lower_is_better=analysis.lower_is_better, terms=terms),
+        flagged_sentence(inference, terms),
     )
     flags = (
-        *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
+        *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
@@ -173,12 +196,17 @@ def _items_drawn(analysis: Analysis) -> Section:
         "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
         "easiness of the items, with their correlation ρ. The numbers are in the table “Items”."
     )
-    alt = items_words(analysis.effects, analysis.inference)
-    return Section("Items in one figure", figure=lambda: analysis.plot("items"), alt=alt, note=note)
+    alt = items_words(analysis.effects, analysis.inference, terms_of(analysis.info))
+    return Section(
+        "Items in one figure",
+        figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
+        alt=alt,
+        note=note,
+    )
 
 
 def _estimates(analysis: Analysis) -> Section:
-    rows = estimate_rows(analysis.effects, analysis.inference)
+    rows = estimate_rows(analysis.effects, analysis.inference, terms_of(analysis.info))
     note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
 
@@ -231,14 +259,18 @@ def _items(analysis: Analysis) -> list[Section]:
         "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
         "Thick: the items with the most positive and the most negative effect, named at their treated curve."
     )
-    # visits of one outcome are no sample of others that might have been on the test
-    visits = analysis.info is not None and analysis.info.items_are == "visits"
-    influence, others = influence_rows(inference, scale), () if visits else generalisation_rows(inference, main, scale)
+    # visits of one outcome are no sample of others that might have been on the test, and a difference between groups that
+    # nobody assigned is no effect that another item would have
+    terms = terms_of(analysis.info)
+    influence, others = (
+        influence_rows(inference, scale),
+        () if terms is not TRIAL else generalisation_rows(inference, main, scale),
+    )
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
     shown = [
-        Section(ITEMS, _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
-        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main), note=curves,
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main, terms), note=curves,
                 behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",
@@ -247,7 +279,7 @@ def _items(analysis: Analysis) -> list[Section]:
             left=("Without",),
         ),
     ]  # fmt: skip
-    if visits:
+    if terms is not TRIAL:
         return shown
     return [
         *shown,
@@ -259,6 +291,56 @@ def _items(analysis: Analysis) -> list[Section]:
         Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form,
                 behind=_rows(form_rows(inference, main, scale))),
     ]  # fmt: skip
+
+
+def _item_types(analysis: Analysis) -> list[Section]:
+    """What covariates of the items explain, each by itself, then all together."""
+    found, result = analysis.item_types, analysis.effects
+    if found is None:
+        return []
+    shown = [
+        Section(
+            f"Item types: {one.names[0]}",
+            _said(*item_types_sentences(one, result, terms_of(analysis.info))),
+            rows=_rows(item_types_rows(one, result)),
+            figure=partial(analysis.plot, "types", one.names[0]),
+            alt=item_types_words(one, result),
+            note=f"Blue: the items' effects; red: the average of each type, with 95% intervals. {item_types_note(one)}",
+        )
+        for one in found.alone
+    ]
+    if found.together is not None or found.missing:
+        together = found.together
+        said = item_types_sentences(together, result, terms_of(analysis.info)) if together else []
+        rows = item_types_rows(together, result) if together else []
+        note = item_types_note(together) if together else ""
+        shown.append(Section("Item types together", _said(*said), found.missing, rows=_rows(rows), note=note))
+    return shown
+
+
+def _waves(analysis: Analysis) -> list[Section]:
+    """The table's other waves: the placebo test, item effects wave by wave, what lasts."""
+    found = analysis.waves
+    if found is None:
+        return []
+    left = ("Wave", "", "Of")
+    shown = [
+        Section(
+            "Wave by wave",
+            _said(*placebo_sentences(found)),
+            found.missing,
+            _rows(wave_rows(found)),
+            left,
+            figure=lambda: analysis.plot("waves"),
+            alt=waves_words(found),
+            note=waves_note(found),
+        )
+    ]
+    if found.differences:
+        rows = _rows(fading_rows(found))
+        said = _said(*fading_sentences(found))
+        shown.append(Section("Do the effects last?", said, rows=rows, left=left, note=fading_note(found)))
+    return shown
 
 
 def _scores(analysis: Analysis) -> list[Section]:
@@ -295,14 +377,23 @@ def _tests(analysis: Analysis) -> list[Section]:
     ]
 
 
-def who_benefits_section(found: WhoBenefits) -> Section:
+def _discriminations(analysis: Analysis) -> list[Section]:
+    """The item effects with a slope for each item."""
+    found, scale = analysis.inference.discriminations, analysis.effects.scale
+    if found is None:
+        return []
+    said = (discriminations_sentence(analysis.inference, scale, terms_of(analysis.info)), slopes_sentence(found))
+    return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
+
+
+def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
     """Persons or items: the interactions side by side, and the verdict on them."""
     from ilhte_lib.figures.who_benefits import who_benefits_figure
 
     unit = f"In logits per SD of {found.covariate}, the sum score's in SDs of the score within arm; brackets hold 95% intervals."
     return Section(
         "Who benefits?",
-        (verdict_sentence(found),),
+        (verdict_sentence(found, terms),),
         _said(clustering_sentence(found)),
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),

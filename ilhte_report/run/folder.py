@@ -120,7 +120,7 @@ class RunFolder:
         with _telling(self.path):
             results = {name for row in fitted for name in (f"fits/{row.slug}.json", f"tables/{row.slug}.ipynb")}
             self._files.keep_only(results | {"run.json", *_FRAMES})
-            documents = [json.loads(self._fit(row).read_text(encoding="utf-8")) for row in fitted]
+            documents = [of for row in fitted for of in by_arm(json.loads(self._fit(row).read_text(encoding="utf-8")))]
             summary, items = (self.path / name for name in _FRAMES)
             self._write(summary, _parquet([document["summary"] for document in documents], SUMMARY_COLUMNS))
             self._write(items, _parquet([item for document in documents for item in document["items"]], ITEM_COLUMNS))
@@ -164,6 +164,12 @@ class RunFolder:
     def kept(self) -> list[Path]:
         """A user's edited files that were kept beside the new ones, or left where they stood."""
         return self._files.kept
+
+
+def by_arm(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """A table's document, or those of its arms."""
+    arms = document.get("arms")
+    return [document] if arms is None else list(arms["documents"].values())
 
 
 @contextmanager

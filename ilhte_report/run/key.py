@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import ilhte_lib
 from ilhte_lib.errors import InputError
-from ilhte_lib.files import versions
+from ilhte_lib.files import sha256_of, versions
 
 from ..project import SOURCES, find_project
 
@@ -59,11 +60,11 @@ class Settings:
 def fit_notebook() -> Path:
     """The notebook of one table: the project's own, or the copy that is installed with the package."""
     name = Path("notebooks") / "fit_table.ipynb"
-    try:
-        return find_project() / name
-    except InputError:
-        # an editable installation has no copy: the clone's own notebook is beside the package
-        return SOURCES / name if (SOURCES / name).is_file() else Path(__file__).parents[2] / name
+    with suppress(InputError):
+        if (own := find_project() / name).is_file():
+            return own
+    # an editable installation has no copy: the clone's own notebook is beside the package
+    return SOURCES / name if (SOURCES / name).is_file() else Path(__file__).parents[2] / name
 
 
 def code_sha256(notebook: str, engine: str) -> str:
@@ -113,7 +114,11 @@ def _file_of(module: str) -> Path | None:
 
 def table_key(source: Source, settings: Settings, code: str) -> str:
     """Hash of everything the result of ``source`` depends on; ``code`` is a ``code_sha256``."""
-    parts = [source.tab, source.name, source.sha256, settings.of_table(source), code]
+    parameters = settings.of_table(source)
+    parts = [source.tab, source.name, source.sha256, parameters, code]
+    of_items = parameters["options"].get("item_covariates")
+    if of_items is not None and Path(of_items).is_file():
+        parts.append(sha256_of(of_items))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

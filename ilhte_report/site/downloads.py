@@ -12,6 +12,7 @@ from typing import Any
 
 from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
 
+from ..run.folder import by_arm
 from .csv_download import csv_safe
 
 WHOLE_RUN = "run"
@@ -26,11 +27,12 @@ def downloads(run: Path) -> dict[str, str]:
     files = {}
     for name, text in fits.items():
         files[f"{name}.json"] = text
-        files[f"{name}.csv"] = csv_text(documents[name]["items"], ITEM_COLUMNS)
+        files[f"{name}.csv"] = csv_text([item for of in by_arm(documents[name]) for item in of["items"]], ITEM_COLUMNS)
     if not documents:
         return files
-    summaries = [document["summary"] for document in documents.values()]
-    items = [item for document in documents.values() for item in document["items"]]
+    every = [of for document in documents.values() for of in by_arm(document)]
+    summaries = [document["summary"] for document in every]
+    items = [item for document in every for item in document["items"]]
     files[f"{WHOLE_RUN}/summary.csv"] = csv_text(summaries, SUMMARY_COLUMNS)
     files[f"{WHOLE_RUN}/items.csv"] = csv_text(items, ITEM_COLUMNS)
     return files

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+Row = dict[str, str]
+"""A row of a table for reading: what stands in each column."""
 DASH = "–"
 FINEST = 4
 """Most digits of an interval's end."""

@@ -24,14 +24,14 @@ from ilhte_lib.inference.interval import (
 from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.messages import counted
 
-from .numbers import DASH, between, number, p_text
+from .numbers import DASH, Row, between, number, p_text
 from .sentences import defined
+from .terms import TRIAL, Terms
 
 if TYPE_CHECKING:
     from ilhte_lib.data.trial import PreparedTrial
     from ilhte_lib.model.fit_result import Fit
 
-Row = dict[str, str]
 TARGETS = (0.10, 0.05)
 """Standard errors of the average effect (in the table's unit) for which the number of items is told."""
 MOST_INFLUENTIAL = 3
@@ -40,15 +40,22 @@ MOST_STEPS = 12
 _FROM = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
-def estimate_lines(result: Effects, inference: Inference) -> list[tuple[str, str, Interval, float]]:
+def estimate_lines(
+    result: Effects, inference: Inference, terms: Terms = TRIAL
+) -> list[tuple[str, str, Interval, float]]:
     """Name, unit, interval and standard error of what ``estimate_rows`` shows."""
     row, scale = result.summary, result.scale
     unit, by = scale.unit.plural, scale.by
     unknown = Interval(math.nan, math.nan, math.nan, Basis.NONE)
     rho = (rho_interval(result, inference), row["rho_se"])
     lines: list[tuple[str, str, Interval, float]] = [
-        ("Average effect, β₁", unit, average_interval(result, inference), result.average_se / by),
-        ("σ_ζ, item effects", unit, spread_interval(result, inference), result.spread_se / by),
+        (f"{terms.average}, β₁", unit, average_interval(result, inference), result.average_se / by),
+        (
+            f"σ_ζ, {terms.effects[0].lower()}{terms.effects[1:]}",
+            unit,
+            spread_interval(result, inference),
+            result.spread_se / by,
+        ),
         ("ρ, with easiness", "", *((unknown, math.nan) if result.weak.no_common_item else rho)),
         ("σ_θ, persons", "logits", persons_interval(inference), persons_se(inference)),
     ]
@@ -60,7 +67,7 @@ def estimate_lines(result: Effects, inference: Inference) -> list[tuple[str, str
     return lines
 
 
-def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
+def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -> list[Row]:
     """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
     columns = ("", "Unit", "Estimate", "SE", "95% interval", "Interval from")
     return [
@@ -78,7 +85,7 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
                 strict=True,
             )
         )
-        for name, unit, shown, se in estimate_lines(result, inference)
+        for name, unit, shown, se in estimate_lines(result, inference, terms)
     ]
 
 

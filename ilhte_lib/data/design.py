@@ -1,0 +1,190 @@
+"""A table as the trial it is: the analysed wave, with a pretest from an earlier one if asked, and the other waves beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..messages import counted, listed, quoted
+from .arms import BESIDE, arms_of, chosen_arms, one_arm_each
+from .columns import as_numbers
+from .options import DataOptions
+from .prepare import person_covariate, prepare
+from .trial import Audit, OtherWave, Trial
+from .waves import in_wave
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_WAVES = 12
+"""So many other waves are looked at, the first of them."""
+
+
+def prepare_design(table: pd.DataFrame, tab: str, data: DataOptions) -> Trial:
+    """The trial in a long table by the options of the data: ``prepare``, a pretest from an earlier wave, the other waves.
+
+    Of a table with several arms and a named control it is the trial of the first of them, which has those of all.
+
+    Raises
+    ------
+    InputError : the table cannot be used so; one sentence names the reason and the remedy.
+    """
+    known = arms_of(table)
+    if known is not None and len(chosen := chosen_arms(table, tab, data.arms)) > 1:
+        if not data.id_within_cluster:
+            one_arm_each(table, tab)
+        trials = tuple(
+            (arm, prepare_design(table, f"{tab}{BESIDE}{arm}", replace(data, arms=(arm,)))) for arm in chosen
+        )
+        return replace(trials[0][1], tab=tab, arms=trials, control=known[0])
+    if data.pretest_from_wave is None:
+        trial = prepare(table, tab, **data.rules)
+    else:
+        trial = _with_pretest(table, tab, data, data.pretest_from_wave)
+    return replace(trial, other_waves=_other_waves(table, tab, data, trial))
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """The names of a table's waves: numbers in order, others as they appear."""
+    numbers = as_numbers(table["wave"])
+    if numbers.notna().sum() == table["wave"].notna().sum():
+        return [f"{level:.15g}" for level in sorted(numbers.dropna().unique())]
+    return list(dict.fromkeys(table["wave"].dropna().astype(str)))
+
+
+def _position(wave: str) -> float:
+    """A wave's number; NaN of a name."""
+    try:
+        return float(wave)
+    except ValueError:
+        return float("nan")
+
+
+def _is_before(wave: str, analysed: str, data: DataOptions) -> bool:
+    """Whether a wave is known to be before randomisation."""
+    return wave == data.pretest_from_wave or _position(wave) <= 0.0 < _position(analysed)
+
+
+def _of_wave(table: pd.DataFrame, tab: str, wave: str, data: DataOptions) -> Trial:
+    """A wave by the same rules, without a covariate, and without clusters where it has too few of them."""
+    own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
+    rules = {**data.rules, "wave": wave, "covariate": None}
+    if wave == data.wave:
+        return prepare(own, tab, **rules)
+    try:
+        return prepare(own, tab, **rules)
+    except InputError:
+        # a follow-up in one of the clusters has none to tell apart
+        return prepare(own, tab, **{**rules, "cluster_effects": False, "ignore_clusters": True})
+
+
+def _is_covariate(name: str) -> bool:
+    return name == "std_baseline" or name.startswith("cov_")
+
+
+def _other_waves(table: pd.DataFrame, tab: str, data: DataOptions, trial: Trial) -> tuple[OtherWave, ...]:
+    if trial.wave is None or data.profile != "full":
+        return ()
+    names = [
+        name for name in _names(table) if not in_wave(table["wave"], name).equals(in_wave(table["wave"], trial.wave))
+    ]
+    found = []
+    for name in names[:MOST_WAVES]:
+        before = _is_before(name, trial.wave, data)
+        try:
+            found.append(OtherWave(name, before, _of_wave(table, tab, name, data)))
+        except InputError as reason:
+            found.append(OtherWave(name, before, None, str(reason)))
+    return tuple(found)
+
+
+def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -> Trial:
+    """The trial with the mean score of its own items at an earlier wave as covariate.
+
+    Raises
+    ------
+    InputError : a covariate is named besides, there is no such wave, or it cannot serve as baseline.
+    """
+    if data.covariate is not None:
+        raise InputError("--pretest-from-wave makes the covariate of an earlier wave: leave out --covariate.")
+    if data.profile != "full":
+        raise InputError("The vignette keeps wave 1 alone: --pretest-from-wave needs profile full.")
+    if "wave" not in table.columns:
+        raise InputError(
+            f"Table {quoted(tab)} has no column wave, so no baseline at wave {quoted(wave)}: name the column of waves with --wave-column."
+        )
+    if not in_wave(table["wave"], wave).any():
+        raise InputError(
+            f"Table {quoted(tab)} has no rows of wave {quoted(wave)} to take a pretest from (it has {listed(_names(table), 6)}): "
+            "choose one of these (option --pretest-from-wave)."
+        )
+    trial = _of_wave(table, tab, data.wave, data) if data.wave is not None else _first_after(table, tab, data, wave)
+    if in_wave(table["wave"], wave).equals(in_wave(table["wave"], str(trial.wave))):
+        raise InputError(f"Wave {quoted(wave)} is the one that is analysed: take the pretest from an earlier wave.")
+    if _position(wave) > _position(str(trial.wave)):
+        raise InputError(
+            f"Wave {quoted(wave)} comes after wave {quoted(str(trial.wave))}, which is analysed: take the pretest from an earlier wave."
+        )
+    try:
+        baseline = _of_wave(table, tab, wave, data)
+    except InputError as reason:
+        raise InputError(f"Wave {quoted(wave)} cannot serve as baseline: {reason}") from None
+    common = [name for name in trial.item_names if name in baseline.item_names]
+    if not common:
+        raise InputError(
+            f"Wave {quoted(wave)} has none of the items of wave {quoted(str(trial.wave))}: a pretest is taken of the same items."
+        )
+    score = _mean_scores(baseline, common, trial.person_ids)
+    audit = Audit()
+    name = f"score at wave {wave}"
+    lacking = int(np.isnan(score).sum())
+    if lacking == len(score):
+        raise InputError(
+            f"No person of wave {quoted(str(trial.wave))} has a response at wave {quoted(wave)}: check that ids are the same at both."
+        )
+    audit.note(
+        "covariate",
+        f"The covariate is the mean score of {counted(len(common), 'item', 'items')} at wave {quoted(wave)}, over those a person answered.",
+    )
+    values = person_covariate(score[trial.person], trial.person, trial.treat, name, "full", audit)
+    if values is None:
+        raise InputError(f"The scores at wave {quoted(wave)} do not vary in each arm: leave out --pretest-from-wave.")
+    control = (trial.treat[trial.person] == 0) & ~np.isnan(score[trial.person])
+    correlation = float(np.corrcoef(score[trial.person][control], trial.resp[control])[0, 1])
+    flags = [f"{counted(lacking, 'person has', 'persons have')} no score at wave {quoted(wave)}."] if lacking else []
+    kept = [entry for entry in trial.audit if entry.step != "covariate"]
+    return replace(
+        trial,
+        covariate=values,
+        covariate_name=name,
+        covariate_correlation=correlation,
+        audit=(*kept, *audit.entries),
+        flags=(*trial.flags, *audit.flags, *flags),
+    )
+
+
+def _first_after(table: pd.DataFrame, tab: str, data: DataOptions, baseline: str) -> Trial:
+    """The trial at the wave that is analysed by default; of two waves the one that is not the baseline."""
+    names = _names(table)
+    others = [name for name in names if not in_wave(table["wave"], name).equals(in_wave(table["wave"], baseline))]
+    if len(others) == 1:
+        return _of_wave(table, tab, others[0], data)
+    own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
+    return prepare(own, tab, **data.rules)
+
+
+def _mean_scores(baseline: Trial, items: list[str], person_ids: np.ndarray) -> np.ndarray:
+    """(P,) each person's mean score over the items answered, NaN without any."""
+    position = {name: k for k, name in enumerate(baseline.item_names)}
+    used = np.isin(baseline.item, [position[name] for name in items])
+    size = baseline.n_persons
+    total = np.bincount(baseline.person[used], weights=baseline.resp[used], minlength=size)
+    answers = np.bincount(baseline.person[used], minlength=size)
+    of_person = {person: k for k, person in enumerate(baseline.person_ids.tolist())}
+    where = np.array([of_person.get(person, -1) for person in person_ids.tolist()])
+    with np.errstate(invalid="ignore"):
+        mean = total / answers
+    return np.where(where >= 0, mean[where], np.nan)

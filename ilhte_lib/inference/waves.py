@@ -1,0 +1,434 @@
+"""A trial's other waves: a placebo test before randomisation, item effects wave by wave, and whether they last.
+
+Before randomisation the arms are one population: the average effect beta_1 and the spread of item effects sigma_zeta are 0
+there, and what M_A finds is chance or a flaw of the trial. After it M_A is fitted to every wave by itself; how a later wave
+differs from the analysed one is about the persons and items of both, and since these persons are the same, its standard error
+comes from drawing them (Efron & Tibshirani, 1993, ch. 8): each draw has the same persons at both waves.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ..data.trial import ClusterModel, cluster_codes
+from ..engine.laplace import LaplaceDeviance
+from ..engine.native import SEARCH_TOLERANCE, fit_statistics
+from ..engine.objective import ModeNotFound
+from ..engine.optimise import minimise
+from ..engine.starts import rough_curvature, start_from
+from ..errors import EngineError, IlhteError
+from ..model.compress import SufficientStatistics
+from ..model.fit_result import Fit
+from ..model.spec import MODELS
+from .bootstrap import SEED, PersonTable
+from .delta_method import total_effect_variance
+from .effects import Effects
+from .interval import average_interval, spread_interval
+from .lrt import likelihood_ratio
+from .profile import Profiler, fixed_effect_quantile, objective
+from .replicate import run_replicates
+from .units import Unit
+from .weak import FEWEST_CLUSTERS
+
+if TYPE_CHECKING:
+    from ..data.trial import PreparedTrial, Trial
+    from .infer import Inference
+
+FEWEST_COMMON = 10
+"""Persons of each arm at both waves, and items (3), that a difference between waves needs."""
+FEWEST_COMMON_ITEMS = 3
+FARTHEST = 4.0
+"""No profile is followed farther than so many standard errors, as t with few degrees of freedom would have it."""
+
+
+@dataclass(frozen=True)
+class ItemAtWave:
+    """One item's effect at a wave and its standard error, in the unit of ``Waves``."""
+
+    item: str
+    effect: float
+    se: float
+
+
+@dataclass(frozen=True)
+class WaveEffects:
+    """What M_A finds at one wave, in the unit of ``Waves``.
+
+    Attributes
+    ----------
+    wave : its name.
+    before : whether it is known to be before randomisation.
+    analysed : whether it is the wave that everything else is about.
+    n_persons, n_items : of this wave.
+    average, average_low, average_high : beta_1 with its 95% profile interval; NaN for an end that is undefined.
+    spread, spread_low, spread_high : sigma_zeta, likewise.
+    p : mixture p-value of equal effects of the items.
+    items : in the order of the wave's items.
+    """
+
+    wave: str
+    before: bool
+    analysed: bool
+    n_persons: int
+    n_items: int
+    average: float
+    average_low: float
+    average_high: float
+    spread: float
+    spread_low: float
+    spread_high: float
+    p: float
+    items: tuple[ItemAtWave, ...]
+
+    @property
+    def finds_average(self) -> bool:
+        """Whether the interval of the average effect excludes 0."""
+        return self.average_low > 0.0 or self.average_high < 0.0
+
+
+@dataclass(frozen=True)
+class WaveDifference:
+    """A later wave less the analysed one, over the persons and items of both, in the unit of ``Waves``.
+
+    Attributes
+    ----------
+    wave : the later one.
+    n_persons, n_items : common to both.
+    average, spread : differences of beta_1 and sigma_zeta.
+    average_se, spread_se : from drawing persons; NaN without replicates.
+    average_low, ... : 95% interval, normal; where clusters were drawn t with their number less their strata.
+    correlation : of the items' effects at both waves, as estimated.
+    replicates : that could be fitted.
+    of_clusters : whether whole clusters were drawn.
+    """
+
+    wave: str
+    n_persons: int
+    n_items: int
+    average: float
+    average_se: float
+    average_low: float
+    average_high: float
+    spread: float
+    spread_se: float
+    spread_low: float
+    spread_high: float
+    correlation: float
+    replicates: int
+    of_clusters: bool
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Every wave that could be fitted, in order, the analysed one among them.
+
+    Attributes
+    ----------
+    unit : of everything: "SD" of the persons at the analysed wave, so that waves can be compared, or "logit".
+    waves : in their order.
+    differences : of waves after the analysed one.
+    missing : why a wave, or a difference, could not be had, one sentence each.
+    seed : of the draws.
+    """
+
+    unit: Unit
+    waves: tuple[WaveEffects, ...]
+    differences: tuple[WaveDifference, ...]
+    missing: tuple[str, ...]
+    seed: int
+
+
+def waves(
+    trial: PreparedTrial,
+    fits: dict[str, Fit],
+    result: Effects,
+    inference: Inference,
+    *,
+    replicates: int = 0,
+    seed: int | None = None,
+    workers: int | None = 1,
+) -> Waves | None:
+    """The other waves of a trial beside its own; None where it has none.
+
+    Parameters
+    ----------
+    trial, fits, result, inference : the analysed wave, its fits, and what is said of it.
+    replicates, seed, workers : of the draws of persons behind the differences.
+    """
+    if not trial.other_waves:
+        return None
+    seed = SEED if seed is None else seed
+    rows = cast("Trial", trial)
+    missing = [f"Wave {other.name} is left out. {other.reason}" for other in trial.other_waves if other.trial is None]
+    known: list[tuple[str, bool, Trial, dict[str, Fit]]] = [(str(trial.wave), False, rows, fits)]
+    for other in trial.other_waves:
+        if other.trial is None:
+            continue
+        try:
+            own = _fits(other.trial)
+        except EngineError as failure:
+            missing.append(f"Wave {other.name} is left out. {failure}")
+            continue
+        known.append((other.name, other.before, other.trial, own))
+    known.sort(key=lambda wave: (not wave[1], _number(wave[0], 0.0 if wave[2] is rows else 1.0)))
+    scale = result.scale
+    found = tuple(
+        _effects(name, before, own, scale.by, _own_ends(result, inference) if of_wave is rows else _ends(of_wave, own))
+        for name, before, of_wave, own in known
+    )
+    found = tuple(
+        replace(wave, analysed=of_wave is rows) for wave, (_, _, of_wave, _) in zip(found, known, strict=True)
+    )
+    differences = []
+    here = next(k for k, wave in enumerate(found) if wave.analysed)
+    for name, _, later, _ in known[here + 1 :]:
+        difference, why_not = _difference(name, rows, later, scale.by, replicates, seed, workers)
+        if difference is not None:
+            differences.append(difference)
+        else:
+            missing.append(why_not)
+    return Waves(scale.unit, found, tuple(differences), tuple(missing), seed)
+
+
+def _number(name: str, otherwise: float) -> float:
+    """A wave's number, by which waves are in order."""
+    try:
+        return float(name)
+    except ValueError:
+        return otherwise
+
+
+def _fits(trial: Trial, before: dict[str, Fit] | None = None, *, standard_errors: bool = True) -> dict[str, Fit]:
+    statistics = trial.sufficient_statistics(False)
+    null = fit_statistics(statistics, MODELS["M_0"], fitted=before or {}, standard_errors=standard_errors)
+    main = fit_statistics(
+        statistics, MODELS["M_A"], fitted={"M_0": null, **(before or {})}, standard_errors=standard_errors
+    )
+    return {"M_0": null, "M_A": main}
+
+
+Ends = tuple[tuple[float, float], tuple[float, float]]
+"""Ends of the intervals of beta_1 and of sigma_zeta, logits."""
+
+
+def _own_ends(result: Effects, inference: Inference) -> Ends:
+    """Those that the analysed wave is shown with everywhere."""
+    shown, by = (average_interval(result, inference), spread_interval(result, inference)), result.scale.by
+    return ((shown[0].low * by, shown[0].high * by), (shown[1].low * by, shown[1].high * by))
+
+
+def _ends(trial: Trial, fits: dict[str, Fit]) -> Ends:
+    """Of the profile likelihood; of Wald for beta_1 where that does not end, or would have to be followed too far."""
+    main, nothing = fits["M_A"], (math.nan, math.nan)
+    quantile = fixed_effect_quantile(main)
+    estimate, half = main.coefficient("treat"), quantile * main.standard_error("treat")
+    average, spread = (estimate - half, estimate + half), nothing
+    with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
+        profiler = Profiler(objective(trial.sufficient_statistics(False), main), main, fits["M_0"])
+        found = profiler.interval("sigma_zeta")
+        spread = (found.lower, found.upper)
+        if quantile < FARTHEST:
+            found = profiler.interval("treat")
+            average = tuple(
+                end if math.isfinite(end) else wald
+                for end, wald in zip((found.lower, found.upper), average, strict=True)
+            )  # type: ignore[assignment]
+    return average, spread
+
+
+def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: Ends) -> WaveEffects:
+    null, main = fits["M_0"], fits["M_A"]
+    average = main.coefficient("treat")
+    effects = (average + main.ranef[:, 1]) / by
+    errors = np.sqrt(total_effect_variance(main)) / by
+    items = zip(main.item_names, effects.tolist(), errors.tolist(), strict=True)
+    return WaveEffects(
+        wave=name,
+        before=before,
+        analysed=False,
+        n_persons=main.n_persons,
+        n_items=main.n_items,
+        average=average / by,
+        average_low=ends[0][0] / by,
+        average_high=ends[0][1] / by,
+        spread=main.sigma_zeta / by,
+        spread_low=ends[1][0] / by,
+        spread_high=ends[1][1] / by,
+        p=likelihood_ratio(null, main).mixture,
+        items=tuple(ItemAtWave(*item) for item in items),
+    )
+
+
+# -- from one wave to a later one --------------------------------------------------------------------------------------
+
+
+def _difference(
+    name: str, first: Trial, later: Trial, by: float, replicates: int, seed: int, workers: int | None
+) -> tuple[WaveDifference | None, str]:
+    """A later wave less the first, or why there is no such difference."""
+    persons = np.intersect1d(_answering(first), _answering(later))
+    items = [item for item in first.item_names if item in later.item_names]
+    pair = (_restricted(first, persons, items), _restricted(later, persons, items))
+    arms = np.bincount(pair[0].treat.astype(int), minlength=2)
+    if arms.min() < FEWEST_COMMON or len(items) < FEWEST_COMMON_ITEMS:
+        return None, (
+            f"Wave {name} is not compared with wave {first.wave}: {len(persons)} persons and {len(items)} items are in both."
+        )
+    try:
+        task = _Draws(pair)
+        observed = task.observed() / by
+    except IlhteError as failure:
+        return None, f"Wave {name} is not compared with wave {first.wave}. {failure}"
+    drawn = run_replicates(task, replicates, seed, workers=workers) if replicates else np.empty((0, 2))
+    fitted = drawn[~np.isnan(drawn).any(axis=1)]
+    se = np.full(2, np.nan)
+    if len(fitted) > max(1, replicates // 2):
+        few = task.fewest
+        se = fitted.std(axis=0, ddof=1) / by * (math.sqrt(few / (few - 1)) if task.of_clusters else 1.0)
+    half = task.quantile() * se
+    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in (wave["M_A"] for wave in task.before))
+    size = float(np.sqrt((one @ one) * (two @ two)))
+    return WaveDifference(
+        wave=name,
+        n_persons=len(persons),
+        n_items=len(items),
+        average=float(observed[0]),
+        average_se=float(se[0]),
+        average_low=float(observed[0] - half[0]),
+        average_high=float(observed[0] + half[0]),
+        spread=float(observed[1]),
+        spread_se=float(se[1]),
+        spread_low=float(observed[1] - half[1]),
+        spread_high=float(observed[1] + half[1]),
+        correlation=float(one @ two) / size if size > 0 else math.nan,
+        replicates=len(fitted),
+        of_clusters=task.of_clusters,
+    ), ""
+
+
+def _answering(trial: Trial) -> np.ndarray:
+    """Ids of the persons with a response."""
+    return trial.person_ids[np.unique(trial.person)]
+
+
+def _restricted(trial: Trial, person_ids: np.ndarray, items: list[str]) -> Trial:
+    """The trial of these persons, in this order, and these items, in the trial's order."""
+    position = np.full(trial.n_persons, -1)
+    place = {person: k for k, person in enumerate(person_ids.tolist())}
+    position[:] = [place.get(person, -1) for person in trial.person_ids.tolist()]
+    kept_items = np.array([name in set(items) for name in trial.item_names])
+    new_item = np.cumsum(kept_items) - 1
+    rows = (position[trial.person] >= 0) & kept_items[trial.item]
+    source = np.flatnonzero(position >= 0)
+    source = source[np.argsort(position[source])]
+    return replace(
+        trial,
+        item_names=tuple(name for name, kept in zip(trial.item_names, kept_items, strict=True) if kept),
+        person_ids=trial.person_ids[source],
+        treat=trial.treat[source],
+        person=position[trial.person[rows]],
+        item=new_item[trial.item[rows]],
+        resp=trial.resp[rows],
+        covariate=None,
+        covariate_name=None,
+        cluster=None if trial.cluster is None else trial.cluster[source],
+        formats=None if trial.formats is None else trial.formats.without(kept_items),
+        categories=None,
+        item_covariates=(),
+        other_waves=(),
+    )
+
+
+class _Draws:
+    """Draws the persons of two waves, the same at both, within arm and fits both waves again.
+
+    Whole clusters are drawn where there are enough (``weak.FEWEST_CLUSTERS``) at both waves; elsewhere clusters are strata, out
+    of the models: what a cluster's persons share at both waves cancels in the difference.
+    """
+
+    names: tuple[str, ...] = ("average", "spread")
+
+    def __init__(self, pair: tuple[Trial, Trial]):
+        first = pair[0]
+        codes = None if first.cluster is None else cluster_codes(first.cluster)
+        self.of_clusters = codes is not None and bool(codes.max() + 1 >= FEWEST_CLUSTERS)
+        if not self.of_clusters:
+            pair = (
+                replace(pair[0], cluster_model=ClusterModel.NONE),
+                replace(pair[1], cluster_model=ClusterModel.NONE),
+            )
+        self.before = [_fits(trial) for trial in pair]
+        self.tables = [PersonTable(trial, covariate=False) for trial in pair]
+        treat = first.treat.astype(int)
+        if self.of_clusters:
+            self.unit = cast("np.ndarray", codes)
+            arms = [np.unique(self.unit[treat == t]) for t in (0, 1)]
+            crossed = len(np.intersect1d(arms[0], arms[1])) > 0
+            self.strata = [np.unique(self.unit)] if crossed else arms
+        else:
+            self.unit = np.arange(first.n_persons)
+            stratum = treat if codes is None else treat + 2 * codes
+            self.strata = [np.flatnonzero(stratum == k) for k in np.unique(stratum)]
+
+    @property
+    def identity(self) -> tuple:
+        data = [(t.used, t.class_of, t.arm, t.trials, t.ones) for t in self.tables]
+        return (data, self.unit, self.strata)
+
+    @property
+    def fewest(self) -> int:
+        """Units of the smallest stratum."""
+        return min(map(len, self.strata))
+
+    def quantile(self) -> float:
+        """How many standard errors a 95% interval reaches."""
+        from scipy.special import ndtri, stdtrit
+
+        if not self.of_clusters:
+            return float(ndtri(0.975))
+        return float(stdtrit(sum(map(len, self.strata)) - len(self.strata), 0.975))
+
+    def observed(self) -> np.ndarray:
+        """(2,) the differences of the waves themselves, logits, as those of the draws are."""
+        first, later = (
+            np.array([main.coefficient("treat"), main.sigma_zeta]) for main in (fits["M_A"] for fits in self.before)
+        )
+        return later - first
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        drawn = np.zeros(int(self.unit.max()) + 1)
+        for units in self.strata:
+            drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))
+        times = drawn[self.unit]
+        values = []
+        for table, before in zip(self.tables, self.before, strict=True):
+            statistics = table.weighted(times)
+            if not 0 < statistics.n_control_classes < statistics.n_classes:
+                raise EngineError("An arm is empty in this draw.")
+            try:
+                main = _nearby(statistics, before["M_A"])
+            except (ModeNotFound, np.linalg.LinAlgError) as failure:
+                raise EngineError("A draw could not be fitted.") from failure
+            values.append(np.array([main["treat"], math.hypot(main["l21"], main["l22"])]))
+        return values[1] - values[0]
+
+
+def _nearby(statistics: SufficientStatistics, fit: Fit) -> dict[str, float]:
+    """The parameters of a model fitted to data much like those of an earlier fit, from which the search starts and beside
+    which no other optimum is looked for."""
+    deviance = LaplaceDeviance(statistics, fit.spec)
+    names = deviance.spec.psi_names
+    start = start_from(fit.psi, deviance.spec, fit.psi, deviance.spec)
+    deviance.tolerance = SEARCH_TOLERANCE
+    deviance(start)
+    found = minimise(
+        deviance, start, rough_curvature(deviance, start), np.arange(len(start)), np.maximum(0.5 * np.abs(start), 0.3)
+    )
+    if not found.converged:
+        raise ModeNotFound("the search did not converge")
+    return dict(zip(names, found.evaluation.psi.tolist(), strict=True))
