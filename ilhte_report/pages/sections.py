@@ -211,7 +211,7 @@ def _items_drawn(analysis: Analysis) -> Section:
         "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
         "easiness of the items, with their correlation ρ. The numbers are in the table “Items”."
     )
-    alt = items_words(analysis.effects, analysis.inference)
+    alt = items_words(analysis.effects, analysis.inference, terms_of(analysis.info))
     return Section(
         "Items in one figure",
         figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
@@ -304,7 +304,7 @@ def _items(analysis: Analysis) -> list[Section]:
     shown = [
         Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
-        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main), note=curves,
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main, terms), note=curves,
                 behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",
