@@ -138,7 +138,11 @@ def test_intervals_are_by_t_and_from_the_model(analysis):
     profiler = Profiler(objective(analysis.inference.statistics, fit), fit, analysis.fits["M_0"])
     rise = profiler._solve("treat", shown.upper).deviance - profiler.minimum
     assert rise == pytest.approx(found.quantile**2, abs=1e-4)
-    assert average_interval(analysis.effects, analysis.inference).basis is Basis.PROFILE
+    told = average_interval(analysis.effects, analysis.inference)
+    # Satterthwaite's degrees of freedom, from those of clusters and of items
+    assert told.basis is Basis.T
+    half = analysis.inference.generalisation.reach * fit.standard_error("treat") / analysis.effects.scale.by
+    assert told.high - told.estimate == pytest.approx(half) and analysis.inference.generalisation.reach > 1.97
     assert analysis.inference.resampling.of_clusters  # a check, in the place of nothing
     assert analysis.inference.knows_clusters and not analysis.inference.takes_drawn_clusters
     assert not analysis.inference.model_only and not analysis.who_benefits.clustered

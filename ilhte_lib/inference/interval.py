@@ -35,6 +35,11 @@ class Basis(StrEnum):
     WALD = "Wald"
     NONE = "none"
 
+    @property
+    def short(self) -> str:
+        """In a word, for a table."""
+        return {"PROFILE": "profile", "CLUSTERS": "clusters", "NONE": "–", "T": "t"}.get(self.name, self.value)
+
 
 @dataclass(frozen=True)
 class Interval:

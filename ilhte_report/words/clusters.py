@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ilhte_lib.inference.interval import Basis, Interval
+from ilhte_lib.inference.interval import Basis, Interval, average_interval, spread_interval
 from ilhte_lib.messages import quoted
 
 from .numbers import DASH, between, number
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CLUSTERS = (
     "σ_u is the standard deviation of the clusters' levels. The intraclass correlation is the share of σ_u² in σ_u² + σ_θ² of "
-    "M_A: of persons' levels, not of single responses. Elsewhere effects in SDs are divided by σ_θ of M_0, by which persons "
+    "M_A: of persons' levels, not of single responses; its interval is the Wald interval of log(σ_u/σ_θ). Elsewhere effects in SDs are divided by σ_θ of M_0, by which persons "
     "differ within clusters; here also by √(σ_u² + σ_θ²), by which all persons do."
 )
 
@@ -44,9 +44,8 @@ def cluster_findings(found: ClusterResult, inference: Inference, column: str) ->
     has = "the level and the effect differ between them" if effects else "the level differs between them"
     said = [
         f"Persons come in {found.count} clusters (column {name}), {where}; in all models {has} at random, and every standard "
-        f"error, test and interval follows from that. Wald intervals of the average effect and of the interactions reach ± "
-        f"{found.quantile:.2f} standard errors (t with {df} degrees of freedom); profile intervals hold what raises the deviance "
-        f"by no more than {found.quantile**2:.2f}, its square."
+        f"error, test and interval follows from that. Intervals of the interactions reach ± {found.quantile:.2f} standard errors (t "
+        f"with {df} degrees of freedom){_of_average(inference)}."
     ]
     if effects:
         spread = f"The effect differs between sites with a standard deviation of {number(found.sigma_effect, 2)} logits"
@@ -67,6 +66,14 @@ def cluster_findings(found: ClusterResult, inference: Inference, column: str) ->
     return tuple(said)
 
 
+def _of_average(inference: Inference) -> str:
+    """How far the interval of the average effect reaches, to which the items contribute."""
+    here = inference.generalisation
+    if here is None or not math.isfinite(here.reach):
+        return ""
+    return f", that of the average effect ± {here.reach:.2f}, for which the number of items counts too"
+
+
 def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
     """σ_u, the intraclass correlation, and effects in SDs of all persons, each with its interval."""
     found = inference.clusters
@@ -76,12 +83,10 @@ def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
     profile = inference.intervals.get("m11")
     of_u = nothing if profile is None else Interval(found.sigma_u, profile.lower, profile.upper, Basis.PROFILE)
     by = found.sigma_persons if found.sigma_persons > 0 else math.nan
-    average, spread = inference.intervals.get("treat"), inference.intervals.get("sigma_zeta")
+    ratio = result.scale.by / by
 
-    def scaled(value: float, end: tuple[float, float] | None) -> Interval:
-        if end is None:
-            return Interval(value, math.nan, math.nan, Basis.NONE)
-        return Interval(value, end[0] / by, end[1] / by, Basis.PROFILE)
+    def scaled(value: float, told: Interval) -> Interval:
+        return Interval(value, told.low * ratio, told.high * ratio, told.basis)
 
     lines = [
         ("σ_u, clusters", "logits", Interval(found.sigma_u, of_u.low, of_u.high, of_u.basis), found.sigma_u_se),
@@ -89,20 +94,19 @@ def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
         (
             "Average effect",
             "SDs of all persons",
-            scaled(found.ate_all, average and (average.lower, average.upper)),
+            scaled(found.ate_all, average_interval(result, inference)),
             found.ate_all_se,
         ),
         (
             "σ_ζ, item effects",
             "SDs of all persons",
-            scaled(found.sigma_zeta_all, spread and (spread.lower, spread.upper)),
+            scaled(found.sigma_zeta_all, spread_interval(result, inference)),
             math.nan,
         ),
     ]
     if not math.isnan(found.sigma_effect):
         of_effect = Interval(found.sigma_effect, math.nan, math.nan, Basis.NONE)
         lines.insert(1, ("σ of the effect between sites", "logits", of_effect, math.nan))
-    basis = {Basis.PROFILE: "profile", Basis.WALD: "Wald, log ratio", Basis.NONE: DASH}
     return [
         {
             "": name,
@@ -110,7 +114,7 @@ def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
             "Estimate": number(shown.estimate, 3),
             "SE": number(se, 3),
             "95% interval": between(shown.low, shown.high),
-            "Interval from": basis[shown.basis] if shown.defined else DASH,
+            "Interval from": shown.basis.short if shown.defined else DASH,
         }
         for name, unit, shown, se in lines
     ]

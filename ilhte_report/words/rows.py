@@ -38,7 +38,6 @@ MOST_INFLUENTIAL = 3
 NOT_KNOWN = "not known"
 MOST_STEPS = 12
 """So many steps between categories are shown; with steps of each item's own there are more."""
-_FROM = {Basis.T: "t", Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
 def estimate_lines(
@@ -81,7 +80,7 @@ def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -
                     number(shown.estimate, 3),
                     number(se, 3),
                     between(shown.low, shown.high),
-                    _FROM[shown.basis],
+                    shown.basis.short,
                 ),
                 strict=True,
             )
