@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -29,6 +29,7 @@ from .model.fit_result import Fit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from great_tables import GT
     from plotly.graph_objects import Figure
 
     from .data.catalogue import TableInfo
@@ -112,7 +113,133 @@ class Analysis:
         rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
         return pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS))
 
-    def plot(self, kind: str = "effects", covariate: str | None = None) -> Figure:
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One row a response as the models see it: id, item, resp, treat, and cov (standardised) if there is one."""
+        from .inference.predict import response_rows, rows_of
+
+        return response_rows(rows_of(self.trial))
+
+    def tidy(self, model: str | None = None, effects: str | Sequence[str] = ("fixed", "ran_pars")) -> pd.DataFrame:
+        """One row a parameter under the names of R's broom.mixed, columns ``tidy.TIDY_COLUMNS``, logits.
+
+        Parameters
+        ----------
+        model : "M_0", "M_A", "M_B" or "M_C"; default all.
+        effects : of "fixed" (coefficients; steps between categories), "ran_pars" (standard deviations and correlation of
+            random effects) and "ran_vals" (modes of items and persons with their conditional standard deviations).
+
+        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are Wald's.
+        """
+        from .tidy import tidy
+
+        return tidy(self, model, effects)
+
+    def glance(self, model: str | None = None) -> pd.DataFrame:
+        """One row a model under the names of broom.mixed, columns ``tidy.GLANCE_COLUMNS``; ``deviance`` is that of the
+        responses given the random effects, as lme4's, while -2 ``logLik`` is the marginal one."""
+        from .tidy import glance
+
+        return glance(self, model)
+
+    def augment(self, model: str = "M_A") -> pd.DataFrame:
+        """``rows`` (of persons whom the model used) with ``.fitted`` (linear predictor, logits), ``.mu`` (probability of a 1,
+        or expected score), ``.fixed`` (fixed part, logits) and ``.resid`` (deviance residual), as broom.mixed has them.
+
+        Raises
+        ------
+        InputError : the table was read out of core, or there is no such model.
+        """
+        from .tidy import augment
+
+        return augment(self, model)
+
+    def predict(self, newdata: pd.DataFrame | None = None, model: str = "M_A", kind: str = "response") -> pd.Series:
+        """Predictions for persons and items, at the modes of their random effects, as R's ``predict``.
+
+        Parameters
+        ----------
+        newdata : columns id, item, treat and cov, each optional: without id (or where it is empty) the average person,
+            without item the average item; treat (0 or 1) and cov (in SDs of the trial's covariate) default to the person's
+            own, cov to the mean. Default: the responses of the trial.
+        kind : "response", the probability of a 1 (the expected score of a rating), or "link", logits.
+
+        Raises
+        ------
+        InputError : an unknown person, item or model; no arm.
+        """
+        from .tidy import predict
+
+        return predict(self, newdata, model, kind)
+
+    def table(self, name: str = "estimates") -> GT:
+        """A table for a paper as an object of great_tables, to be styled further and saved (needs ``ilhte[papers]``).
+
+        Parameters
+        ----------
+        name : "estimates", "items" or "models".
+
+        Raises
+        ------
+        InputError : there is no such table.
+        """
+        from ilhte_report.papers.tables import paper_table
+
+        return paper_table(self, name)
+
+    def to_tables(self, folder: str | Path) -> list[Path]:
+        """Write every table as .html, .tex, .docx and .csv into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.tables import write_tables
+
+        return write_tables(self, folder)
+
+    def to_figures(self, folder: str | Path, width: float = 85.0) -> list[Path]:
+        """Write every figure as .svg, .pdf and .png (300 dpi), what is drawn as .csv, and in words as .txt, into a folder.
+
+        Parameters
+        ----------
+        width : of a column, mm.
+
+        Kaleido draws with a browser that is installed, matplotlib where there is none (``ilhte[papers]`` has both). The
+        profiles are drawn if the table was analysed with ``curves=True``.
+
+        Raises
+        ------
+        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        """
+        from ilhte_report.papers.figures import write_figures
+
+        return write_figures(self, folder, width)
+
+    @property
+    def formula(self) -> dict[str, str]:
+        """Each model in lme4's notation, by name; the columns are those of ``rows``."""
+        return {name: fit.spec.formula for name, fit in self.fits.items()}
+
+    @property
+    def r_code(self) -> str:
+        """A script that fits the same models in R with lme4, to the rows that ``to_r`` writes, and gives the same numbers."""
+        from .r_code import r_code
+
+        return r_code(self)
+
+    def to_r(self, folder: str | Path) -> list[Path]:
+        """Write ``r_code`` as models.R, and rows.csv, which it reads, into a folder; nothing but earlier ones is replaced.
+
+        Raises
+        ------
+        InputError : items have more than two categories, the table was read out of core, or the folder is somebody else's.
+        """
+        from .r_code import write_r
+
+        return write_r(self, folder)
+
+    def plot(self, kind: str = "effects", covariate: str | None = None, *, axis: str | None = None) -> Figure:
         """An interactive figure of Plotly.
 
         Parameters
@@ -121,6 +248,7 @@ class Analysis:
             "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
             by a covariate of theirs), "waves" (item effects wave by wave), "arms" (all arms of a table with several).
         covariate : of the items, for "types"; default the first.
+        axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
 
         Raises
         ------
@@ -134,7 +262,7 @@ class Analysis:
 
             rows = self.effects.items if scale.unit is Unit.SD else self.effects.items_logit
             summary = pd.Series(self.effects.summary | {"ate": self.effects.average})
-            return table_figure(pd.DataFrame(rows), summary, scale.unit)
+            return table_figure(pd.DataFrame(rows), summary, scale.unit, axis=axis)
         if kind == "profiles":
             from .figures.profile import profile_figure
 
@@ -224,7 +352,16 @@ class Analysis:
         return path
 
     def document(self) -> dict:
-        """Everything as plain values, ``document``."""
+        """Everything as plain values: ``document`` and, each None where the table has no such thing,
+
+        - ``item_types`` (``inference.item_types.ItemTypes``, logits): ``alone``, one entry a covariate with ``types`` (label, items,
+          effect, se, low, high), ``contrasts`` (delta), sigma_zeta, sigma_zeta_without, share, statistic, p, p_permutation;
+          ``together``; ``missing``; ``seed``;
+        - ``waves`` (``inference.waves.Waves``, in ``unit``): ``waves``, one entry a wave with average, spread, their intervals,
+          p and ``items``; ``differences``; ``missing``; ``seed``;
+        - ``arms`` (``inference.arms.Arms``): ``control``, ``correction``, ``rows``, one an arm, and ``documents``, a document like
+          this one by arm; everything outside is of the first arm.
+        """
         of_design = {
             "item_types": self.item_types and asdict(self.item_types),
             "waves": self.waves and asdict(self.waves),
@@ -257,6 +394,7 @@ def analyse(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
     item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
@@ -267,7 +405,7 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
-    replicates, seed, workers, curves : of ``infer.infer``.
+    replicates, seed, workers, curves, discriminations : of ``infer.infer``.
     item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
@@ -287,7 +425,7 @@ def analyse(
     trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
         trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
-        lower_is_better=data.lower_is_better, input_sha256=digest,
+        discriminations=discriminations, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
 
@@ -299,6 +437,7 @@ def analyse_trial(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
@@ -322,7 +461,9 @@ def analyse_trial(
         )
         return replace(next(iter(found.values())), trial=trial, arms=compared, of_arms=found)
     fits = fit_models(trial, engine=engine)
-    inference = infer(trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, told=told)
+    inference = infer(
+        trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations, told=told
+    )  # fmt: skip
     result = with_resampling(effects(trial, fits), inference)
     about["item_types"] = item_types(trial, fits, seed=seed)
     about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
@@ -373,11 +514,16 @@ def document(
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,
-                **({"clusters": fits["M_A"].spec.formula.rsplit(" + ", 1)[1]} if trial.clusters_modelled else {}),
+                **({"clusters": _clusters(trial, fits["M_A"])} if trial.clusters_modelled else {}),
                 "input_sha256": input_sha256,
             },
         }
     )
+
+
+def _clusters(trial: PreparedTrial, fit: Fit) -> dict:
+    """The column of clusters, and what the models have of them."""
+    return {"column": getattr(trial, "cluster_name", None), "term": fit.spec.formula.rsplit(" + ", 1)[1]}
 
 
 def _model(fit: Fit) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from ilhte_lib import __version__
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.errors import InputError
 
 from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
@@ -56,6 +58,16 @@ SeedOption = Annotated[
 
 def _tell_kept(path: Path) -> None:
     typer.echo(f"ilhte: {path} was edited since ilhte wrote it: your version is kept.", err=True)
+
+
+def _own_trials() -> list[str] | None:
+    """What a run without names is of, in a project of one's own."""
+    from .project import OWN_TRIALS, find_project, own_trials
+
+    with suppress(InputError):
+        if own_trials(find_project()) == Path.cwd() / OWN_TRIALS:
+            return [OWN_TRIALS]
+    return None
 
 
 def _version(wanted: bool) -> None:
@@ -128,6 +140,7 @@ def fit(
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
             trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
+            discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
@@ -151,21 +164,21 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     from rich.console import Console
 
     from ilhte_lib.data.arms import by_arm
-    from ilhte_lib.errors import InputError
 
-    from .check_terminal import print_check, print_large_check
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
+    from .pages.check_sections import check_sections, large_check_sections
+    from .terminal import print_sections
 
     where = source(file)
     if goes_out_of_core(where, data):
-        print_large_check(Console(), prepared(where, data))
+        print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
         return
     refused = None
     for tab, table in by_arm(load(where, data), where.tab, data.arms):
         found = check_table(table, tab, **{**data.rules, "arms": None})
-        print_check(Console(), found)
+        print_sections(Console(), tab, check_sections(found))
         refused = refused or found.refusal
     if refused:
         raise InputError(refused)
@@ -207,7 +220,7 @@ def run(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the bundled collection.",
+            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the project's trials.toml, or else the bundled collection.",
             show_default=False,
         ),
     ] = None,
@@ -253,6 +266,7 @@ def run(
     from .words.printable import visible
 
     clock = time.perf_counter()
+    names = names or _own_trials()
     others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
     settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
     out = out or default_folder(names or [], settings)
@@ -299,6 +313,7 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     from .pages.sections import Section, who_benefits_section
     from .terminal import print_sections
     from .words.sentences import caveat
+    from .words.terms import terms_of
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
@@ -307,7 +322,11 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
     said = tuple(
         filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))
     )
-    print_sections(Console(), trial.tab, [who_benefits_section(found), Section("The data", said, trial.flags)])
+    print_sections(
+        Console(),
+        trial.tab,
+        [who_benefits_section(found, terms_of(where.info)), Section("The data", said, trial.flags)],
+    )
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")
@@ -334,6 +353,54 @@ def render(
     clock = time.perf_counter()
     render_here(run=run, to=to)
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
+
+
+@app.command(epilog="Example: ilhte init reading-trial --table scores.xlsx")
+def init(
+    folder: Annotated[Path, typer.Argument(help="An empty or a new folder.", show_default=False)],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="A trial's file, to be copied into data/; default an example drawn at random.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Make a Quarto project of your own: data, trials.toml, a page to write on, a workflow that publishes it."""
+    from .site.own_project import make_project
+
+    made = make_project(folder, table, edited=_tell_kept)
+    typer.echo(
+        f"A project in {made}. In that folder, `quarto render` (or `ilhte render`) fits its trials and writes _site/index.html."
+    )
+    if table is not None:
+        typer.echo(f"What the columns of {table.name} look like stands in {made / 'trials.toml'}: correct it there.")
+
+
+@app.command("app", epilog="Example: ilhte app")
+def browser(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")] = 0,
+    max_upload: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10_000,
+            metavar="MB",
+            help="The largest file that the page takes; larger ones are named by their path.",
+        ),
+    ] = 200,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open no browser.")] = False,
+) -> None:
+    """Look at a table and fit it in the browser. The page is served on this machine, to it alone; Ctrl-C ends it."""
+    from .app.page import make_page
+    from .app.serve import serve
+    from .app.session import server
+
+    def say(address: str) -> None:
+        typer.echo(
+            f"{address}\nThe address holds a secret: it is for this machine's browser alone. Ctrl-C ends the page."
+        )
+
+    serve(make_page(server, max_upload), port, max_upload, opens=not no_browser, say=say)
 
 
 @app.command(epilog="Example: ilhte simulate --out simulated")

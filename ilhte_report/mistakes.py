@@ -33,6 +33,8 @@ EXTRAS = {
     "cluster": ("distributed", "dask"),
     "formats": ("pyreadstat", "pyreadr", "openpyxl", "irw_validate"),
     "lme4": ("pymer4", "rpy2", "polars"),
+    "app": ("shiny", "htmltools", "starlette", "uvicorn", "anyio"),
+    "papers": ("great_tables", "kaleido", "matplotlib"),
 }  # fmt: skip
 """Extra -> the packages it brings."""
 
@@ -70,15 +72,18 @@ _told_to_end: list[int] = []
 
 def _code_of(error: Exception) -> int:
     """Tell what went wrong, and the exit code: 0 where whoever read the output has had enough of it."""
+    return _left_alone() if isinstance(error, BrokenPipeError) else _tell(*judged(error))
+
+
+def judged(error: Exception) -> tuple[str, int]:
+    """What went wrong in one sentence, and the exit code; of an error of ours a report is written."""
     match error:
         case IlhteError():
-            return _tell(str(error), MISTAKE)
-        case BrokenPipeError():
-            return _left_alone()
+            return str(error), MISTAKE
         case ImportError():
             return _missing_package(error)
         case MemoryError():
-            return _tell(NO_MEMORY, FAULT)
+            return NO_MEMORY, FAULT
         case OSError():
             return _system_error(error)
         case _:
@@ -132,36 +137,34 @@ def _flushed(code: int) -> int:
     return code
 
 
-def _missing_package(error: ImportError) -> int:
+def _missing_package(error: ImportError) -> tuple[str, int]:
     if re.search("cannot allocate memory|failed to map segment", str(error), re.IGNORECASE):
-        return _tell(NO_MEMORY, FAULT)
+        return NO_MEMORY, FAULT
     name = missing_module(error)
     for extra, packages in EXTRAS.items():
         if name in packages:
-            return _tell(
-                f'This needs the package {name}, which is not installed: pip install "ilhte[{extra}]".', MISTAKE
-            )
+            return f'This needs the package {name}, which is not installed: pip install "ilhte[{extra}]".', MISTAKE
     return _unexpected(error)
 
 
-def _system_error(error: OSError) -> int:
+def _system_error(error: OSError) -> tuple[str, int]:
     place = visible(str(error.filename)) if error.filename else "standard output or a file"
     if isinstance(error, PermissionError):
-        return _tell(f"{place} cannot be written or read: check its permissions.", MISTAKE)
+        return f"{place} cannot be written or read: check its permissions.", MISTAKE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _tell(f"There is no room left ({place}): make some and give the command again.", FAULT)
+        return f"There is no room left ({place}): make some and give the command again.", FAULT
     if error.errno == errno.ENAMETOOLONG:
-        return _tell("A file's name is longer than this system allows: give it a shorter one.", MISTAKE)
+        return "A file's name is longer than this system allows: give it a shorter one.", MISTAKE
     if error.filename and error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO):
-        return _tell(f"{place} cannot be written or read ({error.strerror}): name another place.", MISTAKE)
+        return f"{place} cannot be written or read ({error.strerror}): name another place.", MISTAKE
     try:
         os.getcwd()
     except OSError:
-        return _tell("The folder you are in was deleted or moved: change into one that is there.", MISTAKE)
+        return "The folder you are in was deleted or moved: change into one that is there.", MISTAKE
     return _unexpected(error)
 
 
-def _unexpected(error: BaseException) -> int:
+def _unexpected(error: BaseException) -> tuple[str, int]:
     """An error of ours: one sentence, and where a full report is."""
     last = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1][:300]
     report = "\n".join(
@@ -177,5 +180,5 @@ def _unexpected(error: BaseException) -> int:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(report)
     except OSError:
-        return _tell(f"An unexpected error, and no report of it could be written: {last}", FAULT)
-    return _tell(f"An unexpected error ({last}); please send the report {name} to the authors.", FAULT)
+        return f"An unexpected error, and no report of it could be written: {last}", FAULT
+    return f"An unexpected error ({last}); please send the report {name} to the authors.", FAULT

@@ -14,6 +14,8 @@ SOURCES = Path(__file__).parent / "sources"
 """The project as an installed package brings it along; absent where the package is a clone's own."""
 MARK = ".ilhte-project"
 """The file that tells a project of ilhte from any other Quarto website."""
+OWN_TRIALS = "trials.toml"
+"""The file of trials in a project of one's own (``ilhte init``), whose mark names it."""
 _LONGEST = 60
 _RESERVED = {"con", "prn", "aux", "nul", "index"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 
@@ -33,14 +35,23 @@ def find_project(start: Path | str | None = None) -> Path:
     )
 
 
+def own_trials(project: Path) -> Path | None:
+    """The file of trials that a project of one's own is about; None in the project of the collection."""
+    mark, trials = project / MARK, project / OWN_TRIALS
+    return trials if trials.is_file() and OWN_TRIALS in mark.read_text(encoding="utf-8", errors="replace") else None
+
+
 def data_folder() -> Path | None:
     """The project's ``data`` folder, elsewhere the installed one; None where there is neither (simulated tables need none)."""
     try:
-        return find_project() / "data"
+        project = find_project()
+        if own_trials(project) is None:
+            return project / "data"
     except InputError:
-        # a clone that is installed for editing has its data beside the package, an installed package in it
-        places = (Path(__file__).resolve().parents[1] / "data", SOURCES / "data")
-        return next((folder for folder in places if (folder / "catalogue.csv").is_file()), None)
+        pass
+    # a clone that is installed for editing has its data beside the package, an installed package in it
+    places = (Path(__file__).resolve().parents[1] / "data", SOURCES / "data")
+    return next((folder for folder in places if (folder / "catalogue.csv").is_file()), None)
 
 
 def latest_run(project: Path) -> Path:

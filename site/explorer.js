@@ -19,7 +19,7 @@
         );
       }
       const shown = rows.filter((row) => !row.hidden).length;
-      status.textContent = shown === rows.length ? `${shown} tables.` : `${shown} of ${rows.length} tables.`;
+      status.textContent = shown === rows.length ? `${shown} ${shown === 1 ? "table" : "tables"}.` : `${shown} of ${rows.length} tables.`;
     }
 
     // What is undefined stays at the end, whichever way the column is sorted.

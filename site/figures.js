@@ -7,6 +7,7 @@
   // What is dark enough for a white page is too dark for a dark one.
   const ON_DARK = { "#2166ac": "#6db1f2", "#d73027": "#ff8a75" };
   const FAINTEST_ON_DARK = 0.6;
+  const NARROW = 480;
 
   function isDark() {
     const [r, g, b] = getComputedStyle(document.body).color.match(/[\d.]+/g).map(Number);
@@ -60,9 +61,16 @@
       };
     });
     const layout = { ...figure.layout, template: theme() };
+    if (place.clientWidth < NARROW) layout.xaxis = broken(layout.xaxis);
     if (dark && layout.shapes) layout.shapes = forDark(layout.shapes);
     if (place.found) layout.annotations = [...(layout.annotations || []), ...names(figure, place.found)];
     return window.Plotly.react(place, data, layout, figure.config);
+  }
+
+  // An axis with its title on two lines, the unit on the second: on a phone it would run out of the figure.
+  function broken(axis) {
+    const text = axis?.title?.text;
+    return text ? { ...axis, title: { ...axis.title, text: text.replace(" (", "<br>(") } } : axis;
   }
 
   // What sliders and the legend have set since the figure was drawn.
@@ -124,10 +132,11 @@
       const input = Object.assign(document.createElement("input"), { type: "range", min: 0, max: steps.length - 1, value: active });
       const shown = document.createElement("output");
       const tell = function () {
-        shown.textContent = (currentvalue?.prefix || "") + steps[input.value].label;
+        shown.innerHTML = currentvalue?.prefix || ""; // ours, with subscripts
+        shown.append(steps[input.value].label);
         input.setAttribute("aria-valuetext", shown.textContent);
       };
-      input.setAttribute("aria-label", (currentvalue?.prefix || "Value").replace(/[\s=:]+$/, ""));
+      input.setAttribute("aria-label", (currentvalue?.prefix || "Value").replace(/<[^>]*>|[\s=:]+$/g, ""));
       input.addEventListener("input", function () {
         const { method, args } = steps[input.value];
         if (["restyle", "relayout", "update"].includes(method)) window.Plotly[method](place, ...args);

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from ilhte_lib.data.catalogue import bundled_tables, load_bundled, table_info
+from ilhte_lib.data.prepare import prepare
 from ilhte_lib.errors import InputError
 from ilhte_lib.model.simulate import COLLECTION, DESIGNS, SPURIOUS_INTERACTION, simulate_trial
 
@@ -54,20 +55,22 @@ def test_real_tables_match_their_checksum_and_load(data, tab):
     assert hashlib.sha256((data / "tables" / f"{tab}.csv.gz").read_bytes()).hexdigest() == info.sha256
     table = load_bundled(tab, data)
     assert list(table)[:4] == ["id", "item", "resp", "treat"]
-    assert set(table["resp"]) == set(table["treat"]) == {0, 1}
+    assert set(table["treat"]) == {0, 1} and set(table["resp"]) == ({0, 1, 2, 3} if tab in TRIALS else {0, 1})
     one_answer = [name for name in ("id", "item", "wave") if name in table]
     assert (table.groupby("id")["treat"].nunique() == 1).all() and not table.duplicated(one_answer).any()
     assert info.experiment and info.randomisation and info.items_are in ("items", "visits")
 
 
 @pytest.mark.parametrize("tab", TRIALS)
-def test_ratings_are_loaded_as_0_and_1_by_the_threshold_that_the_catalogue_names(data, tab):
+def test_ratings_are_loaded_as_they_were_given_and_the_catalogue_has_a_threshold_for_0_and_1(data, tab):
     info, table = table_info(tab, data), load_bundled(tab, data)
-    ratings = pd.read_csv(data / "tables" / f"{tab}.csv.gz")["resp"]
-    assert set(ratings) == {0, 1, 2, 3} and info.threshold == (1 if tab.endswith("negative") else 2)
-    assert table["resp"].tolist() == [int(rating >= info.threshold) for rating in ratings]
+    assert table["resp"].tolist() == pd.read_csv(data / "tables" / f"{tab}.csv.gz")["resp"].tolist()
     word = info.labels.split("; ")[info.threshold].removeprefix(f"{info.threshold} ")
-    assert f"'{word}'" in info.response
+    assert word == ("a little" if tab.endswith("negative") else "moderately")
+    assert ("3 minus" in info.response) == (set(table["keyed"]) == {"direct", "reversed"})
+    as_given, cut = (prepare(table, tab, threshold=threshold) for threshold in (None, info.threshold))
+    assert as_given.formats is not None and cut.formats is None and set(cut.resp) == {0, 1}
+    assert cut.resp.mean() == (table[table["wave"] == 1]["resp"] >= info.threshold).mean()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,10 @@ def test_what_the_catalogue_says_of_each_real_table(data, tab, persons, items, r
     assert randomised or info.note.startswith("Not an experiment")
     columns = re.findall(r"std_baseline|cov_\w+", info.pretest)
     of_items = {name for name in table.columns if name.startswith("itemcov_")}
-    assert set(columns) == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "keyed"} - of_items
+    assert (
+        set(columns)
+        == set(table.columns) - {"id", "item", "resp", "treat", "wave", "cluster", "study", "keyed"} - of_items
+    )
 
 
 def test_every_citation_key_has_its_entry_and_every_entry_its_table(data):

@@ -72,10 +72,10 @@ def test_figure_1_hovers_on_the_large_points_alone():
         assert small.hoverinfo == "skip" and small.text is None
     assert large_yes.hoverinfo == large_no.hoverinfo == "text"
     assert large_yes.text[1] == (
-        "<b>high</b><br>ATE: 0.512 SD<br>σζ: 0.251 SD<br>ρ: 0.46<br>Items: 4<br>N: 1200<br>Sig. IL-HTE: TRUE"
+        "<b>high</b><br>ATE: 0.512 SD<br>σ<sub>ζ</sub>: 0.251 SD<br>ρ: 0.46<br>Items: 4<br>N: 1200<br>Sig. IL-HTE: TRUE"
     )
     assert large_no.text[0] == (
-        "<b>&lt;b&gt;low&lt;/b&gt;</b><br>ATE: −0.1 SD<br>σζ: 0 SD<br>ρ: not defined<br>Items: 9<br>N: 100000<br>"
+        "<b>&lt;b&gt;low&lt;/b&gt;</b><br>ATE: −0.1 SD<br>σ<sub>ζ</sub>: 0 SD<br>ρ: not defined<br>Items: 9<br>N: 100000<br>"
         "Sig. IL-HTE: FALSE"
     )
 

@@ -18,7 +18,7 @@ STAGES = {
         ("engine",),
         ("inference",),
         ("figures",),
-        ("analysis",),
+        ("tidy", "r_code", "analysis"),
         ("__init__",),
     ),
     "ilhte_report": (
@@ -30,14 +30,17 @@ STAGES = {
         ("site",),
         ("studies",),
         ("pages",),
-        ("terminal", "check_terminal", "drawing", "outputs", "mistakes", "options"),
+        ("papers",),
+        ("terminal", "drawing", "outputs", "mistakes", "options"),
+        ("app",),
         ("cli",),
     ),
 }
 """From left to right; a stage imports from itself and from what is left of it. ``ilhte_lib`` is left of ``ilhte_report``."""
 DEEPEST = 7
 SHOWN_BY = {
-    ("ilhte_lib.analysis", f"ilhte_report.{writer}") for writer in ("terminal", "pages.single", "pages.sections")
+    ("ilhte_lib.analysis", f"ilhte_report.{writer}")
+    for writer in ("terminal", "pages.single", "pages.sections", "papers.tables", "papers.figures")
 }
 """The exceptions: an analysis shows itself as text and HTML, which the writers around the library do when asked."""
 

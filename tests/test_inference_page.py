@@ -368,9 +368,9 @@ def test_four_profiles_stand_two_by_two(parts):
     figure = profile_figure(inference.curves, intervals, scale)
     assert [figure.layout[f"xaxis{k}"].title.text for k in ("", 2, 3, 4)] == [
         "β₁ (SDs)",
-        "σζ (SDs)",
+        "σ<sub>ζ</sub> (SDs)",
         "ρ",
-        "σθ (logits)",
+        "σ<sub>θ</sub> (logits)",
     ]
     assert figure.layout.height > profile_figure(inference.curves[:3], intervals[:3], scale).layout.height
     text = json.loads(figure.to_json())
@@ -408,7 +408,7 @@ def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path):
     assert first["test"]["bootstrap"] == again["test"]["bootstrap"]
     assert first["resampling"]["seed"] == 5 and "clusters" in first["resampling"]["scheme"]
     assert "clusters" in outputs[0].stdout and "treat persons as independent" not in outputs[0].stdout
-    bare = ilhte(*common, cwd=tmp_path)
+    bare = ilhte(*common, "--ignore-clusters", cwd=tmp_path)
     assert "treat persons as independent" in " ".join(bare.stdout.split())
     assert "not drawn" in bare.stdout
 

@@ -12,11 +12,11 @@ from ilhte_lib.engine.native import fit_models, fit_statistics, statistics_of
 from ilhte_lib.errors import EngineError
 from ilhte_lib.inference.delta_method import total_effect_variance
 from ilhte_lib.inference.generalise import effect_covariance
+from ilhte_lib.inference.influence import leave_one_item_out
 from ilhte_lib.inference.items import (
     _bisquare_centres,
     free_item_effects,
     item_inference,
-    leave_one_item_out,
     robust_comparison,
 )
 from ilhte_lib.model.response_matrix import matrix_statistics
@@ -242,6 +242,29 @@ def test_leaving_an_item_out_is_fitting_without_it():
         assert influence.ate_change[left_out] == pytest.approx(direct.beta[1] - fit.beta[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("steps", [None, (-0.8, 0.1, 0.7)])
+def test_in_large_data_one_newton_step_ranks_the_items_and_the_first_are_refitted(monkeypatch, steps):
+    table, _ = simulate_trial(Design(1000, 20, 3, sigma_zeta=0.5, steps=steps))
+    table = table[np.random.default_rng(2).random(len(table)) > 0.1]
+    trial = prepare(table, "drawn")
+    fit = fit_models(trial, ["M_0", "M_A"])["M_A"]
+    all_refitted = leave_one_item_out(trial, fit)
+    monkeypatch.setattr("ilhte_lib.inference.influence.REFIT_ALL", 0)
+    influence = leave_one_item_out(trial, fit)
+    again = influence.refitted
+    assert all_refitted.refitted.all() and 3 <= again.sum() <= 9
+    for name in ("ate_change", "sigma_zeta_change", "rho_change"):
+        exact, found = getattr(all_refitted, name), getattr(influence, name)
+        np.testing.assert_array_equal(found[again], exact[again])
+        assert np.abs(found - exact)[~again].max() < 0.15 * np.abs(exact).max(), name
+    first = np.argsort(-np.abs(all_refitted.ate_change))[:3]
+    assert again[first].all()
+    monkeypatch.setattr("ilhte_lib.inference.influence.LOOKED_AT", 8)
+    few = leave_one_item_out(trial, fit)
+    assert np.isfinite(few.ate_change).sum() == 8 and few.refitted[first].all()
+    np.testing.assert_array_equal(few.ate_change[first], all_refitted.ate_change[first])
+
+
 def test_the_most_influential_item_is_the_odd_one():
     responses, treat = with_effects([0.1] * 7 + [1.8], n_persons=400)
     import pandas as pd
@@ -264,7 +287,7 @@ def test_an_item_without_which_nothing_can_be_fitted_is_left_undefined(monkeypat
             raise EngineError("M_A could not be fitted.")
         return fit_statistics(statistics, *arguments, **named)
 
-    monkeypatch.setattr("ilhte_lib.inference.items.fit_statistics", refusing)
+    monkeypatch.setattr("ilhte_lib.inference.influence.fit_statistics", refusing)
     influence = leave_one_item_out(trial, fit)
     np.testing.assert_array_equal(np.isnan(influence.ate_change), [False, False, True, False])
 

@@ -44,7 +44,9 @@ def write_run(folder: Path, names: list[str], covariate: bool, failed: dict[str,
         found = effects(trial, fit_models(trial))
         summaries.append(found.summary)
         items += found.items
-        contents = {"summary": found.summary, "items": found.items}
+        average = found.summary["ate_std"]
+        told = {"average": {"low": average - 0.25, "high": average + 0.25}}
+        contents = {"summary": found.summary, "items": found.items, "inference": {"told": told}}
         (folder / "fits" / f"{name}.json").write_text(to_json(contents), encoding="utf-8")
         cell = nbformat.v4.new_raw_cell(f"---\ntitle: {json.dumps(name)}\n---", id="top")
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "tables" / f"{name}.ipynb")
@@ -81,7 +83,7 @@ def rendered(
     for page in PAGES:  # to pages that this site has not
         path = project / page
         path.write_text(
-            re.sub(r"\]\((notebooks/|own-data)[^)]*\)", "]", path.read_text(encoding="utf-8")), encoding="utf-8"
+            re.sub(r"\]\((notebooks/|own-data|methods)[^)]*\)", "]", path.read_text(encoding="utf-8")), encoding="utf-8"
         )
     run = write_run(project / "results" / "mine", names, covariate, failed or {})
     with pytest.MonkeyPatch.context() as patched:
@@ -120,6 +122,9 @@ def test_a_site_of_one_trial_has_its_name_and_counts_nothing(tmp_path):
     pages = rendered(tmp_path, ["reading_2024"])
     index = pages["index.qmd"]
     assert index.startswith("reading_2024") and "80 persons answered 5 items." in index
+    average, low, high = (float(v.replace("−", "-")) for v in re.search(
+        r"The average effect is (\S+) standard deviations of the persons \[95% interval (\S+) to (\S+)\]", index).groups())  # fmt: skip
+    assert (low, high) == pytest.approx((average - 0.25, average + 0.25), abs=0.0101)
     assert headings(index, PARTS) == ["The model", "Who benefits most?", "The tables", "Limitations"]
     assert "[figure" not in index and "1 tables" not in index and "Of 1 " not in index
     for page, text in pages.items():

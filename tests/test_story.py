@@ -16,12 +16,13 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.files import to_json
 from ilhte_lib.inference.effects import effects
-from ilhte_lib.inference.infer import infer
+from ilhte_lib.inference.infer import infer, with_resampling
 from ilhte_report.pages import story
 from ilhte_report.pages.results import RunResults
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT / "data"
+REPLICATES = 29
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +35,19 @@ def run(tmp_path_factory: pytest.TempPathFactory):
         trial = prepare(load_bundled(tab, DATA), tab)
         fits = fit_models(trial)
         found = effects(trial, fits)
-        summaries.append(found.summary)
         items += found.items
         if tab == story.CAFFEINE:
-            contents = document(trial, fits, found, infer(trial, fits, replicates=0), input_sha256=None)
+            inference = infer(trial, fits, replicates=REPLICATES)
+            found = with_resampling(found, inference)
+            contents = document(trial, fits, found, inference, input_sha256=None)
             (folder / "fits" / f"{tab}.json").write_text(to_json(contents), encoding="utf-8")
+        summaries.append(found.summary)
     record = {"tables": [{"tab": row["tab"], "status": "fitted"} for row in summaries], "settings": {"profile": "full"}}
     info = {row["tab"]: table_info(row["tab"], DATA) for row in summaries}
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(PROJECT)
         patched.setenv("ILHTE_RUN", str(folder))
-        yield RunResults(pd.DataFrame(summaries), pd.DataFrame(items), record, info)
+        yield RunResults(pd.DataFrame(summaries), pd.DataFrame(items), record, info, folder)
 
 
 def ends(text: str) -> tuple[float, float]:
@@ -55,7 +58,7 @@ def ends(text: str) -> tuple[float, float]:
 
 def test_the_total_says_nothing_and_the_items_say_what_the_page_says(run):
     told = story.Anxiety(run)
-    for text in (told.total_interval, told.average):
+    for text in (told.total_interval, told.average, told.beta3_without, told.beta3_with):
         low, high = ends(text)
         assert low < 0 < high
     change = told.items.set_index("item")["change"]
@@ -63,15 +66,21 @@ def test_the_total_says_nothing_and_the_items_say_what_the_page_says(run):
     assert set(change[["worried", "worrying"]]) == {"unclear"}
     assert set(change[["joyful", "rested"]]) == {"less"}  # of the reversed items: less often "not joyful"
     assert told.more + told.less + told.unclear == 20 and told.more > 5 and told.less > 3
-    raw = load_bundled(story.CAFFEINE, DATA).query("item == 'rattled'").groupby("treat")["resp"].mean()
-    assert told.share("rattled") == f"{100 * raw[0]:.0f}% to {100 * raw[1]:.0f}%"
+    raw = load_bundled(story.CAFFEINE, DATA).groupby(["item", "treat"])["resp"].mean()
+    assert told.rating("rattled") == f"{raw['rattled', 0]:.2f} to {raw['rattled', 1]:.2f}"
+    assert told.rating("joyful") == f"{3 - raw['joyful', 0]:.2f} to {3 - raw['joyful', 1]:.2f}"
+    for word in ("rattled", "jittery", "anxious", "joyful", "rested"):
+        before, after = map(float, told.rating(word).split(" to "))
+        assert before < after
+    assert told.points == 60
     assert told.studies == 11 and told.persons == "1,554"
 
 
 def test_the_artefact_in_real_data_has_the_sign_that_the_page_predicts(run):
     row = run.row(story.CAFFEINE)
     assert row["covariate"] == "cov_neuroticism"
-    assert row["rho"] < 0 and row["sd_ratio"] < 1 and row["beta3_b"] > row["beta3_c"]
+    assert row["rho"] < 0 and row["sd_ratio"] < 1
+    assert ends(story.Anxiety(run).beta3_difference)[0] > 0
 
 
 def test_the_effect_of_the_sad_film_fades(run):
@@ -85,20 +94,20 @@ def test_the_effect_of_the_sad_film_fades(run):
 def test_the_figures_of_the_story(run):
     told, film = story.Anxiety(run), story.Fading(run)
     figure = told.figure()
-    assert list(figure.layout.yaxis.ticktext)[::-1][:3] == ["rattled", "jittery", "anxious"]
+    assert list(figure.layout.yaxis.ticktext)[::-1][:3] == ["rattled", "jittery", "high strung"]
     assert figure.layout.yaxis.ticktext[0] == "not joyful"
     assert {note.text for note in figure.layout.annotations} == {"placebo", "caffeine"}
     full = [trace for trace in figure.data if trace.showlegend is None]
     assert sum(len(trace.x) for trace in full) == 20
     assert [trace.name for trace in film.figure().data] == ["Sad film", "Horror film", "Comedy"]
-    assert "rattled 6% to 14%" in told.alt and film.alt.count(" before ") == 3
+    assert "rattled 0.28 to 0.54" in told.alt and film.alt.count(" before ") == 3
 
 
 def test_a_run_without_the_story_s_trials_does_not_tell_it(run):
     assert story.tells(run) and not story.tells(run.only(["film_sad_negative"]))
     assert run.trials == list(run.summary["tab"]) and run.n_experiments == 2
     nothing = story.Untold()
-    assert nothing.average == nothing.item("rattled") == nothing.at("film_sad_negative", 1) == ""
+    assert nothing.average == nothing.rating("rattled") == nothing.at("film_sad_negative", 1) == ""
 
 
 def test_the_page_is_short():

@@ -14,7 +14,7 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.engine.objective import ModeNotFound
 from ilhte_lib.engine.person_modes import person_modes
-from ilhte_lib.inference import items, profile, sum_score
+from ilhte_lib.inference import influence, items, profile, sum_score
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import Inference, infer
 from ilhte_lib.inference.interval import Basis, Interval, average_interval, rho_interval, spread_interval
@@ -170,7 +170,7 @@ PARTS = [
     (items, "free_item_effects", Part.FREE, "robust"),
     (items, "item_inference", Part.ITEMS, "items"),
     (items, "robust_comparison", Part.ROBUST, "robust"),
-    (items, "leave_one_item_out", Part.INFLUENCE, "influence"),
+    (influence, "leave_one_item_out", Part.INFLUENCE, "influence"),
     (sum_score, "sum_score_effect", Part.SUM_SCORE, "sum_score"),
     (profile.Profiler, "_interval", Part.PROFILE, None),
     (profile.Profiler, "_centre", Part.PROFILES, None),

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+FEWEST_CLUSTERS = 3
+"""Two clusters are no sample: t with one degree of freedom would say nothing of any effect."""
+
+
 @dataclass(frozen=True)
 class TableInfo:
     """What is known of one bundled table; texts are plain, not HTML.
@@ -29,10 +33,11 @@ class TableInfo:
     randomised : whether ``treat`` was assigned by the experimenter; if not, effects are differences between groups.
     randomisation : how, as documented.
     group : what ``treat = 1`` and ``treat = 0`` are.
-    items, response, pretest : what the items are, what ``resp = 1`` means, which column is a pretest if any.
+    items, response, pretest : what the items are, what a response means, which column is a pretest if any.
     items_are : "items", or "visits" where the items are one outcome at several times.
     labels : the answers of a rating scale in words, "0 not at all; 1 a little ..."; empty where responses are 0 and 1.
-    threshold : ratings from this one on are loaded as 1, those below as 0; None where responses are 0 and 1.
+    threshold : ratings from this one on count as 1 for an engine that knows 0 and 1 only, those below as 0; None where responses
+        are 0 and 1.
     lower_is_better : whether a response of 1 is undesirable (symptoms).
     note : what a reader should know before believing the effect; may be empty.
     citation, citation_key : full reference, and the ";"-separated keys of ``data/citations.bib``; empty if simulated.
@@ -92,10 +97,11 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
     return real[tab]
 
 
-def load_bundled(tab: str, data_folder: str | Path | None, *, rated: bool = False) -> pd.DataFrame:
+def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
     """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
-    ``cov_*``, and ``itemcov_*`` of ``item_types.csv``; ratings as 0 and 1 by the catalogue's threshold, or with ``rated`` as they
-    were given.
+    ``cov_*``, and ``itemcov_*`` of ``item_types.csv``; ratings as they were given (``threshold`` of ``prepare`` makes 0 and 1 of
+    them). Clusters so few that nothing can be said of how clusters vary (the two studies of the films) are in the column
+    ``study``, which no model has.
 
     Raises
     ------
@@ -114,8 +120,8 @@ def load_bundled(tab: str, data_folder: str | Path | None, *, rated: bool = Fals
     if hashlib.sha256(content).hexdigest() != info.sha256:
         raise InputError(f"The bundled table {tab} differs from its checksum in catalogue.csv: restore {path}.")
     table = pd.read_csv(io.BytesIO(content), compression="gzip")
-    if info.threshold is not None and not rated:
-        table["resp"] = (table["resp"] >= info.threshold).astype(int)
+    if "cluster" in table and table["cluster"].nunique() < FEWEST_CLUSTERS:
+        table = table.rename(columns={"cluster": "study"})
     for name, values in item_types_of(tab, data_folder).items():
         table[f"itemcov_{name}"] = table["item"].map(values)
     return table

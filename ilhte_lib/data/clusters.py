@@ -34,24 +34,27 @@ def cluster_model(cluster: str | None, vignette: bool, effects: bool, ignored: b
 
 
 def in_clusters(table: pd.DataFrame, name: str, audit: Audit) -> pd.DataFrame:
-    """The rows of persons who have a cluster, each the same in all its rows.
+    """The rows of persons who have a cluster in one of their rows at least; the others are counted."""
+    known = table[name].fillna(table[name].groupby(table["id"]).transform("first"))
+    return audit.keep(
+        table.assign(**{name: known}), known.notna(), "missing cluster", f"The person has no {quoted(name)}, which the models need."
+    )  # fmt: skip
+
+
+def refuse_changing(table: pd.DataFrame, name: str) -> None:
+    """Each person has one cluster.
 
     Raises
     ------
     InputError : a person has more than one.
     """
-    by_person = table[name].groupby(table["id"])
-    of_person = by_person.nunique()
+    of_person = table[name].groupby(table["id"]).nunique()
     changing = [str(person) for person in of_person.index[of_person > 1]]
     if changing:
         raise InputError(
             f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id "
-            f"{listed(changing, 3)}): give each person one, {WITHOUT}."
+            f"{listed(changing, 3)}): give each person one, say --id-within-cluster if ids restart in each {quoted(name)}, {WITHOUT}."
         )
-    table = table.assign(**{name: by_person.transform("first")})
-    return audit.keep(
-        table, table[name].notna(), "missing cluster", f"The person has no {quoted(name)}, which the models need."
-    )
 
 
 def check_clusters(trial: Trial) -> Trial:

@@ -16,8 +16,9 @@ from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
 from .arms import one_arm
-from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster
+from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster, refuse_changing
 from .columns import as_numbers, without_blanks
+from .contrast import with_contrast
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
 from .item_covariates import of_columns
@@ -43,6 +44,7 @@ def prepare(
     *,
     profile: str = "full",
     covariate: str | None = None,
+    contrast: str | None = None,
     wave: str | None = None,
     max_persons: int | None = None,
     repeated: str = "error",
@@ -65,6 +67,7 @@ def prepare(
     profile : "vignette" or "full".
     covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
         control rows.
+    contrast : the label of a covariate of labels that is compared with the others (``contrast.with_contrast``).
     wave : the wave to keep (profile full); default the first after randomisation, where that can be told (``keep_wave``).
     max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
@@ -115,6 +118,7 @@ def prepare(
     table = table.assign(resp=responses, treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
     _check_arms(table, tab)
 
+    table, covariate = with_contrast(table, tab, covariate, contrast)
     if codes is None:
         table = _without_suspects(table, covariate, audit)
     chosen, correlation = _choose_covariate(table, tab, covariate, audit)
@@ -145,6 +149,8 @@ def prepare(
     _check_arms(table, tab)
     again = table[table.duplicated(["id", "item"])]
     check_repeats(table, tab, vignette, repeated, "; ".join(_cells(again)), audit)
+    if modelled is not ClusterModel.NONE:
+        refuse_changing(table, str(cluster))
     ordered = Ordered(values, StepForm(steps), labels) if any(len(v) > 2 for v in values.values()) else None
     if cluster is None and not vignette and not ignore_clusters and (hidden := hidden_clusters(table)):
         audit.flags.append(hidden)

@@ -213,7 +213,7 @@ class OrderedCategories:
     def _projected(self, block: _Block, weights: list[np.ndarray]) -> np.ndarray:
         """(B, J, K + 1) by j: sum_g n_g P(j) sum_p j^p weights_p, cells (B, g, J) weighted by the polynomial in j."""
         total = self._sum(block, 0, np.empty_like(block.expected))
-        scale = self.model.statistics.count[block.rows, None] / total
+        scale = self.model.statistics.count[..., block.rows, None] / total
         if block.trials is not None:
             scale = scale * block.trials
         powers = self._powers[:, block.rows].transpose(0, 2, 1)
@@ -250,12 +250,12 @@ class OrderedCategories:
         return self.formats.free(2.0 * self.model.statistics.at_least + self._by_step(by_j))
 
     def shift(self, blocks: list[_Block], dsteps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How the expected scores fall along each row of ``dsteps`` (R, S): (R, G) a person and (R, 2, J) the items by arm
-        (one lane)."""
+        """How the expected scores fall along each row of ``dsteps`` (R, S): (R, G) a person and (R, 2, J) the items by arm,
+        of the one lane, or with B rows of each lane along its own."""
         change = self._by_j(self.formats.constants(dsteps), 0.0)  # (R, K + 1, J)
         change = np.where(np.isfinite(change), change, 0.0)
         persons = np.empty((len(dsteps), self.model.n_classes))
-        items = np.zeros((len(self.below), 2, self.model.n_items))
+        items: list[np.ndarray | float] = [0.0] * len(self.below)
         for block in blocks:
             nu, _ = self._of_one_response(block)
             scale = 1.0 / self._sum(block, 0, np.empty_like(block.expected))
@@ -265,10 +265,10 @@ class OrderedCategories:
             for j in range(len(self.below)):
                 both = slice(j, None, len(self.below))
                 cells = np.matmul(self._powers[:, block.rows, both], self._coefficients[:, both]) * scale * (nu - j)
-                here = here + change[:, j] @ cells[0].T
-                items[j] += self.model.count_by_arm[:, block.rows] @ cells[0]
+                here = here + np.matmul(cells, change[:, j, :, None])[:, :, 0]
+                items[j] = items[j] + np.matmul(self.model.count_by_arm[..., block.rows], cells)
             persons[:, block.rows] = here
-        return persons, np.einsum("jti,rji->rti", items, change)
+        return persons, sum(of_j * change[:, j, None, :] for j, of_j in enumerate(items))
 
     def information(self, blocks: list[_Block]) -> np.ndarray:
         """(S, S) expected information on the free steps beside the items' and persons' predictors (one lane)."""

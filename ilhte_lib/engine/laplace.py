@@ -282,7 +282,7 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, n
             by_j = by_j + modes.cumulant.slope_at_the_mode(block, own)
         own *= third
         trace_row[:, rows] = np.matmul(own, model.ones)
-        trace_col = trace_col + np.matmul(model.count_by_arm[:, rows], own)
+        trace_col = trace_col + np.matmul(model.count_by_arm[..., rows], own)
 
     trace_cluster = None
     if clusters is not None:
@@ -319,7 +319,7 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, n
             along = moved[:, block.rows, None] + np.matmul(model.membership[block.rows], offsets)
             by_j = by_j + modes.cumulant.slope_through_the_mode(block, along)
         by_steps = modes.cumulant.gradient(by_j)
-    by_beta = np.matmul(row, model.weighted_design.T)
+    by_beta = model.over_persons(row)[0]
     if model.item_design is not None:
         by_beta = by_beta + col.reshape(b, -1) @ model.item_design.T
     gradient = np.concatenate(
@@ -327,7 +327,7 @@ def _gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, n
             by_beta,
             by_steps,
             np.empty((b, 0)) if clusters is None else clusters.gradient(row, modes.person_residual, adjoint_k),
-            np.matmul(by_sigma, model.statistics.count[:, None]),
+            model.over_persons(by_sigma)[1],
             by_a.reshape(b, -1) @ model.factor_map.T,
         ],
         axis=1,

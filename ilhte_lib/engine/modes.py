@@ -89,6 +89,14 @@ class Model:
             self.most_score = s.trials @ self.highest
             self.most_total = (self.count_by_arm @ s.trials) * self.highest
 
+    def of_persons(self, beta: np.ndarray) -> np.ndarray:
+        """(B, G) x_g'beta at beta (B, p)."""
+        return beta @ self.design.T
+
+    def over_persons(self, by_class: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums over all persons of values by class (B, G), times each fixed effect's design (B, p) and plain (B, 1)."""
+        return np.matmul(by_class, self.weighted_design.T), np.matmul(by_class, self.statistics.count[:, None])
+
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(B, k) psi as beta (B, p), steps (B, S), sigma (B, 1) and the item loadings a (B, 2, q)."""
         n, sigma = self.n_beta, self.sigma_at
@@ -178,7 +186,7 @@ class Modes:
                 low, high = max(start, arm.start), min(stop, arm.stop)
                 if low < high:
                     parts.append((t, self.weight[:, low:high], own[0, :, low - start : high - start]))
-            trials = None if model.statistics.trials is None else model.statistics.trials[rows]
+            trials = None if model.statistics.trials is None else model.statistics.trials[..., rows, :]
             cells = self.cells[:, :, rows]
             blocks.append(_Block(rows, cells, cells[0], cells[1], trials, own, tuple(parts)))
         return blocks
@@ -194,7 +202,7 @@ class Modes:
         """
         self.beta, steps, self.sigma, self.a = self.model.split(psi)
         self.cumulant.set_steps(steps)
-        self.fixed = self.beta @ self.model.design.T
+        self.fixed = self.model.of_persons(self.beta)
         self.item_fixed = self.model.item_offsets(self.beta)
         if not np.abs(self.fixed).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
@@ -226,9 +234,9 @@ class Modes:
             rows, weight, scaled = block.rows, block.weight, block.scratch[0]
             self.cumulant.moments(block)
             self.sums[:, :, rows] = np.matmul(block.cells, model.ones)
-            columns = columns + np.matmul(model.count_by_arm[:, rows], block.cells)
+            columns = columns + np.matmul(model.count_by_arm[..., rows], block.cells)
             d = self.d[:, rows] = 1.0 + variance * self.row_weight[:, rows]
-            scale = self.sigma * np.sqrt(s.count[rows] / d)
+            scale = self.sigma * np.sqrt(s.count[..., rows] / d)
             np.matmul(scale[:, :, None], model.ones[None, :], out=scaled)
             scaled *= weight
             for t, _, part in block.parts:
@@ -238,7 +246,7 @@ class Modes:
                 else:
                     self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
             if self.clusters is not None:
-                self.clusters.gather(block, s.count[rows] / d)
+                self.clusters.gather(block, s.count[..., rows] / d)
         for t in (0, 1):
             if fresh[t]:
                 self.information[:, t] = 0.0
@@ -343,14 +351,15 @@ class Modes:
         return float(np.vdot(self.w, self.w) + of_clusters - 2.0 * loglik)
 
     def start_persons(self) -> None:
-        """Guess v (one lane) from each class's score, the log-odds of which are about theta and the mean of its items."""
+        """Guess v from each class's score, the log-odds of which are about theta and the mean of its items."""
         model, s = self.model, self.model.statistics
         offsets = self.item_part()
         spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
         if s.trials is None:
             mean = offsets.mean(axis=2) @ model.membership.T
         else:
-            mean = self.by_arm(s.trials[None], offsets) / np.maximum(s.trials @ model.ones, 1.0)
+            trials = np.broadcast_to(s.trials, self.expected.shape)
+            mean = self.by_arm(trials, offsets) / np.maximum(s.trials @ model.ones, 1.0)
         rate = (s.score + 0.5) / (model.most_score + 1.0)
         distance = spread * np.log(rate / (1.0 - rate)) - mean - self.fixed
         information = model.most_score * rate * (1.0 - rate)
@@ -420,10 +429,11 @@ class Modes:
         raise ModeNotFound("no step along the Newton direction improves the penalised likelihood")
 
     def derivative(self, dpsi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Derivative of the mode (v, w, and k of clusters) along each row of ``dpsi``, (R, k), by the implicit function theorem (one lane)."""
+        """Derivative of the mode (v, w, and k of clusters) along each row of ``dpsi``, (R, k), by the implicit function theorem: of the one
+        lane, or with B rows of each lane along its own."""
         model = self.model
         dbeta, dsteps, dsigma, da = model.split(dpsi)
-        shift = dbeta @ model.design.T + dsigma * self.v
+        shift = model.of_persons(dbeta) + dsigma * self.v
         dm = None
         if self.clusters is not None:
             dm = model.cluster_loadings(dpsi)

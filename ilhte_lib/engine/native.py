@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
 from ..model.spec import MODELS, ModelSpec
 from .laplace import LaplaceDeviance
 from .memory import require_work_space
-from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
+from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import NODES, QuadratureDeviance, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
@@ -151,6 +151,7 @@ def fit_statistics(
     standard_errors: bool = True,
     method: str = "laplace",
     nodes: int = NODES,
+    deviance: LaplaceDeviance | None = None,
 ) -> Fit:
     """Fit one model to sufficient statistics with the native engine.
 
@@ -163,6 +164,7 @@ def fit_statistics(
     standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
+    deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
     ------
@@ -178,34 +180,63 @@ def fit_statistics(
         raise InputError(
             "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
         )
-    deviance = LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+    if deviance is None:
+        deviance = (
+            LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+        )
     spec = deviance.spec
     # fits with other steps or clusters have nothing to start from
     same = (spec.steps, spec.cluster_factor)
     fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
     first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
+    nested = [
+        (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
+        for smaller in fitted.values()
+        if _is_nested(smaller, statistics, spec, method)
+    ]
+    fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors)
+    return _timed(fit, time.perf_counter() - clock)
+
+
+def fit_deviance(
+    deviance: Deviance,
+    first: np.ndarray,
+    nested: Sequence[tuple[float, np.ndarray]] = (),
+    *,
+    standard_errors: bool = True,
+) -> Fit:
+    """Minimise a deviance and certify what was found.
+
+    Parameters
+    ----------
+    deviance : ``LaplaceDeviance`` or one with the same interface.
+    first : (k,) psi to start from.
+    nested : deviances of nested models, with a psi to start from where the optimum lies above one of them.
+    standard_errors : whether to compute vcov and the certificate.
+
+    Raises
+    ------
+    EngineError : no optimum could be found.
+    """
+    spec, method = deviance.spec, deviance.method
     messages: list[str] = []
     deviance.tolerance = SEARCH_TOLERANCE
     try:
         best, held = _search(deviance, spec, first, messages)
-        for nested in fitted.values():
-            if (
-                _is_nested(nested, statistics, spec, method)
-                and nested.deviance < best.evaluation.deviance - SAME_DEVIANCE
-            ):
-                rival, rival_held = _search(deviance, spec, start_from(nested.psi, nested.spec, first, spec), messages)
+        for bound, start_there in nested:
+            if bound < best.evaluation.deviance - SAME_DEVIANCE:
+                rival, rival_held = _search(deviance, spec, start_there, messages)
                 if rival.evaluation.deviance < best.evaluation.deviance:
                     best, held = rival, rival_held
         if method == "aghq":
             messages += quadrature_error(deviance, best.evaluation)
         deviance.tolerance = MODE_TOLERANCE
-        fit = _result(deviance, spec, best, held, standard_errors, messages)
+        return _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(
             f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
         ) from None
-    return _timed(fit, time.perf_counter() - clock)
 
 
 def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, method: str) -> bool:

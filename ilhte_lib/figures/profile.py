@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 _AXES = {
     "treat": "β₁",
-    "sigma_zeta": "σζ",
+    "sigma_zeta": "σ<sub>ζ</sub>",
     "rho": "ρ",
-    "sigma_theta": "σθ (logits)",
+    "sigma_theta": "σ<sub>θ</sub> (logits)",
     "treat:cov": "β₃ (logits)",
 }
+_MOST_TICKS = 5
+"""On a phone the labels of more would touch."""
 STANDARDISED = ("treat", "sigma_zeta")
 """Parameters that are shown in the table's unit, SDs of theta unless persons do not differ."""
 
@@ -71,7 +73,7 @@ def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileIn
                 hovertemplate="estimate %{x:.3f}<extra></extra>", row=row, col=column,
             )  # fmt: skip
         figure.add_hline(y=quantile, line={"color": GREY, "dash": "dash", "width": 1}, row=row, col=column)
-        figure.update_xaxes(title={"text": title}, zeroline=False, **GRID, row=row, col=column)
+        figure.update_xaxes(title={"text": title}, zeroline=False, nticks=_MOST_TICKS, **GRID, row=row, col=column)
     figure.update_yaxes(zeroline=False, **GRID, rangemode="tozero")
     for row in range(1, rows + 1):
         figure.update_yaxes(title={"text": "Rise of the deviance"}, row=row, col=1)

@@ -82,7 +82,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
             marker={"size": 10, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "white"}},
             text=[
                 f"{_bold(row.tab)}<br>ATE: {_rounded(row.ate_std, 3)} SD<br>"
-                f"σζ: {_rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
+                f"σ<sub>ζ</sub>: {_rounded(row.sigma_zeta_std, 3)} SD<br>ρ: {_rounded(row.rho, 2)}<br>Items: {row.n_items:.0f}<br>N: {row.n_persons:.0f}<br>"
                 f"Sig. IL-HTE: {str(flag).upper()}"
                 for row in rows.itertuples()
             ],
@@ -204,7 +204,9 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.SD) -> go.Figure:
+def table_figure(
+    items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.SD, *, axis: str | None = None
+) -> go.Figure:
     """One table: its items' effects in order with 95% bars, and below them easiness against effect.
 
     The dashed line is the table's average effect.
@@ -216,6 +218,7 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.
     summary_row : that table's summary row with ate_std, sig_il_hte and rho.
     unit : what is drawn. In logits, for a table whose persons do not differ, b, total and ate take the place of b_std,
         total_std and ate_std (``effects.LOGIT_ITEM_COLUMNS``).
+    axis : what the axis of effects is called.
     """
     import pandas as pd
     from plotly.subplots import make_subplots
@@ -249,7 +252,7 @@ def table_figure(items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.
     labels = [escaped(item, 24) for item in ordered["item"]]
     figure.update_layout(layout(marks + below + 160, left=20, bottom=80), showlegend=False)
     figure.update_xaxes(effect_axis())
-    figure.update_xaxes(axis_title(f"Item-specific treatment effect ({unit.plural})"), row=2, col=1)
+    figure.update_xaxes(axis_title(f"{axis or 'Item-specific treatment effect'} ({unit.plural})"), row=2, col=1)
     figure.update_yaxes(tickvals=rank, ticktext=labels, showgrid=False, zeroline=False, automargin=True, row=1, col=1)
     figure.update_yaxes(range=[0, len(ordered) + 1], row=1, col=1)
     figure.update_yaxes(axis_title(f"Easiness ({unit.plural})"), zeroline=False, automargin=True, **GRID, row=2, col=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,7 @@ LEGEND: dict[str, Any] = {
     "yref": "container",
 }
 """At the figure's lower edge, so that its distance from the axis does not grow with the height."""
+_SYMBOL = re.compile(r"(?<![\w\\])([σβτM])\\?_([ζθb0-3ABC])(?![\w\\])")
 NAME_LENGTH = 80
 """Names longer than this are cut in texts of a figure."""
 
@@ -64,3 +66,8 @@ def escaped(name: object, length: int = NAME_LENGTH) -> str:
     """A stranger's name, cut and escaped for Plotly, which reads a small HTML in its texts (quotes are harmless there)."""
     text = str(name)
     return html.escape(text if len(text) <= length else text[: length - 1] + "…", quote=False)
+
+
+def with_subscripts(text: str, begin: str = "<sub>", end: str = "</sub>") -> str:
+    """The symbols of the models (σ_ζ, M_0) as they are printed, in HTML and Plotly's texts or between other marks."""
+    return _SYMBOL.sub(rf"\1{begin}\2{end}", text)

@@ -18,7 +18,7 @@ def waves_figure(rows: pd.DataFrame, times: dict[int, str]) -> go.Figure:
 
     Parameters
     ----------
-    rows : ``treatment``, ``wave``, ``effect`` and ``se`` (SDs of the persons at that time); at most three treatments.
+    rows : ``treatment``, ``wave``, ``effect`` with ``low`` and ``high`` (SDs of the persons at that time); at most three treatments.
     times : what each wave is called, in order.
     """
     import plotly.graph_objects as go
@@ -31,7 +31,15 @@ def waves_figure(rows: pd.DataFrame, times: dict[int, str]) -> go.Figure:
             # beside each other, so that bars do not hide bars
             x=[list(times).index(wave) + 0.06 * (k - 1) for wave in of["wave"]],
             y=compact(of["effect"]),
-            error_y={"type": "data", "array": compact(1.96 * of["se"]), "color": colour, "thickness": 1, "width": 0},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": compact(of["high"] - of["effect"]),
+                "arrayminus": compact(of["effect"] - of["low"]),
+                "color": colour,
+                "thickness": 1,
+                "width": 0,
+            },
             mode="lines+markers",
             line={"color": colour, "dash": dash, "width": 2},
             marker={"color": colour, "symbol": symbol, "size": 9},

@@ -18,8 +18,8 @@ def who_benefits_figure(result: WhoBenefits) -> go.Figure:
 
     rows: list[tuple[str, Estimate, str, str]] = [
         ("bias predicted", result.predicted, GREY, "square"),
-        ("M_C: items differ", result.flexible, BLUE, "diamond"),
-        ("M_B: items alike", result.constant, RED, "circle"),
+        ("M<sub>C</sub>: items differ", result.flexible, BLUE, "diamond"),
+        ("M<sub>B</sub>: items alike", result.constant, RED, "circle"),
     ]
     figure = go.Figure()
     for position, (name, estimate, colour, symbol) in enumerate(rows):

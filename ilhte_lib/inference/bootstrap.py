@@ -12,13 +12,13 @@ other persons taking the same test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
-from ..data.trial import Trial, cluster_codes
+from ..data.trial import ClusterModel, Trial, cluster_codes
 from ..engine.native import fit_statistics
 from ..errors import EngineError, InputError
 from ..messages import quoted
@@ -366,6 +366,7 @@ class PersonTable:
         self.trials = None if self.complete else rows[:, first : first + n_items]
         self.answered = trials.sum(axis=1)
         self.treated = trial.treat[self.used] == 1
+        self.values = trial.covariate[self.used] if covariate else None
         self.item_names = trial.item_names
 
     def weighted(self, times: np.ndarray) -> SufficientStatistics:
@@ -388,7 +389,10 @@ class PersonTable:
             formats=self.formats,
             at_least=None if self.formats is None else np.column_stack([times @ reached for reached in self.at_least]),
             clusters=clusters,
-        )
+            covariate_total=None if self.values is None else np.array(
+                [(times * arm * self.values) @ self.ones for arm in (~self.treated, self.treated)]
+            ),
+        )  # fmt: skip
 
     def _copies(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, Clusters]:
         """Classes, their counts and clusters, where a cluster that was drawn r times is r clusters: as one, larger, it would
@@ -456,7 +460,7 @@ def resampling_bootstrap(
     ----------
     trial : prepared data.
     fits : its fits; M_B and M_C are refitted too if given.
-    clusters : draw clusters; default whether the trial has them.
+    clusters : draw clusters; default whether the trial has them. Where persons are drawn the models have no clusters.
     replicates, seed, workers, progress, resume : see ``replicate.run_replicates``.
 
     Raises
@@ -477,6 +481,9 @@ def resampling_bootstrap(
             f"Table {quoted(trial.tab)} has a single {'cluster' if clusters else 'person'} to draw from"
             f"{' in an arm' if len(strata) == 2 else ''}: without a second nothing can be said of how they vary."
         )
+    if not clusters:
+        # persons by themselves are no sample of clusters: the models are those without
+        trial = replace(trial, cluster_model=ClusterModel.NONE)
     before = {name: fits[name] for name in ("M_0", "M_A", "M_B", "M_C") if name in fits}
     rows = run_replicates(
         _ResamplingTask(trial, before, unit, strata),

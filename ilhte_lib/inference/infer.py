@@ -22,6 +22,7 @@ from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .clusters import ClusterResult, cluster_result
 from .effects import Effects
+from .interval import told_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective
@@ -31,9 +32,11 @@ from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial, Trial
     from .bootstrap import Bootstrap
+    from .discriminations import Discriminations
     from .expected_scores import ExpectedScores, StepsTest
     from .generalise import Generalisation
-    from .items import ItemInference, ItemInfluence, RobustComparison
+    from .influence import ItemInfluence
+    from .items import ItemInference, RobustComparison
     from .sum_score import SumScoreEffect
     from .without_one_way import WithoutOneWayItems
 
@@ -48,7 +51,7 @@ INFLUENCE_LIMIT = 100_000_000
 
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
-CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only, and --cluster NAME reads the file into it."
+CLUSTERS_OUT_OF_CORE = "clusters are modelled and drawn in memory only, and --cluster NAME reads the file into it."
 
 Told = Callable[[str, int, int], None]
 """Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
@@ -76,6 +79,7 @@ class Inference:
         where nothing is concluded in any case.
     scores : expected scores by item and arm; None where all items have two categories.
     steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
+    discriminations : whether the item effects survive slopes of the items; None where that was not asked, or not computed.
     weak : what the table is too weak in for a conclusion.
     clustered : whether the trial's persons come in clusters.
     clusters : what M_A says of clusters; None where it has none.
@@ -98,6 +102,7 @@ class Inference:
     without_one_way: WithoutOneWayItems | None
     scores: ExpectedScores | None
     steps: StepsTest | None
+    discriminations: Discriminations | None
     weak: Weaknesses
     clustered: bool
     missing: tuple[Missing, ...]
@@ -150,6 +155,7 @@ def infer(
     seed: int | None = None,
     workers: int | None = 1,
     curves: bool = False,
+    discriminations: bool = False,
     told: Told | None = None,
 ) -> Inference:
     """Intervals, tests and what follows for other and for single items.
@@ -162,6 +168,7 @@ def infer(
     seed : of both; default ``bootstrap.SEED``.
     workers : processes of the bootstraps; None for one a core.
     curves : compute profile curves as well.
+    discriminations : fit M_0 and M_A with free discriminations as well (``discriminations``), in memory only.
     told : see ``Told``.
 
     Raises
@@ -182,7 +189,8 @@ def infer(
     parts = Parts()
 
     from .generalise import generalise
-    from .items import FreeEffects, free_item_effects, item_inference, leave_one_item_out, robust_comparison
+    from .influence import leave_one_item_out
+    from .items import FreeEffects, free_item_effects, item_inference, robust_comparison
     from .sum_score import sum_score_effect
     from .without_one_way import without_one_way_items
 
@@ -193,7 +201,7 @@ def infer(
     if replicates:
         drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws, told))
         p_bootstrap, fitted = drawn_null or (math.nan, 0)
-    resampling = influence = sum_score = others = None
+    resampling = influence = sum_score = others = slopes = None
     if not trial.rows_known:
         parts.missing.append(Missing(Part.OUT_OF_CORE, OUT_OF_CORE))
         if trial.clustered:
@@ -205,6 +213,10 @@ def infer(
         sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(rows))
         if weak.one_way_items and not weak.forbids_conclusions:
             others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(rows, fits, weak))
+        if discriminations:
+            from .discriminations import discriminations as with_slopes
+
+            slopes = parts.attempt(Part.DISCRIMINATIONS, lambda: with_slopes(rows, main))
         if trial.n_items > 3 and trial.n_responses * trial.n_items <= INFLUENCE_LIMIT:
             influence = parts.attempt(Part.INFLUENCE, lambda: leave_one_item_out(rows, main))
     scores = shared = None
@@ -232,6 +244,7 @@ def infer(
         without_one_way=others,
         scores=scores,
         steps=shared,
+        discriminations=slopes,
         weak=weak,
         clustered=trial.clustered,
         clusters=cluster_result(main, null),
@@ -298,8 +311,9 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     Parameters
     ----------
-    result : the estimates. Everything but the resampling (SDs where its name ends in _std) is in logits; where persons do
-        not differ the resampling has ate and sigma_zeta, logits, as well.
+    result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
+        spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
+        logits, as well.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}
@@ -315,6 +329,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     record = {
         "sigma_theta_of_M_0": summary["sigma_theta"],
         "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
+        "told": {name: asdict(interval) for name, interval in told_intervals(result, inference).items()},
         "test": {
             **asdict(inference.test),
             "bootstrap": inference.p_bootstrap,
@@ -336,6 +351,16 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         "notes": inference.notes,
         "seconds": inference.seconds,
     }
-    names = ("generalisation", "items", "robust", "influence", "sum_score", "without_one_way", "scores", "steps")
+    names = (
+        "generalisation",
+        "items",
+        "robust",
+        "influence",
+        "sum_score",
+        "without_one_way",
+        "scores",
+        "steps",
+        "discriminations",
+    )
     parts = {name: getattr(inference, name) for name in names}
     return record | {name: part and asdict(part) for name, part in parts.items()}

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .delta_method import rho_se, sigma_zeta_se, variance
 from .effects import Effects
 
 if TYPE_CHECKING:
+    from ..model.fit_result import Fit
     from .infer import Inference
 
 HALF_WIDTH = 1.96
@@ -123,6 +125,21 @@ def interaction_interval(result: Effects, inference: Inference, name: str) -> In
     return _wald(estimate, _number(result.summary[f"{name}_se"]), half=_half(inference))
 
 
+def told_intervals(result: Effects, inference: Inference) -> dict[str, Interval]:
+    """The intervals that sentences tell: of average and spread in the table's unit, rho, and the interactions, if there are any."""
+    told = {
+        "average": average_interval(result, inference),
+        "spread": spread_interval(result, inference),
+        "rho": rho_interval(result, inference),
+    }
+    interactions = {name: _number(result.summary[name]) for name in ("beta3_b", "beta3_c")}
+    return told | {
+        name: interaction_interval(result, inference, name)
+        for name, value in interactions.items()
+        if math.isfinite(value)
+    }
+
+
 def _profile(inference: Inference, parameter: str, estimate: float, by: float) -> Interval | None:
     found = inference.intervals.get(parameter)
     if found is None or not (math.isfinite(found.lower) or math.isfinite(found.upper)):
@@ -146,3 +163,24 @@ def _wald(
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def parameter_interval(fit: Fit, inference: Inference, name: str) -> tuple[Interval, float]:
+    """A parameter of any model by itself with its Wald interval, and the standard error, logits (rho without unit).
+
+    Parameters
+    ----------
+    name : of ``fit.spec.psi_names`` without L and M, or "sigma_b", "sigma_zeta", "rho" or "sigma_u".
+    """
+    if name == "sigma_zeta":
+        return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se
+    if name == "rho":
+        return _wald(fit.rho, se := rho_se(fit), -1.0, 1.0), se
+    of_psi = {"sigma_b": "l11", "sigma_u": "m11"}.get(name, name)
+    se = math.sqrt(variance(fit, {of_psi: 1.0}))
+    estimate = float(fit.psi[fit.spec.psi_names.index(of_psi)])
+    if name in fit.spec.beta_names:
+        return _wald(estimate, se, half=_half(inference)), se
+    if name in fit.spec.steps:
+        return _wald(estimate, se), se
+    return _wald(abs(estimate), se, low=0.0), se

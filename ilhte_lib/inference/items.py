@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ..data.trial import Trial
-from ..engine.native import fit_statistics
 from ..engine.objective import ModeNotFound
 from ..engine.person_modes import person_modes
 from ..engine.quadrature import PersonIntegrals
 from ..errors import EngineError
-from ..model.compress import SufficientStatistics, sufficient_statistics, without_clusters
+from ..model.compress import SufficientStatistics, without_clusters
 from ..model.fit_result import Fit
 from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
@@ -418,53 +416,3 @@ def _reweighted(effects: np.ndarray, centres: np.ndarray, cut: np.ndarray) -> np
     """One step of iteratively reweighted least squares from each centre (B, s) for effects (B, m)."""
     weight = _bisquare_weight(effects[:, None, :] - centres[:, :, None], cut) / cut**2
     return np.einsum("bsm,bm->bs", weight, effects) / weight.sum(axis=2)
-
-
-# -- leave one item out --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ItemInfluence:
-    """What M_A says without each item, (J,) arrays in the order of the items; NaN where M_A cannot be fitted without it.
-
-    Attributes
-    ----------
-    item_names : J names.
-    ate, sigma_zeta : estimates without the item, logits.
-    rho : the same; NaN where undefined.
-    ate_change, sigma_zeta_change, rho_change : estimate without the item less the estimate with all items.
-    """
-
-    item_names: tuple[str, ...]
-    ate: np.ndarray
-    sigma_zeta: np.ndarray
-    rho: np.ndarray
-    ate_change: np.ndarray
-    sigma_zeta_change: np.ndarray
-    rho_change: np.ndarray
-
-
-def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
-    """Refit M_A without each item in turn, every refit started from the fit with all of them.
-
-    Parameters
-    ----------
-    trial : prepared data of at least 3 items.
-    fit : its fit of M_A, from any engine; the refits are native, by the same approximation of the likelihood.
-    """
-    values = np.full((trial.n_items, 3), np.nan)
-    for left_out in range(trial.n_items):
-        rows = trial.item != left_out
-        names = trial.item_names[:left_out] + trial.item_names[left_out + 1 :]
-        item = trial.item[rows] - (trial.item[rows] > left_out)
-        formats = trial.formats and trial.formats.without(np.arange(trial.n_items) != left_out)
-        statistics = sufficient_statistics(
-            names, trial.treat, trial.person[rows], item, trial.resp[rows], formats=formats, **trial.of_clusters
-        )
-        try:
-            without = fit_statistics(statistics, fit.spec, smaller=fit, standard_errors=False, method=fit.method)
-        except (EngineError, ArithmeticError, np.linalg.LinAlgError):
-            continue
-        values[left_out] = without.coefficient("treat"), without.sigma_zeta, without.rho
-    change = values - np.array([fit.coefficient("treat"), fit.sigma_zeta, fit.rho])
-    return ItemInfluence(trial.item_names, *values.T, *change.T)

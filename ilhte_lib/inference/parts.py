@@ -30,6 +30,7 @@ class Part(StrEnum):
     OTHER_ITEMS = "Other items"
     SENSITIVITY = "Without one-way items"
     STEPS = "Shared steps"
+    DISCRIMINATIONS = "Discriminations"
     OUT_OF_CORE = "Read out of core"
 
 

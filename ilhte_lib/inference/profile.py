@@ -383,6 +383,16 @@ class Profiler:
             raise InputError(f"The level of an interval is {level}: give a number between 0 and 1, such as 0.95.")
         return self._settled(lambda: self._interval(parameter, level))
 
+    def rise(self, parameter: str, value: float) -> float:
+        """What the profile deviance rises by from the estimate to a value of a fixed effect: the likelihood ratio of that value.
+
+        Raises
+        ------
+        InputError, EngineError : see ``profile_intervals``.
+        """
+        self._check(parameter)
+        return self._settled(lambda: self._solve(parameter, value).deviance - self.minimum)
+
     def _settled(self, compute: Callable[[], Result]) -> Result:
         """The result, computed anew from every better optimum that is met on the way."""
         for _ in range(5):

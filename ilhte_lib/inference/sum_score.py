@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.trial import Trial
+from ..data.baseline import baseline_difference
+from ..data.trial import Trial, cluster_codes
 from ..errors import InputError
 
 
@@ -69,7 +70,8 @@ def sum_score_effect(trial: Trial) -> SumScoreEffect:
     """Standardised mean difference of sum scores, and the same corrected for attenuation.
 
     ``g = c(m) (y1 - y0) / s``, m = N - 2, ``c(m) = 1 - 3 / (4 m - 1)``, ``SE^2 = N / (n0 n1) + g^2 / (2 N)`` (Hedges
-    1981, Journal of Educational Statistics 6(2); Hedges and Olkin 1985, chapter 5). Reliability: with v the mean
+    1981, Journal of Educational Statistics 6(2); Hedges and Olkin 1985, chapter 5); where the models have clusters the first
+    term is the cluster-robust variance of the difference (``data.baseline``). Reliability: with v the mean
     variance of an item within arm, k the mean covariance of two items, and n the mean number of answered items,
     ``n k / (v + (n - 1) k)``, which is KR-20 for complete data (Kuder and Richardson 1937) and its Spearman-Brown value
     otherwise. Its SE comes from the influence of each person, without assuming normality (Maydeu-Olivares et al. 2007,
@@ -93,6 +95,8 @@ def sum_score_effect(trial: Trial) -> SumScoreEffect:
         )
     smd = (1.0 - 3.0 / (4.0 * m - 1.0)) * (means[1] - means[0]) / sd
     smd_se = np.sqrt((n0 + n1) / (n0 * n1) + smd**2 / (2.0 * (n0 + n1)))
+    if trial.clusters_modelled:
+        smd_se = baseline_difference(score, trial.treat, trial.cluster).se
     reliability, reliability_se = _reliability(trial, float(answered.mean()))
     corrected = corrected_se = float("nan")
     if reliability > 0:
@@ -108,7 +112,7 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     """Does the sum-score effect grow with the covariate? The analysis most trials report.
 
     Ordinary least squares of the score, in SDs within arm, on 1, T, c, T c; standard errors HC2 (MacKinnon and White
-    1985, Journal of Econometrics 29(3)).
+    1985, Journal of Econometrics 29(3)), where the models have clusters cluster-robust (Liang and Zeger 1986, Biometrika 73(1)).
 
     Raises
     ------
@@ -135,7 +139,14 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     bread = np.linalg.inv(x.T @ x)
     beta = bread @ (x.T @ y)
     leverage = np.einsum("pi,ij,pj->p", x, bread, x)
-    meat = (x * ((y - x @ beta) ** 2 / np.maximum(1.0 - leverage, 1e-12))[:, None]).T @ x
+    residual = y - x @ beta
+    meat = (x * (residual**2 / np.maximum(1.0 - leverage, 1e-12))[:, None]).T @ x
+    if trial.clusters_modelled and trial.cluster is not None:
+        _, of_cluster = np.unique(cluster_codes(trial.cluster[kept]), return_inverse=True)
+        count = int(of_cluster.max()) + 1
+        sums = np.zeros((count, 4))
+        np.add.at(sums, of_cluster, x * residual[:, None])
+        meat = count / (count - 1) * sums.T @ sums
     variance = np.diagonal(bread @ meat @ bread)
     se = np.sqrt(variance, out=np.full(4, np.nan), where=variance > 0)  # rounding where the line is met exactly
     (treat, cov, product), (treat_se, cov_se, product_se) = beta[1:].tolist(), se[1:].tolist()

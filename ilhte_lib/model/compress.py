@@ -58,6 +58,8 @@ class SufficientStatistics:
     formats : the items' formats; None where all have two categories.
     at_least : (J, K) number of responses of m or more to each item, m = 1..K; None without formats.
     clusters : the classes' clusters, which the models then have random effects for; None without.
+    covariate_total : (2, J) sum of covariate times response to each item, by arm, which M_D needs; None without covariate, and
+        where responses are not known person by person.
     item_covariates : (J, m) covariates of the items, centred, for models that have them; classes do not depend on them.
     """
 
@@ -73,6 +75,7 @@ class SufficientStatistics:
     formats: ItemFormats | None = None
     at_least: np.ndarray | None = None
     clusters: Clusters | None = None
+    covariate_total: np.ndarray | None = None
     item_covariates: np.ndarray | None = None
 
     @property
@@ -125,6 +128,11 @@ def sufficient_statistics(
     trials = np.bincount(cell, minlength=n_persons * n_items).reshape(n_persons, n_items)
     score = np.bincount(person, weights=resp, minlength=n_persons).astype(np.int64)
     total = np.bincount(item + n_items * treat[person].astype(np.int64), weights=resp, minlength=2 * n_items)
+    weighted = None
+    if covariate is not None:
+        weighted = np.bincount(
+            item + n_items * treat[person].astype(np.int64), weights=resp * covariate[person], minlength=2 * n_items
+        ).reshape(2, n_items)
     answered = trials.any(axis=1)
     if not answered.all():
         trials, score, treat = trials[answered], score[answered], treat[answered]
@@ -144,6 +152,7 @@ def sufficient_statistics(
         at_least=at_least,
         cluster=cluster,
         cluster_effects=cluster_effects,
+        covariate_total=weighted,
     )
 
 
@@ -167,6 +176,7 @@ def classes(
     at_least: np.ndarray | None = None,
     cluster: np.ndarray | None = None,
     cluster_effects: bool = False,
+    covariate_total: np.ndarray | None = None,
 ) -> SufficientStatistics:
     """Persons, or groups of like persons, merged into classes in their order.
 
@@ -179,7 +189,7 @@ def classes(
     item_total : (2, J) sum of the responses to each item, by arm.
     n_responses : number of responses in all.
     count : (P,) persons in each group; default one.
-    formats, at_least : as in ``SufficientStatistics``.
+    formats, at_least, covariate_total : as in ``SufficientStatistics``.
     cluster, cluster_effects : as in ``sufficient_statistics``.
     """
     complete = bool((trials == 1).all())
@@ -210,6 +220,7 @@ def classes(
         formats=formats,
         at_least=at_least,
         clusters=None if cluster is None else Clusters(cluster[first], cluster_effects),
+        covariate_total=covariate_total,
     )
 
 
@@ -221,7 +232,7 @@ def without_clusters(statistics: SufficientStatistics) -> SufficientStatistics:
     trials = np.ones((s.n_classes, s.n_items), np.int64) if s.trials is None else s.trials.astype(np.int64)
     return classes(
         s.item_names, s.arm, s.score.astype(np.int64), trials, s.covariate, s.item_total, s.n_responses, s.count, s.formats,
-        s.at_least,
+        s.at_least, covariate_total=s.covariate_total,
     )  # fmt: skip
 
 

@@ -22,29 +22,53 @@ def catalogue() -> list[TableInfo]:
 
 
 def real_tables(run: RunResults) -> Markdown:
-    """Each real table with its title, design, items, source and licence; linked where the run has it."""
+    """Each real table with its title, design, items, source and licence; linked where the run has it. What all tables of one
+    experiment share is said once."""
     from IPython.display import Markdown
 
-    entries = []
+    experiments: dict[str, list[TableInfo]] = {}
     for info in catalogue():
-        if info.kind != "real":
-            continue
-        design = (
-            f"Randomised: {sentence(info.randomisation)}"
-            if info.randomised
-            else f"**Not randomised**: {sentence(info.randomisation)} Differences between the groups are not effects of treatment."
-        )
-        scale = f" Answers: {sentence(info.labels)} Counted as 1 from {info.threshold} on." if info.labels else ""
-        facts = [
-            f"{design} {sentence(info.group)}",
-            f"Items: {sentence(info.items)} Responses: {sentence(info.response)}{scale} Pretest: {sentence(info.pretest)}",
-            sentence(info.note) if info.note else "",
-            f"Source: {sentence(info.citation)}",
-            f"Taken from: {sentence(info.origin)} Licence: {sentence(info.licence)}",
-        ]
-        lines = "\n".join(f":   {fact}\n" for fact in facts if fact)
-        entries.append(f"{_named(info.tab, run)} – {escape_markdown(info.title)}\n\n{lines}")
-    return Markdown("\n\n".join(entries))
+        if info.kind == "real":
+            experiments.setdefault(info.experiment, []).append(info)
+    return Markdown("\n\n".join(_experiment(tables, run) for tables in experiments.values()))
+
+
+def _experiment(tables: list[TableInfo], run: RunResults) -> str:
+    facts = [_facts(info) for info in tables]
+    shared = [name for name in facts[0] if all(of[name] == facts[0][name] for of in facts)]
+    named = [f"{_named(info.tab, run)} – {escape_markdown(info.title)}" for info in tables]
+    lines = [facts[0][name] for name in shared]
+    if len(tables) > 1:
+        own = [" ".join(text for name, text in of.items() if name not in shared and text) for of in facts]
+        listed = "\n".join(f"    - {name}. {text}" for name, text in zip(named, own, strict=True))
+        term = f"{len(tables)} tables of one series of experiments: {escape_markdown(tables[0].experiment)}"
+        lines.insert(0, f"Its tables:\n\n{listed}")
+    else:
+        term = named[0]
+    return f"{term}\n\n" + "\n".join(f":   {line}\n" for line in lines if line)
+
+
+def _facts(info: TableInfo) -> dict[str, str]:
+    """What is told of a table, by what it is about."""
+    assigned = (
+        f"Randomised: {sentence(info.randomisation)}"
+        if info.randomised
+        else f"**Not randomised**: {sentence(info.randomisation)} Differences between the groups are not effects of treatment."
+    )
+    cut = f"`--threshold {info.threshold}` makes 0 and 1 of them." if info.threshold is not None else ""
+    return {
+        "design": assigned,
+        "groups": sentence(info.group),
+        "items": f"Items: {sentence(info.items)}",
+        "responses": f"Responses: {sentence(info.response)}",
+        "labels": f"Answers: {sentence(info.labels)}" if info.labels else "",
+        "threshold": cut,
+        "pretest": f"Pretest: {sentence(info.pretest)}",
+        "note": sentence(info.note) if info.note else "",
+        "source": f"Source: {sentence(info.citation)}",
+        "origin": f"Taken from: {sentence(info.origin)}",
+        "licence": f"Licence: {sentence(info.licence)}",
+    }
 
 
 def simulated_tables(run: RunResults) -> Markdown:

@@ -28,18 +28,26 @@ _COLUMNS = (
     ("Persons", "number"),
     ("Items", "number"),
     ("Covariate", "text"),
-    ("Kind", "text"),
 )
-_FILTERS = {"kind": "Kind", "design": "Design", "covariate": "Covariate", "spread": "Spread of effects"}
+_FILTERS = {"kind": "Kind", "covariate": "Covariate", "spread": "Spread of effects"}
+_KINDS = {
+    "randomised trial": "tables of randomised trials",
+    "trial over visits": "of trials whose items are visits",
+    "groups, not assigned": "comparisons of groups that nobody assigned",
+    "own file": "tables from files",
+    "simulated": "simulated tables",
+}
+"""What tables are, in the order of the list, and in its first sentence."""
 
 
 def explorer(run: RunResults) -> Markdown:
-    """The grid, ordered by average effect, as a raw HTML block."""
+    """The grid, trials first, each kind of table ordered by average effect, as a raw HTML block."""
     from IPython.display import Markdown
 
     if run.summary.empty:
         return Markdown("")
     rows = run.summary.sort_values(["ate_std", "tab"], kind="stable").to_dict("records")
+    rows.sort(key=lambda row: list(_KINDS).index(_kind(run, row)))
     facts = [_facts(run, row) for row in rows]
     totals = dict(list(run.items.groupby("tab")["total_std"]))
     # a few far items, drawn at the end of the scale, would leave no room for the others
@@ -50,6 +58,7 @@ def explorer(run: RunResults) -> Markdown:
 <div class="explorer">
 {_controls(facts)}
 <p role="status">{len(rows)} table{"s" if len(rows) > 1 else ""}.</p>
+{_counted(facts)}
 <p id="explorer-units">Average effect and σ<sub>ζ</sub>, the spread of the items' effects, in SDs of the persons, standard errors
 in parentheses. In the drawings, all on one scale from {number(limits[0], 2)} to {number(limits[1], 2)} SDs with effects beyond it
 at its ends, each tick is an item, the long line is zero and the mark the average: a blue circle where the spread is
@@ -66,13 +75,27 @@ significant, a red diamond where it is not. A table whose persons do not differ 
 
 def _facts(run: RunResults, row: dict) -> dict[str, str]:
     """What a row is filtered by."""
-    info = run.info.get(row["tab"])
     return {
-        "kind": info.kind if info else "own file",
-        "design": "design not known" if info is None else "randomised" if info.randomised else "not randomised",
+        "kind": _kind(run, row),
         "covariate": "with" if defined(row["delta_beta3"]) else "without",
         "spread": "significant" if row["sig_il_hte"] else "not significant",
     }
+
+
+def _kind(run: RunResults, row: dict) -> str:
+    info = run.info.get(row["tab"])
+    if info is None or info.kind == "simulated":
+        return "own file" if info is None else "simulated"
+    if not info.randomised:
+        return "groups, not assigned"
+    return "randomised trial" if info.items_are == "items" else "trial over visits"
+
+
+def _counted(facts: list[dict[str, str]]) -> str:
+    """How many tables there are of each kind, a sentence; of one kind, nothing."""
+    counts = {kind: sum(of["kind"] == kind for of in facts) for kind in _KINDS}
+    told = [f"{count} {_KINDS[kind]}" for kind, count in counts.items() if count]
+    return f"<p>Among them: {', '.join(told)}.</p>" if len(told) > 1 else ""
 
 
 def _controls(facts: list[dict[str, str]]) -> str:
@@ -100,6 +123,8 @@ def _row(run: RunResults, row: dict, facts: dict[str, str], totals: dict, limits
     name = escape(" ".join(tab.split()))
     link = f'<a href="tables/{run.page(tab)}.ipynb">{name.replace("_", "_<wbr>")}</a>'
     about = f"<small>{escape(info.title)}</small>" if info and info.kind == "real" else ""
+    if facts["kind"] in ("trial over visits", "groups, not assigned"):
+        about += f" <small>({facts['kind']})</small>"
     at_boundary = " <small>boundary</small>" if defined(row["rho"]) and abs(row["rho"]) > 0.9999 else ""
     p = row["lrt_pval"] if row["profile"] == "vignette" else row["lrt_pval_mixture"]
     shown = "&lt; .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".")
@@ -113,8 +138,7 @@ def _row(run: RunResults, row: dict, facts: dict[str, str], totals: dict, limits
         f'<td data-value="{p:.9g}">{facts["spread"]} <small>p {shown}</small></td>',
         _number(row["n_persons"], f"{row['n_persons']:,.0f}"),
         _number(row["n_items"], f"{row['n_items']:.0f}"),
-        f"<td>{escape(str(row['covariate'])) if facts['covariate'] == 'with' else '–'}</td>",
-        f"<td>{facts['kind']} <small>{facts['design']}</small></td>",
+        f"<td>{escape(str(row['covariate'])).replace('_', '_<wbr>') if facts['covariate'] == 'with' else '–'}</td>",
     ]
     data = "".join(f' data-{name}="{value}"' for name, value in facts.items())
     return f"<tr{data}>{''.join(cells)}</tr>"

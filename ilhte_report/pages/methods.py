@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.data.catalogue import load_bundled
+from ilhte_lib.data.options import DataOptions
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import statistics_of
 from ilhte_lib.errors import InputError
@@ -38,12 +39,8 @@ def compression_table(run: RunResults) -> Markdown:
 
 
 def _compression_row(tab: str, settings: dict) -> dict:
-    trial = prepare(
-        load_bundled(tab, find_project() / "data"),
-        tab,
-        profile=settings["profile"],
-        max_persons=settings["max_persons"],
-    )
+    rules = {"profile": settings["profile"], "max_persons": settings["max_persons"], **settings.get("options", {})}
+    trial = prepare(load_bundled(tab, find_project() / "data"), tab, **DataOptions.of(rules).rules)
     models = ("M_A", "M_C") if trial.covariate is not None else ("M_A",)
     classes = {model: statistics_of(trial, MODELS[model]).n_classes for model in models}
     return {
@@ -54,6 +51,33 @@ def _compression_row(tab: str, settings: dict) -> dict:
         "Classes, M_B and M_C": f"{classes['M_C']:,}" if "M_C" in classes else "–",
         "Persons a class, M_A": number(trial.n_persons / classes["M_A"], 1),
     }
+
+
+def cluster_coverage_table() -> Markdown:
+    """Coverage of the average effect's interval with few and many clusters, and with clusters ignored; says so where it has not
+    been computed."""
+    from IPython.display import Markdown
+
+    from ..studies.clusters import cluster_summary
+
+    try:
+        found = cluster_summary(read_computed("clusters")[0])
+    except InputError as absent:
+        return Markdown(f"*The simulation has not been computed here.* {escape_markdown(str(absent))}")
+    rows = [
+        {
+            "Clusters": str(row.clusters),
+            "Interval": row.method,
+            "Coverage": f"{number(100 * row.coverage, 1)}%",
+            "Monte Carlo": f"{number(100 * row.lower, 1)} to {number(100 * row.upper, 1)}%",
+            "Standard error": number(row.se, 3),
+            "SD of estimates": number(row.sd, 3),
+            "Fits with σ_u = 0": f"{number(100 * row.at_zero, 1)}%",
+            "Trials": f"{row.replications:,}",
+        }
+        for row in found.itertuples()
+    ]
+    return page_table(rows, left=("Interval",))
 
 
 def certificate_table() -> Markdown:
@@ -110,7 +134,7 @@ def computed_table() -> Markdown:
             {
                 "File in data/computed": f"{name}.parquet",
                 "Rows": f"{len(frame):,}",
-                "Computed on": about["date"],
+                "Computed on": about["date"].replace("-", "\N{NON-BREAKING HYPHEN}"),
                 "Command": about["command"],
                 "Commit": about["commit"][:10],
             }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..project import slug
 from ..site.embed import show
-from ..words.markdown import code_block, escape_markdown, page_table
+from ..words.markdown import code_block, page_table, told_markdown
 from .sections import Section
 
 
@@ -20,14 +20,14 @@ def show_section(section: Section) -> None:
     """Display one section."""
     from IPython.display import Markdown, display
 
-    bullets = [f"- {escape_markdown(text)}" for text in (*section.sentences, *section.warnings)]
-    note, label = escape_markdown(section.note), f"fig-{slug(section.title)}" if section.figure else ""
-    parts = [f"## {escape_markdown(section.title)}", "\n".join(bullets), "" if label else note]
+    bullets = [f"- {told_markdown(text)}" for text in (*section.sentences, *section.warnings)]
+    note, label = told_markdown(section.note), f"fig-{slug(section.title)}" if section.figure else ""
+    parts = [f"## {told_markdown(section.title)}", "\n".join(bullets), "" if label else note]
     display(Markdown("\n".join(f"\n{part}\n" for part in parts if part)))
     if section.rows:
         display(page_table(section.rows, left=section.left))
     if section.figure:
-        show(section.figure(), alt=section.alt, label=label, caption=note or escape_markdown(section.title))
+        show(section.figure(), alt=section.alt, label=label, caption=note or told_markdown(section.title))
     if section.bibtex:
         entries = code_block("\n".join(section.bibtex), "bibtex")
         display(Markdown(f"<details><summary>BibTeX</summary>\n\n{entries}\n\n</details>"))

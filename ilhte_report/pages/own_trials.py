@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from ilhte_lib.inference.interval import HALF_WIDTH
+from ilhte_lib.figures.tables import item_effects_figure, table_figure
+from ilhte_lib.inference.units import Unit
 
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
-from .results import RunResults, failed_list
+from .results import RunResults, effects_alt, failed_list
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+    from plotly.graph_objects import Figure
 
 _FEWEST_POINTS = 3
 """A figure with fewer tables than this shows no relation."""
@@ -72,8 +78,7 @@ def _finding(run: RunResults, row: dict) -> str:
     lead = "" if run.n_tables == 1 else f"**{name}.** "
     said = f"{lead}{row['n_persons']:,} persons answered {row['n_items']} items. "
     if math.isfinite(row["ate_std"]):
-        half = HALF_WIDTH * row["ate_std_se"]
-        interval = between(row["ate_std"] - half, row["ate_std"] + half)
+        interval = between(*run.told(row["tab"], "average"))
         p = p_text(row["lrt_pval_mixture"])
         said += (
             f"The average {_effect(run, row['tab'])} is {number(row['ate_std'], 2)} standard deviations of the persons "
@@ -83,6 +88,19 @@ def _finding(run: RunResults, row: dict) -> str:
     else:
         said += "They do not differ, so effects are in logits, on the table's page."
     return f"{said} [Its page](tables/{run.page(row['tab'])}.ipynb) has the items, the models and what was left out."
+
+
+def effects_drawn(run: RunResults) -> tuple[Figure, str]:
+    """The effects of a single trial's items, with intervals; of several trials' items, around the average of each. And the
+    figure in words."""
+    drawn = run.summary[run.summary["ate_std"].notna()]
+    if len(drawn) != 1:
+        return item_effects_figure(run.summary, run.items), effects_alt(run)
+    (row,) = drawn.to_dict("records")
+    items = run.items[run.items["tab"] == row["tab"]]
+    ends = between(items["total_std"].min(), items["total_std"].max())
+    words = f"Effects of {len(items)} items with 95% intervals: {ends} SDs, around an average of {number(row['ate_std'], 2)}."
+    return table_figure(items, drawn.iloc[0], Unit.SD), words
 
 
 def _effect(run: RunResults, tab: str) -> str:
@@ -101,6 +119,19 @@ def counted(trials: RunResults) -> str:
     if trials.own:
         return f"Of {n} tables"
     return f"Of {n} tables of randomised trials, from {trials.n_experiments} series of experiments whose persons they share"
+
+
+def boundary(trials: RunResults) -> Markdown:
+    """A sentence on fits with a correlation on its boundary, if there are any."""
+    from IPython.display import Markdown
+
+    n = trials.n_boundary_rho
+    tables = "one table" if n == 1 else f"{n} tables"
+    return Markdown(
+        f"In {tables} $\\rho$ is estimated at exactly $-1$ or $1$: a *singular* fit, too few items or too similar effects to say more."
+        if n
+        else ""
+    )
 
 
 def failures(run: RunResults) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from ilhte_lib.data.catalogue import TableInfo, table_info
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.effects import ALPHA
 
-from ..project import find_project, latest_run, slug
+from ..project import data_folder, find_project, latest_run, slug
 from ..words.markdown import escape_markdown
 from ..words.numbers import number
 
@@ -41,12 +42,30 @@ class RunResults:
     items : one row an item, ``ITEM_COLUMNS``.
     record : what ``run.json`` holds: dates, settings, versions, the outcome of every table.
     info : the catalogue's entries of those tables that are bundled.
+    folder : where it lies.
     """
 
     summary: pd.DataFrame
     items: pd.DataFrame
     record: dict
     info: dict[str, TableInfo]
+    folder: Path | None = None
+
+    def document(self, tab: str) -> dict:
+        """Everything that is known of one table, ``ilhte_lib.analysis.document``."""
+        if self.folder is None:
+            raise InputError(f"The run of {tab} has no folder.")
+        return json.loads((self.folder / "fits" / f"{slug(tab)}.json").read_text(encoding="utf-8"))
+
+    def told(self, tab: str, name: str) -> tuple[float, float]:
+        """The ends of the interval that a table's page tells: of "average" or "spread" (the table's unit), "rho", "beta3_b" or
+        "beta3_c"; NaN for one that does not exist."""
+        told = self.document(tab)["inference"].get("told")
+        if told is None:
+            raise InputError(f"{tab} was fitted by an earlier version: call `ilhte run` again.")
+        found = told[name]
+        low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
+        return low, high
 
     @property
     def own(self) -> bool:
@@ -72,6 +91,7 @@ class RunResults:
             self.items[self.items["tab"].isin(tabs)].reset_index(drop=True),
             self.record | {"tables": rows},
             {tab: info for tab, info in self.info.items() if tab in tabs},
+            self.folder,
         )
 
     @property
@@ -184,10 +204,10 @@ def read_run(folder: Path) -> RunResults:
     info = {}
     for tab in summary["tab"]:
         try:
-            info[tab] = table_info(tab, find_project() / "data")
+            info[tab] = table_info(tab, data_folder())
         except InputError:
             continue
-    return RunResults(summary, items, record, info)
+    return RunResults(summary, items, record, info, folder)
 
 
 def _with_numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -6,8 +6,7 @@ writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a sectio
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from ilhte_lib.messages import counted
 from ..words.arms import NOTE as NOTE_OF_ARMS
 from ..words.arms import arm_rows, arms_sentences, arms_words
 from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import curves_words, form_words, items_words, profiles_words, who_benefits_words
 from ..words.item_types import item_types_note, item_types_rows, item_types_sentences, item_types_words
 from ..words.rows import (
@@ -42,6 +42,7 @@ from ..words.sentences import (
     steps_sentence,
     sum_score_sentence,
 )
+from ..words.terms import TRIAL, Terms, terms_of
 from ..words.waves import (
     fading_note,
     fading_rows,
@@ -54,55 +55,32 @@ from ..words.waves import (
 )
 from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
 from .origin import bibtex_of, origin_sentences
+from .section import Section
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from ilhte_lib.analysis import Analysis
     from ilhte_lib.inference.who_benefits import WhoBenefits
 
     from ..intake.source import Source
 
-FINDINGS, ESTIMATES, DATA = "What the trial shows", "Estimates", "The data"
+FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
+TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
-    "The intervals are those that the sentences above tell. One of the profile likelihood holds the values that the likelihood "
+    f"{TOLD}One of the profile likelihood holds the values that the likelihood "
     "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1. A "
     "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
+DISCRIMINATIONS = (
+    "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
+    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
+    "Laplace over items; effects in SDs are divided by the same σ_θ."
+)
 MODELS = (
     "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
     "to each. Logits, standard errors in parentheses."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of what is shown of a trial, in plain text: the writer escapes it.
-
-    Attributes
-    ----------
-    title : its heading.
-    sentences : what it says.
-    warnings : what a reader must be told besides.
-    rows : of its table, each a dictionary from column to cell, all with the same columns.
-    left : columns of words; the others are numbers.
-    figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words.
-    note : how table or figure are to be read.
-    bibtex : entries to cite.
-    """
-
-    title: str
-    sentences: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = ()
-    left: tuple[str, ...] = ("",)
-    figure: Callable[[], Figure] | None = None
-    alt: str = ""
-    note: str = ""
-    bibtex: tuple[str, ...] = ()
 
 
 def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
@@ -125,8 +103,9 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_item_types(analysis),
         *_waves(analysis),
         *_tests(analysis),
-        *([who_benefits_section(compared)] if compared else []),
-        Section("Models", rows=_rows(model_rows(analysis.fits)), note=MODELS),
+        *_discriminations(analysis),
+        *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
+        Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
         _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
@@ -159,10 +138,11 @@ def _data(analysis: Analysis, source: Source | None) -> Section:
 
 def _findings(analysis: Analysis) -> Section:
     trial, result, inference = analysis.trial, analysis.effects, analysis.inference
+    terms = terms_of(analysis.info)
     said = (
         caveat(analysis.info),
-        *findings(result, inference, lower_is_better=analysis.lower_is_better),
-        flagged_sentence(inference),
+        *findings(result, inference, lower_is_better=analysis.lower_is_better, terms=terms),
+        flagged_sentence(inference, terms),
     )
     flags = (
         *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
@@ -179,11 +159,16 @@ def _items_drawn(analysis: Analysis) -> Section:
         "easiness of the items, with their correlation ρ."
     )
     alt = items_words(analysis.effects)
-    return Section("Items in one figure", figure=lambda: analysis.plot("items"), alt=alt, note=note)
+    return Section(
+        "Items in one figure",
+        figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
+        alt=alt,
+        note=note,
+    )
 
 
 def _estimates(analysis: Analysis) -> Section:
-    rows = estimate_rows(analysis.effects, analysis.inference)
+    rows = estimate_rows(analysis.effects, analysis.inference, terms_of(analysis.info))
     note = f"{DIVISOR} {INTERVALS}" if analysis.effects.scale.unit is Unit.SD else INTERVALS
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
 
@@ -226,12 +211,16 @@ def _items(analysis: Analysis) -> list[Section]:
         "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
         "Thick: the items with the most positive and the most negative effect, named at their treated curve."
     )
-    # visits of one outcome are no sample of others that might have been on the test
-    visits = analysis.info is not None and analysis.info.items_are == "visits"
-    influence, others = influence_rows(inference, scale), () if visits else generalisation_rows(inference, main, scale)
+    # visits of one outcome are no sample of others that might have been on the test, and a difference between groups that
+    # nobody assigned is no effect that another item would have
+    terms = terms_of(analysis.info)
+    influence, others = (
+        influence_rows(inference, scale),
+        () if terms is not TRIAL else generalisation_rows(inference, main, scale),
+    )
     form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
     shown = [
-        Section("Items", _said(robust_sentence(inference, scale)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
+        Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
         Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(main, scale), note=curves),
         Section(
@@ -241,7 +230,7 @@ def _items(analysis: Analysis) -> list[Section]:
             left=("Without",),
         ),
     ]  # fmt: skip
-    if visits:
+    if terms is not TRIAL:
         return shown
     return [
         *shown,
@@ -338,14 +327,23 @@ def _tests(analysis: Analysis) -> list[Section]:
     ]
 
 
-def who_benefits_section(found: WhoBenefits) -> Section:
+def _discriminations(analysis: Analysis) -> list[Section]:
+    """The item effects with a slope for each item."""
+    found, scale = analysis.inference.discriminations, analysis.effects.scale
+    if found is None:
+        return []
+    said = (discriminations_sentence(analysis.inference, scale), slopes_sentence(found))
+    return [Section("With discriminations", said, rows=_rows(discrimination_rows(found, scale)), note=DISCRIMINATIONS)]
+
+
+def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
     """Persons or items: the interactions side by side, and the verdict on them."""
     from ilhte_lib.figures.who_benefits import who_benefits_figure
 
     unit = f"In logits per SD of {found.covariate}, the sum score's in SDs of the score within arm; brackets hold 95% intervals."
     return Section(
         "Who benefits?",
-        (verdict_sentence(found),),
+        (verdict_sentence(found, terms),),
         _said(clustering_sentence(found)),
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.figures.theme import with_subscripts
 
 from ..site.embed import FIGURE_CONFIG
 from ..words.markdown import table_html
-from .sections import Section
+from .section import Section
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -32,24 +33,31 @@ def single_page(title: str, sections: Sequence[Section]) -> str:
         import plotly  # noqa: F401
     except ModuleNotFoundError as missing:
         raise InputError(f"The HTML report needs {missing.name}: pip install 'ilhte[report]'.") from None
-    # plotly.js goes into the file once, with the first figure
-    first = next((section for section in sections if section.figure), None)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="ilhte"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}: item-level treatment effects</title><style>{_STYLE}</style>
 </head><body>
 <h1>{escape(title)}</h1>
-{"".join(_written(section, plotly=section is first) for section in sections)}
+{sections_html(sections)}
 </body></html>
 """
 
 
-def _written(section: Section, *, plotly: bool) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>"]
+def sections_html(sections: Sequence[Section]) -> str:
+    """The sections one after another; plotly.js goes along with the first figure."""
+    first = next((section for section in sections if section.figure), None)
+    return "".join(
+        f"<h2>{escape(section.title)}</h2>\n{section_html(section, plotly=section is first)}" for section in sections
+    )
+
+
+def section_html(section: Section, *, plotly: bool) -> str:
+    """A section below its heading, escaped; with ``plotly``, plotly.js goes along with its figure."""
+    parts = []
     if said := (*section.sentences, *section.warnings):
-        parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in said)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{with_subscripts(escape(text))}</li>' for text in said)}</ul>")
     if section.note:
-        parts.append(f'<p class="note">{escape(section.note)}</p>')
+        parts.append(f'<p class="note">{with_subscripts(escape(section.note))}</p>')
     if section.rows:
         parts.append(table_html(section.rows, left=section.left))
     if section.figure:

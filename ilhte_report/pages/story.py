@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.inference.effects import effects
-from ilhte_lib.inference.interval import HALF_WIDTH
+from ilhte_lib.inference.infer import infer
+from ilhte_lib.inference.interval import HALF_WIDTH, average_interval
 
-from ..project import find_project, latest_run, slug
+from ..project import find_project
 from ..words.numbers import between, number
 from .results import RunResults
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 CAFFEINE = "caffeine_anxiety"
 FILMS = {"film_sad_negative": "Sad", "film_horror_negative": "Horror", "film_comedy_negative": "Comedy"}
+RATINGS = ("not at all", "a little", "moderately", "very much")
+HIGHEST = len(RATINGS) - 1
 TIMES = {0: "before", 1: "right after", 2: "half an hour later"}
 
 
@@ -41,10 +42,7 @@ class Untold:
             raise AttributeError(name)
         return ""
 
-    def item(self, name: str) -> str:
-        return ""
-
-    def share(self, name: str) -> str:
+    def rating(self, name: str) -> str:
         return ""
 
     def at(self, tab: str, wave: int) -> str:
@@ -68,21 +66,33 @@ class Anxiety:
         return self.run.row(CAFFEINE)
 
     @cached_property
-    def _document(self) -> dict[str, Any]:
-        path = latest_run(find_project()) / "fits" / f"{slug(CAFFEINE)}.json"
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+    def _inference(self) -> dict[str, Any]:
+        return self.run.document(CAFFEINE)["inference"]
+
+    def _told(self, column: str, name: str) -> str:
+        """An estimate with the interval that the table's page tells."""
+        return _with_interval(self._row[column], *self.run.told(CAFFEINE, name))
 
     @cached_property
     def items(self) -> pd.DataFrame:
-        """The items with ``label``, what an anxious answer to it says, and ``change``, from the lowest effect to the highest."""
+        """The items from the lowest effect to the highest: ``label``, what a high rating says; ``control`` and ``treated``, mean
+        ratings of it by arm; ``reversed``; and ``change``, where the 95% interval of the effect lies."""
         table = load_bundled(CAFFEINE, find_project() / "data")
         keyed = table.drop_duplicates("item").set_index("item")["keyed"]
+        means = table.pivot_table(values="resp", index="item", columns="treat")
         rows = self.run.items[self.run.items["tab"] == CAFFEINE].sort_values("total_std")
-        words = [f"not {name}" if keyed[name] == "reversed" else name for name in rows["item"]]
+        turned = [keyed[name] == "reversed" for name in rows["item"]]
+        words = [f"not {name}" if flip else name for name, flip in zip(rows["item"], turned, strict=True)]
         half = HALF_WIDTH * rows["total_se"]
         change = ["more" if low > 0 else "less" if high < 0 else "unclear" for low, high in zip(
             rows["total_std"] - half, rows["total_std"] + half, strict=True)]  # fmt: skip
-        return rows.assign(label=[word.replace(".", " ") for word in words], change=change)
+        return rows.assign(
+            label=[word.replace(".", " ") for word in words],
+            control=means.loc[rows["item"], 0].to_numpy(),
+            treated=means.loc[rows["item"], 1].to_numpy(),
+            reversed=turned,
+            change=change,
+        )
 
     @property
     def persons(self) -> str:
@@ -94,19 +104,24 @@ class Anxiety:
 
     @property
     def total(self) -> str:
-        """The difference of the sum scores, in points of the scale."""
-        return number(self._document["inference"]["sum_score"]["difference"], 1)
+        """The difference of the sum scores, in points."""
+        return number(self._inference["sum_score"]["difference"], 1)
+
+    @property
+    def points(self) -> int:
+        """The highest sum score."""
+        return HIGHEST * len(self.items)
 
     @property
     def total_interval(self) -> str:
-        found = self._document["inference"]["sum_score"]
+        found = self._inference["sum_score"]
         scale = found["sd"]
         low, high = (found["difference"] + sign * HALF_WIDTH * found["smd_se"] * scale for sign in (-1, 1))
         return between(low, high, 1)
 
     @property
     def average(self) -> str:
-        return _with_interval(self._row["ate_std"], self._row["ate_std_se"])
+        return self._told("ate_std", "average")
 
     @property
     def spread(self) -> str:
@@ -122,31 +137,16 @@ class Anxiety:
 
     @property
     def beta3_without(self) -> str:
-        return number(self._row["beta3_b"], 2)
+        return self._told("beta3_b", "beta3_b")
 
     @property
     def beta3_with(self) -> str:
-        return number(self._row["beta3_c"], 2)
+        return self._told("beta3_c", "beta3_c")
 
     @property
     def beta3_difference(self) -> str:
-        return _with_interval(self._row["delta_beta3"], self._row["delta_beta3_se"])
-
-    @cached_property
-    def _rated(self) -> dict[str, Any]:
-        """The same trial with the four answers as they were given, by the vignette's two models."""
-        trial = prepare(load_bundled(CAFFEINE, find_project() / "data", rated=True), CAFFEINE)
-        return effects(trial, fit_models(trial, ["M_0", "M_A"])).summary
-
-    @property
-    def ratios(self) -> str:
-        """The likelihood ratio of the answers cut in two, and of the ratings."""
-        return f"{number(self._row['lrt_stat'], 0)} to {number(self._rated['lrt_stat'], 0)}"
-
-    @property
-    def spreads(self) -> str:
-        """sigma_zeta of the answers cut in two, and of the ratings, SDs."""
-        return f"{number(self._row['sigma_zeta_std'], 2)} and {number(self._rated['sigma_zeta_std'], 2)}"
+        drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
+        return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
 
     def count(self, change: str) -> int:
         """Items whose 95% interval lies above 0 ("more"), below it ("less") or holds it ("unclear")."""
@@ -164,14 +164,11 @@ class Anxiety:
     def unclear(self) -> int:
         return self.count("unclear")
 
-    def item(self, name: str) -> str:
-        """The effect on an item, in SDs."""
-        return number(self._of(name)["total_std"], 2)
-
-    def share(self, name: str) -> str:
-        """Who gave the anxious answer, without and with caffeine."""
+    def rating(self, name: str) -> str:
+        """The mean rating of a word, without and with caffeine; of an item that is reversed, of the word itself."""
         row = self._of(name)
-        return f"{100 * row['p_ctrl']:.0f}% to {100 * row['p_treat']:.0f}%"
+        means = [HIGHEST - row[arm] if row["reversed"] else row[arm] for arm in ("control", "treated")]
+        return " to ".join(number(mean, 2) for mean in means)
 
     def _of(self, name: str) -> dict[str, Any]:
         (row,) = self.items[self.items["item"] == name].to_dict("records")
@@ -180,18 +177,17 @@ class Anxiety:
     def figure(self) -> go.Figure:
         from ilhte_lib.figures.answers import answers_figure
 
-        words = {
-            "more": "caffeine: more anxious",
-            "less": "caffeine: less anxious",
-            "unclear": "caffeine: no clear difference",
-        }
-        return answers_figure(self.items, "placebo", "caffeine", words, "Share of anxious answers")
+        words = {"more": "more anxious", "less": "less anxious", "unclear": "no clear difference"}
+        ticks = dict(enumerate(RATINGS))
+        return answers_figure(self.items, "placebo", "caffeine", words, "Mean rating", ticks)
 
     @property
     def alt(self) -> str:
         rows = self.items.iloc[::-1]
-        listed = "; ".join(f"{row.label} {row.p_ctrl:.0%} to {row.p_treat:.0%}" for row in rows.itertuples())
-        return f"{len(rows)} items with the share of anxious answers under placebo and under caffeine: {listed}."
+        listed = "; ".join(
+            f"{row.label} {number(row.control, 2)} to {number(row.treated, 2)}" for row in rows.itertuples()
+        )
+        return f"{len(rows)} items with their mean rating, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
 
 
 @dataclass(frozen=True)
@@ -202,7 +198,7 @@ class Fading:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """A row a film and time: ``tab``, ``treatment``, ``wave``, ``effect``, ``se``, ``spread`` (SDs), ``persons``."""
+        """A row a film and time: ``tab``, ``treatment``, ``wave``, ``effect``, ``low``, ``high``, ``spread`` (SDs), ``persons``."""
         import pandas as pd
 
         rows = []
@@ -210,16 +206,19 @@ class Fading:
             table = load_bundled(tab, find_project() / "data")
             for wave in TIMES:
                 trial = prepare(table, tab, wave=str(wave))
-                found = effects(trial, fit_models(trial)).summary
+                fits = fit_models(trial, ["M_0", "M_A"])
+                result = effects(trial, fits)
+                average = average_interval(result, infer(trial, fits, replicates=0))
                 rows.append(
                     {
                         "tab": tab,
                         "treatment": f"{film} film" if film != "Comedy" else film,
                         "wave": wave,
-                        "effect": found["ate_std"],
-                        "se": found["ate_std_se"],
-                        "spread": found["sigma_zeta_std"],
-                        "persons": found["n_persons"],
+                        "effect": average.estimate,
+                        "low": average.low,
+                        "high": average.high,
+                        "spread": result.summary["sigma_zeta_std"],
+                        "persons": trial.n_persons,
                     }
                 )
         return pd.DataFrame(rows)
@@ -231,7 +230,7 @@ class Fading:
     def at(self, tab: str, wave: int) -> str:
         """The average effect of a film at a time, with its interval."""
         row = self._at(tab, wave)
-        return _with_interval(row["effect"], row["se"])
+        return _with_interval(row["effect"], row["low"], row["high"])
 
     def spread(self, tab: str, wave: int) -> str:
         return number(self._at(tab, wave)["spread"], 2)
@@ -247,10 +246,11 @@ class Fading:
     @property
     def alt(self) -> str:
         told = "; ".join(
-            f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.se)}" for row in self.rows.itertuples()
+            f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.low, row.high)}"
+            for row in self.rows.itertuples()
         )
         return f"Average effects on negative affect in SDs of the persons, three films at three times: {told}."
 
 
-def _with_interval(value: float, se: float) -> str:
-    return f"{number(value, 2)} [{between(value - HALF_WIDTH * se, value + HALF_WIDTH * se)}]"
+def _with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    return f"{number(value, digits)} [{between(low, high, digits)}]"

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -59,11 +60,11 @@ class Settings:
 def fit_notebook() -> Path:
     """The notebook of one table: the project's own, or the copy that is installed with the package."""
     name = Path("notebooks") / "fit_table.ipynb"
-    try:
-        return find_project() / name
-    except InputError:
-        # an editable installation has no copy: the clone's own notebook is beside the package
-        return SOURCES / name if (SOURCES / name).is_file() else Path(__file__).parents[2] / name
+    with suppress(InputError):
+        if (own := find_project() / name).is_file():
+            return own
+    # an editable installation has no copy: the clone's own notebook is beside the package
+    return SOURCES / name if (SOURCES / name).is_file() else Path(__file__).parents[2] / name
 
 
 def code_sha256(notebook: str, engine: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, as_completed
+from contextlib import chdir
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +17,8 @@ from pathlib import Path
 from ilhte_lib.errors import InputError
 from ilhte_lib.files import to_json, versions, write_text
 
-from ..intake.source import Source, bundled_sources
-from ..project import find_project, slug
+from ..intake.source import Source, bundled_sources, sources
+from ..project import OWN_TRIALS, find_project, slug
 from .execute import Executed, Task, execute
 from .folder import RunFolder, TableRow, open_run_folder, refuse_other_folder
 from .key import PAGE_REPLICATES, Settings, code_sha256, fit_notebook, table_key
@@ -143,6 +144,26 @@ def run_collection(project: Path) -> Path:
     out = project / "results" / BUNDLED_RUN
     with progress(Console(stderr=True)) as told:
         run_tables(bundled_sources(), out, Settings(bootstrap=PAGE_REPLICATES), told=told)
+    point_to(out)
+    return out
+
+
+def run_own_trials(project: Path) -> Path:
+    """The default run of a project's own trials, made or brought up to date, as ``ilhte run trials.toml`` does; its folder.
+
+    Raises
+    ------
+    InputError : the file of trials is wrong. A table that cannot be fitted is listed on the page instead.
+    """
+    from rich.console import Console
+
+    from .progress import progress
+
+    settings = Settings(bootstrap=PAGE_REPLICATES)
+    with chdir(project):
+        out = default_folder([OWN_TRIALS], settings)
+        with progress(Console(stderr=True)) as told:
+            run_tables(sources([OWN_TRIALS]), out, settings, told=told)
     point_to(out)
     return out
 

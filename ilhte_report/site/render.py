@@ -18,7 +18,7 @@ from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.files import sha256_of
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, refuse_foreign, replaced_folder
 
-from ..project import MARK, SOURCES, find_project, latest_run
+from ..project import MARK, OWN_TRIALS, SOURCES, find_project, latest_run, own_trials
 from .run_pages import copy_run_pages
 
 _PATIENCE = 15
@@ -29,20 +29,30 @@ _ASSETS = "move what is yours elsewhere: assets/ is written when the site is ren
 def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], None] = print) -> Path:
     """Makes what rendering needs and the repository does not hold; returns the run that the pages read.
 
-    That is plotly.js in `assets/`, a run (of the bundled collection, if none is given and there is none yet) and its
-    executed notebooks in `tables/`. Whatever is there already is left untouched: calling it twice changes nothing.
+    That is plotly.js in `assets/`, a run (if none is given, of the project's own trials, or of the bundled collection if there
+    is none yet) and its executed notebooks in `tables/`. Whatever is there already is left untouched: calling it twice changes nothing.
     """
     from plotly.offline import get_plotlyjs
 
     Manifest.open(project / "assets", _ASSETS, _plotly_alone).write_text("plotly.min.js", get_plotlyjs())
-    if run is None and not os.environ.get("ILHTE_RUN") and not (project / "results" / "latest.json").is_file():
-        from ..run.tables import run_collection
-
-        run = run_collection(project)
+    if run is None and not os.environ.get("ILHTE_RUN"):
+        run = _default_run(project)
     run = run or latest_run(project)
     for path in copy_run_pages(run, project / "tables"):
         echo(f"{path} was edited since ilhte wrote it: your version is kept.")
     return run
+
+
+def _default_run(project: Path) -> Path | None:
+    """The run of the project's own trials, brought up to date unless another was made last; that of the collection, if there
+    is no run yet; else None."""
+    from ..run.tables import PAGE_REPLICATES, Settings, default_folder, run_collection, run_own_trials
+
+    there_is_one = (project / "results" / "latest.json").is_file()
+    if own_trials(project) is None:
+        return None if there_is_one else run_collection(project)
+    usual = default_folder([OWN_TRIALS], Settings(bootstrap=PAGE_REPLICATES)).name
+    return run_own_trials(project) if not there_is_one or latest_run(project).name == usual else None
 
 
 def _plotly_alone(assets: Path) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ilhte_lib.manifest import Manifest
 
 from ..project import slug
-from ..words.markdown import escape_markdown
+from ..words.markdown import code_block, escape_markdown
 from .downloads import downloads, downloads_section
 
 _PARAMETERS = {"parameters", "injected-parameters"}
@@ -63,6 +63,15 @@ def _page(path: Path, last_section: str) -> str:
         if _PARAMETERS & set(cell.metadata.get("tags", [])):
             cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
     kept = [cell for cell in notebook.cells if cell.source.strip()]
+    code = [cell for cell in kept if cell.cell_type == "code" and "tags" not in cell.metadata]
+    if code and last_section:
+        # findings first, also in what the search shows of a page: the code stands at the end
+        listed = code_block("\n\n".join(cell.source.strip() for cell in code), "python")
+        for cell in code:
+            cell.source = f"#| echo: false\n{cell.source}"
+        last_section += (
+            f"\n\n## Code\n\n<details><summary>The notebook behind this page</summary>\n\n{listed}\n\n</details>\n"
+        )
     top = nbformat.v4.new_raw_cell(f"---\n{yaml.safe_dump(front_matter, allow_unicode=True)}---", id="front-matter")
     last = [nbformat.v4.new_markdown_cell(last_section, id="last-section")] if last_section else []
     notebook.cells = [top, *kept, *last]

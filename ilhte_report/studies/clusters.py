@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
-from ilhte_lib.inference.profile import Profiler, fixed_effect_quantile, objective
+from ilhte_lib.inference.profile import Profiler, objective
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics, without_clusters
 from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.spec import MODELS
@@ -50,9 +50,7 @@ class ClusterDesign:
 
 
 DESIGNS = tuple(ClusterDesign(clusters) for clusters in (8, 20, 40))
-_NAMES = (
-    "estimate", "se", "lower", "upper", "wald_lower", "wald_upper", "sigma_u", "ignoring_se", "ignoring_lower", "ignoring_upper",
-)  # fmt: skip
+_NAMES = ("estimate", "se", "rise", "sigma_u", "ignoring_estimate", "ignoring_se", "ignoring_rise")
 
 
 def draw(design: ClusterDesign, rng: np.random.Generator) -> SufficientStatistics:
@@ -69,22 +67,20 @@ def draw(design: ClusterDesign, rng: np.random.Generator) -> SufficientStatistic
     return sufficient_statistics(names, treat, person, item, resp.ravel().astype(int), cluster=cluster)
 
 
-def _fitted(statistics: SufficientStatistics) -> tuple[Fit, Fit]:
-    null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
-    return null, fit_statistics(statistics, MODELS["M_A"], smaller=null)
+def _at_truth(statistics: SufficientStatistics, truth: float) -> tuple[Fit, float]:
+    """M_A, and how far its profile deviance of beta_1 has risen at the truth: the profile interval holds the truth where that
+    is below the squared quantile, so that its ends need not be found."""
+    fit = fit_statistics(statistics, MODELS["M_A"])
+    return fit, Profiler(objective(statistics, fit), fit).rise("treat", truth)
 
 
-def _intervals(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
-    null, fit = _fitted(statistics)
-    found = Profiler(objective(statistics, fit), fit, null).interval("treat")
-    estimate, se = fit.coefficient("treat"), fit.standard_error("treat")
-    half = fixed_effect_quantile(fit) * se
-    plain = without_clusters(statistics)
-    without_null, without = _fitted(plain)
-    ignoring = Profiler(objective(plain, without), without, without_null).interval("treat")
+def _judged(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
+    truth = DESIGNS[0].ate
+    fit, rise = _at_truth(statistics, truth)
+    without, ignoring = _at_truth(without_clusters(statistics), truth)
     return [
-        estimate, se, found.lower, found.upper, estimate - half, estimate + half, fit.clusters.sigma_u,
-        without.standard_error("treat"), ignoring.lower, ignoring.upper,
+        fit.coefficient("treat"), fit.standard_error("treat"), rise, fit.clusters.sigma_u,
+        without.coefficient("treat"), without.standard_error("treat"), ignoring,
     ]  # fmt: skip
 
 
@@ -111,16 +107,10 @@ class _ClusterStudy(Study):
         return np.array(self.analyse(draw(self.designs[k % len(self.designs)], rng), rng))
 
 
-STUDY = _ClusterStudy(DESIGNS, _NAMES, _intervals, _table)
-"""Its table has one row a trial: replication, clusters, truth, estimate and se of beta_1, lower and upper of its profile
-interval, wald_lower and wald_upper, both by t; sigma_u; and ignoring_se, ignoring_lower, ignoring_upper with clusters left out
-(profile, normal quantile); logits."""
-
-METHODS = {
-    "profile": ("lower", "upper"),
-    "Wald": ("wald_lower", "wald_upper"),
-    "clusters ignored": ("ignoring_lower", "ignoring_upper"),
-}
+STUDY = _ClusterStudy(DESIGNS, _NAMES, _judged, _table)
+"""Its table has one row a trial: replication, clusters, truth, estimate and se of beta_1 and sigma_u, logits; rise, what the profile
+deviance of beta_1 rises by at the truth; and ignoring_estimate, ignoring_se, ignoring_rise of the same trial with its clusters
+left out."""
 
 
 def cluster_summary(trials: pd.DataFrame) -> pd.DataFrame:
@@ -130,22 +120,28 @@ def cluster_summary(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row a number of clusters and method ("profile", "Wald", "clusters ignored"): clusters, method, coverage, lower, upper,
-    width (median), undefined (share without an end), at_zero (share of fits with sigma_u = 0), replications.
+    One row a number of clusters and method ("profile" and "Wald", by t with clusters - 2 degrees of freedom; the profile by the
+    normal quantile with "clusters ignored"): clusters, method, coverage, lower, upper, se (median), sd (of the estimates),
+    at_zero (share of fits with sigma_u = 0), replications.
     """
     import pandas as pd
+    from scipy.special import ndtri, stdtrit
 
     out = []
     for clusters, rows in trials.groupby("clusters", sort=True):
-        truth = rows["truth"].to_numpy(float)
-        for method, (low, high) in METHODS.items():
-            lower, upper = rows[low].to_numpy(float), rows[high].to_numpy(float)
-            missing = np.isnan(lower) | np.isnan(upper)
-            # intervals are stored with four decimals: an end this close to the truth contains it
-            share = float(np.mean((lower <= truth + 5e-5) & (upper >= truth - 5e-5) & ~missing))
-            width = float(np.nanmedian(upper - lower))
+        t, z = float(stdtrit(clusters - 2, 0.975)), float(ndtri(0.975))
+        away = ((rows["estimate"] - rows["truth"]) / rows["se"]).abs()
+        # a comparison with NaN is false
+        held = {
+            "profile": rows["rise"] <= t * t,
+            "Wald": away <= t,
+            "clusters ignored": rows["ignoring_rise"] <= z * z,
+        }
+        for method, inside in held.items():
+            prefix = "ignoring_" if method == "clusters ignored" else ""
+            share = float(inside.mean())
+            of_estimates = float(rows[f"{prefix}se"].median()), float(rows[f"{prefix}estimate"].std())
             at_zero = float((rows["sigma_u"] == 0).mean())
-            ends = wilson_interval(share, len(rows))
-            out.append((clusters, method, share, *ends, width, float(missing.mean()), at_zero, len(rows)))
-    columns = ["clusters", "method", "coverage", "lower", "upper", "width", "undefined", "at_zero", "replications"]
+            out.append((clusters, method, share, *wilson_interval(share, len(rows)), *of_estimates, at_zero, len(rows)))
+    columns = ["clusters", "method", "coverage", "lower", "upper", "se", "sd", "at_zero", "replications"]
     return pd.DataFrame(out, columns=columns)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.errors import IlhteError
 
@@ -28,6 +28,22 @@ def _simulate(computation: str, name: str, study: Study, replications: int) -> N
         rows = study.simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
     command = f"python -m ilhte_report.studies.compute {computation}"
     write_computed(name, rows, command, seed=study.seed, replications=replications)
+    finished.unlink(missing_ok=True)
+
+
+def _run(name: str, simulate: Callable[..., Any], seed: int, replications: int) -> None:
+    """Run a study that is a function of the number of replications, and store its table."""
+    from rich.progress import Progress
+
+    from ..project import find_project
+    from .computed import write_computed
+
+    finished = find_project() / "data" / "cache" / f"{name}.npz"
+    with Progress() as bar:
+        job = bar.add_task(name, total=replications)
+        rows = simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
+    command = f"python -m ilhte_report.studies.compute {name}"
+    write_computed(name, rows, command, seed=seed, replications=replications)
     finished.unlink(missing_ok=True)
 
 
@@ -67,7 +83,7 @@ def compute_ordered() -> None:
 
 
 def compute_clusters() -> None:
-    """The coverage of the average effect's interval where clusters were randomised: ten minutes on one core."""
+    """The coverage of the average effect's interval where clusters were randomised: three minutes on one core."""
     from .clusters import REPLICATIONS, STUDY
 
     _simulate("clusters", "clusters", STUDY, REPLICATIONS)
@@ -81,6 +97,13 @@ def compute_identification() -> None:
     _simulate("identification", "identification_limits", grid_study(LIMITS), REPLICATIONS)
 
 
+def compute_pooling() -> None:
+    """Collections of trials, drawn and pooled: ten minutes on one core."""
+    from . import pooling
+
+    _run("pooling", pooling.simulate, pooling.SEED, pooling.REPLICATIONS)
+
+
 COMPUTATIONS: dict[str, Callable[[], None]] = {
     "engines": compute_engines,
     "size": compute_size,
@@ -89,6 +112,7 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "ordered": compute_ordered,
     "clusters": compute_clusters,
     "identification": compute_identification,
+    "pooling": compute_pooling,
 }
 
 

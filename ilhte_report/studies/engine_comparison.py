@@ -18,13 +18,8 @@ from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_model, fit_models, statistics_of
 from ilhte_lib.model.fit_result import Fit
-from ilhte_lib.model.simulate import DESIGNS
 from ilhte_lib.model.spec import MODELS, ModelSpec
 
-COMPARED = (
-    "bacteria_weeks", "mathexam14w_group", "respiratory_visits", "spisa_gender", "toenail_visits", "verbagg_gender", *DESIGNS,
-)  # fmt: skip
-"""The tables that both engines fit: real ones with few to many items, and every simulated design."""
 SAME_LOGLIK = 0.01
 """Log-likelihoods no further apart than this agree."""
 TIGHT = 1e-12

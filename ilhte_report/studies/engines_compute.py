@@ -1,4 +1,4 @@
-"""Real and simulated tables with both engines, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
+"""The bundled collection with both engines, ratings as 0 and 1, which is all that lme4 fits, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
 
 lme4's estimates, which take long, are kept a table in ``data/cache/engines`` and computed
 again when the table or the versions of R and its packages change; the native engine's are computed anew every time.
@@ -15,17 +15,17 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.files import write_text
 
-from ..intake.source import Source, load, source
+from ..intake.source import Source, bundled_sources, load
 from ..project import find_project, slug
 from .computed import write_computed
-from .engine_comparison import COMPARED, Estimates, compare, estimate, lme4_versions, tight_logliks
+from .engine_comparison import Estimates, compare, estimate, lme4_versions, tight_logliks
 
 COMMAND = "python -m ilhte_report.studies.compute engines"
 PROFILE = "full"
 
 
 def compute_engines() -> None:
-    """Compare the engines on every table of ``COMPARED``, short ones first, and write both files after each.
+    """Compare the engines on every bundled table, short ones first, and write both files after each.
 
     Raises
     ------
@@ -34,8 +34,7 @@ def compute_engines() -> None:
     import pandas as pd
 
     versions = lme4_versions()
-    sources = [source(tab) for tab in COMPARED]
-    tables = [(where, prepare(load(where), where.tab, profile=PROFILE)) for where in sources]
+    tables = [(where, prepared_for_both(where)) for where in bundled_sources()]
     order = [where.tab for where, _ in tables]
     models: list[dict] = []
     items: list[dict] = []
@@ -50,10 +49,17 @@ def compute_engines() -> None:
         print(f"{where.tab}: lme4 {sum(r['cpu_lme4'] for r in of_models):.1f} s of CPU", flush=True)
 
 
+def prepared_for_both(where: Source) -> Trial:
+    """A bundled table as both engines can fit it: ratings as 0 and 1 by the catalogue's threshold."""
+    threshold = where.info.threshold if where.info else None
+    return prepare(load(where), where.tab, profile=PROFILE, threshold=threshold)
+
+
 def _lme4(where: Source, trial: Trial, versions: dict[str, str]) -> tuple[dict[str, Estimates], dict[str, float]]:
     """lme4's estimates of a table and its log-likelihoods there with a long inner search, from the cache if they are of
     this table and these versions."""
-    key = hashlib.sha256(json.dumps([where.sha256, PROFILE, versions], sort_keys=True).encode()).hexdigest()
+    threshold = where.info.threshold if where.info else None
+    key = hashlib.sha256(json.dumps([where.sha256, PROFILE, threshold, versions], sort_keys=True).encode()).hexdigest()
     path = find_project() / "data" / "cache" / "engines" / f"{slug(where.tab)}.json"
     kept = _read(path)
     if kept.get("key") == key:

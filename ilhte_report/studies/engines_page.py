@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ilhte_lib.data.catalogue import table_info
+from ilhte_lib.data.catalogue import bundled_tables, table_info
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.errors import EngineError
 
@@ -13,7 +13,7 @@ from ..project import data_folder
 from ..words.markdown import escape_markdown, fact_table, page_table, table_markdown
 from ..words.numbers import number
 from .computed import read_computed
-from .engine_comparison import COMPARED, SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
+from .engine_comparison import SAME_LOGLIK, TIGHT, compare, estimate, tight_logliks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ class Comparison:
     ----------
     models, items : rows as ``ilhte_lib.engine_comparison.compare`` gives them.
     about : command, commit, date and versions of the computation.
-    left_out : tables of ``COMPARED`` that are not in it.
+    left_out : bundled tables that are not in it.
     """
 
     models: pd.DataFrame
@@ -63,7 +63,7 @@ def read_comparison() -> Comparison:
     models, about = read_computed("engines_models")
     items, _ = read_computed("engines_items")
     done = set(models["tab"])
-    return Comparison(models, items, about, [tab for tab in COMPARED if tab not in done])
+    return Comparison(models, items, about, [tab for tab in bundled_tables(data_folder()) if tab not in done])
 
 
 def overview(stored: Comparison) -> Markdown:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ilhte_lib.figures.theme import BLUE, GREEN, GREY, GRID, RED, compact, layout
+from ilhte_lib.figures.theme import BLUE, GREEN, GREY, GRID, RED, compact, layout, with_subscripts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ _TESTS = {
 }
 _METHODS = {"profile": (BLUE, "circle"), "Wald": (RED, "diamond-open")}
 _APPROXIMATIONS = {"laplace": ("Laplace", RED, "diamond"), "aghq": ("quadrature", BLUE, "circle")}
-PARAMETER_NAMES = {"treat": "β₁", "sigma_theta": "σθ", "sigma_zeta": "σζ", "rho": "ρ", "ate": "β₁"}
+PARAMETER_NAMES = {"treat": "β₁", "sigma_theta": "σ_θ", "sigma_zeta": "σ_ζ", "rho": "ρ", "ate": "β₁"}
 
 
 def size_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figure:
@@ -54,7 +54,7 @@ def coverage_figure(summary: pd.DataFrame) -> go.Figure:
     from plotly.subplots import make_subplots
 
     parameters = list(dict.fromkeys(summary["parameter"]))
-    names = [PARAMETER_NAMES[p] for p in parameters]
+    names = [with_subscripts(PARAMETER_NAMES[p]) for p in parameters]
     figure = make_subplots(
         rows=1, cols=len(parameters), shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.04
     )
@@ -79,7 +79,7 @@ def bias_figure(summary: pd.DataFrame) -> go.Figure:
     from plotly.subplots import make_subplots
 
     parameters = ("sigma_theta", "sigma_zeta")
-    names = [PARAMETER_NAMES[p] for p in parameters]
+    names = [with_subscripts(PARAMETER_NAMES[p]) for p in parameters]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.05)
     items = sorted(summary["n_items"].unique())
     for column, parameter in enumerate(parameters, start=1):

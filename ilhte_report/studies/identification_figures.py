@@ -85,7 +85,7 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     ends = compact([none["closed_form"].min(), none["closed_form"].max()])
     figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dash"}, name="closed form exact")
-    for model, name, colour in (("b", "M_B", RED), ("c", "M_C", BLUE)):
+    for model, name, colour in (("b", "M<sub>B</sub>", RED), ("c", "M<sub>C</sub>", BLUE)):
         for rho, rows in none.groupby("rho"):
             symbol = SYMBOL_OF_RHO[round(float(rho), 1)]
             figure.add_scatter(
@@ -96,7 +96,10 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
                 marker={"color": colour, "symbol": symbol + ("" if model == "b" else "-open"), "size": 9},
                 name=f"{name}, ρ = {_signed(rho, 1)}" if model == "b" else f"{name}, same symbols, open",
                 showlegend=model == "b" or rho == 0,
-                text=[f"σζ {r.sigma_zeta:g}, {r.n_persons} persons, {r.n_items} items" for r in rows.itertuples()],
+                text=[
+                    f"σ<sub>ζ</sub> {r.sigma_zeta:g}, {r.n_persons} persons, {r.n_items} items"
+                    for r in rows.itertuples()
+                ],
                 hovertemplate=f"{name}: %{{y:.3f}}<br>closed form %{{x:.3f}}<br>"
                 f"ρ {_signed(rho, 1)}, %{{text}}<extra></extra>",
             )
@@ -132,25 +135,25 @@ def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figu
                 mode="lines+markers",
                 line={"color": RED, "width": 1},
                 marker={"color": RED, "symbol": SYMBOL_OF_RHO[rho], "size": 8},
-                name=f"M_B, ρ = {_signed(rho, 1)}",
+                name=f"M<sub>B</sub>, ρ = {_signed(rho, 1)}",
                 legendgroup=f"{rho}",
                 showlegend=panel == 0,
-                hovertemplate=f"M_B, ρ {_signed(rho, 1)}<br>σζ %{{x}}: %{{y:.1%}}<extra></extra>",
+                hovertemplate=f"M<sub>B</sub>, ρ {_signed(rho, 1)}<br>σ<sub>ζ</sub> %{{x}}: %{{y:.1%}}<extra></extra>",
                 **at,
             )
         spread = rows.groupby("sigma_zeta")["rejects_c"].agg(["min", "max"])
         for k, end in enumerate(("min", "max")):
             figure.add_scatter(
                 x=compact(spread.index), y=compact(spread[end]), mode="lines", line={"color": BLUE, "width": 1},
-                fill="tonexty" if k else None, name="M_C, any ρ", legendgroup="M_C", showlegend=panel == 0 and k == 1,
-                hovertemplate="M_C<br>σζ %{x}: %{y:.1%}<extra></extra>", **at,
+                fill="tonexty" if k else None, name="M<sub>C</sub>, any ρ", legendgroup="M_C", showlegend=panel == 0 and k == 1,
+                hovertemplate="M<sub>C</sub><br>σ<sub>ζ</sub> %{x}: %{y:.1%}<extra></extra>", **at,
             )  # fmt: skip
         figure.add_hline(y=level, line={"color": GREY, "dash": "dash", "width": 1}, **at)
     figure.update_layout(layout(620))
     figure.update_annotations(font={"size": 12})
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_xaxes(tickvals=[0.0, *SIGMA_ZETA])
-    figure.update_xaxes(title={"text": "σζ"}, row=2)
+    figure.update_xaxes(title={"text": "σ<sub>ζ</sub>"}, row=2)
     return figure
 
 
@@ -183,7 +186,7 @@ def slider_figure(summary: pd.DataFrame) -> go.Figure:
     figure.update_layout(layout(760), showlegend=False)
     figure.update_layout(
         sliders=[
-            _slider("σζ = ", [f"{v:g}" for v in spreads], visible, spreads.index(first[0]), 0),
+            _slider("σ<sub>ζ</sub> = ", [f"{v:g}" for v in spreads], visible, spreads.index(first[0]), 0),
             _slider("ρ = ", [_signed(v, 1) for v in RHO], opaque, RHO.index(first[1]), 90),
         ],
         margin={"l": 90, "b": 230},
@@ -191,7 +194,9 @@ def slider_figure(summary: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title={"text": "Easiness (logits)"}, range=[-3.4, 3.4], row=1, col=1)
     figure.update_yaxes(tickvals=[0, 1], ticktext=["treated", "control"], range=[-0.7, 1.25], row=1, col=1)
     figure.update_xaxes(title={"text": "β₃ (logits), truth 0"}, range=[-0.2, 0.2], row=2, col=1)
-    figure.update_yaxes(tickvals=[0, 1, 2], ticktext=["M_C", "M_B", "closed form"], range=[-0.5, 2.7], row=2, col=1)
+    figure.update_yaxes(
+        tickvals=[0, 1, 2], ticktext=["M<sub>C</sub>", "M<sub>B</sub>", "closed form"], range=[-0.5, 2.7], row=2, col=1
+    )
     figure.update_yaxes(showgrid=False, zeroline=False)
     return figure
 

@@ -7,15 +7,24 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from ilhte_lib.figures.theme import with_subscripts
+
 if TYPE_CHECKING:
     from IPython.display import Markdown
 
+_NAMES = ("Item", "Without", "Table")
+"""Columns of names."""
 _SPECIAL = re.compile(r"""([\\`*_{}\[\]<>#|~^$@"'&])|(?<=-)(-)|(?<=\.)(\.)""")
 
 
 def escape_markdown(text: str) -> str:
     """`text` on one line, shown by pandoc and Quarto exactly as written: no markup, HTML, formula or citation in it."""
     return _SPECIAL.sub(lambda match: "\\" + match[0], " ".join(text.split()))
+
+
+def told_markdown(text: str) -> str:
+    """`text` escaped, the symbols of the models in it with their subscripts."""
+    return with_subscripts(escape_markdown(text), "~", "~")
 
 
 def code_block(text: str, language: str) -> str:
@@ -53,14 +62,18 @@ def fact_table(facts: Mapping[str, object]) -> Markdown:
 
 
 def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
-    """Rows as a pipe table; a column that needs more room gets more of it."""
+    """Rows as a pipe table; a column that needs more room gets more of it. Names of items and tables stay as they are."""
     columns = list(rows[0])
-    cells = [[escape_markdown(str(row.get(column, ""))) for column in columns] for row in rows]
+    cells = [
+        [(escape_markdown if column in _NAMES else told_markdown)(str(row.get(column, ""))) for column in columns]
+        for row in rows
+    ]
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(columns, *cells, strict=True)]
     rules = [
-        "-" * width if name in left else "-" * (width - 1) + ":" for name, width in zip(columns, widths, strict=True)
+        ":" + "-" * (width - 1) if name in left else "-" * (width - 1) + ":"
+        for name, width in zip(columns, widths, strict=True)
     ]
-    lines = [[escape_markdown(name) for name in columns], rules, *cells]
+    lines = [[told_markdown(name) for name in columns], rules, *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -69,7 +82,9 @@ def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str
 
     def cell(tag: str, column: str, value: object) -> str:
         side = "left" if column in left else "right"
-        return f'<{tag} style="text-align:{side}">{escape(str(value))}</{tag.partition(" ")[0]}>'
+        text = escape(str(value))
+        shown = text if tag == "td" and column in _NAMES else with_subscripts(text)
+        return f'<{tag} style="text-align:{side}">{shown}</{tag.partition(" ")[0]}>'
 
     head = "".join(cell('th scope="col"' if c else "td", c, c) for c in rows[0])
     body = "".join("<tr>" + "".join(cell("td", c, v) for c, v in row.items()) + "</tr>" for row in rows)

@@ -26,6 +26,7 @@ from ilhte_lib.messages import counted
 
 from .numbers import DASH, between, number, p_text
 from .sentences import defined
+from .terms import TRIAL, Terms
 
 if TYPE_CHECKING:
     from ilhte_lib.data.trial import PreparedTrial
@@ -40,15 +41,22 @@ MOST_STEPS = 12
 _FROM = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
-def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
+def estimate_lines(
+    result: Effects, inference: Inference, terms: Terms = TRIAL
+) -> list[tuple[str, str, Interval, float]]:
+    """Name, unit, interval and standard error of what ``estimate_rows`` shows."""
     row, scale = result.summary, result.scale
     unit, by = scale.unit.plural, scale.by
     unknown = Interval(math.nan, math.nan, math.nan, Basis.NONE)
     rho = (rho_interval(result, inference), row["rho_se"])
     lines: list[tuple[str, str, Interval, float]] = [
-        ("Average effect, β₁", unit, average_interval(result, inference), result.average_se / by),
-        ("σ_ζ, item effects", unit, spread_interval(result, inference), result.spread_se / by),
+        (f"{terms.average}, β₁", unit, average_interval(result, inference), result.average_se / by),
+        (
+            f"σ_ζ, {terms.effects[0].lower()}{terms.effects[1:]}",
+            unit,
+            spread_interval(result, inference),
+            result.spread_se / by,
+        ),
         ("ρ, with easiness", "", *((unknown, math.nan) if result.weak.no_common_item else rho)),
         ("σ_θ, persons", "logits", persons_interval(inference), persons_se(inference)),
     ]
@@ -57,6 +65,11 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
             shown = interaction_interval(result, inference, column)
             lines.append((f"β₃ of {model}", "logits/SD", shown, row[f"{column}_se"]))
     lines.append(("σ_θ of M_0, the divisor", "logits", divisor_interval(result), row["sigma_theta_se"]))
+    return lines
+
+
+def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -> list[Row]:
+    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
     columns = ("", "Unit", "Estimate", "SE", "95% interval", "Interval from")
     return [
         dict(
@@ -73,7 +86,7 @@ def estimate_rows(result: Effects, inference: Inference) -> list[Row]:
                 strict=True,
             )
         )
-        for name, unit, shown, se in lines
+        for name, unit, shown, se in estimate_lines(result, inference, terms)
     ]
 
 

@@ -29,6 +29,7 @@ from ilhte_lib.inference.weak import FEWEST_CLUSTERS
 from ilhte_lib.messages import counted, listed
 
 from .numbers import between, number, p_text
+from .terms import TRIAL, Terms
 
 if TYPE_CHECKING:
     from ilhte_lib.data.catalogue import TableInfo
@@ -46,14 +47,16 @@ def defined(value: float | None) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def findings(result: Effects, inference: Inference, *, lower_is_better: bool = False) -> list[str]:
+def findings(
+    result: Effects, inference: Inference, *, lower_is_better: bool = False, terms: Terms = TRIAL
+) -> list[str]:
     """What a table says, a sentence each: average, spread, easiness, test, interaction."""
     said = (
-        average_sentence(result, inference, lower_is_better=lower_is_better),
-        item_spread_sentence(result, inference),
-        easiness_sentence(result, inference),
-        test_sentence(result, inference),
-        interaction_sentence(result, inference),
+        average_sentence(result, inference, lower_is_better=lower_is_better, terms=terms),
+        item_spread_sentence(result, inference, terms),
+        easiness_sentence(result, inference, terms),
+        test_sentence(result, inference, terms),
+        interaction_sentence(result, inference, terms),
     )
     return [sentence for sentence in said if sentence]
 
@@ -76,10 +79,12 @@ def _them(result: Effects) -> str:
     return "it" if len(result.weak.one_way_names) == 1 else "them"
 
 
-def average_sentence(result: Effects, inference: Inference, *, lower_is_better: bool = False) -> str:
+def average_sentence(
+    result: Effects, inference: Inference, *, lower_is_better: bool = False, terms: Terms = TRIAL
+) -> str:
     """The average effect, and its direction where the interval leaves only one."""
     shown = average_interval(result, inference)
-    text = f"Average effect: {_with_interval(shown)} {result.scale.unit.of_persons}"
+    text = f"{terms.average}: {_with_interval(shown)} {result.scale.unit.of_persons}"
     if result.weak.forbids_conclusions:
         return f"{text}; nothing is concluded from it, as {result.weak.why_no_conclusions}."
     if not shown.defined:
@@ -96,15 +101,13 @@ def average_sentence(result: Effects, inference: Inference, *, lower_is_better: 
     good = ""
     if lower_is_better:
         good = f", which is {'worse' if positive else 'better'} (lower is better here)"
-    return f"{text}; treated persons {more}{good}."
+    return f"{text}; {terms.treated} {more}{good}."
 
 
-def item_spread_sentence(result: Effects, inference: Inference) -> str:
+def item_spread_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
     """How far items differ in their effect."""
     shown = spread_interval(result, inference)
-    text = (
-        f"Item effects vary around it with a standard deviation of {_with_interval(shown)} {result.scale.unit.plural}"
-    )
+    text = f"{terms.effects} vary around it with a standard deviation of {_with_interval(shown)} {result.scale.unit.plural}"
     others = inference.without_one_way
     if result.weak.one_way_items and others is not None:
         again = _without(result, others, "sigma_zeta")
@@ -112,39 +115,43 @@ def item_spread_sentence(result: Effects, inference: Inference) -> str:
     return f"{text}."
 
 
-def easiness_sentence(result: Effects, inference: Inference) -> str:
+def easiness_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
     """How the effect goes with easiness, in words that are true whatever the sign of the effects."""
     shown = rho_interval(result, inference)
     if result.weak.no_common_item:
         return ""  # rho is not identified, which a flag says
     if not defined(shown.estimate):
-        return "The correlation of item effects with easiness is not defined: one of the two does not vary."
+        return (
+            f"The correlation of {_inside(terms.effects)} with easiness is not defined: one of the two does not vary."
+        )
     at_boundary = ", on its boundary (a singular fit)" if abs(shown.estimate) > AT_BOUNDARY else ""
-    value = f"rho = {_with_interval(shown)}{at_boundary}"
+    value = f"ρ = {_with_interval(shown)}{at_boundary}"
     if result.weak.forbids_conclusions:
-        return f"Correlation of item effects with easiness: {value}; nothing is concluded from it."
+        return f"Correlation of {_inside(terms.effects)} with easiness: {value}; nothing is concluded from it."
     if not shown.excludes_zero:
-        return f"Item effects show no clear relation to easiness: {value}."
+        return f"{terms.effects} show no clear relation to easiness: {value}."
     if hangs := _rests_on_one_way_items(result, inference, shown, "rho"):
-        return f"Correlation of item effects with easiness: {value}; {hangs}"
+        return f"Correlation of {_inside(terms.effects)} with easiness: {value}; {hangs}"
     if shown.estimate > 0:
-        return f"The easier an item, the more positive (or less negative) its effect: {value}."
-    return f"The easier an item, the more negative (or less positive) its effect: {value}."
+        return f"The easier {_an(terms.item)}, the more positive (or less negative) its {terms.effect}: {value}."
+    return f"The easier {_an(terms.item)}, the more negative (or less positive) its {terms.effect}: {value}."
 
 
-def test_sentence(result: Effects, inference: Inference) -> str:
+def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:  # noqa: PT028
     """The test of no item effects."""
     row = result.summary
     halved = row["profile"] == "vignette"
     p = row["lrt_pval"] if halved else row["lrt_pval_mixture"]
     null = "p halved" if halved else "chi-square mixture"
-    text = f"Test of equal effects on all items: LR = {number(row['lrt_stat'], 2)}, {p_words(p)} ({null})"
+    differs = f"there is evidence that the {terms.effect} differs between {terms.items}."
+    equal = "equal effects" if terms.effect == TRIAL.effect else f"an equal {terms.effect}"
+    text = f"Test of {equal} on all {terms.items}: LR = {number(row['lrt_stat'], 2)}, {p_words(p)} ({null})"
     weak = result.weak
     if weak.forbids_conclusions or "M_0" in weak.uncertified:
         why = weak.why_no_conclusions or "the optimum of M_0 is not certified"
         return f"{text}; nothing is concluded from it, as {why}."
     if not row["sig_il_hte"]:
-        return f"{text}; the data are compatible with one effect for all items."
+        return f"{text}; the data are compatible with one {terms.effect} for all {terms.items}."
     if halved and row["lrt_pval_mixture"] >= ALPHA:
         return (
             f"{text}; significant by this rule alone: by the chi-square mixture ({p_words(row['lrt_pval_mixture'])}), which the "
@@ -156,22 +163,23 @@ def test_sentence(result: Effects, inference: Inference) -> str:
         if again is None or again >= ALPHA:
             left = f" ({p_words(again)} without {_them(result)})" if again is not None else ""
             return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
-        return f"{text}, without {_one_way_names(result)} {p_words(again)}; there is evidence that the effect differs between items."
-    return f"{text}; there is evidence that the effect differs between items."
+        return f"{text}, without {_one_way_names(result)} {p_words(again)}; {differs}"
+    return f"{text}; {differs}"
 
 
 test_sentence.__test__ = False  # a sentence about a test
 
 
-def interaction_sentence(result: Effects, inference: Inference) -> str:
+def interaction_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
     """The treatment by covariate interaction with and without item effects in the model."""
     row = result.summary
     if not defined(row["delta_beta3"]):
-        return "There is no covariate, so nothing is said of who benefits most."
+        question = "who benefits most" if terms.treatment == TRIAL.treatment else "whom the groups differ in most"
+        return f"There is no covariate, so nothing is said of {question}."
     constant = _with_interval(interaction_interval(result, inference, "beta3_b"))
     flexible = _with_interval(interaction_interval(result, inference, "beta3_c"))
     return (
-        f"Treatment by {row['covariate']}, logits per SD of the covariate: {constant} without item effects in "
+        f"{terms.treatment} by {row['covariate']}, logits per SD of the covariate: {constant} without item effects in "
         f"the model, {flexible} with them; the difference is {number(row['delta_beta3'], 3)}."
     )
 
@@ -190,6 +198,15 @@ def caveat(info: TableInfo | None) -> str | None:
             "nothing is said of items that were not asked."
         )
     return None
+
+
+def _inside(subject: str) -> str:
+    """The subject of a sentence, inside one."""
+    return subject[0].lower() + subject[1:]
+
+
+def _an(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _without(result: Effects, others: WithoutOneWayItems, parameter: str) -> Interval:
@@ -284,7 +301,7 @@ def resampling_sentence(inference: Inference) -> str:
     )
 
 
-def flagged_sentence(inference: Inference) -> str:
+def flagged_sentence(inference: Inference, terms: Terms = TRIAL) -> str:
     """Which items differ from the average after Holm's correction."""
     found = inference.items
     if found is None:
@@ -293,33 +310,33 @@ def flagged_sentence(inference: Inference) -> str:
     if not tested:
         return "" if inference.why_missing(Part.FREE) else NONE_TESTABLE
     if inference.weak.forbids_conclusions:
-        return f"No item is said to differ from the average, as {inference.weak.why_no_conclusions}."
+        return f"No {terms.item} is said to differ from the average, as {inference.weak.why_no_conclusions}."
     flagged, loose = found.flagged(), int(np.count_nonzero(found.departure_p_bh < 0.05))
     rest = f"by Benjamini and Hochberg's, which lets one in twenty of those it names be wrong, {loose}"
     if not flagged:
-        return f"After Holm's correction for {tested} items, none differs from the average at 5%; {rest}."
+        return f"After Holm's correction for {tested} {terms.items}, none differs from the average at 5%; {rest}."
     shown = ", ".join(flagged[:8]) + (f" and {len(flagged) - 8} more" if len(flagged) > 8 else "")
     verb = "differs" if len(flagged) == 1 else "differ"
-    return f"After Holm's correction for {tested} items, {len(flagged)} {verb} from the average at 5%: {shown}; {rest}."
+    return f"After Holm's correction for {tested} {terms.items}, {len(flagged)} {verb} from the average at 5%: {shown}; {rest}."
 
 
-def robust_sentence(inference: Inference, scale: Scale) -> str:
+def robust_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) -> str:
     """Whether the average hangs on a few items."""
     found = inference.robust
     if found is None or not math.isfinite(found.difference):
         return ""
     left_out = int(np.count_nonzero(found.weight == 0))
     verdict = (
-        "the average depends on which items are in the test"
+        f"the average depends on which {terms.items} are in the test"
         if found.p < 0.05
-        else "there is no sign that the average hangs on a few items"
+        else f"there is no sign that the average hangs on a few {terms.items}"
     )
     if inference.weak.forbids_conclusions:
         verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
     return (
-        f"Each item by itself, their mean effect is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
-        f"mean, which gives {left_out} of {found.n_items} items no weight, is {number(found.robust / scale.by, 2)}. If all "
-        f"items had one effect, a difference at least as large would have p = {p_text(found.p)}, if effects varied normally "
+        f"Each {terms.item} by itself, their mean {terms.effect} is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
+        f"mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. If all "
+        f"{terms.items} had one {terms.effect}, a deviation at least as large would have p = {p_text(found.p)}, if it varied normally "
         f"p = {p_text(found.p_normal)}: {verdict}."
     ).replace("p = <", "p < ")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.weak import FEWEST_CLUSTERS
 
 from .numbers import DASH, between, number
+from .terms import TRIAL, Terms
 
 if TYPE_CHECKING:
     from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits
@@ -33,16 +34,16 @@ def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
     ]
 
 
-def verdict_sentence(result: WhoBenefits) -> str:
+def verdict_sentence(result: WhoBenefits, terms: Terms = TRIAL) -> str:
     """The verdict in one sentence, plain text; brackets hold 95% intervals."""
     name, word = result.covariate, result.verdict.capitalize()
     kept, shown, bias = (bracketed(e) for e in (result.flexible, result.constant, result.predicted))
-    alike = f"{word}: with all items alike the effect"
+    alike = f"{word}: with all items alike the {terms.effect}"
     if result.reason:
         return f"{word}: {result.reason}."
     if result.verdict == "person-level":
         way = "rises" if result.flexible.value > 0 else "falls"
-        return f"{word}: the effect {way} with {name} also when items may differ, {kept} logits per SD."
+        return f"{word}: the {terms.effect} {way} with {name} also when items may differ, {kept} logits per SD."
     if result.verdict == "item-level":
         way = "rise" if result.constant.value > 0 else "fall"
         unsure = "" if result.constant.excludes_zero else ", itself not distinguishable from 0"
@@ -56,7 +57,7 @@ def verdict_sentence(result: WhoBenefits) -> str:
             f"{alike} {way} with {name} ({shown}); when items may differ its interval includes 0 ({kept}), but how "
             f"much of it the items make is not clear ({bias} predicted)."
         )
-    return f"{word}: the effect may rise or fall with {name}, {kept} logits per SD when items may differ."
+    return f"{word}: the {terms.effect} may rise or fall with {name}, {kept} logits per SD when items may differ."
 
 
 def clustering_sentence(result: WhoBenefits) -> str:

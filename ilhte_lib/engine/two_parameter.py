@@ -1,0 +1,484 @@
+"""The deviance of M_0 and M_A with discriminations, by quadrature over persons and Laplace over items.
+
+    eta_pi = beta_0 + a_i (beta_1 T_p + sigma v_p) + b_i + zeta_i T_p,     prod_i a_i = 1
+
+(Birnbaum's two-parameter model with item effects; for ordered categories Muraki's 1992 generalised partial credit model with
+the steps of ``model.formats``, Applied Psychological Measurement 16(2)). The score of a person no longer suffices, so
+classes are response patterns (``model.patterns``). Given the items, a person's integral over v is taken by the trapezoidal
+rule on one grid for all persons, which for these smooth integrands errs by exp(-2 pi^2 (s / h)^2), s the posterior's SD and h
+the spacing (Trefethen and Weideman 2014, SIAM Review 56(3)). On a grid that is the same for everybody the model is
+evaluated at K nodes an arm and item instead of for each person, and the rest are matrix products. The Laplace step over the
+items is that of ``quadrature``, with the observed information of the items' offsets. The grid does not move with psi, so the
+gradient is exact.
+
+psi is ``(beta, steps, log a_1 ... log a_(J-1), sigma, L)``; without free discriminations it is that of ``QuadratureDeviance``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..model.patterns import ResponsePatterns
+from ..model.spec import ModelSpec
+from .cumulant import Cells, step_information
+from .objective import Evaluation, ModeNotFound
+from .quadrature import QuadratureDeviance
+
+REACH = 7.5
+"""The grid of v goes this far to both sides: beyond it lies 1e-13 of the normal distribution."""
+SPACING = 1.0 / 1.15
+"""Of the grid, in the smallest SD that a person's posterior of v can have: an error of 5e-12."""
+MOST_CELLS = 40_000_000
+"""Pairs of items times patterns of answered items, or persons times nodes, beyond which memory would not do."""
+
+
+class _Arm:
+    """The classes of one arm, sorted by the items they answered."""
+
+    def __init__(self, patterns: ResponsePatterns, rows: slice):
+        s = patterns.statistics
+        self.rows, self.count, self.response = rows, s.count[rows], patterns.response[rows]
+        self.total = self.count @ self.response
+        if s.trials is None:
+            answered, first = np.ones((1, s.n_items)), np.zeros(1, int)
+        else:
+            trials = s.trials[rows]
+            first = np.concatenate([[0], 1 + np.flatnonzero((trials[1:] != trials[:-1]).any(axis=1))]).astype(int)
+            answered = trials[first]
+        # (M, J) answers to each item by those with the same answered items, whose classes begin at first
+        self.answered, self.first = answered, first
+        self.of_class = np.repeat(np.arange(len(first)), np.diff([*first, len(self.count)]))
+        self.own = answered[self.of_class] if len(answered) > 1 else answered
+        # answered = base + rest, rest with few entries; and its products by pair of items, (M, J * J)
+        self.base = float(answered.mean() > 0.5)
+        self.rest = answered - self.base
+        self.rest_pairs = _products(self.rest)
+
+    def by_answered(self, rows: np.ndarray) -> np.ndarray:
+        """(M, ...) sums of rows (G, ...) over the classes with the same answered items."""
+        return np.add.reduceat(rows, self.first, axis=0)
+
+    def pairs(self, by_answered: np.ndarray) -> np.ndarray:
+        """(K, J, J) sums over the M sets of answered items of by_answered (M, K) times the answers to both items."""
+        n_items = self.answered.shape[1]
+        once = by_answered.T @ self.rest
+        out = (self.rest_pairs.T @ by_answered).T.reshape(-1, n_items, n_items)
+        if self.base:
+            out = out + once[:, :, None] + once[:, None, :] + by_answered.sum(axis=0)[:, None, None]
+        return out
+
+    def over_pairs(self, by_pair: np.ndarray) -> np.ndarray:
+        """(M, K) sums over pairs of answered items of symmetric matrices (K, J, J): the transpose of ``pairs``."""
+        out = self.rest_pairs @ by_pair.reshape(len(by_pair), -1).T
+        if self.base:
+            by_item = by_pair.sum(axis=2)
+            out = out + 2.0 * self.rest @ by_item.T + by_item.sum(axis=1)
+        return out
+
+    def products(self, k: np.ndarray, mean: np.ndarray, by_answered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """With k (J, J) and scores (K, J) at each node, of answered items: (M, K) ``mean' k mean``, and (K, J) the sums of
+        ``k mean`` over the sets of answered items, by_answered (M, K) persons each."""
+        if self.base and not self.rest_pairs.nnz:
+            pulled = mean @ k
+            return (pulled * mean).sum(axis=1)[None], by_answered.T * pulled
+        along = np.matmul(self.pairs(by_answered) * k, mean[:, :, None])[:, :, 0]
+        return self.over_pairs(mean[:, :, None] * k * mean[:, None, :]), along
+
+    def spread(self, by_answered: np.ndarray) -> np.ndarray:
+        """(G or 1, ...) rows of the classes from those of their answered items."""
+        return by_answered[self.of_class] if len(by_answered) > 1 else by_answered
+
+
+def _products(rows: np.ndarray) -> Any:
+    """(M, J * J) sparse: of each row (M, J) the products of its entries two by two.
+
+    Raises
+    ------
+    InputError : there are too many.
+    """
+    from scipy.sparse import csr_array
+
+    n_items = rows.shape[1]
+    filled = [np.flatnonzero(row) for row in rows]
+    sizes = np.array([len(at) ** 2 for at in filled])
+    if sizes.sum() > MOST_CELLS:
+        raise InputError(
+            f"{len(rows):,} different sets of answered items of {n_items} items are too many for free discriminations."
+        )
+    column = np.concatenate([(at[:, None] * n_items + at).ravel() for at in filled])
+    value = np.concatenate([np.outer(row[at], row[at]).ravel() for row, at in zip(rows, filled, strict=True)])
+    return csr_array((value, column, np.append(0, sizes.cumsum())), shape=(len(rows), n_items**2))
+
+
+@dataclass
+class _Posterior:
+    """One arm at the current psi and w: the model on the grid, and posteriors of v.
+
+    Attributes
+    ----------
+    cumulant, mean, variance, third : (K, J) of an item's score at each node.
+    weighted : (G, K) posterior of v of each class times its count.
+    answers : (K, J) expected number of responses at each node.
+    expected : (G, J) posterior mean of each class's scores.
+    log_marginal : (G,).
+    """
+
+    eta: np.ndarray
+    cumulant: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    third: np.ndarray
+    posterior: np.ndarray
+    weighted: np.ndarray
+    by_answered: np.ndarray
+    answers: np.ndarray
+    expected: np.ndarray
+    log_marginal: np.ndarray
+
+
+class _Persons:
+    """The integrals over v of both arms, with the interface that ``QuadratureDeviance`` needs."""
+
+    def __init__(self, patterns: ResponsePatterns):
+        s = patterns.statistics
+        self.formats, self.n_items = s.formats, s.n_items
+        slices = (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))
+        self.arms = tuple(_Arm(patterns, rows) for rows in slices)
+        self.n_classes = s.n_classes
+        self.most = 1.0 if s.trials is None else float(s.trials.max())
+        self.centre = np.zeros(0)
+        self.nodes = np.zeros(0)
+        self.cells: Cells | None = None
+
+    def set_steps(self, steps: np.ndarray) -> None:
+        self.cells = None if self.formats is None else Cells(self.formats, steps)
+
+    def set_slopes(self, slopes: np.ndarray) -> None:
+        """Make the grid fine enough for these slopes (J,) of the items in v."""
+        information = self.most * float((slopes**2) @ self._largest_variance())
+        needed = 2.0 * REACH / SPACING * np.sqrt(1.0 + information)
+        if not needed * self.n_classes < MOST_CELLS:
+            raise ModeNotFound("persons differ so much that the grid would be too large")
+        if needed > len(self.nodes) - 1:
+            # with some to spare, so that it is not made anew at every step of a search
+            self.nodes = np.linspace(-REACH, REACH, 2 * int(np.ceil(0.53 * needed)) + 1)
+            spacing = self.nodes[1] - self.nodes[0]
+            self.log_weight = -0.5 * self.nodes**2 + np.log(spacing) - 0.5 * np.log(2.0 * np.pi)
+
+    def _largest_variance(self) -> np.ndarray:
+        """(J,) the largest variance that an item's score has at any predictor, about."""
+        if self.cells is None:
+            return np.full(self.n_items, 0.25)
+        eta = np.linspace(-6.0, 6.0, 49)[:, None] * np.ones(self.n_items)
+        return 1.02 * self.cells.moments(eta, 2)[2].max(axis=0)
+
+    def integrate(self, slopes: np.ndarray, offsets: tuple[np.ndarray, np.ndarray]) -> None:
+        """At slopes in v and offsets by arm (J,), logits."""
+        self.at = tuple(self._arm(arm, slopes, offset) for arm, offset in zip(self.arms, offsets, strict=True))
+
+    def _arm(self, arm: _Arm, slopes: np.ndarray, offset: np.ndarray) -> _Posterior:
+        eta = offset + self.nodes[:, None] * slopes
+        if not np.abs(offset).max() <= 600.0:
+            raise ModeNotFound("linear predictors beyond 600 logits")
+        if self.cells is None:
+            cumulant = np.logaddexp(0.0, eta)
+            mean = 1.0 / (1.0 + np.exp(-eta))
+            variance = mean * (1.0 - mean)
+            third = variance * (1.0 - 2.0 * mean)
+        else:
+            cumulant, mean, variance, third = self.cells.moments(eta, 3)
+        log_integrand = arm.response @ eta.T
+        log_integrand -= arm.spread(arm.answered @ cumulant.T)
+        log_integrand += self.log_weight
+        highest = log_integrand.max(axis=1)
+        log_integrand -= highest[:, None]
+        posterior = np.exp(log_integrand, out=log_integrand)
+        total = posterior.sum(axis=1)
+        posterior /= total[:, None]
+        weighted = posterior * arm.count[:, None]
+        by_answered = arm.by_answered(weighted)
+        expected = arm.own * (posterior @ mean)
+        return _Posterior(
+            eta, cumulant, mean, variance, third, posterior, weighted, by_answered, by_answered.T @ arm.answered, expected,
+            highest + np.log(total),
+        )  # fmt: skip
+
+    @property
+    def loglik(self) -> float:
+        return float(sum(arm.count @ at.log_marginal for arm, at in zip(self.arms, self.at, strict=True)))
+
+    def residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        """By arm, item totals less their expectation (J,)."""
+        return tuple(arm.total - arm.count @ at.expected for arm, at in zip(self.arms, self.at, strict=True))
+
+    def pairs(self, t: int) -> np.ndarray:
+        """(K, J, J) expected number of persons at each node who answered both items."""
+        return self.arms[t].pairs(self.at[t].by_answered)
+
+    def information(self) -> list[np.ndarray]:
+        """By arm (J, J): minus the second derivative of the log-likelihood in the items' offsets."""
+        out = []
+        for t, (arm, at) in enumerate(zip(self.arms, self.at, strict=True)):
+            if len(arm.answered) == 1:
+                answered = at.mean * arm.answered
+                square = answered.T @ (at.by_answered.T * answered)
+            else:
+                square = np.einsum("kij,ki,kj->ij", self.pairs(t), at.mean, at.mean)
+            m = at.expected.T @ (at.expected * arm.count[:, None]) - square
+            m.flat[:: len(m) + 1] += (at.answers * at.variance).sum(axis=0)
+            out.append(m)
+        return out
+
+
+class TwoParameterDeviance(QuadratureDeviance):
+    """D(psi) and dD/dpsi of M_0 or M_A with discriminations; the interface of ``QuadratureDeviance``.
+
+    Parameters
+    ----------
+    patterns, spec : data and model, without covariate.
+    free : whether the discriminations are parameters; else all are 1.
+
+    Raises
+    ------
+    InputError : a single item, or persons answered too many different sets of items.
+    """
+
+    method = "quadrature"
+
+    def __init__(self, patterns: ResponsePatterns, spec: ModelSpec, *, free: bool = True):
+        s = patterns.statistics
+        if free and s.n_items < 2:
+            raise InputError("With a single item there is no discrimination to estimate.")
+        spec = spec.of_items(s.formats)
+        self.n_shared = len(spec.steps)
+        names = tuple(f"log_a|{i + 1}" for i in range(s.n_items - 1)) if free else ()
+        self.statistics, self.spec = s, replace(spec, steps=(*spec.steps, *names))
+        self.free = free
+        self.q, self.n_items, self.n_beta = spec.q, s.n_items, len(spec.beta_names)
+        self.n_steps = len(self.spec.steps)
+        self.design = np.column_stack([np.ones(s.n_classes), s.arm])
+        self.weighted_design = np.ascontiguousarray((self.design * s.count[:, None]).T)
+        self.persons = _Persons(patterns)
+        self.arms = tuple(arm.rows for arm in self.persons.arms)
+        self.w = np.zeros((self.q, self.n_items))
+        self.evaluations = self.passes = 0
+        self.at: np.ndarray | None = None
+
+    # -- parameters -----------------------------------------------------------------------------------------------
+
+    def log_discriminations(self, psi: np.ndarray) -> np.ndarray:
+        """(J,) log a of each item, which add up to 0."""
+        if not self.free:
+            return np.zeros(self.n_items)
+        free = psi[self.n_beta + self.n_shared : self.n_beta + self.n_steps]
+        return np.append(free, -free.sum())
+
+    def _free_slopes(self, by_item: np.ndarray) -> np.ndarray:
+        """Derivatives in the free log a from those in all J (..., J): the transpose of ``log_discriminations``."""
+        return by_item[..., :-1] - by_item[..., -1:] if self.free else by_item[..., :0]
+
+    def _set_parameters(self, psi: np.ndarray) -> None:
+        self.beta, self.sigma, self.factor = self.unpack(psi)
+        logs = self.log_discriminations(psi)
+        if not np.abs(logs).max() <= 20.0:
+            raise ModeNotFound("discriminations beyond all bounds")
+        self.discrimination = np.exp(logs)
+        self.steps = psi[self.n_beta : self.n_beta + self.n_shared]
+        self.persons.set_steps(self.steps)
+        self.slopes = self.discrimination * self.sigma
+        self.persons.set_slopes(self.slopes)
+        self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
+
+    # -- the inner problem ----------------------------------------------------------------------------------------
+
+    def _pass(self) -> None:
+        self.passes += 1
+        effects = (self.a[0] @ self.w, self.a[1] @ self.w)
+        fixed = (self.beta[0], self.beta[0] + self.discrimination * self.beta[1])
+        self.persons.integrate(self.slopes, tuple(f + e for f, e in zip(fixed, effects, strict=True)))
+        self.residual = self.persons.residuals()
+        loglik = self.persons.loglik
+        if self.n_shared:
+            loglik -= float(np.vdot(self.statistics.at_least, self.statistics.formats.steps(self.steps)))
+        self.penalised = -2.0 * loglik + float((self.w**2).sum())
+
+    def _mode_derivative(self, dpsi: np.ndarray) -> np.ndarray:
+        """(q, J) directional derivative of the mode w along dpsi."""
+        dbeta, dsigma, dfactor = self.unpack(dpsi)
+        dlogs, a = self.log_discriminations(dpsi), self.discrimination
+        da = (dfactor[0], dfactor.sum(axis=0))
+        dslopes = a * (dsigma + self.sigma * dlogs)
+        dfixed = (dbeta[0], dbeta[0] + a * (dbeta[1] + self.beta[1] * dlogs))
+        dsteps = dpsi[self.n_beta : self.n_beta + self.n_shared]
+        rhs = np.zeros((self.q, self.n_items))
+        for t, (arm, at) in enumerate(zip(self.persons.arms, self.persons.at, strict=True)):
+            deta = dfixed[t] + da[t] @ self.w + self.persons.nodes[:, None] * dslopes
+            dcumulant, dmean = at.mean * deta, at.variance * deta
+            if dsteps.any():
+                change = self.statistics.formats.constants(dsteps).T
+                change = np.where(np.isfinite(change), change, 0.0)
+                along = self.persons.cells.along(at.eta, at.cumulant, at.mean, change)
+                dcumulant, dmean = dcumulant + along[0], dmean + along[1]
+            by_node = arm.response @ deta.T - arm.spread(arm.answered @ dcumulant.T)
+            by_node -= (at.posterior * by_node).sum(axis=1, keepdims=True)
+            moved = (at.answers * dmean).sum(axis=0)
+            moved += ((arm.by_answered(at.weighted * by_node).T @ arm.answered) * at.mean).sum(axis=0)
+            rhs += da[t][:, None] * self.residual[t] - self.a[t][:, None] * moved
+        return self._solve(rhs)
+
+    # -- the gradient ---------------------------------------------------------------------------------------------
+
+    def _gradient(self) -> np.ndarray:
+        """dD/dpsi through each node's predictor, through L, and through the mode (one adjoint solve)."""
+        q, a, persons = self.q, self.a, self.persons
+        blocks = self._inverse_blocks()
+        explicit, kept = [], []
+        for t in (0, 1):
+            k = sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q))
+            explicit.append(
+                [
+                    2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q))
+                    for m in range(q)
+                ]
+            )
+            kept.append((np.diagonal(k), *self._level(t, k)))
+
+        # what log det S changes by with each item's offset
+        trace_col = []
+        for (diagonal, level, along), arm, at in zip(kept, persons.arms, persons.at, strict=True):
+            by_node = diagonal * at.answers * at.third - 2.0 * at.variance * along
+            by_node += self._through_posterior(arm, at, at.weighted * level)
+            trace_col.append(by_node.sum(axis=0))
+        adjoint = self._solve(a[0][:, None] * trace_col[0] + a[1][:, None] * trace_col[1])
+
+        col, by_v, of_moments = [], np.zeros(self.n_items), []
+        for t, ((diagonal, level, along), arm, at) in enumerate(zip(kept, persons.arms, persons.at, strict=True)):
+            offset = a[t] @ adjoint
+            pulled = arm.spread((arm.answered * offset) @ at.mean.T)
+            pulled = pulled - (at.posterior * pulled).sum(axis=1, keepdims=True)
+            weight = at.weighted * (level - pulled - 2.0)
+            of_mean = -2.0 * along - offset * at.answers
+            of_variance = diagonal * at.answers
+            by_node = of_mean * at.variance + of_variance * at.third + self._through_posterior(arm, at, weight)
+            col.append(by_node.sum(axis=0))
+            by_v += persons.nodes @ by_node
+            if self.n_shared:
+                of_moments.append((at, -(arm.by_answered(weight).T @ arm.answered), of_mean, of_variance))
+
+        gradient = np.empty(len(self.spec.psi_names))
+        discrimination = self.discrimination
+        gradient[0], gradient[1] = col[0].sum() + col[1].sum(), discrimination @ col[1]
+        position = self.n_beta + self.n_shared
+        if self.n_shared:
+            gradient[self.n_beta : position] = self._shared_gradient(of_moments)
+        by_log = discrimination * (self.beta[1] * col[1] + self.sigma * by_v)
+        gradient[position : self.n_beta + self.n_steps] = self._free_slopes(by_log)
+        position = self.n_beta + self.n_steps
+        gradient[position] = float(discrimination @ by_v)
+        position += 1
+        rows = (
+            (col[0] + col[1], self.residual[0] + self.residual[1], np.add(*explicit)),
+            (col[1], self.residual[1], np.array(explicit[1])),
+        )
+        for k in range(q):
+            cell_total, residual, direct = rows[k]
+            for l in range(k + 1):
+                gradient[position] = cell_total @ self.w[l] + residual @ adjoint[l] + direct[l]
+                position += 1
+        return gradient
+
+    @staticmethod
+    def _through_posterior(arm: _Arm, at: _Posterior, weight: np.ndarray) -> np.ndarray:
+        """(K, J) sum over classes of weight (G, K) times observed less expected scores at each node."""
+        return weight.T @ arm.response - (arm.by_answered(weight).T @ arm.answered) * at.mean
+
+    def _level(self, t: int, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For tr(K M) of an arm, K (J, J) held: its terms by class and node, centred (G, K), and (K, J) the sums over
+        classes of ``K c``, c the expected scores at a node about their posterior mean."""
+        arm, at = self.persons.arms[t], self.persons.at[t]
+        pulled = at.expected @ k
+        square, along = arm.products(k, at.mean, at.by_answered)
+        level = 2.0 * (arm.own * pulled) @ at.mean.T
+        level -= (pulled * at.expected).sum(axis=1, keepdims=True)
+        level += arm.spread((arm.answered * np.diagonal(k)) @ at.variance.T - square)
+        level -= (at.posterior * level).sum(axis=1, keepdims=True)
+        along -= at.weighted.T @ (arm.own * pulled)
+        return level, along
+
+    def _shared_gradient(self, of_moments: list) -> np.ndarray:
+        """(S,) dD/dtau of the steps between categories from the derivatives in each node's cumulant, mean and variance."""
+        s, cells, by_step = self.statistics, self.persons.cells, 0.0
+        for at, of_cumulant, of_mean, of_variance in of_moments:
+            parts = [-of_cumulant + of_variance * at.variance, -of_mean, -of_variance]
+            by_category = cells.by_category(at.eta, at.cumulant, at.mean, parts)
+            by_step = by_step + by_category[::-1].cumsum(axis=0)[::-1][1:].T
+        return s.formats.free(2.0 * s.at_least + np.where(cells.inside[1:].T, by_step, 0.0))
+
+    def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """Hessian of D in the free parameters, by central differences of the gradient.
+
+        The modes at the shifted points are taken from the exact derivative of the mode; what is left of the way to them is
+        the same on both sides and cancels. Parameters and result as in ``LaplaceDeviance.hessian``.
+        """
+        if self.at is None or not np.array_equal(self.at, at.psi):
+            self(at.psi)
+        w, units = self.w.copy(), np.diag(steps)
+        moves = [self._mode_derivative(units[k]) for k in free]
+        columns = []
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            for k, move in zip(free, moves, strict=True):
+                sides = []
+                for side in (1.0, -1.0):
+                    self.w[:] = w + side * move
+                    self._set_parameters(at.psi + side * units[k])
+                    self._pass()
+                    self._factorise()
+                    sides.append(self._gradient()[free])
+                columns.append((sides[0] - sides[1]) / (2.0 * steps[k]))
+        self.w[:], self.at = w, None
+        raw = np.array(columns)
+        return (raw + raw.T) / 2.0
+
+    # -- what a fit's start needs -----------------------------------------------------------------------------------
+
+    def step_information(self) -> np.ndarray:
+        """Rough (S, S) information on steps and log discriminations at the last psi."""
+        out = np.zeros((self.n_steps, self.n_steps))
+        if self.n_shared:
+            out[: self.n_shared, : self.n_shared] = self._shared_information()
+        if self.free:
+            # of log a_i: the spread of beta_1 T + sigma v over the persons, with what the posterior of v leaves open
+            by_item = np.full(self.n_items, 1e-3)
+            for t, at in enumerate(self.persons.at):
+                place = self.discrimination * (self.beta[1] * t + self.sigma * self.persons.nodes[:, None])
+                weight = at.answers * at.variance
+                mean = (weight * place).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-300)
+                by_item += (weight * (place - mean) ** 2).sum(axis=0)
+            basis = self._free_slopes(np.eye(self.n_items))
+            out[self.n_shared :, self.n_shared :] = 0.7 * basis.T @ (by_item[:, None] * basis)
+        return out
+
+    def _shared_information(self) -> np.ndarray:
+        s, total = self.statistics, 0.0
+        for at in self.persons.at:
+            p = np.moveaxis(s.formats.probabilities(at.eta, self.steps), -1, 0)
+            total = total + step_information(s.formats, p, at.answers)
+        return total
+
+    @property
+    def row_weight(self) -> np.ndarray:
+        """(G,) posterior mean of a person's information."""
+        rows = [
+            (arm.own * (at.posterior @ (at.variance * self.discrimination**2))).sum(axis=1)
+            for arm, at in zip(self.persons.arms, self.persons.at, strict=True)
+        ]
+        return np.concatenate(rows)
+
+    @property
+    def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
+        """By arm, (J,) posterior mean of each item's information."""
+        return tuple((at.answers * at.variance).sum(axis=0) for at in self.persons.at)

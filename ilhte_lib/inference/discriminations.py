@@ -1,0 +1,194 @@
+"""Do the item effects survive discriminations? M_0 and M_A fitted again with a slope of its own for each item.
+
+Under the Rasch model every item follows a person's standing equally closely. Where items do not, an effect of treatment on
+persons moves steep items further than flat ones, and M_A takes that for item effects (with an SD of log a of .35, 20 items, an
+effect of .6 SD and 2,000 persons its test rejects in most trials without any). With discriminations a_i, whose geometric mean
+is 1, treatment moves item i by ``a_i beta_1 + zeta_i``: what is left of zeta is beyond the items' slopes (Birnbaum 1968; as a
+confound of item effects Gilbert 2024, doi:10.3102/10769986241240085).
+
+All numbers come from quadrature over persons and Laplace over items (``engine.two_parameter``), with all a_i = 1 too, so that
+the two columns differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..engine.native import SAME_DEVIANCE, fit_deviance
+from ..engine.starts import SMALLEST_SPREAD
+from ..engine.two_parameter import TwoParameterDeviance
+from ..errors import EngineError, InputError
+from ..model.fit_result import Fit
+from ..model.patterns import ResponsePatterns, response_patterns
+from ..model.spec import MODELS
+from .lrt import LikelihoodRatio, p_values
+from .profile import ProfileInterval, Profiler
+
+if TYPE_CHECKING:
+    from ..data.trial import Trial
+
+LEVEL = 0.05
+MOST_RESPONSES = 600_000
+"""Beyond so many responses it takes more than some seconds, and is left out."""
+
+
+class Verdict(StrEnum):
+    """What becomes of the item effects when items have discriminations."""
+
+    SURVIVE = "survive"
+    """The test rejects both ways, and the interval of sigma_zeta holds the estimate with all a = 1."""
+    SHRINK = "shrink"
+    """The test rejects both ways, and the interval of sigma_zeta ends below the estimate with all a = 1."""
+    GROW = "grow"
+    """The test rejects both ways, and the interval of sigma_zeta begins above the estimate with all a = 1."""
+    VANISH = "vanish"
+    """The test rejects with all a = 1 alone."""
+    APPEAR = "appear"
+    """The test rejects with free a alone."""
+    NONE = "none"
+    """The test rejects neither way."""
+
+
+@dataclass(frozen=True)
+class EffectsBeside:
+    """M_A and its test, with all discriminations 1 or with free ones; logits.
+
+    Attributes
+    ----------
+    average : beta_1.
+    sigma_theta, sigma_zeta, rho : rho is NaN where it is undefined.
+    test : the likelihood ratio of M_0 and M_A.
+    loglik_null, loglik : of M_0 and M_A.
+    singular, converged : of M_A, and of both.
+    """
+
+    average: float
+    sigma_theta: float
+    sigma_zeta: float
+    rho: float
+    test: LikelihoodRatio
+    loglik_null: float
+    loglik: float
+    singular: bool
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Discriminations:
+    """The sensitivity analysis.
+
+    Attributes
+    ----------
+    equal, free : with all a = 1, and with free ones.
+    spread_interval : 95% profile-likelihood interval of sigma_zeta with free discriminations, whose lower end is 0 exactly
+        where the mixture test does not reject; NaN for an end that does not exist.
+    discrimination : (J,) a_i of M_A, geometric mean 1.
+    spread : SD of log a over the items.
+    verdict : by the mixture test at 5%, and by where the estimate with all a = 1 lies in the interval with free ones.
+    slopes_statistic, slopes_df, slopes_p : likelihood ratio of M_A with free a against all a = 1, on J - 1 degrees of freedom.
+    """
+
+    equal: EffectsBeside
+    free: EffectsBeside
+    spread_interval: tuple[float, float]
+    discrimination: np.ndarray
+    spread: float
+    verdict: Verdict
+    slopes_statistic: float
+    slopes_df: int
+    slopes_p: float
+
+
+def discriminations(trial: Trial, main: Fit) -> Discriminations:
+    """Fit a trial with and without free discriminations.
+
+    Parameters
+    ----------
+    trial : prepared data.
+    main : M_A of these data, to start from.
+
+    Raises
+    ------
+    InputError : fewer than three items (two slopes and an effect an item are more than two items can tell), or more responses
+        than ``MOST_RESPONSES``.
+    EngineError : a model could not be fitted.
+    """
+    if trial.n_items < 3:
+        raise InputError("With fewer than three items, discriminations are not told from persons.")
+    if trial.n_responses > MOST_RESPONSES:
+        raise InputError(
+            f"With more than {MOST_RESPONSES:,} responses discriminations are not fitted: draw persons (--max-persons)."
+        )
+    patterns = response_patterns(trial.item_names, trial.treat, trial.person, trial.item, trial.resp, trial.formats)
+    return discriminations_of(patterns, main)
+
+
+def discriminations_of(patterns: ResponsePatterns, main: Fit) -> Discriminations:
+    """The same of response patterns; see ``discriminations``."""
+    from scipy.special import chdtrc
+
+    null, main = _pair(patterns, main, None)[:2]
+    free_null, free_main, deviance = _pair(patterns, main, null)
+    log_a = free_main.steps[len(main.steps) :]
+    log_a = np.append(log_a, -log_a.sum())
+    statistic = max(main.deviance - free_main.deviance, 0.0)
+    df = len(log_a) - 1
+    interval = Profiler(deviance, free_main, free_null).interval("sigma_zeta")
+    equal, free = _beside(null, main), _beside(free_null, free_main)
+    return Discriminations(
+        equal=equal,
+        free=free,
+        spread_interval=(interval.lower, interval.upper),
+        discrimination=np.exp(log_a),
+        spread=float(log_a.std(ddof=1)),
+        verdict=_verdict(equal, free, interval),
+        slopes_statistic=statistic,
+        slopes_df=df,
+        slopes_p=float(chdtrc(df, statistic)),
+    )
+
+
+def _verdict(equal: EffectsBeside, free: EffectsBeside, interval: ProfileInterval) -> Verdict:
+    before, after = equal.test.mixture < LEVEL, free.test.mixture < LEVEL
+    if not (before and after):
+        return Verdict.VANISH if before else Verdict.APPEAR if after else Verdict.NONE
+    if equal.sigma_zeta > interval.upper:
+        return Verdict.SHRINK
+    return Verdict.GROW if equal.sigma_zeta < interval.lower else Verdict.SURVIVE
+
+
+def _pair(patterns: ResponsePatterns, main: Fit, null: Fit | None) -> tuple[Fit, Fit, TwoParameterDeviance]:
+    """M_0 and M_A with all a = 1, or with free ones from fits with all a = 1, and the deviance of M_A."""
+    free = null is not None
+    smaller = main if null is None else null
+    deviance = TwoParameterDeviance(patterns, MODELS["M_0"], free=free)
+    null = _fitted(deviance, [*smaller.beta, *smaller.steps], [smaller.sigma_theta, smaller.sigma_b])
+    deviance = TwoParameterDeviance(patterns, MODELS["M_A"], free=free)
+    (l11, _), (l21, l22) = main.item_factor
+    found = _fitted(deviance, [*main.beta, *main.steps], [main.sigma_theta, l11, l21, l22])
+    if found.deviance > null.deviance + SAME_DEVIANCE:
+        # from the smaller model, the spread of the item effects small
+        rival = _fitted(deviance, [*null.beta, *null.steps], [null.sigma_theta, null.sigma_b, 0.0, SMALLEST_SPREAD])
+        found = min(found, rival, key=lambda fit: fit.deviance)
+    if found.deviance > null.deviance + 1e-4:
+        raise EngineError("M_A with discriminations lies below M_0: the two could not be compared.")
+    return null, found, deviance
+
+
+def _fitted(deviance: TwoParameterDeviance, location: list[float], spread: list[float]) -> Fit:
+    """The fit from these fixed effects and steps, discriminations where they are missing 1, and these spreads."""
+    missing = len(deviance.spec.psi_names) - len(location) - len(spread)
+    names = deviance.spec.psi_names[-len(spread) :]
+    off = [x if name == "l21" else max(abs(x), SMALLEST_SPREAD) for name, x in zip(names, spread, strict=True)]
+    return fit_deviance(deviance, np.array([*location, *np.zeros(missing), *off]), standard_errors=False)
+
+
+def _beside(null: Fit, main: Fit) -> EffectsBeside:
+    return EffectsBeside(
+        main.coefficient("treat"), main.sigma_theta, main.sigma_zeta, main.rho, p_values(null.deviance - main.deviance),
+        null.loglik, main.loglik, main.singular, null.converged and main.converged,
+    )  # fmt: skip

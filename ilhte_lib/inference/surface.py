@@ -1,0 +1,175 @@
+"""The likelihood of a trial over how far item effects spread and how they go with easiness, boundaries included.
+
+What a trial says of ``sigma_zeta / sigma_theta`` and of rho is not an estimate with a standard error where items are few: rho may
+end at -1 or 1, sigma_zeta at 0. The profile log-likelihood of M_A over both says all of it,
+
+    l(x, rho) = max { log L : sigma_zeta / sigma_theta = exp(x), Corr(b, zeta) = rho },
+
+and is kept on a grid of x and of the angle ``arcsin(rho)``, in which it is smooth up to |rho| = 1. As x falls it comes down to
+that of M_0, whatever rho is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ..engine.objective import Deviance, Evaluation, ModeNotFound
+from ..engine.optimise import Minimum, minimise
+from ..engine.starts import rough_curvature
+from ..errors import EngineError, InputError
+from ..model.compress import SufficientStatistics
+from ..model.fit_result import Fit
+from .delta_method import sigma_zeta_se
+from .profile import objective
+
+if TYPE_CHECKING:
+    from ..engine.laplace import LaplaceDeviance
+    from ..engine.quadrature import QuadratureDeviance
+
+ANGLES = np.linspace(-np.pi / 2.0, np.pi / 2.0, 9)
+"""arcsin(rho) of the grid."""
+SMALLEST, LARGEST = 0.02, 20.0
+"""sigma_zeta / sigma_theta: below the first there are no item effects that a trial could see, beyond the second no trial."""
+DEPTH = 8.0
+"""The grid ends where the log-likelihood has fallen by so much."""
+FINEST, COARSEST = 0.1, 0.4
+"""Steps of the grid in x."""
+CLOSE = 0.004
+"""A constrained fit stops this close to its minimum, in deviance, and what is left is taken off."""
+MOST_CELLS = 200_000
+"""Classes times items beyond which the grid takes more than some seconds, and is left out."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The profile log-likelihood of one trial, its maximum 0.
+
+    Attributes
+    ----------
+    log_ratio : (m,) increasing values of log(sigma_zeta / sigma_theta), evenly spaced.
+    rho : (a,) correlations from -1 to 1, evenly spaced in arcsin(rho).
+    loglik : (m, a) less its maximum.
+    null : that of M_0, where sigma_zeta = 0, less the same maximum.
+    """
+
+    log_ratio: np.ndarray
+    rho: np.ndarray
+    loglik: np.ndarray
+    null: float
+
+    @classmethod
+    def of(cls, record: dict) -> Surface:
+        """From what a document holds of it."""
+        log_ratio, rho, loglik = (np.array(record[name], float) for name in ("log_ratio", "rho", "loglik"))
+        return cls(log_ratio, rho, loglik, float(record["null"]))
+
+
+def surface(statistics: SufficientStatistics, null: Fit, main: Fit) -> Surface:
+    """The surface of a trial.
+
+    Parameters
+    ----------
+    statistics : the data.
+    null, main : M_0 and M_A fitted to them.
+
+    Raises
+    ------
+    InputError : persons do not differ (nothing can be divided by sigma_theta), or the data are too large.
+    EngineError : the constrained fits fail.
+    """
+    if not main.sigma_theta > 0:
+        raise InputError("Persons do not differ, so that item effects cannot be compared with them.")
+    if statistics.n_classes * statistics.n_items > MOST_CELLS:
+        raise InputError("The table is too large for its likelihood to be taken over a grid.")
+    try:
+        return _Grid(objective(statistics, main), null, main).surface()
+    except (ModeNotFound, np.linalg.LinAlgError) as failure:
+        raise EngineError(f"The likelihood could not be taken over a grid ({failure}).") from None
+
+
+class _Held:
+    """The deviance with ratio and rho held, over what is left: psi without l21 and l22."""
+
+    def __init__(self, deviance: Deviance, ratio: float, angle: float):
+        self.deviance, self.statistics = deviance, deviance.statistics
+        self.loadings = ratio * np.sin(angle), ratio * np.cos(angle)
+
+    @property
+    def evaluations(self) -> int:
+        return self.deviance.evaluations
+
+    def __call__(self, x: np.ndarray) -> Evaluation:
+        sigma = x[-2]
+        there = self.deviance(np.array([*x, self.loadings[0] * sigma, self.loadings[1] * sigma]))
+        gradient = there.gradient[:-2].copy()
+        gradient[-2] += np.dot(self.loadings, there.gradient[-2:])
+        return Evaluation(x.copy(), there.deviance, gradient)
+
+
+class _Grid:
+    """Constrained fits over the grid, each from its neighbour."""
+
+    def __init__(self, deviance: LaplaceDeviance | QuadratureDeviance, null: Fit, main: Fit):
+        self.deviance, self.null, self.main = deviance, null, main
+        psi = main.psi
+        deviance(psi)
+        self.curvature = rough_curvature(cast("LaplaceDeviance", deviance), psi)[:-2, :-2]
+        first = psi[:-2].copy()
+        first[-1] = max(first[-1], 0.05)
+        self.first = Minimum(Evaluation(first, main.deviance, first), self.curvature, True)
+
+    def surface(self) -> Surface:
+        """From the estimate's x up and down, and on every x from its angle to both sides."""
+        ratio = max(self.main.sigma_zeta, 1e-300) / self.main.sigma_theta
+        se = sigma_zeta_se(self.main) / max(self.main.sigma_zeta, 1e-300)
+        step = float(np.clip(0.9 * se, FINEST, COARSEST)) if np.isfinite(se) else COARSEST
+        lowest, highest = np.log(SMALLEST), np.log(LARGEST)
+        centre = float(np.clip(np.log(ratio), lowest, highest - 1.0))
+        columns = {0: self._column(centre, self.first)}
+        best = min(self.null.deviance, self.main.deviance, min(m.evaluation.deviance for m in columns[0]))
+        for side in (1, -1):
+            k, neighbour = side, columns[0]
+            while lowest < centre + (k - side) * step < highest:
+                columns[k] = neighbour = self._column(centre + k * step, *neighbour)
+                deviances = [m.evaluation.deviance for m in neighbour]
+                if min(deviances) - best > 2.0 * DEPTH:
+                    break
+                k += side
+        order = sorted(columns)
+        grid = np.array([[m.evaluation.deviance for m in columns[k]] for k in order])
+        best = min(best, float(grid.min()))
+        x = centre + step * np.array(order)
+        return Surface(x, np.sin(ANGLES), (best - grid) / 2.0, (best - self.null.deviance) / 2.0)
+
+    def _column(self, x: float, *neighbours: Minimum) -> list[Minimum]:
+        """The fits at one x: each angle from its neighbour at the last x, or from the one before it."""
+        if len(neighbours) == len(ANGLES):
+            return [self._fit(x, angle, near) for angle, near in zip(ANGLES, neighbours, strict=True)]
+        start = int(np.argmin(np.abs(ANGLES - self._angle())))
+        found = {start: self._fit(x, ANGLES[start], neighbours[0])}
+        for k in (*range(start + 1, len(ANGLES)), *range(start - 1, -1, -1)):
+            found[k] = self._fit(x, ANGLES[k], found[k - 1] if k > start else found[k + 1])
+        return [found[k] for k in range(len(ANGLES))]
+
+    def _angle(self) -> float:
+        rho = self.main.rho
+        return float(np.arcsin(rho)) if np.isfinite(rho) else 0.0
+
+    def _fit(self, x: float, angle: float, near: Minimum) -> Minimum:
+        held = _Held(self.deviance, float(np.exp(x)), angle)
+        start, inverse = near.evaluation.psi, np.linalg.inv(near.hessian)
+
+        def left(here: Evaluation) -> float:
+            """How much lower the minimum is, by the neighbour's curvature."""
+            return 0.5 * float(here.gradient @ inverse @ here.gradient)
+
+        longest = np.maximum(0.5 * np.abs(start), 0.3)
+        found = minimise(
+            cast("Deviance", held), start, near.hessian, np.arange(len(start)), longest, lambda here: left(here) < CLOSE
+        )
+        here = found.evaluation
+        nearer = Evaluation(here.psi, here.deviance - min(left(here), CLOSE), here.gradient)
+        return Minimum(nearer, found.hessian, found.converged)

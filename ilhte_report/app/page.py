@@ -1,0 +1,120 @@
+"""The page of ``ilhte app``: a table, its columns, what would be used, what was found, and how to have it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htmltools import HTML, Tag, TagList, tags
+from shiny import App, Inputs, Outputs, Session, ui
+
+from ..pages.reproduce import command_line
+from ..pages.section import Section
+from ..pages.single import section_html
+from .form import of_files
+
+if TYPE_CHECKING:
+    from .results import Fitted
+
+MOST_REPLICATES = 9999
+_STATIC = Path(__file__).parent / "static"
+
+
+def make_page(server: Callable[[Inputs, Outputs, Session], None], most_megabytes: int) -> App:
+    """The Shiny application; files above ``most_megabytes`` are to be named by their path."""
+    return App(_page(most_megabytes), server)
+
+
+def _page(most_megabytes: int) -> Tag:
+    return ui.page_fluid(
+        tags.head(
+            tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
+            tags.link(rel="icon", href="data:,"),
+            tags.style(HTML((_STATIC / "app.css").read_text(encoding="utf-8"))),
+            tags.script(src="plotly.min.js", defer=""),
+            tags.script(HTML((_STATIC / "app.js").read_text(encoding="utf-8"))),
+        ),
+        tags.a("Skip to the results", href="#results", class_="skip"),
+        tags.main(
+            tags.h1("ilhte: treatment effects, item by item"),
+            tags.p(
+                "The table stays on this machine: the page is served by it, to it alone, and asks nothing of others."
+            ),
+            _part("table", "1. The table", _table_fields(most_megabytes)),
+            _part("columns", "2. Its columns", ui.output_ui("form")),
+            _part("check", "3. A look before the fit", ui.output_ui("found")),
+            _part("results", "4. The results", ui.output_ui("shown")),
+            data_most=str(most_megabytes * 2**20),
+        ),
+        title="ilhte",
+        lang="en",
+    )
+
+
+def _part(name: str, title: str, *content: Any) -> Tag:
+    return tags.section(
+        tags.h2(title, id=f"{name}-title"), *content, id=name, tabindex="-1", aria_labelledby=f"{name}-title"
+    )
+
+
+def _table_fields(most_megabytes: int) -> TagList:
+    return TagList(
+        ui.input_file("file", f"A file of up to {most_megabytes} MB: choose it, or drop it here", width="100%"),
+        ui.input_text("path", "Or the path of a file on this machine, of any size, or the name of a bundled table", width="100%",
+                      spellcheck="false"),
+        ui.input_action_button("open", "Open this path"),
+        tags.details(
+            tags.summary("Where in the file the table is"),
+            tags.div(of_files(), class_="fields"),
+            ui.input_action_button("again", "Read the file like this"),
+        ),
+        told("table_told"),
+    )  # fmt: skip
+
+
+def told(name: str) -> Tag:
+    """Where a sentence appears, which screen readers speak."""
+    return tags.div(ui.output_ui(name), role="status", aria_live="polite")
+
+
+def sentence(text: str | TagList, *, wrong: bool) -> Tag:
+    return tags.p(text, class_="alert alert-danger" if wrong else "alert alert-success")
+
+
+DONE = TagList("It was fitted: ", tags.a("to the results", href="#results"), ".")
+BOOTSTRAP = TagList(
+    "Bootstrap replicates",
+    tags.small(
+        "0 for none, 99 for a first look: a p-value, and standard errors from drawing the persons.", class_="help"
+    ),
+)
+
+
+def written(sections: list[Section], name: str) -> TagList:
+    """The sections under headings that can be linked to; plotly.js is on the page already."""
+    return TagList(
+        *(
+            TagList(tags.h3(section.title, id=f"{name}-{n}"), HTML(section_html(section, plotly=False)))
+            for n, section in enumerate(sections, start=1)
+        )
+    )
+
+
+def results_shown(result: Fitted) -> TagList:
+    command = command_line(result.table.where.name, result.data, bootstrap=result.bootstrap)
+    links = [tags.li(tags.a(s.title, href=f"#result-{n}")) for n, s in enumerate(result.sections, start=1)]
+    return TagList(
+        tags.p(f"{result.table.where.tab}, fitted. To take along:"),
+        tags.div(
+            ui.download_button("report", "Report (HTML)"),
+            ui.download_button("tables", "Tables (CSV)"),
+            ui.download_button("document", "Everything (JSON)"),
+            ui.download_button("as_notebook", "Notebook"),
+            class_="downloads",
+        ),
+        tags.p("The same from the command line, in the folder that holds the file; the notebook is to lie there too:"),
+        tags.pre(tags.code(command, id="command"), tabindex="0"),
+        tags.nav(tags.ul(*links), aria_label="Results"),
+        written(result.sections, "result"),
+    )

@@ -1,0 +1,263 @@
+"""What happens on the page of ``ilhte app``: one session of one browser, with what it computes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from htmltools import Tag, TagList, tags
+from shiny import Inputs, Outputs, Session, reactive, render, ui
+
+from ilhte_lib.analysis import analyse_trial
+from ilhte_lib.data.options import DataOptions
+
+from ..intake.check import check_table
+from ..intake.preparation import goes_out_of_core, prepared
+from ..intake.source import Source, load
+from ..mistakes import judged
+from ..pages.check_sections import check_sections, large_check_sections
+from ..pages.reproduce import notebook
+from ..pages.section import Section
+from ..pages.sections import sections
+from ..project import slug
+from .form import PREFIX, SHAPE, chosen, described, given, guessed
+from .page import BOOTSTRAP, DONE, MOST_REPLICATES, results_shown, sentence, told, written
+from .results import Fitted, Table, dropped, looked_at, named
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while models are fitted, which takes all of a processor and much memory."""
+
+
+def server(input: Inputs, output: Outputs, session: Session) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ilhte-app-"))
+    session.on_ended(lambda: shutil.rmtree(folder, ignore_errors=True))
+    where: reactive.Value[Source | None] = reactive.value(None)
+    table: reactive.Value[Table | None] = reactive.value(None)
+    data: reactive.Value[DataOptions | None] = reactive.value(None)
+    table_told: reactive.Value[Tag | None] = reactive.value(None)
+    check_told: reactive.Value[Tag | None] = reactive.value(None)
+    check_shown: reactive.Value[Tag | None] = reactive.value(None)
+
+    async def find(search: Callable[[], Source]) -> None:
+        for shown in (table, check_told, check_shown, data):
+            shown.set(None)
+        try:
+            found = await asyncio.to_thread(search)
+        except Exception as error:
+            where.set(None)
+            table_told.set(sentence(judged(error)[0], wrong=True))
+            return
+        where.set(found)
+        await take(found)
+
+    async def take(found: Source) -> None:
+        with reactive.isolate():
+            texts = {name: str(input[PREFIX + name]()).strip() for name in ("sheet", "header_row")}
+        try:
+            new = await asyncio.to_thread(looked_at, found, given(texts))
+            first = guessed(new.columns, new.options) if new.columns else DataOptions()
+        except Exception as error:
+            table_told.set(sentence(judged(error)[0], wrong=True))
+            return
+        table.set(new)
+        data.set(first)
+        n = f"{len(new.columns.names)} columns" if new.columns else "a bundled table"
+        table_told.set(sentence(f"{found.tab}: {n}. Are they what they are taken for below?", wrong=False))
+        await show_check(new, first)
+
+    async def show_check(chosen_table: Table, options: DataOptions) -> None:
+        try:
+            found, refusal = await asyncio.to_thread(checked, chosen_table, options)
+        except Exception as error:
+            check_shown.set(None)
+            check_told.set(sentence(judged(error)[0], wrong=True))
+            return
+        check_shown.set(tags.div(written(found, "check")))
+        check_told.set(sentence(refusal, wrong=True) if refusal else sentence("It can be fitted.", wrong=False))
+
+    def filled() -> DataOptions:
+        """What the form holds now."""
+        now = table()
+        if now is None or now.columns is None:
+            return DataOptions.of(now.options if now else {})
+
+        def value(name: str) -> Any:
+            if name in now.options:
+                return now.options[name]
+            with reactive.isolate():
+                try:
+                    return input[PREFIX + name]()
+                except Exception:  # Shiny's silent one, for a field that is not shown
+                    return None
+
+        return chosen(str(input[SHAPE]()), value)
+
+    @reactive.effect
+    @reactive.event(input.file)
+    async def _dropped() -> None:
+        files = input.file()
+        if files:
+            await find(lambda: dropped(files[0]["name"], Path(files[0]["datapath"]), folder))
+
+    @reactive.effect
+    @reactive.event(input.open)
+    async def _named() -> None:
+        name = input.path()
+        await find(lambda: named(name))
+
+    @reactive.effect
+    @reactive.event(input.again)
+    async def _again() -> None:
+        found = where()
+        if found is not None:
+            await take(found)
+
+    @reactive.effect
+    @reactive.event(input.check_again)
+    async def _check() -> None:
+        now = table()
+        if now is not None:
+            try:
+                options = filled()
+            except Exception as error:
+                check_told.set(sentence(judged(error)[0], wrong=True))
+                return
+            await show_check(now, options)
+
+    @ui.bind_task_button(button_id="fit")
+    @reactive.extended_task
+    async def fitting(now: Table, options: DataOptions, bootstrap: int) -> Fitted | str:
+        try:
+            return await asyncio.to_thread(fitted, now, options, bootstrap)
+        except Exception as error:
+            return judged(error)[0]
+
+    @reactive.effect
+    @reactive.event(input.fit)
+    def _fit() -> None:
+        now = table()
+        if now is None:
+            return
+        try:
+            options = filled()
+        except Exception as error:
+            check_told.set(sentence(judged(error)[0], wrong=True))
+            return
+        check_told.set(None)
+        wanted = input.bootstrap()
+        fitting(now, options, min(max(int(wanted or 0), 0), MOST_REPLICATES))
+
+    @output(id="table_told")
+    @render.ui
+    def _table_told() -> Tag | None:
+        return table_told()
+
+    @reactive.effect
+    def _tell_end() -> None:
+        if fitting.status() == "success":
+            found = fitting.result()
+            wrong = isinstance(found, str)
+            check_told.set(sentence(found if isinstance(found, str) else DONE, wrong=wrong))
+
+    @render.ui
+    def form() -> Tag | TagList:
+        now, first = table(), data()
+        if now is None or first is None:
+            return tags.p("Choose a table first.")
+        fields = (
+            described(now.columns, first)
+            if now.columns
+            else TagList(tags.p("The columns of a bundled table are known."))
+        )
+        return TagList(
+            fields,
+            tags.div(
+                ui.input_numeric("bootstrap", BOOTSTRAP, 0, min=0, max=MOST_REPLICATES),
+                class_="fields",
+            ),
+            ui.input_action_button("check_again", "Check"),
+            ui.input_task_button("fit", "Fit", label_busy="Fitting …"),
+            told("check_told"),
+        )
+
+    @output(id="check_told")
+    @render.ui
+    def _check_told() -> Tag | None:
+        return check_told()
+
+    @render.ui
+    def found() -> Tag:
+        return check_shown() or tags.p("Nothing was checked yet.")
+
+    @render.ui
+    def shown() -> Tag | TagList:
+        if fitting.status() in ("initial", "running"):
+            return tags.p("Nothing was fitted yet." if fitting.status() == "initial" else "Fitting …")
+        result = fitting.result()
+        if isinstance(result, str):
+            return tags.p(result)
+        return results_shown(result)
+
+    def current() -> Fitted:
+        result = fitting.result()
+        assert isinstance(result, Fitted)
+        return result
+
+    def name_of(ending: str) -> Callable[[], str]:
+        return lambda: f"{slug(current().table.where.tab)}{ending}"
+
+    @render.download_button(filename=name_of(".html"))
+    def report() -> Any:
+        yield current().report()
+
+    @render.download_button(filename=name_of(".json"))
+    def document() -> Any:
+        yield current().document()
+
+    @render.download_button(filename=name_of("-tables.zip"))
+    def tables() -> Any:
+        yield current().tables()
+
+    @render.download_button(filename=name_of(".ipynb"))
+    def as_notebook() -> Any:
+        result = current()
+        yield notebook(result.table.where.name, result.table.where.tab, result.data, bootstrap=result.bootstrap)
+
+
+def checked(table: Table, data: DataOptions) -> tuple[list[Section], str | None]:
+    """What ``ilhte check`` says, and why the table cannot be fitted, if it cannot.
+
+    Raises
+    ------
+    InputError : the table cannot be read by these options.
+    """
+    if goes_out_of_core(table.where, data):
+        return large_check_sections(prepared(table.where, data)), None
+    found = check_table(load(table.where, data), table.where.tab, **data.rules)
+    return check_sections(found), found.refusal
+
+
+def fitted(table: Table, data: DataOptions, bootstrap: int) -> Fitted:
+    """What ``ilhte fit`` finds, with figures.
+
+    Raises
+    ------
+    InputError, EngineError : as ``ilhte fit``.
+    """
+    where = table.where
+    with _ONE_AT_A_TIME:
+        trial = prepared(where, data)
+        analysis = analyse_trial(
+            trial,
+            replicates=bootstrap,
+            curves=True,
+            lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better),
+            info=where.info,
+            input_sha256=where.sha256,
+        )
+    return Fitted(table, data, bootstrap, analysis, sections(analysis, where))

@@ -1,0 +1,163 @@
+"""Figures of an analysis for a paper: as wide as a column, as SVG, PDF and PNG, with what they show in words and numbers.
+
+They are the figures of the page (``pages.sections``), laid out for print. Kaleido draws them with a browser that is
+installed; where there is none matplotlib draws the same traces.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilhte_lib.errors import IlhteError
+from ilhte_lib.figures.behind import figure_rows
+from ilhte_lib.manifest import Manifest
+
+from ..pages.sections import sections
+from ..site.csv_download import csv_safe
+from .tables import FOLDER
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from ilhte_lib.analysis import Analysis
+
+COLUMN = 85.0
+"""Width of a column of a journal, mm."""
+FORMATS = ("svg", "pdf", "png")
+PER_MM = 96 / 25.4
+"""Pixels of CSS in a millimetre."""
+DOTS_PER_INCH = 300
+_SMALLER = 0.72
+"""Height in print as a part of that on the page, whose letters are as much larger."""
+_FONT = {"size": 10, "family": "Arial, Helvetica, Liberation Sans, sans-serif", "color": "#1b1b1b"}
+"""10 pixels: 7.5 points."""
+
+
+def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN, *, browser: bool = True) -> list[Path]:
+    """Every figure as .svg (with its words for screen readers), .pdf, .png (300 dpi), .csv (what is drawn) and .txt (in words).
+
+    Parameters
+    ----------
+    width : mm.
+    browser : draw with kaleido and a browser if they are there; otherwise matplotlib draws.
+
+    Raises
+    ------
+    InputError : the folder is somebody else's, or a file that is not ours is in the way.
+    """
+    kept = Manifest.open(Path(folder), FOLDER)
+    shown = [section for section in sections(analysis) if section.figure]
+    figures = {file_name(section.title): for_print(section.figure(), width) for section in shown}
+    images = draw(figures, browser=browser)
+    written = []
+    for section in shown:
+        name = file_name(section.title)
+        for ending in FORMATS:
+            content = images[name, ending]
+            if ending == "svg":
+                content = _with_words(content.decode("utf-8"), section.title, section.alt).encode("utf-8")
+            written.append(kept.write(f"{name}.{ending}", content))
+        rows = [
+            {c: csv_safe(v) if isinstance(v, str) else v for c, v in row.items()} for row in figure_rows(figures[name])
+        ]
+        written.append(kept.write_text(f"{name}.csv", _csv(rows)))
+        written.append(kept.write_text(f"{name}.txt", f"{section.title}. {section.alt}\n{section.note}\n"))
+    return written
+
+
+def file_name(title: str) -> str:
+    """A section's title as the name of its files."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def for_print(figure: Figure, width: float) -> Figure:
+    """The same figure on white, as wide as `width` mm, with letters, points and distances of a column."""
+    from plotly.graph_objects import Figure
+
+    out = Figure(figure)
+    height = out.layout.height or 450
+    out.update_layout(
+        width=round(width * PER_MM), height=round(height * _SMALLER), paper_bgcolor="white", plot_bgcolor="white"
+    )
+    out.update_layout(font=_FONT, margin={"l": 10, "r": 8, "t": 22, "b": 48}, legend={"font": {"size": 9}})
+    out.update_annotations(font={"size": 10})
+    out.update_xaxes(title={"font": {"size": 10}, "standoff": 4}, tickfont={"size": 9}, automargin=True)
+    out.update_yaxes(title={"font": {"size": 10}}, tickfont={"size": 9}, automargin=True)
+    for trace in out.data:
+        size = getattr(getattr(trace, "marker", None), "size", None)
+        if isinstance(size, (int, float)):
+            trace.marker.size = size * _SMALLER
+        trace.cliponaxis = False  # a point on an axis is drawn whole
+    return out
+
+
+def draw(figures: dict[str, Figure], *, browser: bool = True) -> dict[tuple[str, str], bytes]:
+    """Each figure in each format, by name and ending."""
+    if browser:
+        drawn = _drawn_by_browser(figures)
+        if drawn is not None:
+            return drawn
+    from .static import drawn_by_matplotlib
+
+    return {
+        (name, ending): drawn_by_matplotlib(figure, ending, DOTS_PER_INCH)
+        for name, figure in figures.items()
+        for ending in FORMATS
+    }
+
+
+def _drawn_by_browser(figures: dict[str, Figure]) -> dict[tuple[str, str], bytes] | None:
+    """None where kaleido or a browser is missing, or the browser does not start."""
+    import logging
+    import tempfile
+
+    try:
+        import kaleido
+    except ImportError:
+        return None
+    for name in ("kaleido", "choreographer"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = [
+            {
+                "fig": figure.to_plotly_json(),
+                "path": Path(folder) / f"{name}.{ending}",
+                "opts": {
+                    "format": ending, "width": figure.layout.width, "height": figure.layout.height,
+                    "scale": DOTS_PER_INCH / 96 if ending == "png" else 1,
+                },
+            }
+            for name, figure in figures.items()
+            for ending in FORMATS
+        ]  # fmt: skip
+        try:
+            # no script from a network address: plotly.js is the installed one, and no text of ours is TeX
+            kaleido.write_fig_from_object_sync(wanted, kopts={"mathjax": False})
+        except Exception:  # whatever a browser fails with, there is another way to draw
+            return None
+        try:
+            return {
+                (name, ending): (Path(folder) / f"{name}.{ending}").read_bytes()
+                for name in figures
+                for ending in FORMATS
+            }
+        except OSError as missing:
+            raise IlhteError(f"A figure was not drawn ({missing.filename}): draw without the browser.") from None
+
+
+def _with_words(svg: str, title: str, words: str) -> str:
+    """The drawing as an image whose name and description screen readers read."""
+    start, _, rest = svg.partition("<svg")
+    attributes, _, inside = rest.partition(">")
+    attributes = re.sub(r'\s(role|aria-\w+)="[^"]*"', "", attributes)
+    described = f"<title>{html.escape(title)}</title><desc>{html.escape(words)}</desc>"
+    return f'{start}<svg{attributes} role="img" aria-label="{html.escape(f"{title}. {words}")}">{described}{inside}'
+
+
+def _csv(rows: list[dict[str, object]]) -> str:
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")

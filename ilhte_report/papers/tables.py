@@ -1,0 +1,136 @@
+"""Tables of an analysis for a paper: great_tables objects, and files for the web, LaTeX, Word and spreadsheets.
+
+What they hold is what the page and the terminal show: the rows of ``pages.sections``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilhte_lib.errors import InputError
+from ilhte_lib.manifest import Manifest
+from ilhte_lib.messages import listed, quoted
+
+from ..pages.sections import ESTIMATES, FITTED, ITEMS, TOLD, Section, sections
+from ..site.csv_download import csv_safe
+from ..words.markdown import escape_markdown, table_markdown
+from ..words.rows import estimate_lines
+from .latex import latex_text
+from .pandoc import converted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_tables import GT
+
+    from ilhte_lib.analysis import Analysis
+
+    from ..intake.source import Source
+
+TABLES = {"estimates": ESTIMATES, "items": ITEMS, "models": FITTED}
+"""Name -> title of its section."""
+FOLDER = "name an empty folder, or one that ilhte wrote before."
+LONGEST = 25
+"""Rows of a LaTeX table on one page; a longer one runs over pages."""
+
+
+def paper_table(analysis: Analysis, name: str) -> GT:
+    """A table as a great_tables object, to be styled further and saved.
+
+    Raises
+    ------
+    InputError : there is no such table.
+    """
+    if name not in TABLES:
+        raise InputError(f"There is no table {quoted(name)}: there are {listed(list(TABLES), len(TABLES))}.")
+    return _great_table(name, _section(analysis, name), analysis.trial.tab)
+
+
+def write_tables(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
+    """Every table as .html, .tex (booktabs), .docx and .csv (numbers as they are); files of ours alone are replaced.
+
+    Raises
+    ------
+    InputError : the folder is somebody else's, or a file that is not ours is in the way.
+    """
+    kept = Manifest.open(Path(folder), FOLDER)
+    shown = {section.title: section for section in sections(analysis, source)}
+    written = []
+    for name, title in TABLES.items():
+        section = shown[title]
+        table = _great_table(name, section, analysis.trial.tab)
+        html = table.as_raw_html(make_page=True).replace("<html", '<html lang="en"', 1)
+        written += [
+            kept.write_text(f"{name}.html", html + "\n"),
+            kept.write_text(f"{name}.tex", _latex(table, section)),
+            kept.write(f"{name}.docx", converted(_markdown(section, analysis.trial.tab), "docx")),
+            kept.write_text(f"{name}.csv", _numbers(analysis, name).to_csv(index=False, lineterminator="\n")),
+        ]
+    return written
+
+
+def _section(analysis: Analysis, name: str) -> Section:
+    return next(section for section in sections(analysis) if section.title == TABLES[name])
+
+
+def _great_table(name: str, section: Section, tab: str) -> GT:
+    """Names of the data are plain text in it: great_tables escapes what it writes."""
+    import pandas as pd
+    from great_tables import GT
+
+    columns = list(section.rows[0])
+    table = GT(pd.DataFrame(list(section.rows)), rowname_col=columns[0], id=f"ilhte-{name}")
+    words = [column for column in columns if column in section.left]
+    table = table.cols_align("right", [c for c in columns if c not in words]).cols_align("left", words)
+    table = table.tab_header(title=section.title, subtitle=tab)
+    if columns[0]:
+        table = table.tab_stubhead(columns[0])
+    if note := _note(section):
+        table = table.tab_source_note(note)
+    return table.tab_options(table_font_size="13px", heading_title_font_size="15px", data_row_padding="3px")
+
+
+def _note(section: Section) -> str:
+    """A table stands by itself: no word of sentences above it."""
+    return section.note.replace(TOLD, "").strip()
+
+
+def _latex(table: GT, section: Section) -> str:
+    """Rules of booktabs alone, and the note a little below them."""
+    text = table.tab_options(table_font_size="9pt").as_latex(use_longtable=len(section.rows) > LONGEST)
+    text = re.sub(r"(\\extracolsep{\\fill}}|\\begin{longtable}{)l\|", r"\1l", text, count=1)
+    text = text.replace(r"\begin{minipage}{\linewidth}", "\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize")
+    text = text.replace(r"\begin{tabular*}", "\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular*}")
+    needs = "booktabs,caption,longtable,array"
+    return f"% written by ilhte; in the preamble: \\usepackage{{{needs}}}\n{latex_text(text)}"
+
+
+def _markdown(section: Section, tab: str) -> str:
+    """A document of one table: its caption, the rows, the note."""
+    caption = escape_markdown(f"{section.title}: {tab}")
+    return f"{table_markdown(section.rows, section.left)}\n: {caption}\n\n{escape_markdown(_note(section))}\n"
+
+
+def _numbers(analysis: Analysis, name: str) -> pd.DataFrame:
+    """The table's numbers unrounded, for a program: of the items in the unit that is shown."""
+    import pandas as pd
+
+    if name == "models":
+        return analysis.tidy()
+    if name == "items":
+        unit = analysis.effects.scale.unit.value
+        rows = [{"item": csv_safe(i.name), "unit": unit, **{k: v for k, v in vars(i).items() if k != "name"}}
+                for i in analysis.effects.shown_items]  # fmt: skip
+        return pd.DataFrame(rows)
+    lines = estimate_lines(analysis.effects, analysis.inference)
+    return pd.DataFrame(
+        [
+            {
+                "term": term, "unit": unit, "estimate": shown.estimate, "std.error": se, "conf.low": shown.low,
+                "conf.high": shown.high, "conf.method": shown.basis.value if shown.defined or not math.isnan(se) else "",
+            }
+            for term, unit, shown, se in lines
+        ]
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""A project of one's own: data, a file of trials, a page to write on, and all that renders and publishes it (``ilhte init``)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ilhte_lib.data.file_formats import format_of
+from ilhte_lib.data.options import DataOptions
+from ilhte_lib.data.read import source_name
+from ilhte_lib.errors import InputError
+from ilhte_lib.manifest import MANIFEST, Manifest, is_untouched, read_manifest
+from ilhte_lib.model.simulate import Design, simulate_trial
+
+from ..intake.columns import look
+from ..project import MARK, OWN_TRIALS, SOURCES, slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STARTER = Path(__file__).parent / "starter"
+EXAMPLE = Design(n_persons=400, n_items=12, seed=20_261_127, gamma=0.7, rho=-0.5, missing=0.03)
+"""The trial that a new project holds until it has one of its own."""
+_REMEDY = "name an empty or a new folder."
+_MARK_TEXT = f"This folder is a project of ilhte, of the trials in {OWN_TRIALS}: `ilhte render` writes its site (assets/, tables/, _site/) here.\n"
+_TRIALS_TEXT = """\
+# Which tables are analysed, and how each is to be read. Every option of `ilhte fit` can stand here.
+
+[[trial]]
+"""
+
+
+def make_project(
+    folder: Path, table: Path | None = None, *, edited: Callable[[Path], None] = lambda path: None
+) -> Path:
+    """Make a project of one's own in an empty or a new folder, or bring back what is missing in one that was made so before.
+
+    Parameters
+    ----------
+    folder : where.
+    table : the file of a trial, which is copied into ``data/`` and named in ``trials.toml`` with what its columns look
+        like; None for an example drawn at random.
+    edited : called with the path of each file that was edited since it was made, and is kept.
+
+    Raises
+    ------
+    InputError : the folder holds something else, or the table cannot be read.
+    """
+    files = _files(table)
+    written = read_manifest(folder)
+    if written is not None and MARK not in written and any(path.name != MANIFEST for path in folder.iterdir()):
+        raise InputError(f"{folder} is a folder of ilhte, but no project: {_REMEDY}")
+    manifest = Manifest.open(folder, _REMEDY)
+    for name, content in files.items():
+        target = folder / name
+        if target.exists() and not is_untouched(folder, name):
+            edited(target)
+            continue
+        manifest.write(name, content)
+    return folder
+
+
+def _files(table: Path | None) -> dict[str, bytes]:
+    """Name -> content of everything in a new project."""
+    sources = _sources()
+    if table is None:
+        data_name, data, options = "data/example.csv", _example().to_csv(index=False).encode(), DataOptions()
+        title = "An example, drawn at random"
+    else:
+        options, data = look(table).guess, table.read_bytes()
+        title = source_name(table)
+        data_name = f"data/{slug(title)}{format_of(table.name)}"
+    files = {
+        MARK: _MARK_TEXT.encode(),
+        data_name: data,
+        OWN_TRIALS: (_TRIALS_TEXT + _trial(data_name, title, options)).encode(),
+        "_quarto.yml": _config(sources).encode(),
+        "references.bib": (sources / "references.bib").read_bytes(),
+        "index.qmd": (STARTER / "index.qmd").read_bytes(),
+        "README.md": (STARTER / "README.md").read_bytes(),
+        ".gitignore": (STARTER / "gitignore").read_bytes(),
+        ".github/workflows/publish.yml": (STARTER / "publish.yml").read_bytes(),
+    }
+    for path in sorted((sources / "site").iterdir()):
+        if path.is_file():
+            files[f"site/{path.name}"] = path.read_bytes()
+    return files
+
+
+def _sources() -> Path:
+    """The sources of the site: those installed with the package, or the clone's that the package is in."""
+    for folder in (SOURCES, Path(__file__).resolve().parents[2]):
+        if (folder / MARK).is_file() and (folder / "site").is_dir():
+            return folder
+    raise InputError("The sources of the site are not there: install ilhte again.")
+
+
+def _example() -> pd.DataFrame:
+    return simulate_trial(EXAMPLE)[0]
+
+
+def _config(sources: Path) -> str:
+    """The site's configuration: pages and title of its own, all that is about looks as in the sources."""
+    common = yaml.safe_load((sources / "_quarto.yml").read_text(encoding="utf-8"))
+    common["project"]["render"] = ["/*.qmd", "/tables/*.ipynb"]
+    common["website"] = {
+        "title": "A trial, item by item",
+        "search": True,
+        "navbar": {"left": [{"href": "index.qmd", "text": "Report"}]},
+    }
+    common["bibliography"] = ["references.bib"]
+    return yaml.safe_dump(common, sort_keys=False, allow_unicode=True)
+
+
+def _trial(file: str, name: str, options: DataOptions) -> str:
+    """A trial in TOML, whose text in double quotes is JSON's."""
+    values: dict[str, Any] = {"file": file, "name": re.sub(r"[\x00-\x1f\x7f]", " ", name), **options.changed()}
+    return "".join(
+        f"{key.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()
+    )
