@@ -20,6 +20,8 @@ from .files import sha256_of
 from .messages import counted, listed
 
 MANIFEST = ".ilhte-manifest.json"
+EMPTY_OR_OURS = "name an empty folder, or one that ilhte wrote before."
+"""The usual remedy where a folder is somebody else's."""
 _FORMAT = "ilhte manifest 1"
 _EDITED = re.compile(r"\.edited-[0-9]+$")
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock", f"{MANIFEST}.tmp"}

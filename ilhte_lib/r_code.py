@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from .errors import InputError
 from .inference.predict import response_rows, rows_of
-from .manifest import Manifest
+from .manifest import EMPTY_OR_OURS, Manifest
 
 if TYPE_CHECKING:
     from .analysis import Analysis
 
 SCRIPT, ROWS = "models.R", "rows.csv"
-FOLDER = "name an empty folder, or one that ilhte wrote before."
-"""What to do where a folder is somebody else's."""
 
 # Tighter than lme4's defaults, under which its log-likelihood can stay some hundredths below the maximum; R's 95% intervals
 # are left to confint(), which profiles for hours what is profiled here in seconds.
@@ -57,6 +55,10 @@ def r_code(analysis: Analysis) -> str:
     """
     from . import __version__
 
+    if analysis.arms is not None:
+        raise InputError(
+            "The table has several arms: ask one of them for its R code (a.of_arms), or write all (a.to_r)."
+        )
     if analysis.trial.formats is not None:
         raise InputError(
             "lme4 has no model of ordered categories, so there is no R code for them: with --threshold the responses are "
@@ -80,8 +82,11 @@ def r_code(analysis: Analysis) -> str:
 
 def write_r(analysis: Analysis, folder: str | Path) -> list[Path]:
     """The script and the rows it reads, in a folder of ours; see ``Analysis.to_r``."""
+    if analysis.arms is not None:
+        places = enumerate(analysis.of_arms.values(), 1)
+        return [path for k, one in places for path in write_r(one, Path(folder) / f"arm-{k}")]
     script = r_code(analysis)
     frame = response_rows(rows_of(analysis.trial))
-    kept = Manifest.open(Path(folder), FOLDER)
+    kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     table = frame.to_csv(index=False, lineterminator="\n")
     return [kept.write_text(SCRIPT, script), kept.write_text(ROWS, table)]

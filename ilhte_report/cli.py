@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ LONGEST_TIME = 1e8
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Example: ilhte fit verbagg_gender, a bundled table. ilhte --install-completion lets the shell complete commands and options.",
     pretty_exceptions_enable=False,
     help="Item-level heterogeneous treatment effects: fit, test, draw and report trials whose outcome has items.",
 )
@@ -38,6 +38,31 @@ class Engine(StrEnum):
     pymer4 = "pymer4"
 
 
+class Method(StrEnum):
+    """How the likelihood is approximated."""
+
+    auto = "auto"
+    laplace = "laplace"
+    aghq = "aghq"
+
+
+MethodOption = Annotated[
+    Method | None,
+    typer.Option(
+        help="The likelihood: Laplace's, as in lme4, quadrature over persons (aghq), or what the table needs (auto). "
+        "Default auto; under vignette, and in lme4, laplace.",
+        show_default=False,
+    ),
+]
+
+
+class Format(StrEnum):
+    """What `ilhte fit` prints."""
+
+    text = "text"
+    markdown = "markdown"
+
+
 EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the native engine, or lme4 in R.")]
 TableArgument = Annotated[
     str,
@@ -48,10 +73,15 @@ TableArgument = Annotated[
     ),
 ]
 _RESAMPLING = "Resampling"
+_PAPER = "For a paper"
 SeedOption = Annotated[
     int | None,
     typer.Option(
-        min=0, max=2**63 - 1, help="Seed of the replicates; default a fixed one.", rich_help_panel=_RESAMPLING
+        min=0,
+        max=2**63 - 1,
+        metavar="N",
+        help="Seed of the replicates; default a fixed one.",
+        rich_help_panel=_RESAMPLING,
     ),
 ]
 
@@ -90,6 +120,7 @@ def _options(
 def fit(
     file: TableArgument,
     engine: EngineOption = Engine.native,
+    method: MethodOption = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -109,29 +140,71 @@ def fit(
         typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+        bool, typer.Option("--force", help="Let --json, --html and --report replace files that ilhte did not write.")
     ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print everything, not findings and items alone.")] = False,
+    format: Annotated[Format, typer.Option(help="What is printed: for a terminal, or Markdown.")] = Format.text,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write estimates, items and models as HTML, LaTeX, Word and CSV, and the paragraphs of a paper.",
+            rich_help_panel=_PAPER,
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the figures as SVG, PDF and PNG, as wide as a column.", rich_help_panel=_PAPER
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the report as FILE.docx (Word) or FILE.pdf.", rich_help_panel=_PAPER),
+    ] = None,
+    r_code: Annotated[
+        Path | None,
+        typer.Option(
+            "--r-code",
+            metavar="DIR",
+            help="Write the models as R code for lme4, with its rows.",
+            rich_help_panel=_PAPER,
+        ),
+    ] = None,
     *,
     data: DataOptions,
 ) -> None:
-    """Fit one table: print a summary, and write it as JSON or HTML."""
+    """Fit one table: print findings and items, and write everything as JSON, HTML, or for a paper."""
     from rich.console import Console
 
     from ilhte_lib.analysis import analyse_trial
     from ilhte_lib.files import to_json
+    from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
 
     from .drawing import drawing
     from .intake.preparation import prepared
     from .intake.source import source
     from .outputs import outputs
-    from .pages.sections import sections
+    from .pages.markdown import sections_markdown
+    from .pages.sections import first_screen, sections
     from .pages.single import single_page
-    from .terminal import print_sections
+    from .terminal import FULL, ON_ONE_SCREEN, print_sections
 
     where = source(file)
-    written = outputs({"--json": json, "--html": html}, [where.path], force=force)
-    if html is not None:
-        import_module("plotly")  # which the base installation lacks: missed now, not after the fit
+    written = outputs({"--json": json, "--html": html, "--report": report}, [where.path], force=force)
+    drawn = html is not None or report is not None or figures is not None
+    # what is missing is missed now, not after the fit
+    if drawn:
+        import_module("plotly")  # which the base installation lacks
+    if tables is not None:
+        import_module("great_tables")
+    if report is not None:
+        from .papers.document import refuse_ending
+
+        refuse_ending(report)
+    for folder in (tables, figures, r_code):
+        if folder is not None:
+            refuse_foreign(folder, EMPTY_OR_OURS)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     began = time.perf_counter()
@@ -139,20 +212,40 @@ def fit(
     read = time.perf_counter()
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
-            trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=html is not None, told=told,
+            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
             discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
-    shown = sections(found, where)
+    everything = sections(found, where)
+    shown = everything if full else first_screen(everything, found)
     # files first: whoever reads the terminal may close it early
     try:
         if "--json" in written:
             written["--json"].write(to_json(found.document()))
         if "--html" in written:
-            written["--html"].write(single_page(where.tab, shown))
+            written["--html"].write(single_page(where.tab, everything))
+        if "--report" in written:
+            from .papers.document import report_document
+
+            written["--report"].write_bytes(report_document(found, everything, report))
+        if tables is not None:
+            from .papers.paragraphs import write_paragraphs
+            from .papers.tables import write_tables
+
+            write_tables(found, tables, where)
+            write_paragraphs(found, tables, where)
+        if figures is not None:
+            from .papers.figures import write_figures
+
+            write_figures(found, figures)
+        if r_code is not None:
+            found.to_r(r_code)
     finally:
-        print_sections(console, where.tab, shown)
+        if format == Format.markdown:
+            print(sections_markdown(where.tab, shown), file=console.file)
+        else:
+            print_sections(console, where.tab, shown, most_rows=FULL if full else ON_ONE_SCREEN)
         if not trial.rows_known:
             console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
 
@@ -231,6 +324,7 @@ def run(
         ),
     ] = None,
     engine: EngineOption = Engine.native,
+    method: MethodOption = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -246,7 +340,13 @@ def run(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, max=LONGEST_TIME, help="Seconds a table may take; default no limit.", show_default=False),
+        typer.Option(
+            min=1,
+            max=LONGEST_TIME,
+            metavar="SECONDS",
+            help="Seconds a table may take; default no limit.",
+            show_default=False,
+        ),
     ] = None,
     seed: SeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
@@ -268,7 +368,7 @@ def run(
     clock = time.perf_counter()
     names = names or _own_trials()
     others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
-    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
+    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, method and method.value, others)
     out = out or default_folder(names or [], settings)
     try:
         with progress(Console(stderr=quiet), quiet=quiet) as told:
@@ -300,11 +400,14 @@ def run(
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
 @takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
-def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, data: DataOptions) -> None:
+def who_benefits(
+    file: TableArgument, engine: EngineOption = Engine.native, method: MethodOption = None, *, data: DataOptions
+) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
 
     from ilhte_lib.data.prepare import prepare
+    from ilhte_lib.engine.approximation import default_method
     from ilhte_lib.engine.native import fit_models
     from ilhte_lib.inference.who_benefits import needs_covariate
     from ilhte_lib.inference.who_benefits import who_benefits as compare
@@ -317,7 +420,9 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
-    fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
+    fits = fit_models(
+        trial, ["M_B", "M_C"], engine=engine.value, method=method or default_method(trial.profile, engine.value)
+    )
     found = compare(trial, fits)
     said = tuple(
         filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))
@@ -327,6 +432,127 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
         trial.tab,
         [who_benefits_section(found, terms_of(where.info)), Section("The data", said, trial.flags)],
     )
+
+
+@app.command(epilog="Example: ilhte pool results/mine --json pooled.json")
+def pool(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run's folder, or its name in results/; default the latest.", show_default=False),
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """Item effects across the trials of a run: typical spread, real variation, single trials drawn towards the others.
+
+    Of the bundled tables, randomised real trials alone are pooled.
+    """
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+
+    from .outputs import outputs
+    from .pages.pool import named_or_latest, pool_sections, pooled_run
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    written = outputs({"--json": json, "--html": html}, [], force=force)
+    found = pooled_run(named_or_latest(run))
+    shown = pool_sections(found)
+    if "--json" in written:
+        written["--json"].write(to_json(found.document()))
+    if "--html" in written:
+        written["--html"].write(single_page("Across trials", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "Across trials", shown)
+
+
+_PLANNED = "The planned trial (logits)"
+
+
+def _planned(text: str, kind: type, **more: Any) -> Any:
+    return Annotated[kind | None, typer.Option(help=text, rich_help_panel=_PLANNED, show_default=False, **more)]
+
+
+@app.command(epilog="Example: ilhte design --persons 400 --items 16 --effect 0.25 --sigma-zeta 0.3")
+def design(
+    persons: _planned("Persons in all. Default: 500.", int, min=4) = None,
+    items: _planned("Items. Default: 20.", int, min=3) = None,
+    categories: _planned(
+        "Ordered categories of an item, steps half a logit apart. Default: 2.", int, min=2, max=20
+    ) = None,
+    effect: _planned("Average effect. Default: 0.2.", float) = None,
+    sigma_theta: _planned("SD of the persons, given the pretest if there is one. Default: 1.", float) = None,
+    sigma_b: _planned("SD of the items' easiness. Default: 1.", float) = None,
+    sigma_zeta: _planned("SD of the item effects. Default: 0.4.", float) = None,
+    rho: _planned("Correlation of easiness and item effects. Default: 0.", float) = None,
+    pretest: _planned("Slope of a pretest, per SD of it. Default: no pretest.", float) = None,
+    interaction: _planned("Interaction of treatment and pretest, per SD. Default: 0.", float) = None,
+    treated: _planned("Share of the persons treated. Default: 0.5.", float) = None,
+    missing: _planned("Share of the responses missing at random. Default: 0.", float) = None,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="A pilot's document (ilhte fit --json): its estimates are the defaults."
+        ),
+    ] = None,
+    replicates: Annotated[
+        int,
+        typer.Option(min=1, max=MOST_REPLICATES, metavar="N", help="Trials to simulate.", rich_help_panel=_RESAMPLING),
+    ] = 1000,
+    seed: SeedOption = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+    ] = False,
+) -> None:
+    """What a planned trial would find: power and standard errors, by simulation and in closed form."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from ilhte_lib.files import to_json
+    from ilhte_lib.inference.planning import SEED, power
+
+    from .drawing import drawing
+    from .outputs import outputs
+    from .pages.planning import planned_design, planning_sections
+    from .pages.single import single_page
+    from .terminal import print_sections
+
+    given = {
+        "persons": persons, "items": items, "categories": categories, "effect": effect, "sigma_theta": sigma_theta, "sigma_b": sigma_b,
+        "sigma_zeta": sigma_zeta, "rho": rho, "pretest": pretest, "interaction": interaction, "treated": treated, "missing": missing,
+    }  # fmt: skip
+    wanted = planned_design(given, pilot, SEED if seed is None else seed)
+    written = outputs({"--json": json, "--html": html}, [pilot], force=force)
+    if html is not None:
+        import_module("plotly")
+    with drawing(Console(stderr=True)) as told:
+        found = power(wanted, replicates, progress=lambda done, of: told("design", done, of))
+    shown = planning_sections(found)
+    if "--json" in written:
+        tests = [asdict(test) for test in found.tests]
+        document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
+        written["--json"].write(to_json(document))
+    if "--html" in written:
+        written["--html"].write(single_page("A planned trial", shown))
+    on_error = any(output.to_standard_output for output in written.values())
+    print_sections(Console(stderr=on_error), "A planned trial", shown)
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")

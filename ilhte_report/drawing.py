@@ -11,7 +11,7 @@ from ilhte_lib.inference.infer import Told
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WORDS = {"null": "trials with equal effects", "resampling": "samples of the persons"}
+_WORDS = {"null": "trials with equal effects", "resampling": "samples of the persons", "design": "simulated trials"}
 
 
 @contextmanager

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import stat
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ilhte_lib.errors import InputError
-from ilhte_lib.files import write_text
+from ilhte_lib.files import write_bytes, write_text
 from ilhte_lib.messages import quoted
 
 GENERATOR = '<meta name="generator" content="ilhte'
 """How an HTML report says who wrote it."""
+KEYWORD, PDF_END = "written by ilhte", b"\n%written by ilhte\n"
+"""How a report in Word, and one in PDF, says so."""
 STANDARD_OUTPUT = "-"
 _ROOM = 1 << 18
 """Bytes that are written and removed again to see whether the disk takes them."""
@@ -69,6 +73,13 @@ class Output:
                 write_text(self.path, text)
         except BrokenPipeError:
             raise
+        except OSError as error:
+            raise InputError(self._refusal(error)) from error
+
+    def write_bytes(self, content: bytes) -> None:
+        """As ``write``, of a file that is no text."""
+        try:
+            write_bytes(self.path, content)
         except OSError as error:
             raise InputError(self._refusal(error)) from error
 
@@ -129,6 +140,8 @@ def outputs(wanted: dict[str, str | None], inputs: Iterable[Path | None], *, for
 
 def _is_ours(path: Path) -> bool:
     """Whether an existing file is one that a command of ours wrote: a document, a report, or nothing at all."""
+    if path.suffix.lower() in (".docx", ".pdf"):
+        return _is_our_report(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -142,6 +155,18 @@ def _is_ours(path: Path) -> bool:
     except ValueError:
         return False
     return isinstance(document, dict) and {"tab", "summary", "items", "models", "provenance"} <= set(document)
+
+
+def _is_our_report(path: Path) -> bool:
+    """A Word file with our keyword, a PDF with our last line, or nothing at all."""
+    content = path.read_bytes()
+    if not content or content.endswith(PDF_END):
+        return True
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            return f">{KEYWORD}<".encode() in parts.read("docProps/core.xml")
+    except (zipfile.BadZipFile, KeyError):
+        return False
 
 
 def _refuse_long(path: Path) -> None:

@@ -157,6 +157,7 @@ def test_what_is_said_of_clusters(analysis):
     assert document["inference"]["clusters"]["icc"] == pytest.approx(found.icc)
     assert document["models"]["M_A"]["formula"].endswith("+ (1|cluster)")
     assert document["models"]["M_A"]["cluster_cov"][0][0] == pytest.approx(u**2)
+    assert "12 clusters (column 'school'), which all models allow for" in sections(analysis)[0].sentences[-1]
     (section,) = [s for s in sections(analysis) if s.title == "Clusters"]
     assert "12 clusters" in section.sentences[0] and "10 degrees of freedom" in section.sentences[0]
     assert f"{found.icc:.3f}" in section.rows[1]["Estimate"]
@@ -303,3 +304,12 @@ def test_stored_coverage_of_the_average_effect():
     for clusters in (8, 20, 40):
         assert 0.93 <= found.loc[(clusters, "profile"), "coverage"] <= 0.97
         assert found.loc[(clusters, "clusters ignored"), "upper"] < 0.93
+
+
+def test_a_column_cluster_of_two_values_is_modelled_where_it_is_named():
+    table = schools(sites=True).assign(cluster=lambda t: np.where(t["school"].isin(["s0", "s1", "s2"]), "a", "b"))
+    left = prepare(table.drop(columns="school"), "t")
+    assert not left.clusters_modelled and left.clustered
+    assert any("too few to estimate" in entry.reason for entry in left.audit)
+    assert prepare(table, "t", cluster="cluster").clusters_modelled
+    assert prepare(schools().rename(columns={"school": "cluster"}), "t").clusters_modelled

@@ -56,7 +56,7 @@ def fitted(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fitted")
     name = f"{TABLES[0]}.csv"
     hostile_trial().to_csv(folder / name, index=False)
-    done = call("fit", folder / name, "--json", folder / "out.json", "--html", folder / "out.html")
+    done = call("fit", folder / name, "--full", "--json", folder / "out.json", "--html", folder / "out.html")
     assert done.code == 0, done.err
     (folder / "printed").write_text(done.out, encoding="utf-8")
     return folder

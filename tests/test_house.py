@@ -30,8 +30,9 @@ STAGES = {
         ("site",),
         ("studies",),
         ("pages",),
+        ("outputs",),
         ("papers",),
-        ("terminal", "drawing", "outputs", "mistakes", "options"),
+        ("terminal", "drawing", "mistakes", "options"),
         ("app",),
         ("cli",),
     ),
@@ -40,7 +41,7 @@ STAGES = {
 DEEPEST = 7
 SHOWN_BY = {
     ("ilhte_lib.analysis", f"ilhte_report.{writer}")
-    for writer in ("terminal", "pages.single", "pages.sections", "papers.tables", "papers.figures")
+    for writer in ("terminal", "pages.single", "pages.sections", "papers.tables", "papers.figures", "words.paper")
 }
 """The exceptions: an analysis shows itself as text and HTML, which the writers around the library do when asked."""
 

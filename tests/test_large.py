@@ -186,22 +186,38 @@ def test_fits_are_the_same(tmp_path, missing):
 def test_real_tables(shared, tmp_path):
     for tab in ("mdat_malawi", "thp_pakistan_schoolquality7y", "mturk_crosswise", "verbagg_gender"):
         table = pd.read_csv(shared / "data" / "tables" / f"{tab}.csv.gz", dtype={"id": str, "item": str})
-        table = table.drop(columns="cluster", errors="ignore")  # clusters are drawn in memory only: see below
+        if "cluster" in table:  # out of core each person must have one
+            table = table.dropna(subset=["cluster"])
         same(prepare(table, "trial"), large_trial(write(table, tmp_path, ".parquet"), "trial"))
 
 
 # -- large ------------------------------------------------------------------------------------------------------------
 
 
-def test_clusters_that_nobody_draws_are_told(tmp_path):
+def test_clusters_are_in_the_models_out_of_core_too(tmp_path):
     table = draw()
     assert not large_trial(write(table, tmp_path, ".parquet"), "trial").clustered
-    trial = large_trial(write(table.assign(cluster=table["id"].str[-1]), tmp_path, ".parquet"), "trial")
+    clustered = table.assign(cluster=table["id"].str[-1])
+    path = write(clustered, tmp_path, ".parquet")
+    trial = large_trial(path, "trial")
+    same(prepare(clustered, "trial"), trial)
+    assert trial.clusters_modelled and trial.n_clusters == clustered["cluster"].nunique()
     fits = fit_models(trial)
     found = infer(trial, fits)
-    record = document(trial, fits, effects(trial, fits), found)["inference"]
-    assert record["clustered"] and record["only_model_standard_errors"]
-    assert "too narrow" in cluster_sentence(found) and "--cluster NAME" in cluster_sentence(found)
+    record = document(trial, fits, effects(trial, fits), found)
+    assert record["inference"]["clusters"]["count"] == trial.n_clusters
+    assert record["provenance"]["clusters"] == {"column": "cluster", "term": "(1|cluster)"}
+    assert not record["inference"]["only_model_standard_errors"] and not cluster_sentence(found)
+    ignored = large_trial(path, "trial", ignore_clusters=True)
+    told = infer(ignored, fit_models(ignored))
+    assert told.model_only and "too narrow" in cluster_sentence(told)
+    for broken, says in (
+        (clustered.assign(cluster=clustered["id"]), "holds a single person"),
+        (clustered.assign(cluster=clustered["item"].str[-1]), "more than one value of 'cluster'"),
+        (clustered.assign(cluster=clustered["cluster"].where(clustered["cluster"] != "1")), "no 'cluster'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            large_trial(write(broken, tmp_path, ".csv"), "trial")
 
 
 def test_python_sees_classes_and_never_responses(tmp_path):

@@ -13,6 +13,8 @@ from .trial import Audit, ClusterModel, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST_MODELLED = 3
+"""A column ``cluster`` of fewer values is modelled only where it is named."""
 WITHOUT = "or leave clusters out of the models (--ignore-clusters)"
 
 
@@ -33,6 +35,22 @@ def cluster_model(cluster: str | None, vignette: bool, effects: bool, ignored: b
     return ClusterModel.EFFECTS if effects else ClusterModel.LEVEL
 
 
+def too_few_to_model(table: pd.DataFrame, modelled: ClusterModel, audit: Audit) -> bool:
+    """Whether a column ``cluster`` that nobody named holds too few clusters for a random effect, which is then noted."""
+    if modelled is not ClusterModel.LEVEL or (count := table["cluster"].nunique()) >= FEWEST_MODELLED:
+        return False
+    audit.note("clusters", too_few(count))
+    return True
+
+
+def too_few(count: int) -> str:
+    """What is noted of a column ``cluster`` of too few values."""
+    return (
+        f"Column 'cluster' holds {counted(count, 'value', 'values')}, too few to estimate how clusters vary: the models leave "
+        "them out (--cluster 'cluster' has them all the same)."
+    )
+
+
 def in_clusters(table: pd.DataFrame, name: str, audit: Audit) -> pd.DataFrame:
     """The rows of persons who have a cluster in one of their rows at least; the others are counted."""
     known = table[name].fillna(table[name].groupby(table["id"]).transform("first"))
@@ -51,10 +69,15 @@ def refuse_changing(table: pd.DataFrame, name: str) -> None:
     of_person = table[name].groupby(table["id"]).nunique()
     changing = [str(person) for person in of_person.index[of_person > 1]]
     if changing:
-        raise InputError(
-            f"{counted(len(changing), 'person has', 'persons have')} more than one value of {quoted(name)} (id "
-            f"{listed(changing, 3)}): give each person one, say --id-within-cluster if ids restart in each {quoted(name)}, {WITHOUT}."
-        )
+        raise InputError(changing_sentence(len(changing), listed(changing, 3), name))
+
+
+def changing_sentence(count: int, ids: str, name: str) -> str:
+    """What is said of persons who are in more than one cluster."""
+    return (
+        f"{counted(count, 'person has', 'persons have')} more than one value of {quoted(name)} (id {ids}): give each person one, "
+        f"say --id-within-cluster if ids restart in each {quoted(name)}, {WITHOUT}."
+    )
 
 
 def check_clusters(trial: Trial) -> Trial:
@@ -65,12 +88,22 @@ def check_clusters(trial: Trial) -> Trial:
     InputError : its models have clusters that cannot be told from persons or arms.
     """
     codes = trial.of_clusters["cluster"]
-    if codes is None:
-        return trial
-    name, count = quoted(str(trial.cluster_name)), int(codes.max()) + 1
-    control, treated = np.unique(codes[trial.treat == 0]), np.unique(codes[trial.treat == 1])
+    if codes is not None:
+        refuse_clusters(str(trial.cluster_name), trial.cluster_model, codes, trial.treat, trial.n_persons)
+    return trial
+
+
+def refuse_clusters(column: str, model: ClusterModel, codes: np.ndarray, treat: np.ndarray, n_persons: int) -> None:
+    """That clusters can be told from persons and arms: ``codes`` and ``treat`` of persons, or of groups of like ones.
+
+    Raises
+    ------
+    InputError : they cannot.
+    """
+    name, count = quoted(column), int(codes.max()) + 1
+    control, treated = np.unique(codes[treat == 0]), np.unique(codes[treat == 1])
     both = len(np.intersect1d(control, treated))
-    if count == trial.n_persons:
+    if count == n_persons:
         raise InputError(
             f"Each value of {name} holds a single person, so that clusters cannot be told from persons: name the column of "
             f"clusters with --cluster, {WITHOUT}."
@@ -84,12 +117,11 @@ def check_clusters(trial: Trial) -> Trial:
         raise InputError(
             f"All persons have the same value of {name}: name the column of clusters with --cluster, {WITHOUT}."
         )
-    if trial.cluster_model is ClusterModel.EFFECTS and both < 2:
+    if model is ClusterModel.EFFECTS and both < 2:
         raise InputError(
             f"--cluster-effects needs clusters that hold both arms, and each value of {name} is in one arm as a whole: leave "
             "the option out."
         )
-    return trial
 
 
 def person_cluster(table: pd.DataFrame, name: str, person: np.ndarray, audit: Audit) -> np.ndarray:

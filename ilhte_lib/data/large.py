@@ -9,7 +9,7 @@ one row a cell (repeated rows) is refused in a sentence, not guessed. Ids are to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.compress import SufficientStatistics, classes
 from ..model.formats import ItemFormats, StepForm
+from .clusters import FEWEST_MODELLED, WITHOUT, changing_sentence, cluster_model, refuse_clusters, too_few
 from .columns import BLANKS, NO_WIDTH, NUMBER, TRUTH, as_numbers
 from .contents import Sought
 from .covariate import Candidate, Examples, fault
@@ -51,7 +52,7 @@ from .relations import (
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
-from .trial import Audit, AuditEntry, OtherWave, Trial
+from .trial import Audit, AuditEntry, ClusterModel, OtherWave, Trial
 from .waves import keep_wave
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class LargeTrial:
     Attributes
     ----------
     tab, profile, covariate_name, covariate_correlation, wave, audit, flags : as in ``prepare.Trial``.
-    clustered : whether the file has a column cluster, which is not read.
+    clustered : whether the file has clusters.
+    cluster_name, cluster_model : as in ``prepare.Trial``; never effects of clusters.
     statistics : without covariate, over all persons kept.
     with_covariate : with the standardised covariate, over the persons who have one; None if there is no covariate.
     answers, ones : (2, J) responses, and sum of their scores (number of 1), to each item by arm (control, treated).
@@ -95,6 +97,8 @@ class LargeTrial:
     clustered: bool
     profile: str = "full"
     categories: tuple[tuple[str, ...], ...] | None = None
+    cluster_name: str | None = None
+    cluster_model: ClusterModel = ClusterModel.NONE
     item_covariates: tuple[ItemCovariate, ...] = ()
     other_waves: tuple[OtherWave, ...] = ()
     arms: tuple[tuple[str, Trial], ...] = ()
@@ -132,13 +136,13 @@ class LargeTrial:
 
     @property
     def n_clusters(self) -> int | None:
-        """None: clusters are not read."""
-        return None
+        """How many; None where they are not in the models, and so were not read."""
+        return None if self.statistics.clusters is None else self.statistics.clusters.count
 
     @property
     def clusters_modelled(self) -> bool:
-        """Never."""
-        return False
+        """Whether the models have random effects of clusters."""
+        return self.cluster_model is not ClusterModel.NONE
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         """Of all persons, or of those who have the covariate, with it."""
@@ -182,6 +186,8 @@ def large_trial(
     resp: str = "resp",
     treat: str = "treat",
     wave_column: str = "wave",
+    cluster: str | None = None,
+    ignore_clusters: bool = False,
     missing_codes: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
     threshold: float | None = None,
@@ -196,6 +202,7 @@ def large_trial(
     tab : its name, for messages and results; default the file's name.
     covariate, wave, missing_codes, categories, threshold, steps : as for ``prepare.prepare``.
     id, item, resp, treat, wave_column : names of the columns in the file; only the wave's may be absent.
+    cluster, ignore_clusters : as for ``prepare.prepare``, but that each person must have a cluster.
     relations : the engine; default DuckDB in this process.
 
     Raises
@@ -210,7 +217,7 @@ def large_trial(
 
     def reduced(by: Relations) -> LargeTrial:
         scoring = Scoring(categories, threshold, StepForm(steps))
-        return _Reduction(by, path, tab, names, covariate, codes, scoring).trial(wave)
+        return _Reduction(by, path, tab, names, covariate, codes, scoring, cluster, ignore_clusters).trial(wave)
 
     if relations is not None:
         return reduced(relations)
@@ -230,6 +237,8 @@ class _Reduction:
         asked: str | None,
         codes: Sequence[str] | None,
         scoring: Scoring,
+        cluster: str | None,
+        ignore_clusters: bool,
     ):
         import pandas as pd
 
@@ -241,8 +250,10 @@ class _Reduction:
         roles = {name: role for role, name in names.items()}
         # as ``read_table`` has it: a column that bears a role's standard name without being it is left out
         at = {roles.get(name, name): k for k, name in enumerate(columns) if name in roles or name not in names}
-        check_columns(pd.DataFrame([[0] * len(at)], columns=list(at)), tab, asked, None)
-        self.clustered = "cluster" in at
+        check_columns(pd.DataFrame([[0] * len(at)], columns=list(at)), tab, asked, cluster)
+        self.named_cluster = cluster is not None
+        self.cluster = cluster or ("cluster" if "cluster" in at else None)
+        self.cluster_model = cluster_model(self.cluster, False, False, ignore_clusters)
         self.has_wave = "wave" in at
         self.candidates = [asked] if asked else [c for c in at if c == "std_baseline"]
         self.candidates = self.candidates or [c for c in at if c.startswith("cov_")]
@@ -290,6 +301,8 @@ class _Reduction:
 
         select = {"id": column("id"), "item": column("item"), "raw_resp": column("resp"), "raw_treat": column("treat")}
         select["wave"] = column("wave") if self.has_wave else "CAST(NULL AS BIGINT)"
+        labels = "NULL" if self.cluster is None or self.cluster_model is ClusterModel.NONE else column(self.cluster)
+        select["cluster"] = f"CAST({labels} AS STRING)"
         for k, name in enumerate(self.candidates):
             select |= {f"covariate{k}": number(name), f"bad_covariate{k}": bad(name)}
             select[f"raw_covariate{k}"] = f"CAST({column(name)} AS STRING)"
@@ -338,9 +351,11 @@ class _Reduction:
 
         counted_scores = _counts(used["treat"], used["at"], used["score"], used["named"], formats, len(order))
         answers, ones, at_least = counted_scores
-        treat, score, value, trials, count = self._classes(n_words, len(order))
+        treat, score, value, trials, count, cluster = self._classes(n_words, len(order))
         item_names = tuple(self.names[k] for k in order)
-        statistics = classes(item_names, treat, score, trials, None, ones, int(answers.sum()), count, formats, at_least)
+        statistics = classes(
+            item_names, treat, score, trials, None, ones, int(answers.sum()), count, formats, at_least, cluster
+        )
         covariate = None if chosen is None else self._standardised(self.candidates[chosen], value, treat, count)
         note_items_of_one_arm([self.names[k] for k in order], answers, self.audit)
         with_covariate = None
@@ -359,6 +374,7 @@ class _Reduction:
                 count[known],
                 formats,
                 reached,
+                None if cluster is None else cluster[known],
             )
         return LargeTrial(
             tab=self.tab,
@@ -371,7 +387,9 @@ class _Reduction:
             wave=kept_wave,
             audit=tuple(self.audit.entries),
             flags=tuple(self.audit.flags),
-            clustered=self.clustered,
+            clustered=self.cluster is not None,
+            cluster_name=self.cluster,
+            cluster_model=self.cluster_model,
             categories=None if formats is None else category_names(in_order, self.labels),
         )
 
@@ -640,8 +658,10 @@ class _Reduction:
                     "person one value, the order of rows decides only in tables that fit into memory."
                 )
 
-    def _classes(self, n_words: int, n_items: int) -> tuple[np.ndarray, ...]:
-        """Arm, score, covariate (NaN if missing), trials and count of groups of like persons."""
+    def _classes(
+        self, n_words: int, n_items: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Arm, score, covariate (NaN if missing), trials, count and cluster (None without) of groups of like persons."""
         self.relations.keep("classes", classes_sql(n_words))
         size = int(self.relations.fetch("SELECT COUNT(*) AS n FROM classes")["n"][0])
         if size * n_items > MOST_CELLS:
@@ -660,7 +680,36 @@ class _Reduction:
             found["covariate"].astype(float),
             trials,
             found["n"].astype(np.int64),
+            self._clusters(found),
         )
+
+    def _clusters(self, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """An integer for the cluster of each group of like persons, None where the models have none.
+
+        Raises
+        ------
+        InputError : clusters cannot be told from persons or arms, or a person has none or several.
+        """
+        if self.cluster is None or self.cluster_model is ClusterModel.NONE:
+            return None
+        changing, which = self._ids("cluster <> other_cluster AND left6 > 0")
+        if changing:
+            raise InputError(changing_sentence(changing, which, self.cluster))
+        named = np.array([label is not None for label in found["cluster"]])
+        labels, codes = np.unique(np.where(named, found["cluster"], "").astype(str), return_inverse=True)
+        count = len(set(labels) - {""})
+        if not self.named_cluster and count < FEWEST_MODELLED:
+            self.cluster_model = ClusterModel.NONE
+            self.audit.note("clusters", too_few(count))
+            return None
+        lacking, which = self._ids("cluster IS NULL AND left6 > 0")
+        if lacking:
+            who = counted(lacking, "person has", "persons have")
+            raise InputError(
+                f"{who} no {quoted(self.cluster)} (id {which}): leave their rows out of the file, which is too large to do that here, {WITHOUT}."
+            )
+        refuse_clusters(self.cluster, self.cluster_model, codes, found["treat"], int(found["n"].sum()))
+        return codes
 
     # -- the audit ----------------------------------------------------------------------------------------------
 

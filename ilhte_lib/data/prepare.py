@@ -16,7 +16,15 @@ from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.formats import ItemFormats, StepForm
 from .arms import one_arm
-from .clusters import check_clusters, cluster_model, hidden_clusters, in_clusters, person_cluster, refuse_changing
+from .clusters import (
+    check_clusters,
+    cluster_model,
+    hidden_clusters,
+    in_clusters,
+    person_cluster,
+    refuse_changing,
+    too_few_to_model,
+)
 from .columns import as_numbers, without_blanks
 from .contrast import with_contrast
 from .covariate import Candidate, candidates, judged
@@ -72,7 +80,7 @@ def prepare(
     max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
         trials).
-    cluster : the column of clusters; default ``cluster`` if the table has it.
+    cluster : the column of clusters; default ``cluster`` if the table has it, which is modelled if it holds three values at least.
     id_within_cluster : ids are unique within a cluster only.
     cluster_effects : the effect may differ between clusters that hold both arms, ``(treat|cluster)``; else their level alone,
         ``(1|cluster)``. Under vignette, as published, no model has clusters.
@@ -101,6 +109,7 @@ def prepare(
     audit = Audit()
     check_columns(table, tab, covariate, cluster)
     codes = named_codes(missing_codes)
+    found = cluster is None
     cluster = cluster or ("cluster" if "cluster" in table.columns else None)
     audit.flags += table.attrs.get("cautions", [])
     table = one_arm(table.reset_index(drop=True), tab, arms, audit)
@@ -136,6 +145,8 @@ def prepare(
                 f"The covariate {quoted(chosen)} is missing; the vignette drops such rows from every model.",
             )
     modelled = cluster_model(cluster, vignette, cluster_effects, ignore_clusters)
+    if found and too_few_to_model(table, modelled, audit):
+        modelled = ClusterModel.NONE
     if modelled is not ClusterModel.NONE:
         table = in_clusters(table, str(cluster), audit)
     table = _draw_persons(table, tab, vignette, max_persons, audit)

@@ -126,6 +126,8 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
     ]
     value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN x{covariate} END"
     columns += [f"MIN({value}) AS covariate", f"MAX({value}) AS other_covariate"]
+    named = f"CASE WHEN {' AND '.join(rules[:4])} THEN cluster END"
+    columns += [f"MIN({named}) AS cluster", f"MAX({named}) AS other_cluster"]
     columns.append(f"SUM(CASE WHEN {kept} THEN CAST(points AS BIGINT) ELSE 0 END) AS score")
     for word in range(n_words):
         columns.append(f"BIT_OR(CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END) AS word{word}")
@@ -133,8 +135,8 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
 
 
 def classes_sql(n_words: int) -> str:
-    """Persons with the same arm, covariate, score and answered items, and how many they are."""
-    key = ", ".join(["treat", "covariate", "score", *(f"word{word}" for word in range(n_words))])
+    """Persons with the same arm, cluster, covariate, score and answered items, and how many they are."""
+    key = ", ".join(["treat", "cluster", "covariate", "score", *(f"word{word}" for word in range(n_words))])
     return f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}"
 
 

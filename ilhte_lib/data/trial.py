@@ -221,7 +221,8 @@ class Trial:
         if self.cluster is None or not self.clusters_modelled:
             return {"cluster": None, "cluster_effects": False}
         return {
-            "cluster": cluster_codes(self.cluster),
+            # in the order of their names, so that the order of rows changes nothing
+            "cluster": np.unique([str(label) for label in self.cluster], return_inverse=True)[1],
             "cluster_effects": self.cluster_model is ClusterModel.EFFECTS,
         }
 

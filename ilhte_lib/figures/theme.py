@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-BLUE, RED, GREEN, GREY = "#3182bd", "#d6604d", "#41965a", "#808080"
-"""Of lines and points: treated or ours, the other one, a third, and what is there for comparison."""
+BLUE, RED, VIOLET, GREY = "#3182bd", "#d6604d", "#8f3fd9", "#808080"
+"""Of lines and points: treated or ours, the other one, a third, and what is there for comparison. Whoever sees no red, green or blue
+tells every two of them apart (``tests/test_figures_for_all.py``)."""
 DEEP_BLUE, DEEP_RED, PALE = "#2166ac", "#d73027", "#d3d3d3"
 """Significant and not, and the two ends of a correlation, as the published figures have them; its middle."""
 AXIS = "#aaa"
@@ -27,7 +28,7 @@ LEGEND: dict[str, Any] = {
     "yref": "container",
 }
 """At the figure's lower edge, so that its distance from the axis does not grow with the height."""
-_SYMBOL = re.compile(r"(?<![\w\\])([σβτM])\\?_([ζθb0-3ABC])(?![\w\\])")
+_SYMBOL = re.compile(r"(?<![\w\\])([σβτM])\\?_([ζθbu0-3ABC])(?![A-Za-z0-9_\\])")
 NAME_LENGTH = 80
 """Names longer than this are cut in texts of a figure."""
 

@@ -10,9 +10,10 @@ likelihood (``surface``) instead of an estimate and a standard error, as a trial
     L(mu, tau) = prod_t  integral integral  L_t(x, tanh z) phi(x; mu_x, tau_x) phi(z; mu_z, tau_z) dx dz,
 
 summed over a grid of x and z. With few trials tau is hardly known, and an estimate of it is often 0, which would make every trial
-the same: so mu has a flat prior and is integrated out by Laplace, tau_x and tau_z have half-normal priors of scale 1 (a weak one
-on this scale: Gelman 2006, Bayesian Analysis 1(3); Roever et al. 2021, Research Synthesis Methods 12(4)) and all that is told is
-averaged over a grid of them.
+the same: so tau_x and tau_z have half-normal priors of scale 1 (a weak one on this scale: Gelman 2006, Bayesian Analysis 1(3); Roever et
+al. 2021, Research Synthesis Methods 12(4)) and all that is told is averaged over a grid of them. mu is integrated out by Laplace
+under a normal prior so wide that it matters only where trials say next to nothing (``MU``, ``MU_SD``): a likelihood that does
+not exclude sigma_zeta = 0 does not fall to 0 as x falls, and a flat prior would follow it without end.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ X, Z = np.linspace(-7.0, 3.0, 101), np.linspace(-6.0, 6.0, 121)
 """The grid of x and z."""
 TAUS = np.array([0.1, 0.15, 0.22, 0.32, 0.45, 0.62, 0.85, 1.2, 1.7])
 """Values of tau_x and tau_z that are averaged over."""
+MU, MU_SD = np.array([np.log(0.3), 0.0]), np.array([1.5, 1.0])
+"""Centre and SD of the prior of mu_x and mu_z: 95% of ratios from .02 to 5.7, of correlations in the middle from -.96 to .96."""
 PRIOR = 1.0
 """Scale of the half-normal prior of tau_x and of tau_z."""
 LEVEL = 0.95
@@ -122,7 +125,6 @@ class _Model:
         tables = np.array([on_grid(surface) for surface in surfaces])
         top = tables.max(axis=(1, 2))
         self.likelihood, self.top = np.exp(tables - top[:, None, None]), float(top.sum())
-        self.n_trials = len(surfaces)
 
     def posterior(self, mu: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(T,) marginal likelihoods, and what each trial gives x and z (T, len(X)) and (T, len(Z)), at mu and tau (2,)."""
@@ -134,17 +136,18 @@ class _Model:
         return mass, by_x / mass[:, None], by_z / mass[:, None]
 
     def at(self, mu: np.ndarray, tau: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Log-likelihood at mu and tau (2,), its slope in mu (2,), and minus its curvature in mu (2,), x and z apart."""
+        """Log-likelihood with the prior of mu at mu and tau (2,), its slope in mu (2,), and minus its curvature in mu (2,), x and z apart."""
         mass, by_x, by_z = self.posterior(mu, tau)
         mean, variance = _moments(by_x, by_z)
-        slope = ((mean - mu[:, None]) / tau[:, None] ** 2).sum(axis=1)
-        information = (1.0 / tau[:, None] ** 2 - variance / tau[:, None] ** 4).sum(axis=1)
-        return float(np.log(mass).sum()) + self.top, slope, information
+        from_centre = (mu - MU) / MU_SD
+        slope = ((mean - mu[:, None]) / tau[:, None] ** 2).sum(axis=1) - from_centre / MU_SD
+        information = (1.0 / tau[:, None] ** 2 - variance / tau[:, None] ** 4).sum(axis=1) + 1.0 / MU_SD**2
+        return float(np.log(mass).sum() - 0.5 * from_centre @ from_centre) + self.top, slope, information
 
     def best_mu(self, mu: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
         """The mu that is likeliest at tau, by Newton with short steps; the log-likelihood and the information there."""
         here, slope, information = self.at(mu, tau)
-        least = 0.05 * self.n_trials / (tau**2 + 1.0)
+        least = 1.0 / MU_SD**2
         for _ in range(60):
             step = slope / np.maximum(information, least)
             step *= min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))
@@ -193,7 +196,7 @@ def pool(surfaces: Sequence[Surface], names: Sequence[str] | None = None) -> Poo
     cells = np.gradient(TAUS)
     prior = np.log(np.outer(cells, cells)).ravel() - 0.5 * (np.array(pairs) ** 2).sum(axis=1) / PRIOR**2
     mus, informations, log_p = [], [], []
-    mu = np.array([np.log(0.3), 0.0])
+    mu = MU.copy()
     for tau in pairs:
         mu, loglik, information = model.best_mu(mu, tau)
         mus.append(mu)

@@ -46,6 +46,10 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
+        if scope["path"] == "/favicon.ico":
+            # asked for by every browser, outside of any token
+            await _refuse(scope, send, 204, "")
+            return
         if not self._is_allowed(scope, headers):
             await _refuse(scope, send, 404, "There is nothing here: open the address that ilhte app printed.")
             return

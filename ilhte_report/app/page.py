@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ def _page(most_megabytes: int) -> Tag:
     return ui.page_fluid(
         tags.head(
             tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
-            tags.link(rel="icon", href="data:,"),
             tags.style(HTML((_STATIC / "app.css").read_text(encoding="utf-8"))),
             tags.script(src="plotly.min.js", defer=""),
             tags.script(HTML((_STATIC / "app.js").read_text(encoding="utf-8"))),
@@ -109,6 +109,7 @@ def results_shown(result: Fitted) -> TagList:
         tags.div(
             ui.download_button("report", "Report (HTML)"),
             ui.download_button("tables", "Tables (CSV)"),
+            *([ui.download_button("paper", "For a paper (Word, LaTeX, SVG …)")] if find_spec("great_tables") else []),
             ui.download_button("document", "Everything (JSON)"),
             ui.download_button("as_notebook", "Notebook"),
             class_="downloads",

@@ -34,6 +34,8 @@ def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
                 resp=data.resp,
                 treat=data.treat,
                 wave_column=data.wave_column,
+                cluster=data.cluster,
+                ignore_clusters=data.ignore_clusters,
                 missing_codes=data.missing_codes,
                 categories=data.categories,
                 threshold=data.threshold,
@@ -47,7 +49,7 @@ def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
 def goes_out_of_core(where: Source, data: DataOptions) -> bool:
     """Whether the source is a large file and nothing is asked for that only memory gives."""
     in_memory = (
-        data.profile != "full" or data.max_persons or data.repeated != "error" or data.cluster or data.id_within_cluster or data.cluster_effects
+        data.profile != "full" or data.max_persons or data.repeated != "error" or data.id_within_cluster or data.cluster_effects
         or data.control or data.pretest_from_wave or data.contrast or data.wide or data.header_row or data.sheet
     )  # fmt: skip
     return where.path is not None and not in_memory and is_large(where.path)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ilhte_lib.data.trial import Trial
 
     from ..intake.check import Arm, Check, Column, ItemCategories, Wave
-    from ..words.rows import Row
+    from ..words.numbers import Row
 
 USED, REFUSED = "What would be used", "It cannot be fitted as it is"
 _MOST_NAMES = 10

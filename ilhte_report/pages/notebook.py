@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from ..project import slug
 from ..site.embed import show
-from ..words.markdown import code_block, page_table, told_markdown
-from .sections import Section
+from ..words.markdown import code_block, page_table, table_markdown, told_markdown
+from .section import BEHIND, Section
 
 
 def show_sections(sections: Iterable[Section]) -> None:
@@ -28,6 +28,9 @@ def show_section(section: Section) -> None:
         display(page_table(section.rows, left=section.left))
     if section.figure:
         show(section.figure(), alt=section.alt, label=label, caption=note or told_markdown(section.title))
+    if section.figure and section.behind:
+        table = table_markdown(section.behind, section.left)
+        display(Markdown(f"<details><summary>{BEHIND}</summary>\n\n{table}\n\n</details>"))
     if section.bibtex:
         entries = code_block("\n".join(section.bibtex), "bibtex")
         display(Markdown(f"<details><summary>BibTeX</summary>\n\n{entries}\n\n</details>"))

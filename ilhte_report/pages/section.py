@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from ..words.rows import Row
+    from ..words.numbers import Row
+
+
+BEHIND = "The figure as a table"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Section:
     rows : of its table, each a dictionary from column to cell, all with the same columns.
     left : columns of words; the others are numbers.
     figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words.
+    alt : the figure in words, with what is found in it.
+    behind : the numbers of the figure as a table, where no table of the section or of another holds them.
     note : how table or figure are to be read.
     bibtex : entries to cite.
     """
@@ -36,5 +40,6 @@ class Section:
     left: tuple[str, ...] = ("",)
     figure: Callable[[], Figure] | None = None
     alt: str = ""
+    behind: tuple[Row, ...] = ()
     note: str = ""
     bibtex: tuple[str, ...] = ()

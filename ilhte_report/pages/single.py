@@ -10,7 +10,7 @@ from ilhte_lib.figures.theme import with_subscripts
 
 from ..site.embed import FIGURE_CONFIG
 from ..words.markdown import table_html
-from .section import Section
+from .section import BEHIND, Section
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -64,6 +64,9 @@ def section_html(section: Section, *, plotly: bool) -> str:
         # Plotly escapes what could end a script element
         drawing = section.figure().to_html(full_html=False, include_plotlyjs=plotly, config=FIGURE_CONFIG)
         parts.append(f'<div role="figure" aria-label="{escape(section.alt)}">{drawing}</div>')
+    if section.figure and section.behind:
+        table = table_html(section.behind, left=section.left)
+        parts.append(f"<details><summary>{BEHIND}</summary>{table}</details>")
     if section.bibtex:
         entries = escape("\n".join(section.bibtex))
         parts.append(f"<details><summary>BibTeX</summary><pre>{entries}</pre></details>")

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import IlhteError
 from ilhte_lib.figures.behind import figure_rows
-from ilhte_lib.manifest import Manifest
+from ilhte_lib.manifest import EMPTY_OR_OURS, Manifest
 
 from ..pages.sections import sections
 from ..site.csv_download import csv_safe
-from .tables import FOLDER
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -48,13 +48,13 @@ def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN,
     ------
     InputError : the folder is somebody else's, or a file that is not ours is in the way.
     """
-    kept = Manifest.open(Path(folder), FOLDER)
+    kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = [section for section in sections(analysis) if section.figure]
-    figures = {file_name(section.title): for_print(section.figure(), width) for section in shown}
+    names = file_names([section.title for section in shown])
+    figures = {name: for_print(section.figure(), width) for name, section in zip(names, shown, strict=True)}
     images = draw(figures, browser=browser)
     written = []
-    for section in shown:
-        name = file_name(section.title)
+    for name, section in zip(names, shown, strict=True):
         for ending in FORMATS:
             content = images[name, ending]
             if ending == "svg":
@@ -68,9 +68,14 @@ def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN,
     return written
 
 
-def file_name(title: str) -> str:
-    """A section's title as the name of its files."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+def file_names(titles: Sequence[str]) -> list[str]:
+    """Titles of sections as names of files, each another one; names of arms and items in them are strangers'."""
+    names: list[str] = []
+    for title in titles:
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "figure"
+        same = sum(known == name or known.startswith(f"{name}--") for known in names)
+        names.append(f"{name}--{same + 1}" if same else name)
+    return names
 
 
 def for_print(figure: Figure, width: float) -> Figure:
@@ -94,10 +99,12 @@ def for_print(figure: Figure, width: float) -> Figure:
     return out
 
 
-def draw(figures: dict[str, Figure], *, browser: bool = True) -> dict[tuple[str, str], bytes]:
+def draw(
+    figures: dict[str, Figure], formats: tuple[str, ...] = FORMATS, *, browser: bool = True
+) -> dict[tuple[str, str], bytes]:
     """Each figure in each format, by name and ending."""
     if browser:
-        drawn = _drawn_by_browser(figures)
+        drawn = _drawn_by_browser(figures, formats)
         if drawn is not None:
             return drawn
     from .static import drawn_by_matplotlib
@@ -105,11 +112,11 @@ def draw(figures: dict[str, Figure], *, browser: bool = True) -> dict[tuple[str,
     return {
         (name, ending): drawn_by_matplotlib(figure, ending, DOTS_PER_INCH)
         for name, figure in figures.items()
-        for ending in FORMATS
+        for ending in formats
     }
 
 
-def _drawn_by_browser(figures: dict[str, Figure]) -> dict[tuple[str, str], bytes] | None:
+def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> dict[tuple[str, str], bytes] | None:
     """None where kaleido or a browser is missing, or the browser does not start."""
     import logging
     import tempfile
@@ -131,7 +138,7 @@ def _drawn_by_browser(figures: dict[str, Figure]) -> dict[tuple[str, str], bytes
                 },
             }
             for name, figure in figures.items()
-            for ending in FORMATS
+            for ending in formats
         ]  # fmt: skip
         try:
             # no script from a network address: plotly.js is the installed one, and no text of ours is TeX
@@ -142,7 +149,7 @@ def _drawn_by_browser(figures: dict[str, Figure]) -> dict[tuple[str, str], bytes
             return {
                 (name, ending): (Path(folder) / f"{name}.{ending}").read_bytes()
                 for name in figures
-                for ending in FORMATS
+                for ending in formats
             }
         except OSError as missing:
             raise IlhteError(f"A figure was not drawn ({missing.filename}): draw without the browser.") from None

@@ -15,14 +15,15 @@ _GREEK = {
     "Δ": r"\Delta",
 }
 _SIGNS = {"−": "-", "×": r"\times", "≤": r"\leq", "≥": r"\geq", "→": r"\rightarrow", "±": r"\pm", "√": r"\surd"}
+_TYPE = {"–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "‘": "`", "’": "'"}
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPERSCRIPT = str.maketrans("²³", "23")
-_LETTER = re.compile(rf"([{''.join(_GREEK)}])(²|³)?(?:\\_([{''.join(_GREEK)}]|[a-z])|([₀-₉]+))?")
-_MODEL = re.compile(r"\bM\\_([0A-Z])\b")
+_LETTER = re.compile(rf"([{''.join(_GREEK)}])(²|³)?(?:(?:\\_|~)([{''.join(_GREEK)}]|[a-z])~?|([₀-₉]+))?")
+_MODEL = re.compile(r"\bM(?:\\_|~)([0A-Z])(?:~|\b)")
 
 
-def latex_text(text: str) -> str:
-    """LaTeX in which Greek letters with their indices, signs and the models' names are set as mathematics.
+def latex_text(text: str, *, markdown: bool = False) -> str:
+    """LaTeX, or Markdown for it, in which Greek letters with their indices, signs and the models' names are mathematics.
 
     Letters of other alphabets stay as they are: names that have them need XeLaTeX or LuaLaTeX.
     """
@@ -34,5 +35,10 @@ def latex_text(text: str) -> str:
 
     text = _MODEL.sub(r"$M_{\1}$", _LETTER.sub(letter, text))
     for sign, command in _SIGNS.items():
-        text = text.replace(sign, f"${command}$")
-    return text.replace("–", "--").replace("…", r"\ldots{}")
+        # pandoc takes a dollar sign before a digit for one of money
+        text = text.replace(sign, f"`${command}$`{{=latex}}" if markdown else f"${command}$")
+    if markdown:
+        return text
+    for sign, command in _TYPE.items():
+        text = text.replace(sign, command)
+    return text

@@ -6,7 +6,6 @@ What our figures use of Plotly is translated, one attribute by one; a figure loo
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.figures.behind import plain_text
@@ -21,7 +20,6 @@ _MARKERS = {
 _DASHES = {"dash": (0, (4, 2.5)), "dot": (0, (1, 2))}
 _POINTS = 72 / 96
 """Points in a pixel of CSS."""
-_SUB = re.compile(r"<sub>(.*?)</sub>")
 
 
 def drawn_by_matplotlib(figure: Figure, ending: str, dpi: int) -> bytes:
@@ -32,7 +30,7 @@ def drawn_by_matplotlib(figure: Figure, ending: str, dpi: int) -> bytes:
     style = {
         "font.size": layout.font.size * _POINTS, "font.family": "sans-serif", "font.sans-serif": ["Arial", "Liberation Sans", "DejaVu Sans"],
         "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#aaa", "svg.fonttype": "none", "svg.hashsalt": "ilhte",
-        "pdf.fonttype": 42, "axes.unicode_minus": True,
+        "pdf.fonttype": 42, "text.parse_math": False, "axes.unicode_minus": True,
     }  # fmt: skip
     with matplotlib.rc_context(style):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -46,7 +44,7 @@ def drawn_by_matplotlib(figure: Figure, ending: str, dpi: int) -> bytes:
         for shape in layout.shapes:
             _draw_line(panels, shape)
         for words in layout.annotations:
-            _draw_words(panels, words)
+            _drawplain_text(panels, words)
         for place, axes in panels.items():
             _finish(figure, place, axes)
         _legend(figure, drawing, panels)
@@ -114,7 +112,7 @@ def _draw_trace(axes: Axes, trace: Any) -> None:
     if "text" in (trace.mode or "") and trace.text is not None:
         texts = [trace.text] * len(x) if isinstance(trace.text, str) else trace.text
         for place in zip(x, y, texts, strict=True):
-            axes.annotate(plain(place[2]), place[:2], xytext=(4, 4), textcoords="offset points", fontsize="small")
+            axes.annotate(plain_text(place[2]), place[:2], xytext=(4, 4), textcoords="offset points", fontsize="small")
 
 
 def _draw_line(panels: dict[str, Axes], shape: Any) -> None:
@@ -132,8 +130,8 @@ def _draw_line(panels: dict[str, Axes], shape: Any) -> None:
         )
 
 
-def _draw_words(panels: dict[str, Axes], words: Any) -> None:
-    text, of = _words(words.text), str(words.yref).removesuffix(" domain")
+def _drawplain_text(panels: dict[str, Axes], words: Any) -> None:
+    text, of = plain_text(words.text), str(words.yref).removesuffix(" domain")
     if words.yref == "paper":
         # the title of a panel: the one whose top it stands on, in the order of the panels
         for axes in panels.values():
@@ -160,7 +158,7 @@ def _finish(figure: Figure, place: str, axes: Axes) -> None:
         (upright, axes.yaxis, axes.set_ylabel, axes.set_ylim),
     ):
         if axis.title.text:
-            title(_words(axis.title.text))
+            title(plain_text(axis.title.text))
         if axis.tickvals is not None:
             of.set_ticks(list(axis.tickvals), [plain_text(str(text)) for text in axis.ticktext])
         if axis.range is not None:
@@ -192,14 +190,3 @@ def _legend(figure: Figure, drawing: Any, panels: dict[str, Axes]) -> None:
         drawing.legend(
             list(known.values()), names, loc="outside lower left", ncols=len(known), frameon=False, fontsize="small"
         )
-
-
-def _words(text: str) -> str:
-    """A text with indices set as such; a dollar sign of a name is one."""
-    parts = _SUB.split(text)
-    return "".join(plain(part) if k % 2 == 0 else f"$_{{{plain(part)}}}$" for k, part in enumerate(parts))
-
-
-def plain(text: str) -> str:
-    """A text of Plotly as matplotlib shows it."""
-    return plain_text(text).replace("$", r"\$")

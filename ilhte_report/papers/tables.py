@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import InputError
-from ilhte_lib.manifest import Manifest
+from ilhte_lib.manifest import EMPTY_OR_OURS, Manifest
 from ilhte_lib.messages import listed, quoted
 
 from ..pages.sections import ESTIMATES, FITTED, ITEMS, TOLD, Section, sections
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 TABLES = {"estimates": ESTIMATES, "items": ITEMS, "models": FITTED}
 """Name -> title of its section."""
-FOLDER = "name an empty folder, or one that ilhte wrote before."
 LONGEST = 25
 """Rows of a LaTeX table on one page; a longer one runs over pages."""
 
@@ -55,7 +54,10 @@ def write_tables(analysis: Analysis, folder: str | Path, source: Source | None =
     ------
     InputError : the folder is somebody else's, or a file that is not ours is in the way.
     """
-    kept = Manifest.open(Path(folder), FOLDER)
+    if analysis.arms is not None:
+        places = enumerate(analysis.of_arms.values(), 1)
+        return [path for k, one in places for path in write_tables(one, Path(folder) / f"arm-{k}", source)]
+    kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = {section.title: section for section in sections(analysis, source)}
     written = []
     for name, title in TABLES.items():
@@ -72,6 +74,10 @@ def write_tables(analysis: Analysis, folder: str | Path, source: Source | None =
 
 
 def _section(analysis: Analysis, name: str) -> Section:
+    if analysis.arms is not None:
+        raise InputError(
+            "The table has several arms: ask one of them for its table (a.of_arms), or write all (a.to_tables)."
+        )
     return next(section for section in sections(analysis) if section.title == TABLES[name])
 
 

@@ -50,9 +50,9 @@ def compute_engines() -> None:
 
 
 def prepared_for_both(where: Source) -> Trial:
-    """A bundled table as both engines can fit it: ratings as 0 and 1 by the catalogue's threshold."""
+    """A bundled table by the vignette's models: ratings as 0 and 1 by the catalogue's threshold, no clusters."""
     threshold = where.info.threshold if where.info else None
-    return prepare(load(where), where.tab, profile=PROFILE, threshold=threshold)
+    return prepare(load(where), where.tab, profile=PROFILE, threshold=threshold, ignore_clusters=True)
 
 
 def _lme4(where: Source, trial: Trial, versions: dict[str, str]) -> tuple[dict[str, Estimates], dict[str, float]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ilhte_lib.figures.theme import BLUE, GREEN, GREY, GRID, RED, compact, layout, with_subscripts
+from ilhte_lib.figures.theme import BLUE, GREY, GRID, RED, VIOLET, compact, layout, with_subscripts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ _TESTS = {
     "naive": (GREY, "circle-open"),
     "halved": (RED, "diamond"),
     "mixture": (BLUE, "circle"),
-    "bootstrap": (GREEN, "square"),
+    "bootstrap": (VIOLET, "square"),
 }
 _METHODS = {"profile": (BLUE, "circle"), "Wald": (RED, "diamond-open")}
 _APPROXIMATIONS = {"laplace": ("Laplace", RED, "diamond"), "aghq": ("quadrature", BLUE, "circle")}

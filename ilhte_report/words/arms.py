@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.effects import ALPHA
 from ilhte_lib.messages import counted, listed
 
-from .numbers import between, number, p_text
-from .rows import Row
+from .numbers import Row, between, number, p_text
 
 if TYPE_CHECKING:
     from ilhte_lib.inference.arms import Arms

@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.discriminations import Discriminations, Verdict
 
 from .numbers import between, number, p_text
+from .terms import TRIAL, Terms
 
 if TYPE_CHECKING:
     from ilhte_lib.inference.infer import Inference
     from ilhte_lib.inference.units import Scale
 
-    from .rows import Row
+    from .numbers import Row
 
 _SAID = {
-    Verdict.SURVIVE: "the item effects survive",
-    Verdict.SHRINK: "the item effects shrink, and some remain",
-    Verdict.GROW: "the item effects are larger",
-    Verdict.VANISH: "the evidence of item effects vanishes",
-    Verdict.APPEAR: "there is evidence of item effects that equal discriminations hide",
-    Verdict.NONE: "there is no evidence of item effects either",
+    Verdict.SURVIVE: "{effects} survive",
+    Verdict.SHRINK: "{effects} shrink, and some remain",
+    Verdict.GROW: "{effects} are larger",
+    Verdict.VANISH: "the evidence of {a_spread} vanishes",
+    Verdict.APPEAR: "there is evidence of {a_spread} that equal discriminations hide",
+    Verdict.NONE: "there is no evidence of {a_spread} either",
 }
 
 
-def discriminations_sentence(inference: Inference, scale: Scale) -> str:
+def discriminations_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) -> str:
     """What becomes of the item effects, with the test and the interval behind it; "" where it was not asked."""
     found = inference.discriminations
     if found is None:
@@ -37,9 +38,11 @@ def discriminations_sentence(inference: Inference, scale: Scale) -> str:
     numbers = f"σ_ζ = {number(found.free.sigma_zeta / by, 2)} [95% interval {between(low, high)}] {unit}, {test}"
     if inference.weak.forbids_conclusions or not (found.equal.converged and found.free.converged):
         why = inference.weak.why_no_conclusions or "not all of these optima were found"
-        return f"With a discrimination of its own for each item: {numbers}; nothing is concluded from it, as {why}."
+        return f"With a discrimination of its own for each {terms.item}: {numbers}; nothing is concluded from it, as {why}."
     apart = ", clusters left out of the model" if inference.clustered else ""
-    return f"With a discrimination of its own for each item{apart}, {_SAID[found.verdict]}: {numbers}."
+    a_spread = "item effects" if terms is TRIAL else f"a spread of {terms.inside}"
+    said = _SAID[found.verdict].format(effects=terms.inside, a_spread=a_spread)
+    return f"With a discrimination of its own for each {terms.item}{apart}, {said}: {numbers}."
 
 
 def slopes_sentence(found: Discriminations) -> str:

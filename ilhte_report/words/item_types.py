@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.effects import ALPHA
 from ilhte_lib.messages import counted, listed
 
-from .numbers import between, number
-from .rows import Row
+from .numbers import Row, between, number
 from .sentences import p_words
+from .terms import TRIAL, Terms
 
 if TYPE_CHECKING:
     from ilhte_lib.inference.effects import Effects
@@ -29,27 +29,29 @@ def item_types_note(found: Explanation) -> str:
     return NOTE.format(found.degrees, found.permutations)
 
 
-def item_types_sentences(found: Explanation, result: Effects) -> list[str]:
+def item_types_sentences(found: Explanation, result: Effects, terms: Terms = TRIAL) -> list[str]:
     """Whether effects differ by the covariate, and what it leaves of their spread."""
     scale, names = result.scale, listed(found.names, 6)
+    subject = "The effects of the items" if terms is TRIAL else terms.effects
+    inside = subject[0].lower() + subject[1:]
     tests = f"{p_words(found.p_permutation)} by permutation; likelihood ratio {number(found.statistic, 2)}, {p_words(found.p)}"
     if not found.converged:
         return [f"The model with {names} is not certified: its estimates mean nothing."]
     if result.weak.forbids_conclusions:
-        said = [f"Whether the effects of the items go with {names} is not concluded from so weak a table ({tests})."]
+        said = [f"Whether {inside} go with {names} is not concluded from so weak a table ({tests})."]
     elif found.p_permutation < ALPHA:
-        said = [f"The effects of the items differ by {names} ({tests})."]
+        said = [f"{subject} differ by {names} ({tests})."]
     else:
-        said = [f"That the effects of the items differ by {names} is not shown ({tests})."]
+        said = [f"That {inside} differ by {names} is not shown ({tests})."]
     spread = f"{number(found.sigma_zeta / scale.by, 2)} {scale.unit.plural}"
     if math.isfinite(found.share):
         without = number(found.sigma_zeta_without / scale.by, 2)
         said.append(
-            f"With {names} in the model the SD of the item effects σ_ζ is {spread}, without {without}: an estimated "
+            f"With {names} in the model the SD of {terms.inside} σ_ζ is {spread}, without {without}: an estimated "
             f"{number(100 * found.share, 0)}% of their variance is explained."
         )
     else:
-        said.append("The items' effects have no estimated variance that could be explained.")
+        said.append(f"{subject} have no estimated variance that could be explained.")
     return said
 
 

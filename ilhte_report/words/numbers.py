@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+Row = dict[str, str]
+"""A row of a table for reading: what stands in each column."""
 DASH = "–"
 FINEST = 4
 """Most digits of an interval's end."""
@@ -30,7 +32,12 @@ def between(low: float, high: float, digits: int = 2) -> str:
     """
     if not (math.isfinite(low) or math.isfinite(high)):
         return DASH
-    return f"{_end(low, digits)} to {_end(high, digits)}"
+    return " to ".join(ends(low, high, digits))
+
+
+def ends(low: float, high: float, digits: int = 2) -> tuple[str, str]:
+    """The two ends of ``between``."""
+    return _end(low, digits), _end(high, digits)
 
 
 def _end(value: float, digits: int) -> str:

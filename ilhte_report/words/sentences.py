@@ -19,6 +19,7 @@ from ilhte_lib.inference.interval import (
     Interval,
     average_estimand,
     average_interval,
+    average_reach,
     interaction_interval,
     rho_interval,
     spread_interval,
@@ -85,14 +86,22 @@ def average_sentence(
     """The average effect, and its direction where the interval leaves only one."""
     shown = average_interval(result, inference)
     text = f"{terms.average}: {_with_interval(shown)} {result.scale.unit.of_persons}"
+    return f"{text}; {average_conclusion(result, inference, lower_is_better=lower_is_better, terms=terms)}."
+
+
+def average_conclusion(
+    result: Effects, inference: Inference, *, lower_is_better: bool = False, terms: Terms = TRIAL
+) -> str:
+    """What follows from the average effect and its interval, as the end of a sentence."""
+    shown = average_interval(result, inference)
     if result.weak.forbids_conclusions:
-        return f"{text}; nothing is concluded from it, as {result.weak.why_no_conclusions}."
+        return f"nothing is concluded from it, as {result.weak.why_no_conclusions}"
     if not shown.defined:
-        return f"{text}; its standard error is not known."
+        return "its standard error is not known"
     if not shown.excludes_zero:
-        return f"{text}; not distinguishable from zero."
+        return "not distinguishable from zero"
     if hangs := _rests_on_one_way_items(result, inference, shown, "treat"):
-        return f"{text}; {hangs}"
+        return hangs
     positive = shown.estimate > 0
     if inference.statistics.formats is not None:
         more = f"have {'higher' if positive else 'lower'} scores"
@@ -101,7 +110,18 @@ def average_sentence(
     good = ""
     if lower_is_better:
         good = f", which is {'worse' if positive else 'better'} (lower is better here)"
-    return f"{text}; {terms.treated} {more}{good}."
+    return f"{terms.treated} {more}{good}"
+
+
+def degrees_sentence(inference: Inference) -> str:
+    """What the interval of the average effect is made of, or ""."""
+    here, width = inference.generalisation, average_reach(inference)
+    if here is None or not math.isfinite(width):
+        return ""
+    return (
+        f"That of the average effect is the estimate ± {number(width, 2)} SE, by t with {number(here.df, 0)} degrees of freedom "
+        "(Satterthwaite's), and allows for few items."
+    )
 
 
 def item_spread_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
@@ -124,17 +144,34 @@ def easiness_sentence(result: Effects, inference: Inference, terms: Terms = TRIA
         return (
             f"The correlation of {_inside(terms.effects)} with easiness is not defined: one of the two does not vary."
         )
-    at_boundary = ", on its boundary (a singular fit)" if abs(shown.estimate) > AT_BOUNDARY else ""
-    value = f"ρ = {_with_interval(shown)}{at_boundary}"
+    value = f"ρ = {_with_interval(shown)}"
+    if abs(shown.estimate) > AT_BOUNDARY:
+        value += (
+            ", on its boundary (a singular fit: the likelihood is highest where effects lie on a straight line in easiness, as "
+            "it often is with few items or effects that hardly differ)"
+        )
+    if shown.low <= -AT_BOUNDARY and shown.high >= AT_BOUNDARY and not result.weak.forbids_conclusions:
+        value += "; no value is refuted, so that not even the sign is known"
+    relation, conclusion = easiness_conclusion(result, inference, terms)
+    return (
+        f"{relation}: {value}."
+        if relation
+        else f"Correlation of {_inside(terms.effects)} with easiness: {value}; {conclusion}."
+    )
+
+
+def easiness_conclusion(result: Effects, inference: Inference, terms: Terms = TRIAL) -> tuple[str, str]:
+    """How the effect goes with easiness, as the beginning of a sentence; or, where nothing is said of it, why, as its end."""
+    shown = rho_interval(result, inference)
     if result.weak.forbids_conclusions:
-        return f"Correlation of {_inside(terms.effects)} with easiness: {value}; nothing is concluded from it."
+        return "", "nothing is concluded from it"
     if not shown.excludes_zero:
-        return f"{terms.effects} show no clear relation to easiness: {value}."
+        return f"{terms.effects} show no clear relation to easiness", ""
     if hangs := _rests_on_one_way_items(result, inference, shown, "rho"):
-        return f"Correlation of {_inside(terms.effects)} with easiness: {value}; {hangs}"
+        return "", hangs
     if shown.estimate > 0:
-        return f"The easier {_an(terms.item)}, the more positive (or less negative) its {terms.effect}: {value}."
-    return f"The easier {_an(terms.item)}, the more negative (or less positive) its {terms.effect}: {value}."
+        return f"The easier {_an(terms.item)}, the more positive (or less negative) its {terms.effect}", ""
+    return f"The easier {_an(terms.item)}, the more negative (or less positive) its {terms.effect}", ""
 
 
 def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:  # noqa: PT028
@@ -143,31 +180,37 @@ def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -
     halved = row["profile"] == "vignette"
     p = row["lrt_pval"] if halved else row["lrt_pval_mixture"]
     null = "p halved" if halved else "chi-square mixture"
-    differs = f"there is evidence that the {terms.effect} differs between {terms.items}."
     equal = "equal effects" if terms.effect == TRIAL.effect else f"an equal {terms.effect}"
     text = f"Test of {equal} on all {terms.items}: LR = {number(row['lrt_stat'], 2)}, {p_words(p)} ({null})"
-    weak = result.weak
+    return f"{text}{test_conclusion(result, inference, terms)}."
+
+
+def test_conclusion(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:  # noqa: PT028
+    """What follows from the test, as the end of a sentence, with its comma or semicolon."""
+    row, weak = result.summary, result.weak
+    halved = row["profile"] == "vignette"
+    differs = f"there is evidence that the {terms.effect} differs between {terms.items}"
     if weak.forbids_conclusions or "M_0" in weak.uncertified:
         why = weak.why_no_conclusions or "the optimum of M_0 is not certified"
-        return f"{text}; nothing is concluded from it, as {why}."
+        return f"; nothing is concluded from it, as {why}"
     if not row["sig_il_hte"]:
-        return f"{text}; the data are compatible with one {terms.effect} for all {terms.items}."
+        return f"; the data are compatible with one {terms.effect} for all {terms.items}"
     if halved and row["lrt_pval_mixture"] >= ALPHA:
         return (
-            f"{text}; significant by this rule alone: by the chi-square mixture ({p_words(row['lrt_pval_mixture'])}), which the "
-            "interval of the standard deviation follows, it is not."
+            f"; significant by this rule alone: by the chi-square mixture ({p_words(row['lrt_pval_mixture'])}), which the "
+            "interval of the standard deviation follows, it is not"
         )
     if weak.one_way_items:
         others = inference.without_one_way
         again = others and _test_p(others.test, halved)
         if again is None or again >= ALPHA:
             left = f" ({p_words(again)} without {_them(result)})" if again is not None else ""
-            return f"{text}; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
-        return f"{text}, without {_one_way_names(result)} {p_words(again)}; {differs}"
-    return f"{text}; {differs}"
+            return f"; this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it"
+        return f", without {_one_way_names(result)} {p_words(again)}; {differs}"
+    return f"; {differs}"
 
 
-test_sentence.__test__ = False  # a sentence about a test
+test_sentence.__test__ = test_conclusion.__test__ = False  # of a test, and none themselves
 
 
 def interaction_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
@@ -227,7 +270,7 @@ def _rests_on_one_way_items(result: Effects, inference: Inference, shown: Interv
     if again and again.excludes_zero and (again.estimate > 0) == (shown.estimate > 0):
         return ""
     left = f" ({_with_interval(again)} without {_them(result)})" if again and defined(again.estimate) else ""
-    return f"this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it."
+    return f"this rests on {_one_way_names(result)}{left}, so that nothing is concluded from it"
 
 
 def _test_p(test: LikelihoodRatio, halved: bool) -> float:
@@ -326,18 +369,21 @@ def robust_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) ->
     if found is None or not math.isfinite(found.difference):
         return ""
     left_out = int(np.count_nonzero(found.weight == 0))
-    verdict = (
-        f"the average depends on which {terms.items} are in the test"
-        if found.p < 0.05
-        else f"there is no sign that the average hangs on a few {terms.items}"
-    )
+    tested = inference.items
+    names = [name for name, far in zip(tested.item_names, found.outlying, strict=True) if far] if tested else []
     if inference.weak.forbids_conclusions:
         verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
+    elif found.p_outliers < ALPHA and names:
+        stand = "stands" if len(names) == 1 else "stand"
+        verdict = (
+            f"{listed(names, 5)} {stand} out from the rest, whose mean is {number(found.mean_without / scale.by, 2)}"
+        )
+    else:
+        verdict = f"there is no sign that the average hangs on a few {terms.items}"
     return (
         f"Each {terms.item} by itself, their mean {terms.effect} is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
-        f"mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. If all "
-        f"{terms.items} had one {terms.effect}, a deviation at least as large would have p = {p_text(found.p)}, if it varied normally "
-        f"p = {p_text(found.p_normal)}: {verdict}."
+        f"mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. A test "
+        f"whether a few {terms.items} stand out from {terms.effect}s that vary normally has p = {p_text(found.p_outliers)}: {verdict}."
     ).replace("p = <", "p < ")
 
 

@@ -33,6 +33,11 @@ class Terms:
     treatment: str = "Treatment"
     axis: str = "Item-specific treatment effect"
 
+    @property
+    def inside(self) -> str:
+        """``effects`` inside a sentence."""
+        return self.effects[0].lower() + self.effects[1:] if self != TRIAL else "the item effects"
+
 
 TRIAL = Terms()
 VISITS = Terms(

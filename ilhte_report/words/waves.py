@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.effects import ALPHA
 from ilhte_lib.inference.waves import Waves
 
-from .numbers import between, number
-from .rows import Row
+from .numbers import Row, between, number
 from .sentences import p_words
 
 if TYPE_CHECKING:

@@ -1,0 +1,106 @@
+"""A planned trial: the design from options or a pilot's document, and the sections shown of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilhte_lib.errors import InputError
+from ilhte_lib.inference.planning import Power, steps_for
+from ilhte_lib.messages import quoted
+from ilhte_lib.model.simulate import Design
+
+from ..words.planning import items_or_persons, planned, planning_rows, planning_words, preregistration
+from .section import Section
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+NOTE = (
+    "Each simulated trial is drawn, fitted and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
+    "effects by the likelihood ratio's mixture p-value. Logits; power with its 95% Monte Carlo interval, SE the mean standard "
+    "error; beside them closed forms, where there are any."
+)
+DEFAULTS: dict[str, Any] = {
+    "persons": 500, "items": 20, "categories": 2, "effect": 0.2, "sigma_theta": 1.0, "sigma_b": 1.0, "sigma_zeta": 0.4, "rho": 0.0,
+    "pretest": None, "interaction": 0.0, "treated": 0.5, "missing": 0.0,
+}  # fmt: skip
+"""What is planned where nothing is said and there is no pilot."""
+
+
+def planned_design(given: dict[str, Any], pilot: Path | None, seed: int) -> Design:
+    """The design from what was given, else the pilot's, else ``DEFAULTS``.
+
+    Parameters
+    ----------
+    given : by the names of ``DEFAULTS``, None for what was not said.
+    pilot : a document of ``ilhte fit --json``.
+
+    Raises
+    ------
+    InputError : the pilot is no such document, or the design cannot be drawn.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    known, steps = ({}, None) if pilot is None else from_pilot(pilot)
+    values = DEFAULTS | known | said
+    if "categories" in said or steps is None:
+        steps = steps_for(values["categories"])
+    return Design(
+        values["persons"], values["items"], seed, sigma_theta=values["sigma_theta"], ate=values["effect"], sigma_b=values["sigma_b"],
+        sigma_zeta=values["sigma_zeta"], rho=values["rho"], gamma=values["pretest"], beta_3=values["interaction"],
+        missing=values["missing"], treat_share=values["treated"], steps=steps,
+    )  # fmt: skip
+
+
+def from_pilot(path: Path) -> tuple[dict[str, Any], tuple[float, ...] | None]:
+    """What a pilot's fit says of a design, by the names of ``DEFAULTS``, and the steps of its items where all share them.
+
+    Raises
+    ------
+    InputError : the file is not a document of ``ilhte fit --json``.
+    """
+    wrong = InputError(
+        f"{quoted(path.name)} is not a document of `ilhte fit --json`: write one of the pilot and name it."
+    )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        models, summary = document["models"], document["summary"]
+        model = models.get("M_C", models["M_A"])
+        easiness, covariance, effects = (model["item_cov"][a][b] for a, b in ((0, 0), (0, 1), (1, 1)))
+        counts = {name: [row[name] for row in document["items"]] for name in ("n_ctrl", "n_treat")}
+        known = {
+            "persons": int(summary["n_persons"]), "items": int(summary["n_items"]), "effect": float(model["beta"]["treat"]),
+            "sigma_theta": float(model["sigma_theta"]), "sigma_b": math.sqrt(easiness), "sigma_zeta": math.sqrt(effects),
+            "rho": max(-1.0, min(1.0, covariance / math.sqrt(easiness * effects))) if easiness * effects > 0 else 0.0,
+            "treated": sum(counts["n_treat"]) / (sum(counts["n_treat"]) + sum(counts["n_ctrl"])),
+        }  # fmt: skip
+        if "cov" in model["beta"]:
+            known |= {"pretest": float(model["beta"]["cov"]), "interaction": float(model["beta"]["treat:cov"])}
+        known["missing"] = max(0.0, 1.0 - float(summary["n_responses"]) / (known["persons"] * known["items"]))
+        free = list(model["steps"].values())
+    except OSError as error:
+        raise InputError(f"{quoted(path.name)} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise wrong from None
+    shared = document.get("categories") and all(name.startswith("tau_") and "|" not in name for name in model["steps"])
+    return known, (*free, -sum(free)) if shared and free else None
+
+
+def planning_sections(found: Power) -> list[Section]:
+    """What is shown of a planned trial."""
+
+    def figure() -> Figure:
+        from ilhte_lib.figures.planning import planning_figure
+
+        return planning_figure(found)
+
+    failed = (f"{found.failed} simulated trials could not be fitted and are left out.",) if found.failed else ()
+    said = (planned(found.design), items_or_persons(found))
+    curves = "In closed form, for half as many, as many and twice as many items; the point was simulated, with its 95% interval."
+    return [
+        Section("The plan", said, failed, tuple(planning_rows(found)), note=NOTE),
+        Section("Power by persons and items", figure=figure, alt=planning_words(found), note=curves),
+        Section("For a preregistration", (preregistration(found),)),
+    ]

@@ -1,0 +1,116 @@
+"""A table's report in Word and PDF: the sections of its page as one document, made by Quarto where it is, else by pandoc."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilhte_lib.errors import IlhteError, InputError
+from ilhte_lib.messages import quoted
+
+from ..outputs import KEYWORD, PDF_END
+from ..pages.markdown import sections_markdown
+from ..words.markdown import escape_markdown
+from .figures import draw, file_names, for_print
+from .latex import latex_text
+from .pandoc import converted
+
+if TYPE_CHECKING:
+    from ilhte_lib.analysis import Analysis
+
+    from ..pages.section import Section
+
+ENDINGS = (".docx", ".pdf")
+PAGE = 150.0
+"""Width of figures, mm."""
+_ENGINES = ("xelatex", "lualatex")
+_LONGEST = 600
+"""Seconds that Quarto may take."""
+
+
+def refuse_ending(name: str) -> None:
+    """Raise InputError if a report of this name cannot be made here."""
+    ending = Path(name).suffix.lower()
+    if ending not in ENDINGS:
+        raise InputError(
+            f"--report {quoted(name)}: the name ends in .docx for Word or in .pdf (--html writes a web page)."
+        )
+    if ending == ".pdf" and shutil.which("quarto") is None and _engine() is None:
+        raise InputError(
+            "A PDF is made by Quarto or by XeLaTeX, and neither is here: install one, or ask for .docx or --html."
+        )
+    import pypandoc  # noqa: F401
+
+
+def report_document(analysis: Analysis, sections: Sequence[Section], name: str) -> bytes:
+    """The report as the content of a Word or PDF file, as the ending of `name` says.
+
+    Raises
+    ------
+    InputError : another ending, or nothing here makes a PDF.
+    IlhteError : Quarto or pandoc failed.
+    """
+    refuse_ending(name)
+    ending = Path(name).suffix.lower().removeprefix(".")
+    kind = "png" if ending == "docx" else "pdf"
+    shown = [s for s in sections if s.figure]
+    names = file_names([s.title for s in shown])
+    drawn = {name: for_print(s.figure(), PAGE) for name, s in zip(names, shown, strict=True)}
+    images = draw(drawn, formats=(kind,))
+    files = {f"{name}.{ending}": content for (name, ending), content in images.items()}
+    figures = {s.title: f"{name}.{kind}" for name, s in zip(names, shown, strict=True)}
+    text = sections_markdown("", sections, figures)
+    head = f'---\ntitle: "{_quoted(analysis.trial.tab)}"\nkeywords: ["{KEYWORD}"]\nlang: en\n'
+    if ending == "docx":
+        return _by_quarto(f"{head}---\n\n{text}", "docx", files) or converted(
+            f"{head}---\n\n{text}", "docx", beside=files
+        )
+    return _pdf(head, text, files) + PDF_END
+
+
+def _pdf(head: str, text: str, files: dict[str, bytes]) -> bytes:
+    """By LaTeX where it is, through Quarto where that is; by the Typst that Quarto brings along elsewhere."""
+    engine = _engine()
+    if engine is None:
+        made = _by_quarto(f"{head}---\n\n{text}", "typst", files)
+        if made is None:
+            raise InputError("A PDF is made by Quarto or by XeLaTeX, and neither is here.")
+        return made
+    # the fonts of LaTeX have Greek letters as mathematics alone
+    document = f"{head}pdf-engine: {engine}\ngeometry: margin=25mm\n---\n\n{latex_text(text, markdown=True)}"
+    made = _by_quarto(document, "pdf", files)
+    return made or converted(document, "pdf", f"--pdf-engine={engine}", beside=files)
+
+
+def _by_quarto(document: str, to: str, files: dict[str, bytes]) -> bytes | None:
+    """None where there is no Quarto."""
+    program = shutil.which("quarto")
+    if program is None:
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        (folder / "report.md").write_text(document, encoding="utf-8")
+        done = subprocess.run(
+            [program, "render", "report.md", "--to", to], cwd=folder, capture_output=True, encoding="utf-8", errors="replace",
+            check=False, timeout=_LONGEST,
+        )  # fmt: skip
+        made = folder / f"report.{'docx' if to == 'docx' else 'pdf'}"
+        if done.returncode or not made.is_file():
+            said = " ".join(done.stderr.split()[-60:])
+            raise IlhteError(f"Quarto could not make the report: {said}")
+        return made.read_bytes()
+
+
+def _engine() -> str | None:
+    return next((name for name in _ENGINES if shutil.which(name)), None)
+
+
+def _quoted(text: str) -> str:
+    """Plain text within double quotes of YAML, whose value pandoc reads as Markdown."""
+    return escape_markdown(text).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,65 @@
+"""The paragraphs of a paper as files: Markdown with citations, Word and LaTeX, and the bibliography they cite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ilhte_lib.errors import IlhteError
+from ilhte_lib.manifest import EMPTY_OR_OURS, Manifest
+
+from ..pages.origin import bibtex_of
+from ..project import SOURCES
+from ..words.markdown import escape_markdown
+from ..words.paper import methods_paragraph, results_paragraph
+from .latex import latex_text
+from .pandoc import converted
+
+if TYPE_CHECKING:
+    from ilhte_lib.analysis import Analysis
+
+    from ..intake.source import Source
+
+BIBLIOGRAPHY = "references.bib"
+
+
+def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
+    """paper.md, paper.docx, paper.tex (for natbib) and references.bib: what the methods and the results say, and what they cite.
+
+    Raises
+    ------
+    InputError : the folder is somebody else's, or a file that is not ours is in the way.
+    """
+    if analysis.arms is not None:
+        places = enumerate(analysis.of_arms.values(), 1)
+        return [path for k, one in places for path in write_paragraphs(one, Path(folder) / f"arm-{k}", source)]
+    kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
+    entries = bibliography(analysis, source)
+    text = paragraphs_markdown(analysis)
+    beside = {BIBLIOGRAPHY: entries.encode("utf-8")}
+    cite = ("--citeproc", f"--bibliography={BIBLIOGRAPHY}")
+    latex = converted(text.removesuffix("## References\n"), "latex", "--natbib").decode("utf-8")
+    return [
+        kept.write_text("paper.md", f"---\nbibliography: {BIBLIOGRAPHY}\n---\n\n{text}"),
+        kept.write("paper.docx", converted(text, "docx", *cite, beside=beside)),
+        kept.write_text(
+            "paper.tex",
+            f"% written by ilhte; needs \\usepackage{{natbib}} and \\bibliography{{references}}\n{latex_text(latex)}",
+        ),
+        kept.write_text(BIBLIOGRAPHY, entries),
+    ]
+
+
+def paragraphs_markdown(analysis: Analysis) -> str:
+    """Methods and results under headings, names escaped; where references are to come stands a heading."""
+    results = escape_markdown(results_paragraph(analysis))
+    return f"## Methods\n\n{methods_paragraph(analysis)}\n\n## Results\n\n{results}\n\n## References\n"
+
+
+def bibliography(analysis: Analysis, source: Source | None = None) -> str:
+    """BibTeX of the methods, and of the table where that is known."""
+    places = (Path(__file__).resolve().parents[2] / BIBLIOGRAPHY, SOURCES / BIBLIOGRAPHY)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise IlhteError("references.bib is not beside the package: install ilhte again.")
+    return "\n\n".join([found.read_text(encoding="utf-8").strip(), *bibtex_of(analysis.info, source)]) + "\n"

@@ -1,0 +1,94 @@
+"""A planned trial in words and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ilhte_lib.inference.planning import PlannedTest, Power, information
+from ilhte_lib.messages import counted
+
+from .numbers import between, number
+
+if TYPE_CHECKING:
+    from ilhte_lib.model.simulate import Design
+
+    from .numbers import Row
+
+_TESTS = {
+    "average": "Average, β₁",
+    "items": "Item effects, σ_ζ",
+    "interaction": "Interaction, β₃",
+}
+_ASKED = {
+    "average": "an average effect",
+    "items": "effects that differ between items",
+    "interaction": "an interaction with the pretest",
+}
+
+
+def planned(design: Design) -> str:
+    """The design in a sentence."""
+    control = design.n_persons - design.n_treated
+    categories = 2 if design.steps is None else len(design.steps) + 1
+    text = (
+        f"{control} control and {design.n_treated} treated persons, {counted(design.n_items, 'item', 'items')} of {categories} categories; in logits, "
+        f"persons vary by σ_θ = {number(design.sigma_theta, 2)}, items by σ_b = {number(design.sigma_b, 2)}, item effects by σ_ζ = "
+        f"{number(design.sigma_zeta, 2)} around β₁ = {number(design.ate, 2)} with ρ = {number(design.rho, 2)}"
+    )
+    if design.gamma is not None:
+        text += f", a pretest has slope {number(design.gamma, 2)} per SD (σ_θ is what it leaves) and interaction β₃ = {number(design.beta_3, 2)}"
+    if design.missing:
+        text += f"; {100 * design.missing:.0f}% of the responses are missing at random"
+    return f"{text}."
+
+
+def preregistration(found: Power) -> str:
+    """A sentence for a preregistration: design, power with its Monte Carlo interval, standard error."""
+    design, said = found.design, []
+    for test in found.tests:
+        chance = f"{number(test.power, 2)} (95% Monte Carlo interval {between(test.power_low, test.power_high)})"
+        size = "SD " if test.name == "items" else ""
+        said.append(f"{_ASKED[test.name]} ({size}{number(test.truth, 2)} logits) with power {chance}")
+    average = found.test("average")
+    replicates = found.replicates - found.failed
+    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    return (
+        f"With {design.n_persons} persons, {design.n_treated} of them treated, and {counted(design.n_items, 'item', 'items')}, tests at 5% "
+        f"find {listed}; the standard error of the average effect is {number(average.se, 3)} logits on average, which allows "
+        f"for other items ({counted(replicates, 'simulated trial', 'simulated trials')}, seed {design.seed})."
+    )
+
+
+def items_or_persons(found: Power) -> str:
+    """What the standard error of the average effect is made of, in closed form."""
+    design, average = found.design, found.test("average")
+    share = design.sigma_zeta**2 / design.n_items / average.closed_se**2
+    return (
+        f"Of the variance of the average effect, {100 * share:.0f}% comes from which items are asked and the rest from persons and "
+        f"their {number(information(design), 1)} units of information: more persons reduce the rest alone."
+    )
+
+
+def planning_rows(found: Power) -> list[Row]:
+    """Power and standard errors, simulated and in closed form."""
+    return [_row(test) for test in found.tests]
+
+
+def _row(test: PlannedTest) -> Row:
+    return {
+        "": _TESTS[test.name],
+        "True": number(test.truth, 2),
+        "Power": f"{number(test.power, 2)} [{between(test.power_low, test.power_high)}]",
+        "Closed form": number(test.closed_power, 2),
+        "SE": number(test.se, 3),
+        "Closed SE": number(test.closed_se, 3),
+    }
+
+
+def planning_words(found: Power) -> str:
+    """The figure in words."""
+    average = found.test("average")
+    return (
+        f"Curves of the power of the test of the average effect, which rise with the number of persons and more steeply with more "
+        f"items. The simulated power of the design itself, {number(average.power, 2)}, lies beside the curve's {number(average.closed_power, 2)}."
+    )
