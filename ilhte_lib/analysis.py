@@ -221,7 +221,10 @@ class Analysis:
 
     @property
     def paragraph(self) -> str:
-        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do."""
+        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do.
+
+        Of a table of several arms it is the first one's; ``of_arms`` has each.
+        """
         from ilhte_report.words.paper import results_paragraph
 
         return results_paragraph(self)

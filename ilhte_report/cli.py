@@ -25,7 +25,7 @@ LONGEST_TIME = 1e8
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Example: ilhte fit verbagg_gender, a bundled table. ilhte --install-completion lets the shell complete commands and options.",
     pretty_exceptions_enable=False,
     help="Item-level heterogeneous treatment effects: fit, test, draw and report trials whose outcome has items.",
 )
@@ -77,7 +77,11 @@ _PAPER = "For a paper"
 SeedOption = Annotated[
     int | None,
     typer.Option(
-        min=0, max=2**63 - 1, help="Seed of the replicates; default a fixed one.", rich_help_panel=_RESAMPLING
+        min=0,
+        max=2**63 - 1,
+        metavar="N",
+        help="Seed of the replicates; default a fixed one.",
+        rich_help_panel=_RESAMPLING,
     ),
 ]
 
@@ -337,7 +341,13 @@ def run(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, max=LONGEST_TIME, help="Seconds a table may take; default no limit.", show_default=False),
+        typer.Option(
+            min=1,
+            max=LONGEST_TIME,
+            metavar="SECONDS",
+            help="Seconds a table may take; default no limit.",
+            show_default=False,
+        ),
     ] = None,
     seed: SeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,

@@ -17,7 +17,7 @@ from ilhte_lib.messages import counted
 from ..words.approximation import NAMES, approximation_sentence
 from ..words.arms import NOTE as NOTE_OF_ARMS
 from ..words.arms import arm_rows, arms_sentences, arms_words
-from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.clusters import CLUSTERS, cluster_finding, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import (
     curves_rows,
@@ -195,6 +195,7 @@ def _findings(analysis: Analysis) -> Section:
         caveat(analysis.info),
         *findings(result, inference, lower_is_better=analysis.lower_is_better, terms=terms),
         flagged_sentence(inference, terms),
+        cluster_finding(inference, str(getattr(trial, "cluster_name", ""))),
     )
     flags = (
         *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
@@ -210,7 +211,7 @@ def _items_drawn(analysis: Analysis) -> Section:
         "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
         "easiness of the items, with their correlation ρ. The numbers are in the table “Items”."
     )
-    alt = items_words(analysis.effects, analysis.inference)
+    alt = items_words(analysis.effects, analysis.inference, terms_of(analysis.info))
     return Section(
         "Items in one figure",
         figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
@@ -303,7 +304,7 @@ def _items(analysis: Analysis) -> list[Section]:
     shown = [
         Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
-        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main), note=curves,
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main, terms), note=curves,
                 behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",

@@ -152,10 +152,17 @@ def compute_identification() -> None:
 
 
 def compute_pooling() -> None:
-    """Collections of trials, drawn and pooled: ten minutes on one core."""
+    """Collections of trials, drawn and pooled: three minutes on one core."""
     from . import pooling
 
     _run("pooling", pooling.simulate, pooling.SEED, pooling.REPLICATIONS)
+
+
+def compute_slopes() -> None:
+    """Items that differ in discrimination alone: a minute on one core."""
+    from . import slopes
+
+    _run("slopes", slopes.simulate, slopes.SEED, slopes.REPLICATIONS)
 
 
 COMPUTATIONS: dict[str, Callable[[], None]] = {
@@ -170,6 +177,7 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "verdicts": compute_verdicts,
     "outliers": compute_outliers,
     "pooling": compute_pooling,
+    "slopes": compute_slopes,
 }
 
 
