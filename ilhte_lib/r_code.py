@@ -55,6 +55,10 @@ def r_code(analysis: Analysis) -> str:
     """
     from . import __version__
 
+    if analysis.arms is not None:
+        raise InputError(
+            "The table has several arms: ask one of them for its R code (a.of_arms), or write all (a.to_r)."
+        )
     if analysis.trial.formats is not None:
         raise InputError(
             "lme4 has no model of ordered categories, so there is no R code for them: with --threshold the responses are "
@@ -78,6 +82,9 @@ def r_code(analysis: Analysis) -> str:
 
 def write_r(analysis: Analysis, folder: str | Path) -> list[Path]:
     """The script and the rows it reads, in a folder of ours; see ``Analysis.to_r``."""
+    if analysis.arms is not None:
+        places = enumerate(analysis.of_arms.values(), 1)
+        return [path for k, one in places for path in write_r(one, Path(folder) / f"arm-{k}")]
     script = r_code(analysis)
     frame = response_rows(rows_of(analysis.trial))
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
