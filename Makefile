@@ -65,7 +65,7 @@ soak: .venv/.test-ready
 	@touch $@
 
 .venv/.test-ready: .venv/.base-ready
-	@$(PIP) -e '.[report,test,formats,irw,cluster,large,papers,app]'
+	@$(PIP) -e '.[report,test,formats,irw,cluster,large,app,papers]'
 	@touch $@
 
 .venv-lowest/.ready: pyproject.toml scripts/lowest_versions.py

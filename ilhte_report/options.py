@@ -70,7 +70,7 @@ OPTIONS: dict[str, Any] = {
         list[str] | None,
         typer.Option(
             metavar="LABELS",
-            help='Labels of ordered categories, the lowest first, separated by commas: "never,sometimes,often".',
+            help='Labels of ordered categories, the lowest first, separated by commas: "never, sometimes, often".',
         ),
     ],
     "threshold": Annotated[

@@ -61,16 +61,20 @@
       };
     });
     const layout = { ...figure.layout, template: theme() };
-    if (place.clientWidth < NARROW) layout.xaxis = broken(layout.xaxis);
+    if (place.clientWidth < NARROW) {
+      for (const name of Object.keys(layout).filter((key) => key.startsWith("xaxis"))) layout[name] = narrow(layout[name]);
+    }
     if (dark && layout.shapes) layout.shapes = forDark(layout.shapes);
     if (place.found) layout.annotations = [...(layout.annotations || []), ...names(figure, place.found)];
     return window.Plotly.react(place, data, layout, figure.config);
   }
 
-  // An axis with its title on two lines, the unit on the second: on a phone it would run out of the figure.
-  function broken(axis) {
+  // An axis on a phone: its title on two lines, the unit on the second, and of panels beside each other fewer numbers.
+  function narrow(axis) {
     const text = axis?.title?.text;
-    return text ? { ...axis, title: { ...axis.title, text: text.replace(" (", "<br>(") } } : axis;
+    const titled = text ? { ...axis, title: { ...axis.title, text: text.replace(" (", "<br>(") } } : axis;
+    const [from, to] = axis.domain || [0, 1];
+    return to - from < 0.6 && !axis.tickvals ? { ...titled, nticks: 4, tickangle: 0, tickfont: { size: 10 } } : titled;
   }
 
   // What sliders and the legend have set since the figure was drawn.

@@ -30,6 +30,8 @@ from ilhte_report.studies.engine_comparison import (
 from ilhte_report.studies.engines_page import read_comparison
 
 CLOSE = 0.005
+CLOSE_IN_SE = 0.05
+SMALL_TRIAL = 170
 SHORTFALL = 1e-4
 
 
@@ -69,7 +71,11 @@ def test_the_native_loglik_is_never_below_lme4s(stored):
 
 def test_estimates_and_item_effects_agree_where_the_logliks_do(stored):
     rows = stored.models
-    agree = stored.gap.abs() < SAME_LOGLIK
+    close = stored.gap.abs() < SAME_LOGLIK
+    # the films' 165 persons hardly tell estimates apart that differ by so little: there in standard errors
+    large = rows["n_persons"] > SMALL_TRIAL
+    assert rows.loc[close, "distance_se"].max() < CLOSE_IN_SE
+    agree = close & large
     # by the columns themselves, not by the largest difference that was stored with them
     for name in STANDARDISED:
         differences = (rows[f"{name}_native"] - rows[f"{name}_lme4"])[agree].abs().dropna()
@@ -232,9 +238,9 @@ def test_the_page_counts_what_is_stored(stored):
 
 
 def test_what_the_page_says_of_the_gap_holds(stored):
-    """Almost all of it is error in lme4's reported number, which a longer inner search removes."""
+    """Most of it is error in lme4's reported number, which a longer inner search removes."""
     rows = stored.models
-    assert stored.stopped.sum() < 0.05 * stored.gap.sum()
+    assert stored.stopped.sum() < 0.2 * stored.gap.sum()
     assert (rows["loglik_lme4_tight"] - rows["loglik_at_lme4"]).abs().max() < 1e-3 < stored.gap.max()
 
 

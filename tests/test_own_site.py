@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
@@ -64,8 +65,17 @@ def write_run(folder: Path, names: list[str], covariate: bool, failed: dict[str,
     return folder
 
 
+def by_preview(project: Path, run: Path) -> None:
+    prepare_site(project, run)
+    build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
+
+
 def rendered(
-    folder: Path, names: list[str], covariate: bool = True, failed: dict[str, str] | None = None
+    folder: Path,
+    names: list[str],
+    covariate: bool = True,
+    failed: dict[str, str] | None = None,
+    by: Callable[[Path, Path], object] = by_preview,
 ) -> dict[str, str]:
     """The text of the pages of a site of these tables, by page; a figure stands as ``[figure N]``."""
     project = folder / "project"
@@ -89,8 +99,7 @@ def rendered(
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(project)
         patched.setenv("PYTHONPATH", str(PROJECT))
-        prepare_site(project, run)
-        build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
+        by(project, run)
     return {page: text_of(project / "_site" / Path(page).with_suffix(".html")) for page in PAGES}
 
 

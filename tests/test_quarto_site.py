@@ -22,6 +22,8 @@ import pytest
 pytest.importorskip("papermill", reason="papermill is not installed (extra 'report')")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'test')")
 
+from test_own_site import OF_THE_COLLECTION, PARTS, headings, rendered
+
 from ilhte_report.intake.source import sources
 from ilhte_report.run.key import Settings
 from ilhte_report.run.tables import run_tables
@@ -227,6 +229,32 @@ def test_searching_for_the_exact_name_of_a_table_finds_its_page_first(browser, a
         first.wait_for()
         assert first.get_attribute("href").removeprefix("./").split("?")[0] == f"tables/{tab}.html"
     page.close()
+
+
+OWN_SITES = {
+    "one table": (["reading_2024"], True, {}, "reading_2024", ["The model", "Who benefits most?"]),
+    "two tables": (["north", "south"], False, {}, "north and south", ["The model", "Effects of items"]),
+    "twenty tables": (
+        [f"school_{k:02d}" for k in range(20)], True, {"broken": "It is empty."}, "20 trials",
+        ["The model", "Effects of items", "Who benefits most?"],
+    ),
+    "all failed": ([], True, {"a": "Column treat is missing."}, "No table could be fitted", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OWN_SITES)
+def test_a_site_of_one_s_own_tables_speaks_of_them(tmp_path, case):
+    if find_quarto() is None:
+        pytest.skip("there is no Quarto here")
+    names, covariate, failed, title, parts = OWN_SITES[case]
+    pages = rendered(tmp_path, names, covariate, failed, by=lambda project, run: render(project, run, echo=str))
+    index = pages["index.qmd"]
+    assert index.startswith(title)
+    assert headings(index, PARTS) == [*parts, *(["The tables", "Limitations"] if names else [])]
+    assert ("[figure 2]" in index) == (len(names) > 2 and covariate) and ("[figure 1]" in index) == (len(names) > 1)
+    for page, text in pages.items():
+        assert not OF_THE_COLLECTION.search(text), page
+        assert all(f"{tab}: {reason}" in text for tab, reason in failed.items()), page
 
 
 # -- other ways to call Quarto: after the tests of what is published, for they write there ---------------------------

@@ -73,6 +73,7 @@ def test_the_total_says_nothing_and_the_items_say_what_the_page_says(run):
         before, after = map(float, told.rating(word).split(" to "))
         assert before < after
     assert told.points == 60
+    assert story.Anxiety(run.only([story.CAFFEINE])).unequal_steps == "1 of 1"
     assert told.studies == 11 and told.persons == "1,554"
 
 

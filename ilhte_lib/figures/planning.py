@@ -39,7 +39,8 @@ def planning_figure(found: Power) -> go.Figure:
         error_y={"type": "data", "array": compact([point.power_high - point.power]), "arrayminus": compact([point.power - point.power_low])},
         hovertemplate="simulated: %{y:.2f}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(**GRID, **axis_title("Persons"), type="log")
+    round_numbers = [n for n in np.outer(10 ** np.arange(1, 8), [1, 2, 5]).ravel() if persons[0] <= n <= persons[-1]]
+    figure.update_xaxes(**GRID, **axis_title("Persons"), type="log", tickvals=[int(n) for n in round_numbers])
     figure.update_yaxes(**GRID, **axis_title("Power, average effect"), range=[0, 1.02])
     figure.update_layout(layout(400, bottom=100))
     return figure

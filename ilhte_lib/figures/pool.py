@@ -16,7 +16,7 @@ NEW = "a new trial"
 
 
 def pool_figure(found: Pool) -> go.Figure:
-    """Left: sigma_zeta / sigma_theta of each trial with 95% intervals; right: rho. Last, a new trial's prediction interval."""
+    """Left: sigma_zeta / sigma_theta of each trial with 95% intervals; right: rho. On top, a new trial's prediction interval."""
     from plotly.subplots import make_subplots
 
     figure = make_subplots(cols=2, rows=1, shared_yaxes=True, horizontal_spacing=0.06)
@@ -36,7 +36,7 @@ def pool_figure(found: Pool) -> go.Figure:
                 hovertemplate="%{y}: %{x:.2f}<extra></extra>", row=1, col=column,
             )  # fmt: skip
         figure.add_vline(x=float(new[1]), line={"color": GREY, "dash": "dash", "width": 1}, row=1, col=column)
-    figure.update_xaxes(**GRID, **axis_title("σ_ζ / σ_θ"), rangemode="tozero", row=1, col=1)
+    figure.update_xaxes(**GRID, **axis_title("σ<sub>ζ</sub> / σ<sub>θ</sub>"), rangemode="tozero", row=1, col=1)
     figure.update_xaxes(**GRID, **axis_title("ρ"), range=[-1.05, 1.05], row=1, col=2)
     figure.update_yaxes(**GRID, automargin=True)
     figure.update_layout(layout(120 + 22 * (len(order) + 1), left=40), showlegend=False)

@@ -28,7 +28,7 @@ LEGEND: dict[str, Any] = {
     "yref": "container",
 }
 """At the figure's lower edge, so that its distance from the axis does not grow with the height."""
-_SYMBOL = re.compile(r"(?<![\w\\])([σβτM])\\?_([ζθb0-3ABC])(?![\w\\])")
+_SYMBOL = re.compile(r"(?<![\w\\])([σβτM])\\?_([ζθbu0-3ABC])(?![A-Za-z0-9_\\])")
 NAME_LENGTH = 80
 """Names longer than this are cut in texts of a figure."""
 

@@ -19,6 +19,7 @@ from ..errors import EngineError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.item_types import ItemCovariate, coded, explained
+from ..model.spec import MODELS
 
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial
@@ -131,6 +132,11 @@ def item_types(
         return None
     seed = SEED if seed is None else seed
     statistics, main = trial.sufficient_statistics(False), fits["M_A"]
+    if main.method != "laplace":
+        # models with covariates of the items are Laplace's, and so is what they are compared with
+        null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
+        main = fit_statistics(statistics, MODELS["M_A"], smaller=null)
+        fits = {"M_0": null, "M_A": main}
     shuffled = ShuffledScores(statistics, main)
     alone, missing = [], []
 

@@ -13,7 +13,7 @@ from ilhte_lib.messages import quoted
 from ilhte_lib.model.simulate import Design
 
 from ..words.planning import items_or_persons, planned, planning_rows, planning_words, preregistration
-from .sections import Section
+from .section import Section
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -14,13 +14,13 @@ from ilhte_lib.messages import counted, listed
 from ..run.folder import RunFolder
 from ..words.pool import mean_rows, pool_sentences, pool_words, trial_rows
 from .results import RunResults, read_run
-from .sections import Section
+from .section import Section
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NOTE = (
-    "Random-effects model of log(σ_ζ / σ_θ) and Fisher's z of ρ over trials, each of which enters with its whole likelihood, a "
+    "Random-effects model of log(σ_ζ / σ_θ) and Fisher's z of ρ over trials, each of which enters with its whole restricted likelihood, a "
     "fit on a boundary like any other. SDs over trials have half-normal priors of scale 1 and are averaged over; the means a normal "
     "prior so wide (ratios from 0.02 to 5.7) that it matters where trials say next to nothing."
 )
@@ -90,7 +90,11 @@ def pool_sections(found: PooledRun) -> list[Section]:
     why = f"without a likelihood over a grid and left out: {listed(list(found.left_out), 6)}" if found.left_out else ""
     if found.pool is None:
         text = f"There {'is' if n == 1 else 'are'} {counted(n, 'trial', 'trials')} to pool, and at least {FEWEST} are needed."
-        return [Section("Across trials", (text,), (f"{why[:1].upper()}{why[1:]}." if why else "",) if why else ())]
+        return [
+            Section(
+                "What the trials say together", (text,), (f"{why[:1].upper()}{why[1:]}." if why else "",) if why else ()
+            )
+        ]
     warnings = [f"{why[:1].upper()}{why[1:]}."] if why else []
     if found.n_experiments < n:
         warnings.append(
@@ -105,8 +109,8 @@ def pool_sections(found: PooledRun) -> list[Section]:
         return pool_figure(of)
 
     return [
-        Section("Across trials", pool_sentences(of), tuple(warnings), tuple(mean_rows(of)), note=f"{counted(n, 'trial', 'trials')}. {NOTE}"),
-        Section("Trials, drawn towards each other", figure=figure, alt=pool_words(of), note="Pooled estimates with 95% intervals; dashed, the middle of the trials; last, what a new trial should expect."),
+        Section("What the trials say together", pool_sentences(of), tuple(warnings), tuple(mean_rows(of)), note=f"{counted(n, 'trial', 'trials')}. {NOTE}"),
+        Section("Trials, drawn towards each other", figure=figure, alt=pool_words(of), note="Pooled estimates with 95% intervals; dashed, the middle of the trials; on top, in red, what a new trial should expect."),
         Section("Trial by trial", rows=tuple(trial_rows(of, found.likelihood)), left=("Trial",), note=TRIALS),
     ]  # fmt: skip
 

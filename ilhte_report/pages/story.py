@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.approximation import default_method
 from ilhte_lib.engine.native import fit_models
-from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.effects import ALPHA, effects
 from ilhte_lib.inference.infer import infer
 from ilhte_lib.inference.interval import HALF_WIDTH, average_interval
 
@@ -148,6 +149,13 @@ class Anxiety:
         drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
         return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
 
+    @property
+    def unequal_steps(self) -> str:
+        """In how many of the trials with ratings there is evidence that items do not share the steps."""
+        tests = [self.run.document(tab)["inference"]["steps"] for tab in self.run.trials]
+        asked = [test for test in tests if test]
+        return f"{sum(test['p'] < ALPHA for test in asked)} of {len(asked)}"
+
     def count(self, change: str) -> int:
         """Items whose 95% interval lies above 0 ("more"), below it ("less") or holds it ("unclear")."""
         return int((self.items["change"] == change).sum())
@@ -206,7 +214,7 @@ class Fading:
             table = load_bundled(tab, find_project() / "data")
             for wave in TIMES:
                 trial = prepare(table, tab, wave=str(wave))
-                fits = fit_models(trial, ["M_0", "M_A"])
+                fits = fit_models(trial, ["M_0", "M_A"], method=default_method(trial.profile))
                 result = effects(trial, fits)
                 average = average_interval(result, infer(trial, fits, replicates=0))
                 rows.append(

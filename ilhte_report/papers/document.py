@@ -22,7 +22,7 @@ from .pandoc import converted
 if TYPE_CHECKING:
     from ilhte_lib.analysis import Analysis
 
-    from ..pages.sections import Section
+    from ..pages.section import Section
 
 ENDINGS = (".docx", ".pdf")
 PAGE = 150.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..words.markdown import page_table
+from ilhte_lib.errors import InputError
+
+from ..words.markdown import escape_markdown, page_table
 from ..words.numbers import between, number
 from .computed import read_computed
 from .pooling import summary
@@ -28,8 +30,11 @@ _NAMED = {
 
 
 def coverage_sentence() -> str:
-    """The study in a sentence."""
-    rows, about = read_computed("pooling")
+    """The study in a sentence; that it has not been computed, where that is so."""
+    try:
+        rows, about = read_computed("pooling")
+    except InputError as absent:
+        return f"The simulation of pooled trials has not been computed here. {escape_markdown(str(absent))}"
     found = summary(rows).set_index("finding")
     shares = [number(float(found.loc[name, "value"]), 2) for name in ("x_mean_covered", "z_mean_covered")]
     ml, pooled = (number(float(found.loc[f"rho_error_{name}", "value"]), 3) for name in ("ml", "pooled"))
@@ -41,8 +46,13 @@ def coverage_sentence() -> str:
 
 
 def coverage_table() -> Markdown:
-    """Every finding with its Monte Carlo interval."""
-    rows, _ = read_computed("pooling")
+    """Every finding with its Monte Carlo interval; nothing where the study has not been computed."""
+    from IPython.display import Markdown
+
+    try:
+        rows, _ = read_computed("pooling")
+    except InputError:
+        return Markdown("")
     found = summary(rows).set_index("finding")
     shown = [
         {"": name, "Found": number(float(found.loc[key, "value"]), 3), "95% Monte Carlo interval": between(*(float(found.loc[key, end]) for end in ("lower", "upper")), 3)}

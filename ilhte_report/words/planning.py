@@ -53,8 +53,8 @@ def preregistration(found: Power) -> str:
     replicates = found.replicates - found.failed
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     return (
-        f"With {design.n_persons} persons, {design.n_treated} of them treated, and {counted(design.n_items, 'item', 'items')}, a two-sided test at 5% "
-        f"finds {listed}; the standard error of the average effect is {number(average.se, 3)} logits on average, which allows "
+        f"With {design.n_persons} persons, {design.n_treated} of them treated, and {counted(design.n_items, 'item', 'items')}, tests at 5% "
+        f"find {listed}; the standard error of the average effect is {number(average.se, 3)} logits on average, which allows "
         f"for other items ({counted(replicates, 'simulated trial', 'simulated trials')}, seed {design.seed})."
     )
 
