@@ -132,7 +132,7 @@ class Analysis:
         effects : of "fixed" (coefficients; steps between categories), "ran_pars" (standard deviations and correlation of
             random effects) and "ran_vals" (modes of items and persons with their conditional standard deviations).
 
-        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are Wald's.
+        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are of t for the average effect, else Wald's.
         """
         from .tidy import tidy
 
