@@ -29,6 +29,7 @@ from ..model.spec import MODELS
 from .bootstrap import SEED, PersonTable
 from .delta_method import total_effect_variance
 from .effects import Effects
+from .generalise import generalise
 from .interval import average_interval, spread_interval
 from .lrt import likelihood_ratio
 from .profile import Profiler, fixed_effect_quantile, objective
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 FEWEST_COMMON = 10
 """Persons of each arm at both waves, and items (3), that a difference between waves needs."""
 FEWEST_COMMON_ITEMS = 3
-FARTHEST = 4.0
-"""No profile is followed farther than so many standard errors, as t with few degrees of freedom would have it."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class WaveEffects:
     before : whether it is known to be before randomisation.
     analysed : whether it is the wave that everything else is about.
     n_persons, n_items : of this wave.
-    average, average_low, average_high : beta_1 with its 95% profile interval; NaN for an end that is undefined.
-    spread, spread_low, spread_high : sigma_zeta, likewise.
+    average, average_low, average_high : beta_1 with its 95% interval by t (``generalise.reach_of_average``).
+    spread, spread_low, spread_high : sigma_zeta with its 95% profile interval; NaN for an end that is undefined.
     p : mixture p-value of equal effects of the items.
     items : in the order of the wave's items.
     """
@@ -188,7 +187,7 @@ def waves(
     differences = []
     here = next(k for k, wave in enumerate(found) if wave.analysed)
     for name, _, later, _ in known[here + 1 :]:
-        difference, why_not = _difference(name, rows, later, scale.by, replicates, seed, workers)
+        difference, why_not = _difference(name, rows, later, fits["M_A"], scale.by, replicates, seed, workers)
         if difference is not None:
             differences.append(difference)
         else:
@@ -235,22 +234,17 @@ def _own_ends(result: Effects, inference: Inference) -> Ends:
 
 
 def _ends(trial: Trial, fits: dict[str, Fit]) -> Ends:
-    """Of the profile likelihood; of Wald for beta_1 where that does not end, or would have to be followed too far."""
-    main, nothing = fits["M_A"], (math.nan, math.nan)
-    quantile = fixed_effect_quantile(main)
-    estimate, half = main.coefficient("treat"), quantile * main.standard_error("treat")
-    average, spread = (estimate - half, estimate + half), nothing
+    """Those that the wave would be shown with by itself (``interval``)."""
+    main, statistics = fits["M_A"], trial.sufficient_statistics(False)
+    reach, spread = fixed_effect_quantile(main), (math.nan, math.nan)
     with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
-        profiler = Profiler(objective(trial.sufficient_statistics(False), main), main, fits["M_0"])
-        found = profiler.interval("sigma_zeta")
+        known = generalise(statistics, main).reach
+        reach = known if math.isfinite(known) else reach
+    with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
+        found = Profiler(objective(statistics, main), main, fits["M_0"]).interval("sigma_zeta")
         spread = (found.lower, found.upper)
-        if quantile < FARTHEST:
-            found = profiler.interval("treat")
-            average = tuple(
-                end if math.isfinite(end) else wald
-                for end, wald in zip((found.lower, found.upper), average, strict=True)
-            )  # type: ignore[assignment]
-    return average, spread
+    estimate, half = main.coefficient("treat"), reach * main.standard_error("treat")
+    return (estimate - half, estimate + half), spread
 
 
 def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: Ends) -> WaveEffects:
@@ -280,7 +274,7 @@ def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: End
 
 
 def _difference(
-    name: str, first: Trial, later: Trial, by: float, replicates: int, seed: int, workers: int | None
+    name: str, first: Trial, later: Trial, like: Fit, by: float, replicates: int, seed: int, workers: int | None
 ) -> tuple[WaveDifference | None, str]:
     """A later wave less the first, or why there is no such difference."""
     persons = np.intersect1d(_answering(first), _answering(later))
@@ -292,7 +286,7 @@ def _difference(
             f"Wave {name} is not compared with wave {first.wave}: {len(persons)} persons and {len(items)} items are in both."
         )
     try:
-        task = _Draws(pair)
+        task = _Draws(pair, like)
         observed = task.observed() / by
     except IlhteError as failure:
         return None, f"Wave {name} is not compared with wave {first.wave}. {failure}"
@@ -365,7 +359,7 @@ class _Draws:
 
     names: tuple[str, ...] = ("average", "spread")
 
-    def __init__(self, pair: tuple[Trial, Trial]):
+    def __init__(self, pair: tuple[Trial, Trial], like: Fit):
         first = pair[0]
         codes = None if first.cluster is None else cluster_codes(first.cluster)
         self.of_clusters = codes is not None and bool(codes.max() + 1 >= FEWEST_CLUSTERS)
@@ -374,7 +368,7 @@ class _Draws:
                 replace(pair[0], cluster_model=ClusterModel.NONE),
                 replace(pair[1], cluster_model=ClusterModel.NONE),
             )
-        self.before = [_fits(trial) for trial in pair]
+        self.before = [_fits(trial, like=like) for trial in pair]
         self.tables = [PersonTable(trial, covariate=False) for trial in pair]
         treat = first.treat.astype(int)
         if self.of_clusters:
@@ -431,8 +425,8 @@ class _Draws:
 
 
 def _nearby(statistics: SufficientStatistics, fit: Fit) -> dict[str, float]:
-    """The parameters of a model fitted to data much like those of an earlier fit, from which the search starts and beside
-    which no other optimum is looked for."""
+    """The parameters of a model fitted by Laplace to data much like those of an earlier fit, from which the search starts and
+    beside which no other optimum is looked for: enough for how they vary from draw to draw."""
     deviance = LaplaceDeviance(statistics, fit.spec)
     names = deviance.spec.psi_names
     start = start_from(fit.psi, deviance.spec, fit.psi, deviance.spec)

@@ -147,7 +147,11 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
     shown : all sections, as ``sections`` gives them.
     """
     if analysis.arms is not None:
-        of_each = [section for section in shown if section.title.endswith(f": {FINDINGS}")]
+        of_each = [
+            section if section.title.endswith(f": {FINDINGS}") else replace(section, note="", rows=())
+            for section in shown
+            if any(f": {title}" in section.title for title in (FINDINGS, *OF_DESIGN))
+        ]
         return [shown[0], *of_each, Section(REST, (MORE,))]
     by_title = {section.title: section for section in shown}
     items = by_title[ITEMS]
