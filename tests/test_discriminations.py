@@ -25,6 +25,8 @@ from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
 from ilhte_lib.model.spec import MODELS
 from ilhte_report.pages.sections import sections
+from ilhte_report.studies import slopes
+from ilhte_report.studies.computed import read_computed
 from ilhte_report.words.discriminations import discriminations_sentence, slopes_sentence
 
 MAIN = MODELS["M_A"]
@@ -231,3 +233,12 @@ def test_what_cannot_be_asked_is_a_sentence():
         discriminations(
             replace(trial, item_names=trial.item_names[:2]), fit_statistics(patterns.statistics, MODELS["M_0"])
         )
+
+
+def test_the_study_of_slopes_replays():
+    rows, about = read_computed("slopes")
+    assert about["seed"] == slopes.SEED and list(rows.columns) == list(slopes.NAMES)
+    np.testing.assert_allclose(slopes.replay(3), rows.iloc[3].to_numpy(), rtol=1e-4, atol=1e-5)
+    found = slopes.summary(rows)
+    assert found.loc["equal", "lower"] > 0.2  # slopes alone are taken for effects
+    assert found.loc["free", "lower"] <= 0.05 <= found.loc["free", "upper"]

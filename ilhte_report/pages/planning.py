@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NOTE = (
-    "Each simulated trial is drawn, fitted and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
+    "Each simulated trial is drawn, fitted by Laplace and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
     "effects by the likelihood ratio's mixture p-value. Logits; power with its 95% Monte Carlo interval, SE the mean standard "
     "error; beside them closed forms, where there are any."
 )
