@@ -138,7 +138,12 @@ def test_intervals_are_by_t_and_from_the_model(analysis):
     profiler = Profiler(objective(analysis.inference.statistics, fit), fit, analysis.fits["M_0"])
     rise = profiler._solve("treat", shown.upper).deviance - profiler.minimum
     assert rise == pytest.approx(found.quantile**2, abs=1e-4)
-    assert average_interval(analysis.effects, analysis.inference).basis is Basis.PROFILE
+    # clusters and items both stand in the average effect's
+    told, here = average_interval(analysis.effects, analysis.inference), analysis.inference.generalisation
+    assert told.basis is Basis.T and here.reach >= t.ppf(0.975, here.df) > t.ppf(0.975, 15)
+    assert told.high - told.estimate == pytest.approx(
+        here.reach * fit.standard_error("treat") / analysis.effects.scale.by
+    )
     assert analysis.inference.resampling.of_clusters  # a check, in the place of nothing
     assert analysis.inference.knows_clusters and not analysis.inference.takes_drawn_clusters
     assert not analysis.inference.model_only and not analysis.who_benefits.clustered

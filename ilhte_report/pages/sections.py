@@ -90,7 +90,7 @@ INTERVALS = (
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
 DIVISOR_WITHIN = "Effects in SDs are divided by σ_θ of M_0, by which persons differ within clusters."
-BY_T = "That of the average effect or of an interaction reaches further, by t: see the section on clusters or sites."
+BY_T = "That of an interaction reaches further, by t: see the section on clusters or sites."
 DISCRIMINATIONS = (
     "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
     "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "

@@ -44,8 +44,8 @@ def cluster_findings(found: ClusterResult, inference: Inference, column: str) ->
     has = "the level and the effect differ between them" if effects else "the level differs between them"
     said = [
         f"Persons come in {found.count} clusters (column {name}), {where}; in all models {has} at random, and every standard "
-        f"error, test and interval follows from that. Wald intervals of the average effect and of the interactions reach ± "
-        f"{found.quantile:.2f} standard errors (t with {df} degrees of freedom); profile intervals hold what raises the deviance "
+        f"error, test and interval follows from that. Wald intervals of the interactions reach ± "
+        f"{found.quantile:.2f} standard errors (t with {df} degrees of freedom), which stand in that of the average effect too; profile intervals hold what raises the deviance "
         f"by no more than {found.quantile**2:.2f}, its square."
     ]
     if effects:
