@@ -14,6 +14,7 @@ from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.design import prepare_design
 from ilhte_lib.data.options import DataOptions
 from ilhte_lib.errors import InputError
+from ilhte_lib.inference.interval import average_interval
 from ilhte_report.pages.sections import sections
 
 N, J = 160, 8
@@ -55,12 +56,12 @@ def test_each_wave_is_what_an_analysis_of_it_alone_finds(table, found):
     for one, other in zip(found.waves.waves, alone.values(), strict=True):
         assert one.average * by == pytest.approx(other.effects.average, abs=1e-6)
         assert one.spread * by == pytest.approx(other.effects.spread, abs=1e-6)
-        for name, low, high in (
-            ("treat", one.average_low, one.average_high),
-            ("sigma_zeta", one.spread_low, one.spread_high),
-        ):
-            interval = other.inference.intervals[name]
-            assert (low * by, high * by) == pytest.approx((interval.lower, interval.upper), abs=1e-4)
+        own, shown = other.effects.scale.by, average_interval(other.effects, other.inference)
+        assert (one.average_low * by, one.average_high * by) == pytest.approx(
+            (shown.low * own, shown.high * own), abs=1e-4
+        )
+        interval = other.inference.intervals["sigma_zeta"]
+        assert (one.spread_low * by, one.spread_high * by) == pytest.approx((interval.lower, interval.upper), abs=1e-4)
         effects = {item.item: item.effect * by for item in one.items}
         assert effects == pytest.approx({row["item"]: row["total"] for row in other.effects.items_logit}, abs=1e-5)
         assert one.p == pytest.approx(other.inference.test.mixture, abs=1e-6)

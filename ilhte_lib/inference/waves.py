@@ -29,6 +29,7 @@ from ..model.spec import MODELS
 from .bootstrap import SEED, PersonTable
 from .delta_method import total_effect_variance
 from .effects import Effects
+from .generalise import generalise
 from .interval import average_interval, spread_interval
 from .lrt import likelihood_ratio
 from .profile import Profiler, fixed_effect_quantile, objective
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 FEWEST_COMMON = 10
 """Persons of each arm at both waves, and items (3), that a difference between waves needs."""
 FEWEST_COMMON_ITEMS = 3
-FARTHEST = 4.0
-"""No profile is followed farther than so many standard errors, as t with few degrees of freedom would have it."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def waves(
     differences = []
     here = next(k for k, wave in enumerate(found) if wave.analysed)
     for name, _, later, _ in known[here + 1 :]:
-        difference, why_not = _difference(name, rows, later, scale.by, replicates, seed, workers)
+        difference, why_not = _difference(name, rows, later, scale.by, replicates, seed, workers, fits["M_A"])
         if difference is not None:
             differences.append(difference)
         else:
@@ -235,21 +234,18 @@ def _own_ends(result: Effects, inference: Inference) -> Ends:
 
 
 def _ends(trial: Trial, fits: dict[str, Fit]) -> Ends:
-    """Of the profile likelihood; of Wald for beta_1 where that does not end, or would have to be followed too far."""
+    """As those of an analysed wave (``interval``): by t for beta_1, of Wald where its degrees of freedom are not known; of the
+    profile likelihood for sigma_zeta."""
     main, nothing = fits["M_A"], (math.nan, math.nan)
-    quantile = fixed_effect_quantile(main)
-    estimate, half = main.coefficient("treat"), quantile * main.standard_error("treat")
-    average, spread = (estimate - half, estimate + half), nothing
+    statistics = trial.sufficient_statistics(False)
+    estimate, se = main.coefficient("treat"), main.standard_error("treat")
+    half, spread = fixed_effect_quantile(main) * se, nothing
     with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
-        profiler = Profiler(objective(trial.sufficient_statistics(False), main), main, fits["M_0"])
-        found = profiler.interval("sigma_zeta")
+        reach = generalise(statistics, main).reach
+        half = reach * se if math.isfinite(reach) else half
+        found = Profiler(objective(statistics, main), main, fits["M_0"]).interval("sigma_zeta")
         spread = (found.lower, found.upper)
-        if quantile < FARTHEST:
-            found = profiler.interval("treat")
-            average = tuple(
-                end if math.isfinite(end) else wald
-                for end, wald in zip((found.lower, found.upper), average, strict=True)
-            )  # type: ignore[assignment]
+    average = (estimate - half, estimate + half)
     return average, spread
 
 
@@ -280,9 +276,10 @@ def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: End
 
 
 def _difference(
-    name: str, first: Trial, later: Trial, by: float, replicates: int, seed: int, workers: int | None
+    name: str, first: Trial, later: Trial, by: float, replicates: int, seed: int, workers: int | None, like: Fit
 ) -> tuple[WaveDifference | None, str]:
-    """A later wave less the first, or why there is no such difference."""
+    """A later wave less the first, or why there is no such difference; the estimates by the approximation of ``like``, the draws
+    by Laplace's."""
     persons = np.intersect1d(_answering(first), _answering(later))
     items = [item for item in first.item_names if item in later.item_names]
     pair = (_restricted(first, persons, items), _restricted(later, persons, items))
@@ -293,7 +290,11 @@ def _difference(
         )
     try:
         task = _Draws(pair)
-        observed = task.observed() / by
+        shown = task.before if like.method == "laplace" else [_fits(trial, like=like) for trial in pair]
+        one, two = (
+            np.array([wave["M_A"].coefficient("treat"), wave["M_A"].sigma_zeta]) for wave in (shown[0], shown[1])
+        )
+        observed = (two - one) / by
     except IlhteError as failure:
         return None, f"Wave {name} is not compared with wave {first.wave}. {failure}"
     drawn = run_replicates(task, replicates, seed, workers=workers) if replicates else np.empty((0, 2))
@@ -303,7 +304,7 @@ def _difference(
         few = task.fewest
         se = fitted.std(axis=0, ddof=1) / by * (math.sqrt(few / (few - 1)) if task.of_clusters else 1.0)
     half = task.quantile() * se
-    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in (wave["M_A"] for wave in task.before))
+    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in (wave["M_A"] for wave in shown))
     size = float(np.sqrt((one @ one) * (two @ two)))
     return WaveDifference(
         wave=name,
@@ -404,13 +405,6 @@ class _Draws:
         if not self.of_clusters:
             return float(ndtri(0.975))
         return float(stdtrit(sum(map(len, self.strata)) - len(self.strata), 0.975))
-
-    def observed(self) -> np.ndarray:
-        """(2,) the differences of the waves themselves, logits, as those of the draws are."""
-        first, later = (
-            np.array([main.coefficient("treat"), main.sigma_zeta]) for main in (fits["M_A"] for fits in self.before)
-        )
-        return later - first
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         drawn = np.zeros(int(self.unit.max()) + 1)
