@@ -64,6 +64,11 @@ def r_code(analysis: Analysis) -> str:
             "lme4 has no model of ordered categories, so there is no R code for them: with --threshold the responses are "
             "0 and 1."
         )
+    if any(fit.method != "laplace" for fit in analysis.fits.values()):
+        raise InputError(
+            "The models were fitted by quadrature over persons, which lme4 does not have where items vary too: with the method "
+            "laplace (--method laplace) R gives the same numbers."
+        )
     clusters = analysis.trial.clusters_modelled
     lines = [_HEAD.format(version=__version__, rows=ROWS, script=SCRIPT)]
     fits = analysis.fits.items()

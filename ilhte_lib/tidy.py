@@ -61,7 +61,7 @@ _RANDOM = (
     ("item", "sd__treat", "sigma_zeta"),
 )
 """Group and term of broom.mixed, and our name of it."""
-_METHODS = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: None}
+_METHODS = {Basis.T: "t", Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: None}
 
 
 def tidy(
@@ -199,7 +199,11 @@ def _fixed(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
     for name in (*fit.spec.beta_names, *fit.spec.steps):
         shown, se = parameter_interval(fit, analysis.inference, name)
         shown = _told(analysis, fit, name) or shown
-        yield {"term": _INTERCEPT if name == "intercept" else name, **_numbers(shown, se), **_test(fit, shown, se)}
+        yield {
+            "term": _INTERCEPT if name == "intercept" else name,
+            **_numbers(shown, se),
+            **_test(analysis, fit, shown, se),
+        }
 
 
 def _spreads(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
@@ -286,13 +290,17 @@ def _numbers(shown: Interval, se: float) -> dict[str, Any]:
     }
 
 
-def _test(fit: Fit, shown: Interval, se: float) -> dict[str, float]:
-    """Wald's z and p, of t where the model has clusters; none where the interval is of drawn clusters, which the model's
-    standard error ignores."""
-    from scipy.special import ndtr, stdtr
+def _test(analysis: Analysis, fit: Fit, shown: Interval, se: float) -> dict[str, float]:
+    """Statistic and p-value: of t where the interval is (the two agree about 0) or the model has clusters, else Wald's z; none
+    where the interval is of drawn clusters, which the model's standard error ignores."""
+    from scipy.special import ndtr, stdtr, stdtrit
 
     if shown.basis == Basis.CLUSTERS or not se > 0:
         return {}
+    here = analysis.inference.generalisation
+    if shown.basis == Basis.T and here is not None:
+        t = shown.estimate / (se * here.reach / stdtrit(here.df, 0.975))
+        return {"statistic": t, "p.value": float(2.0 * stdtr(here.df, -abs(t)))}
     z = shown.estimate / se
     p = ndtr(-abs(z)) if fit.clusters is None else stdtr(fit.clusters.degrees_of_freedom, -abs(z))
     return {"statistic": z, "p.value": float(2.0 * p)}

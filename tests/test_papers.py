@@ -376,7 +376,7 @@ def test_the_command_writes_what_a_paper_takes(tmp_path, monkeypatch):
     table = tmp_path / "trial.csv"
     trial(n_persons=120).to_csv(table, index=False)
     tables, code = tmp_path / "tables", tmp_path / "r"
-    done = call("fit", table, "--tables", tables, "--r-code", code)
+    done = call("fit", table, "--method", "laplace", "--tables", tables, "--r-code", code)
     assert done.code == 0, done.err
     written = {p.name for p in tables.iterdir()}
     assert {f"{name}.{ending}" for name in TABLES for ending in ("html", "tex", "docx", "csv")} <= written

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ilhte_lib.analysis import Analysis
 
 _BASES = {
+    Basis.T: "t quantiles with Satterthwaite's degrees of freedom",
     Basis.PROFILE: "the profile likelihood",
     Basis.CLUSTERS: "resampling whole clusters",
     Basis.WALD: "Wald's method",
@@ -186,11 +187,13 @@ def _clusters(analysis: Analysis) -> str:
 def _estimation(analysis: Analysis) -> str:
     from ilhte_lib import __version__
 
-    by = "lme4, called by ilhte" if analysis.fits["M_A"].engine == "pymer4" else "ilhte"
-    return (
-        f"Parameters maximise the Laplace approximation of the likelihood, the objective of lme4 with one quadrature point "
-        f"[@bates2015fitting]; they were computed by {by} {__version__}."
-    )
+    main = analysis.fits["M_A"]
+    by = "lme4, called by ilhte" if main.engine == "pymer4" else "ilhte"
+    if main.method == "laplace":
+        what = "the Laplace approximation of the likelihood, the objective of lme4 with one quadrature point [@bates2015fitting]"
+    else:
+        what = "the likelihood with persons integrated out by adaptive quadrature and items by Laplace's approximation"
+    return f"Parameters maximise {what}; they were computed by {by} {__version__}."
 
 
 def _units(analysis: Analysis) -> str:
