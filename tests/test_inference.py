@@ -19,7 +19,7 @@ from ilhte_lib.inference.bootstrap import bootstrap_p_value, parametric_bootstra
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import PARAMETERS, RESAMPLED, infer, with_resampling
 from ilhte_lib.inference.lrt import likelihood_ratio
-from ilhte_lib.inference.profile import profile_intervals
+from ilhte_lib.inference.profile import Profiler, correlation_cut, objective, profile_intervals
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS
 
@@ -56,7 +56,13 @@ def resampled(trial, fits):
 
 def test_without_replicates(trial, fits):
     found = infer(trial, fits)
-    expected = profile_intervals(statistics_of(trial, MODELS["M_A"]), fits["M_A"], fits["M_0"])
+    statistics = statistics_of(trial, MODELS["M_A"])
+    expected = profile_intervals(statistics, fits["M_A"], fits["M_0"])
+    # few items: that of rho is wider than the chi2_1 quantile has it
+    narrow, profiler = expected["rho"], Profiler(objective(statistics, fits["M_A"]), fits["M_A"], fits["M_0"])
+    expected["rho"] = profiler.interval("rho", few_items=True)
+    assert expected["rho"].lower < narrow.lower < narrow.upper <= expected["rho"].upper
+    assert expected["rho"].cut == correlation_cut(trial.n_items) > narrow.cut
     assert tuple(found.intervals) == PARAMETERS
     for name in PARAMETERS:
         assert found.intervals[name].lower == pytest.approx(expected[name].lower, abs=1e-4)

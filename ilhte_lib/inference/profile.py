@@ -61,7 +61,7 @@ class ProfileInterval:
         for rho) and not a crossing of the profile.
     wald_lower, wald_upper : estimate -+ z SE (of a fixed effect, where the model has clusters, t SE); NaN where the SE is undefined.
     level : nominal coverage.
-    cut : how far the deviance has risen at an end that is a crossing.
+    cut : how far the deviance has risen at an end that is a crossing; NaN for the chi2_1 quantile.
     """
 
     parameter: str
@@ -73,7 +73,7 @@ class ProfileInterval:
     wald_lower: float
     wald_upper: float
     level: float
-    cut: float
+    cut: float = float("nan")
 
 
 @dataclass(frozen=True)
