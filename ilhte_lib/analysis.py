@@ -15,6 +15,7 @@ from .data.item_file import with_item_covariates
 from .data.options import DataOptions
 from .data.read import read_table, shaped, source_name
 from .data.trial import PreparedTrial
+from .engine.approximation import default_method
 from .engine.native import fit_models
 from .errors import InputError
 from .files import plain, sha256_of, versions, write_text
@@ -52,6 +53,7 @@ class Analysis:
     fits : M_0, M_A and, with a covariate, M_B and M_C, by name.
     effects : standardised estimates, ``effects.effects``.
     inference : intervals, tests, resampling, ``infer.infer``.
+    method_asked : "auto", "laplace" or "aghq"; what it led to is ``fits["M_A"].method``.
     lower_is_better : whether a response of 1 is bad, as whoever made it said; changes wording alone.
     info : the catalogue's entry of a bundled table, else None.
     input_sha256 : of the file, or None.
@@ -65,6 +67,7 @@ class Analysis:
     fits: dict[str, Fit] = field(repr=False)
     effects: Effects = field(repr=False)
     inference: Inference = field(repr=False)
+    method_asked: str = "laplace"
     lower_is_better: bool = False
     info: TableInfo | None = field(default=None, repr=False)
     input_sha256: str | None = field(default=None, repr=False)
@@ -129,7 +132,7 @@ class Analysis:
         effects : of "fixed" (coefficients; steps between categories), "ran_pars" (standard deviations and correlation of
             random effects) and "ran_vals" (modes of items and persons with their conditional standard deviations).
 
-        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are Wald's.
+        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are of t for the average effect, else Wald's.
         """
         from .tidy import tidy
 
@@ -218,7 +221,10 @@ class Analysis:
 
     @property
     def paragraph(self) -> str:
-        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do."""
+        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do.
+
+        Of a table of several arms it is the first one's; ``of_arms`` has each.
+        """
         from ilhte_report.words.paper import results_paragraph
 
         return results_paragraph(self)
@@ -366,7 +372,16 @@ class Analysis:
         return path
 
     def document(self) -> dict:
-        """Everything as plain values, ``document``."""
+        """Everything as plain values: ``document`` and, each None where the table has no such thing,
+
+        - ``item_types`` (``inference.item_types.ItemTypes``, logits): ``alone``, one entry a covariate with ``types`` (label, items,
+          effect, se, low, high), ``contrasts`` (delta), sigma_zeta, sigma_zeta_without, share, statistic, p, p_permutation;
+          ``together``; ``missing``; ``seed``;
+        - ``waves`` (``inference.waves.Waves``, in ``unit``): ``waves``, one entry a wave with average, spread, their intervals,
+          p and ``items``; ``differences``; ``missing``; ``seed``;
+        - ``arms`` (``inference.arms.Arms``): ``control``, ``correction``, ``rows``, one an arm, and ``documents``, a document like
+          this one by arm; everything outside is of the first arm.
+        """
         of_design = {
             "item_types": self.item_types and asdict(self.item_types),
             "waves": self.waves and asdict(self.waves),
@@ -395,6 +410,7 @@ def analyse(
     *,
     tab: str | None = None,
     engine: str = "native",
+    method: str | None = None,
     replicates: int = 0,
     seed: int | None = None,
     workers: int | None = 1,
@@ -411,6 +427,8 @@ def analyse(
     table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
+    method : of the likelihood: "laplace", "aghq" (quadrature over persons) or "auto" (``engine.approximation``); default
+        ``engine.approximation.default_method``.
     replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
     item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
@@ -430,7 +448,7 @@ def analyse(
         long = shaped(table, **data.columns)
     trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
-        trial, engine=engine, replicates=replicates, seed=seed, workers=workers, curves=curves,
+        trial, engine=engine, method=method, replicates=replicates, seed=seed, workers=workers, curves=curves,
         discriminations=discriminations, surface=surface, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
@@ -439,6 +457,7 @@ def analyse_trial(
     trial: PreparedTrial,
     *,
     engine: str = "native",
+    method: str | None = None,
     replicates: int = 0,
     seed: int | None = None,
     workers: int | None = 1,
@@ -454,6 +473,7 @@ def analyse_trial(
             label: analyse_trial(
                 of_arm,
                 engine=engine,
+                method=method,
                 replicates=replicates,
                 seed=seed,
                 workers=workers,
@@ -467,7 +487,8 @@ def analyse_trial(
             str(trial.control), [(label, a.fits, a.effects, a.inference) for label, a in found.items()]
         )
         return replace(next(iter(found.values())), trial=trial, arms=compared, of_arms=found)
-    fits = fit_models(trial, engine=engine)
+    method = method or default_method(trial.profile, engine)
+    fits = fit_models(trial, engine=engine, method=method)
     inference = infer(
         trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,
         surface=surface, told=told,
@@ -475,7 +496,7 @@ def analyse_trial(
     result = with_resampling(effects(trial, fits), inference)
     about["item_types"] = item_types(trial, fits, seed=seed)
     about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
-    return Analysis(trial, fits, result, inference, **about)
+    return Analysis(trial, fits, result, inference, method, **about)
 
 
 def document(
@@ -519,6 +540,7 @@ def document(
                 "versions": versions(),
                 "profile": trial.profile,
                 "engine": fits["M_A"].engine,
+                "method": fits["M_A"].method,
                 "covariate": trial.covariate_name,
                 "covariate_correlation": trial.covariate_correlation,
                 "wave": trial.wave,

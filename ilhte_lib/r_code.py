@@ -55,10 +55,19 @@ def r_code(analysis: Analysis) -> str:
     """
     from . import __version__
 
+    if analysis.arms is not None:
+        raise InputError(
+            "The table has several arms: ask one of them for its R code (a.of_arms), or write all (a.to_r)."
+        )
     if analysis.trial.formats is not None:
         raise InputError(
             "lme4 has no model of ordered categories, so there is no R code for them: with --threshold the responses are "
             "0 and 1."
+        )
+    if any(fit.method != "laplace" for fit in analysis.fits.values()):
+        raise InputError(
+            "The models were fitted by quadrature over persons, which lme4 does not have where items vary too: with the method "
+            "laplace (--method laplace) R gives the same numbers."
         )
     clusters = analysis.trial.clusters_modelled
     lines = [_HEAD.format(version=__version__, rows=ROWS, script=SCRIPT)]
@@ -78,6 +87,9 @@ def r_code(analysis: Analysis) -> str:
 
 def write_r(analysis: Analysis, folder: str | Path) -> list[Path]:
     """The script and the rows it reads, in a folder of ours; see ``Analysis.to_r``."""
+    if analysis.arms is not None:
+        places = enumerate(analysis.of_arms.values(), 1)
+        return [path for k, one in places for path in write_r(one, Path(folder) / f"arm-{k}")]
     script = r_code(analysis)
     frame = response_rows(rows_of(analysis.trial))
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +61,7 @@ _RANDOM = (
     ("item", "sd__treat", "sigma_zeta"),
 )
 """Group and term of broom.mixed, and our name of it."""
-_METHODS = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: None}
+_METHODS = {Basis.T: "t", Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: None}
 
 
 def tidy(
@@ -70,6 +70,8 @@ def tidy(
     """One row a parameter, columns ``TIDY_COLUMNS``; see ``Analysis.tidy``."""
     import pandas as pd
 
+    if analysis.arms is not None:
+        return _of_arms(analysis, lambda one: tidy(one, model, effects))
     wanted = (effects,) if isinstance(effects, str) else tuple(effects)
     for name in wanted:
         if name not in EFFECTS:
@@ -90,6 +92,8 @@ def glance(analysis: Analysis, model: str | None = None) -> pd.DataFrame:
     """One row a model, columns ``GLANCE_COLUMNS``; see ``Analysis.glance``."""
     import pandas as pd
 
+    if analysis.arms is not None:
+        return _of_arms(analysis, lambda one: glance(one, model))
     rows = []
     for name, fit in _models(analysis, model).items():
         parameters = len(fit.psi)
@@ -105,6 +109,7 @@ def glance(analysis: Analysis, model: str | None = None) -> pd.DataFrame:
 
 def augment(analysis: Analysis, model: str = "M_A") -> pd.DataFrame:
     """One row a response that the model saw; see ``Analysis.augment``."""
+    refuse_arms(analysis)
     trial, fit = rows_of(analysis.trial), _one(analysis, model)
     frame = response_rows(trial)[used_rows(trial, fit)].reset_index(drop=True)
     person, item = (codes[used_rows(trial, fit)] for codes in (trial.person, trial.item))
@@ -127,6 +132,7 @@ def predict(
 
     if kind not in KINDS:
         raise InputError(f"There are no predictions {quoted(kind)}: there are {' and '.join(KINDS)}.")
+    refuse_arms(analysis)
     fit = _one(analysis, model)
     if newdata is None:
         shown = augment(analysis, model)
@@ -158,6 +164,25 @@ def predict(
     return pd.Series(expected_of(fit, eta, item), index=newdata.index, name=kind)
 
 
+def refuse_arms(analysis: Analysis) -> None:
+    """Raise InputError for a table of several arms, each of which has an analysis of its own."""
+    if analysis.arms is not None:
+        first = next(iter(analysis.of_arms))
+        raise InputError(f"The table has several arms: ask one of them, as in a.of_arms[{quoted(first)}].")
+
+
+def _of_arms(analysis: Analysis, frame_of: Callable[[Analysis], pd.DataFrame]) -> pd.DataFrame:
+    """The frames of all arms below one another, the arm in the first column."""
+    import pandas as pd
+
+    frames = []
+    for arm, one in analysis.of_arms.items():
+        frame = frame_of(one)
+        frame.insert(0, "arm", arm)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
 def _models(analysis: Analysis, model: str | None) -> dict[str, Fit]:
     return dict(analysis.fits) if model is None else {model: _one(analysis, model)}
 
@@ -174,7 +199,11 @@ def _fixed(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
     for name in (*fit.spec.beta_names, *fit.spec.steps):
         shown, se = parameter_interval(fit, analysis.inference, name)
         shown = _told(analysis, fit, name) or shown
-        yield {"term": _INTERCEPT if name == "intercept" else name, **_numbers(shown, se), **_test(fit, shown, se)}
+        yield {
+            "term": _INTERCEPT if name == "intercept" else name,
+            **_numbers(shown, se),
+            **_test(analysis, fit, shown, se),
+        }
 
 
 def _spreads(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
@@ -261,13 +290,17 @@ def _numbers(shown: Interval, se: float) -> dict[str, Any]:
     }
 
 
-def _test(fit: Fit, shown: Interval, se: float) -> dict[str, float]:
-    """Wald's z and p, of t where the model has clusters; none where the interval is of drawn clusters, which the model's
-    standard error ignores."""
-    from scipy.special import ndtr, stdtr
+def _test(analysis: Analysis, fit: Fit, shown: Interval, se: float) -> dict[str, float]:
+    """Statistic and p-value: of t where the interval is (the two agree about 0) or the model has clusters, else Wald's z; none
+    where the interval is of drawn clusters, which the model's standard error ignores."""
+    from scipy.special import ndtr, stdtr, stdtrit
 
     if shown.basis == Basis.CLUSTERS or not se > 0:
         return {}
+    here = analysis.inference.generalisation
+    if shown.basis == Basis.T and here is not None:
+        t = shown.estimate / (se * here.reach / stdtrit(here.df, 0.975))
+        return {"statistic": t, "p.value": float(2.0 * stdtr(here.df, -abs(t)))}
     z = shown.estimate / se
     p = ndtr(-abs(z)) if fit.clusters is None else stdtr(fit.clusters.degrees_of_freedom, -abs(z))
     return {"statistic": z, "p.value": float(2.0 * p)}

@@ -25,7 +25,7 @@ LONGEST_TIME = 1e8
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    epilog="Example: ilhte fit verbagg_gender, a bundled table. ilhte --install-completion lets the shell complete commands and options.",
     pretty_exceptions_enable=False,
     help="Item-level heterogeneous treatment effects: fit, test, draw and report trials whose outcome has items.",
 )
@@ -36,6 +36,24 @@ class Engine(StrEnum):
 
     native = "native"
     pymer4 = "pymer4"
+
+
+class Method(StrEnum):
+    """How the likelihood is approximated."""
+
+    auto = "auto"
+    laplace = "laplace"
+    aghq = "aghq"
+
+
+MethodOption = Annotated[
+    Method | None,
+    typer.Option(
+        help="The likelihood: Laplace's, as in lme4, quadrature over persons (aghq), or what the table needs (auto). "
+        "Default auto; under vignette, and in lme4, laplace.",
+        show_default=False,
+    ),
+]
 
 
 class Format(StrEnum):
@@ -59,7 +77,11 @@ _PAPER = "For a paper"
 SeedOption = Annotated[
     int | None,
     typer.Option(
-        min=0, max=2**63 - 1, help="Seed of the replicates; default a fixed one.", rich_help_panel=_RESAMPLING
+        min=0,
+        max=2**63 - 1,
+        metavar="N",
+        help="Seed of the replicates; default a fixed one.",
+        rich_help_panel=_RESAMPLING,
     ),
 ]
 
@@ -98,6 +120,7 @@ def _options(
 def fit(
     file: TableArgument,
     engine: EngineOption = Engine.native,
+    method: MethodOption = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -189,7 +212,7 @@ def fit(
     read = time.perf_counter()
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
-            trial, engine=engine.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
+            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
             discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
@@ -234,7 +257,6 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     from rich.console import Console
 
     from ilhte_lib.data.arms import by_arm
-    from ilhte_lib.errors import InputError
 
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared
@@ -302,6 +324,7 @@ def run(
         ),
     ] = None,
     engine: EngineOption = Engine.native,
+    method: MethodOption = None,
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -317,7 +340,13 @@ def run(
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=1, max=LONGEST_TIME, help="Seconds a table may take; default no limit.", show_default=False),
+        typer.Option(
+            min=1,
+            max=LONGEST_TIME,
+            metavar="SECONDS",
+            help="Seconds a table may take; default no limit.",
+            show_default=False,
+        ),
     ] = None,
     seed: SeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
@@ -339,7 +368,7 @@ def run(
     clock = time.perf_counter()
     names = names or _own_trials()
     others = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
-    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, others)
+    settings = Settings(data.profile, engine.value, data.max_persons, bootstrap, seed, method and method.value, others)
     out = out or default_folder(names or [], settings)
     try:
         with progress(Console(stderr=quiet), quiet=quiet) as told:
@@ -371,11 +400,14 @@ def run(
 
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
 @takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
-def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, data: DataOptions) -> None:
+def who_benefits(
+    file: TableArgument, engine: EngineOption = Engine.native, method: MethodOption = None, *, data: DataOptions
+) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
 
     from ilhte_lib.data.prepare import prepare
+    from ilhte_lib.engine.approximation import default_method
     from ilhte_lib.engine.native import fit_models
     from ilhte_lib.inference.who_benefits import needs_covariate
     from ilhte_lib.inference.who_benefits import who_benefits as compare
@@ -388,7 +420,9 @@ def who_benefits(file: TableArgument, engine: EngineOption = Engine.native, *, d
 
     where = source(file)
     trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
-    fits = fit_models(trial, ["M_B", "M_C"], engine=engine.value)
+    fits = fit_models(
+        trial, ["M_B", "M_C"], engine=engine.value, method=method or default_method(trial.profile, engine.value)
+    )
     found = compare(trial, fits)
     said = tuple(
         filter(None, (caveat(where.info), f"{found.n_persons} persons with {found.covariate}, {trial.n_items} items."))

@@ -70,7 +70,7 @@ OPTIONS: dict[str, Any] = {
         list[str] | None,
         typer.Option(
             metavar="LABELS",
-            help='Labels of ordered categories, the lowest first, separated by commas: "never,sometimes,often".',
+            help='Labels of ordered categories, the lowest first, separated by commas: "never, sometimes, often".',
         ),
     ],
     "threshold": Annotated[
@@ -102,6 +102,13 @@ OPTIONS: dict[str, Any] = {
         typer.Option(
             metavar="LABELS",
             help="Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
+        ),
+    ],
+    "contrast": Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Of a covariate of labels the one that is compared with the others; of two, by default, the second with the first.",
         ),
     ],
     "lower_is_better": Annotated[

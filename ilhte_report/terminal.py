@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
+from rich.padding import Padding
 from rich.table import Table
 
 from .pages.section import Section
@@ -19,7 +20,9 @@ _LONGEST = 2000
 """Characters of a sentence."""
 _LONGEST_CELL = 200
 _WHOLE = ("Estimate", "SE", "Model SE", "p")
-"""Columns of numbers that are never cut; a long interval goes on in the next line."""
+"""Columns of numbers that are never broken; a long interval goes on in the next line."""
+_NARROWEST = 12
+"""Of a column of words, in characters."""
 
 
 FULL, ON_ONE_SCREEN = 60, 10
@@ -40,8 +43,10 @@ def print_sections(console: Console, title: str, sections: Iterable[Section], *,
             console.print(f"! {printable(text, _LONGEST)}", style="yellow", highlight=False)
         if section.note:
             console.print(printable(section.note, _LONGEST), style="dim", highlight=False)
-        if section.rows:
+        if section.rows and _fits(section.rows, section.left, console.width):
             console.print(_table(section.rows, section.left, most_rows))
+        elif section.rows:
+            _print_one_by_one(console, section.rows, most_rows)
 
 
 def _table(rows: Sequence[Row], left: Sequence[str], most: int) -> Table:
@@ -54,12 +59,46 @@ def _table(rows: Sequence[Row], left: Sequence[str], most: int) -> Table:
             justify="left" if words else "right",
             no_wrap=column in _WHOLE,
             overflow="fold",
-            min_width=12 if words else None,
+            min_width=_NARROWEST if words else None,
         )
-    shown = rows if len(rows) <= most else [*rows[: most - most // 2], None, *rows[-(most // 2) :]]
-    for row in shown:
+    for row in _shown(rows, most):
         table.add_row(*(["…"] if row is None else (printable(cell, _LONGEST_CELL) for cell in row.values())))
     if len(rows) > most:
-        where = "in the JSON document (--json)" if most == FULL else "shown by --full"
-        table.caption = f"{len(rows) - most} rows between these are {where}."
+        table.caption = _between(rows, most)
     return table
+
+
+def _fits(rows: Sequence[Row], left: Sequence[str], width: int) -> bool:
+    """Whether a table has room for every word and number, unbroken."""
+
+    def needed(column: str) -> int:
+        texts = [column, *(str(row[column]) for row in rows)]
+        if column in left:
+            return _NARROWEST
+        return max(len(piece) for text in texts for piece in ([text] if column in _WHOLE else text.split() or [""]))
+
+    return sum(needed(column) + 3 for column in rows[0]) <= width
+
+
+def _print_one_by_one(console: Console, rows: Sequence[Row], most: int) -> None:
+    """Each row as a line of its first cell and, below it, the others after their columns' names: for a narrow terminal."""
+    for row in _shown(rows, most):
+        if row is None:
+            console.print("…")
+            continue
+        (_, first), *others = row.items()
+        console.print(printable(first, _LONGEST_CELL), highlight=False)
+        named = "; ".join(f"{name} {cell}".strip() for name, cell in others if str(cell).strip())
+        console.print(Padding(printable(named, _LONGEST), (0, 0, 0, 4)), highlight=False)
+    if len(rows) > most:
+        console.print(_between(rows, most), style="dim", highlight=False)
+
+
+def _shown(rows: Sequence[Row], most: int) -> Sequence[Row | None]:
+    """The rows, of very many the first and the last ones with None between."""
+    return rows if len(rows) <= most else [*rows[: most - most // 2], None, *rows[-(most // 2) :]]
+
+
+def _between(rows: Sequence[Row], most: int) -> str:
+    where = "in the JSON document (--json)" if most == FULL else "shown by --full"
+    return f"{len(rows) - most} rows between these are {where}."

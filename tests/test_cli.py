@@ -53,7 +53,7 @@ def test_fit_prints_a_summary_and_writes_the_document(tmp_path, project):
     done = ilhte("fit", "verbagg_gender", "--json", out, cwd=project)
     assert done.returncode == 0, done.stderr
     assert "316 persons, 24 items, 7584 responses" in done.stdout
-    assert "Average effect" in done.stdout and "SDs of the persons" in done.stdout
+    assert "Average difference between the groups" in done.stdout and "SDs of the persons" in done.stdout
     assert "not assigned at random" in done.stdout
     document = json.loads(
         out.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(f"{name} in the JSON")

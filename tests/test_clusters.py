@@ -157,6 +157,7 @@ def test_what_is_said_of_clusters(analysis):
     assert document["inference"]["clusters"]["icc"] == pytest.approx(found.icc)
     assert document["models"]["M_A"]["formula"].endswith("+ (1|cluster)")
     assert document["models"]["M_A"]["cluster_cov"][0][0] == pytest.approx(u**2)
+    assert "12 clusters (column 'school'), which all models allow for" in sections(analysis)[0].sentences[-1]
     (section,) = [s for s in sections(analysis) if s.title == "Clusters"]
     assert "12 clusters" in section.sentences[0] and "10 degrees of freedom" in section.sentences[0]
     assert f"{found.icc:.3f}" in section.rows[1]["Estimate"]

@@ -76,7 +76,7 @@ def small_fits(small: Trial, **changes) -> dict[str, Fit]:
 
 def test_the_columns_are_those_of_the_vignette():
     assert tuple(VIGNETTE_SUMMARY.replace(",", " ").split()) == SUMMARY_COLUMNS[:34]
-    assert SUMMARY_COLUMNS[34:] == ("sd_ratio_model",)
+    assert SUMMARY_COLUMNS[34:] == ("sd_ratio_model", "method", "predicted_bias")
     assert tuple(VIGNETTE_ITEMS.split(", ")) == ITEM_COLUMNS
 
 

@@ -10,7 +10,8 @@ import pytest
 from ilhte_lib import analyse
 from ilhte_lib.figures import theme
 from ilhte_lib.model.simulate import Design, simulate_trial
-from ilhte_report.pages.sections import BEHIND, sections
+from ilhte_report.pages.section import BEHIND
+from ilhte_report.pages.sections import sections
 from ilhte_report.words.figures import form_rows
 from ilhte_report.words.sentences import average_conclusion
 
@@ -72,7 +73,7 @@ def test_every_figure_has_words_that_say_the_finding_and_numbers_behind(analysis
     assert len(drawn) == 5
     for title in ("Items in one figure", "Curves"):
         assert average_conclusion(analysis.effects, analysis.inference) in drawn[title].alt
-        assert "Equal effects: " in drawn[title].alt
+        assert "Test of one effect for all items: " in drawn[title].alt
     assert (
         "which holds 0" in drawn["Profiles of the likelihood"].alt
         and "without 0" in drawn["Profiles of the likelihood"].alt

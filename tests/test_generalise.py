@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.errors import InputError
-from ilhte_lib.inference.generalise import generalise, items_needed, persons_floor, se_with_items
+from ilhte_lib.inference.generalise import generalise, items_needed, persons_floor, reach_of_average, se_with_items
 from ilhte_lib.inference.items import free_item_effects
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
@@ -31,15 +32,39 @@ def data():
 def test_intervals_and_probabilities_are_their_formulas(data):
     statistics, fit = data
     result = generalise(statistics, fit, form_items=25, level=0.9)
-    z, ate, se, spread = norm.ppf(0.95), fit.beta[1], fit.se[1], fit.sigma_zeta
-    assert result.new_item == pytest.approx((ate - z * np.hypot(spread, se), ate + z * np.hypot(spread, se)), rel=1e-9)
-    half = z * np.sqrt(spread**2 / 25 + se**2)
+    reach, ate, se, spread = student.ppf(0.95, 14), fit.beta[1], fit.se[1], fit.sigma_zeta
+    half = reach * np.hypot(spread, se)
+    assert result.new_item == pytest.approx((ate - half, ate + half), rel=1e-9)
+    half = reach * np.sqrt(spread**2 / 25 + se**2)
     assert result.new_form == pytest.approx((ate - half, ate + half), rel=1e-9)
     assert result.same_sign == pytest.approx(norm.cdf(abs(ate) / spread))
     assert result.same_sign_predictive == pytest.approx(norm.cdf(abs(ate) / np.hypot(spread, se)))
+    # the ends of both probabilities are those of beta_1 / sigma_zeta: a normal draw of psi has this spread to first order
+    ratio, l21, l22 = ate / spread, *fit.item_factor[1]
+    names = fit.spec.psi_names
+    at = [names.index(name) for name in ("treat", "l21", "l22")]
+    slope = np.array([1.0, -ratio * l21 / spread, -ratio * l22 / spread]) / spread
+    half = reach * np.sqrt(slope @ fit.vcov[np.ix_(at, at)] @ slope)
+    assert result.same_sign_interval == pytest.approx(norm.cdf([abs(ratio) - half, abs(ratio) + half]), rel=1e-9)
+    assert result.share_negative_interval == pytest.approx(norm.cdf([-ratio - half, -ratio + half]), rel=1e-9)
     assert result.share_negative == pytest.approx(norm.cdf(0, loc=ate, scale=spread))
     assert result.n_negative_here == (fit.ranef[:, 1] + ate < 0).sum()
     assert result.n_negative_here / 16 == pytest.approx(result.share_negative_here, abs=0.25)
+
+
+def test_degrees_of_freedom_are_between_those_of_items_and_of_persons(data):
+    statistics, fit = data
+    found = generalise(statistics, fit)
+    here = found.se_without_item_sampling**2
+    items = (fit.se[1] ** 2 - here) * 16 / 15
+    assert found.df == pytest.approx((here + items) ** 2 / (here**2 / 498 + items**2 / 15), rel=1e-9)
+    assert found.reach * fit.se[1] == pytest.approx(student.ppf(0.975, found.df) * np.sqrt(here + items), rel=1e-9)
+    assert reach_of_average(0.2, 0.2, 5, 498) == pytest.approx((498, student.ppf(0.975, 498)))
+    # all of it the items': the interval of a mean of five, with their variance estimated by the mean square over five
+    assert reach_of_average(0.2, 0.0, 5, 498) == pytest.approx((4, student.ppf(0.975, 4) * np.sqrt(5 / 4)))
+    few, many = (reach_of_average(0.3, 0.2, 9, clusters)[0] for clusters in (3, 40))
+    assert few < many  # few clusters in place of many persons
+    assert np.isnan(reach_of_average(np.nan, 0.2, 5, 498)).all() and np.isnan(reach_of_average(0.2, 0.2, 5, 0)).all()
 
 
 def test_item_sampling_is_the_difference_of_the_two_standard_errors(data):

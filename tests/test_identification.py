@@ -13,12 +13,11 @@ from scipy.special import expit
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.inference.closed_form import (
     attenuation,
-    expected_scores,
-    look_alike,
     predicted_bias,
     predicted_bias_of,
     treated_spread,
 )
+from ilhte_lib.inference.look_alike import expected_scores, look_alike
 from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, draw_trial

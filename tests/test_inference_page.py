@@ -93,13 +93,14 @@ def test_numbers_for_reading():
 def test_estimates_are_in_the_units_they_name(parts):
     _, fits, result, inference = parts
     rows = {row[""]: row for row in estimate_rows(result, inference)}
-    scale, ate = result.scale.by, inference.intervals["treat"]
+    scale, here = result.scale.by, inference.generalisation
+    half = here.reach * here.se_with_item_sampling
     first = rows["Average effect, β₁"]
     assert first["Estimate"] == number(result.summary["ate_std"], 3) and first["SE"] == number(
         result.summary["ate_std_se"], 3
     )
-    assert first["95% interval"] == between(ate.lower / scale, ate.upper / scale)
-    assert first["Interval from"] == "profile"
+    assert first["95% interval"] == between((here.ate - half) / scale, (here.ate + half) / scale)
+    assert first["Interval from"] == "t" and here.df < 198
     assert rows["σ_θ, persons"]["Estimate"] == number(fits["M_A"].sigma_theta, 3)
     divisor = rows["σ_θ of M_0, the divisor"]
     assert divisor["Estimate"] == number(result.scale.by, 3) and divisor["Unit"] == "logits"
@@ -141,10 +142,17 @@ def test_other_items_follow_the_formulas(parts):
     scale = result.scale.by
     rows = {row[""]: row["Value"] for row in generalisation_rows(inference, fits["M_A"], result.scale)}
     found = inference.generalisation
-    assert rows["Effect on one new item, 95% prediction interval, σ_ζ taken as known (SDs)"] == between(
+    assert rows["Effect on one new item, 95% prediction interval (SDs)"] == between(
         *(x / scale for x in found.new_item)
     )
-    assert rows["Share of all possible items with a negative effect"] == number(found.share_negative, 2)
+    name = "Share of all possible items with a negative effect"
+    assert rows[name] == f"{number(found.share_negative, 2)} [{between(*found.share_negative_interval)}]"
+    # where sigma_zeta may be 0, nothing is known of how other items vary
+    from_zero = replace(inference.intervals["sigma_zeta"], lower=0.0)
+    unsure = replace(inference, intervals={**inference.intervals, "sigma_zeta": from_zero})
+    assert {row[""]: row["Value"] for row in generalisation_rows(unsure, fits["M_A"], result.scale)}[
+        name
+    ] == "not known"
     floor = persons_floor(inference.statistics, fits["M_A"]) / scale
     assert floor > 0.1 and rows["Items needed for an SE of 0.05 SDs, same persons"].startswith("out of reach")
     assert number(floor, 3) in rows["Items needed for an SE of 0.10 SDs, same persons"]
@@ -173,12 +181,12 @@ def test_flagged_items_are_named_and_counted(parts):
     assert f"1 differs from the average at 5%: {items.item_names[2]};" in text and text.endswith(" 8.")
     none = replace(items, departure_p_holm=np.ones(8), departure_p_bh=np.ones(8))
     assert "none differs" in flagged_sentence(replace(inference, items=none))
-    assert robust_sentence(replace(inference, robust=replace(inference.robust, p=0.2)), LOGITS).endswith(
+    assert robust_sentence(replace(inference, robust=replace(inference.robust, p_outliers=0.2)), LOGITS).endswith(
         "there is no sign that the average hangs on a few items."
     )
-    assert "the average depends on which items" in robust_sentence(
-        replace(inference, robust=replace(inference.robust, p=0.001)), LOGITS
-    )
+    far = replace(inference.robust, p_outliers=0.001, outlying=np.arange(8) == 2, mean_without=0.5)
+    text = robust_sentence(replace(inference, robust=far), LOGITS)
+    assert text.endswith(f"p = 0.001: '{items.item_names[2]}' stands out from the rest, whose mean is 0.50.")
 
 
 # -- clusters ------------------------------------------------------------------------------------------------------
@@ -201,8 +209,10 @@ def test_only_model_errors_of_a_clustered_trial_are_said_everywhere(parts):
 
 def test_sentences_of_a_trial_with_clusters_drawn_use_their_standard_errors(parts):
     trial, fits, result, inference = parts
-    assert average_interval(result, inference).basis is Basis.PROFILE
-    assert average_interval(result, replace(inference, intervals={})).basis is Basis.WALD
+    assert average_interval(result, inference).basis is Basis.T
+    unknown = replace(inference, generalisation=None)
+    assert average_interval(result, unknown).basis is Basis.PROFILE
+    assert average_interval(result, replace(unknown, intervals={})).basis is Basis.WALD
     villages, drawn = clustered(trial, inference, drawn=True)
     shown, scale = average_interval(result, drawn), result.scale.by
     found, se = inference.generalisation, drawn.resampling.se
@@ -223,7 +233,7 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     trial, fits, result, _ = parts
     found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
     assert not found.knows_clusters and found.model_only
-    assert average_interval(result, found).basis is Basis.PROFILE and "too narrow" in cluster_sentence(found)
+    assert average_interval(result, found).basis is Basis.T and "too narrow" in cluster_sentence(found)
     assert "So few draws do not give standard errors" in resampling_sentence(
         found
     ) and "1 time," in resampling_sentence(found)

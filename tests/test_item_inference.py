@@ -15,6 +15,7 @@ from ilhte_lib.inference.generalise import effect_covariance
 from ilhte_lib.inference.influence import leave_one_item_out
 from ilhte_lib.inference.items import (
     _bisquare_centres,
+    _shift_gains,
     free_item_effects,
     item_inference,
     robust_comparison,
@@ -172,6 +173,9 @@ def test_the_odd_item_is_flagged_and_no_other():
     result = robust_comparison(statistics, fit)
     assert result.weight[11] == 0.0 and (result.weight[:11] > 0).sum() >= 8
     assert result.difference == result.mean - result.robust > 0
+    assert result.p_outliers < 0.01 and list(np.flatnonzero(result.outlying)) == [11]
+    # three standard errors of what all items share: 2 sigma_theta / sqrt(N)
+    assert result.mean_without == pytest.approx(0.1, abs=0.22)
 
 
 def test_an_average_that_hangs_on_a_few_items_is_found():
@@ -183,6 +187,7 @@ def test_an_average_that_hangs_on_a_few_items_is_found():
     assert result.mean == pytest.approx(0.45, abs=0.1)
     assert result.robust == pytest.approx(0.1, abs=0.1)
     assert result.p < 0.01
+    assert result.p_outliers < 0.05 and set(np.flatnonzero(result.outlying)) <= {9, 10, 11}
 
 
 def test_nothing_is_flagged_where_items_do_not_differ():
@@ -191,7 +196,7 @@ def test_nothing_is_flagged_where_items_do_not_differ():
     fit = fit_statistics(statistics, MODELS["M_A"])
     assert item_inference(statistics, fit).flagged() == ()
     result = robust_comparison(statistics, fit)
-    assert result.p > 0.05
+    assert result.p > 0.05 and result.p_outliers > 0.05
     assert abs(result.difference) < 2.5 * result.se
 
 
@@ -203,10 +208,26 @@ def test_robust_comparison_does_not_depend_on_shift_or_order():
     turned = matrix_statistics(responses[:, ::-1], treat)
     other = robust_comparison(turned, fit_statistics(turned, MODELS["M_A"]))
     assert other.difference == pytest.approx(result.difference, abs=1e-6)
-    assert (other.p, other.p_normal) == pytest.approx((result.p, result.p_normal), abs=2e-3)
+    shown = (result.p, result.p_normal, result.p_outliers)
+    assert (other.p, other.p_normal, other.p_outliers) == pytest.approx(shown, abs=3e-3)
+    assert list(other.outlying[::-1]) == list(result.outlying)
     np.testing.assert_allclose(other.weight[::-1], result.weight, atol=1e-5)
     effects, cut = np.array([[0.1, 0.2, 0.9, 0.3]]), np.full(4, 0.4)
     assert _bisquare_centres(effects + 5, cut)[0] == pytest.approx(_bisquare_centres(effects, cut)[0] + 5)
+
+
+def test_gain_of_a_mean_shift_is_that_of_the_normal_likelihood():
+    """The effects farthest from the median have means of their own, and the rest one mean and one variance."""
+    effects = np.array([[0.1, 0.0, -0.2, 0.15, 3.0, -0.1, 0.05, -2.0, 0.2, 0.1]])
+    gains, order = _shift_gains(effects, 0.01)
+    assert gains.shape == (1, 2) and list(order[0, :2]) == [4, 7]
+
+    def deviance(rest: np.ndarray) -> float:
+        variance = max(float(((rest - rest.mean()) ** 2).sum()) / 10, 0.01)
+        return float(10 * np.log(variance) + ((rest - rest.mean()) ** 2).sum() / variance)
+
+    kept = np.delete(effects[0], [4]), np.delete(effects[0], [4, 7])
+    assert gains[0] == pytest.approx([deviance(effects[0]) - deviance(rest) for rest in kept])
 
 
 def test_bisquare_centre_is_the_deepest_minimum():

@@ -42,33 +42,49 @@ def one():
 # -- the surface ----------------------------------------------------------------------------------------------------
 
 
+def restriction(deviance: LaplaceDeviance, psi: np.ndarray) -> float:
+    """log det Cov(beta) of the normal model: persons' means with their errors, and the sampling of items."""
+    deviance(psi)
+    statistics = deviance.statistics
+    variance = psi[2] ** 2 + 1.0 / deviance.row_weight
+    design = np.column_stack([np.ones(len(variance)), statistics.arm])
+    persons = np.linalg.inv(design.T @ (design * (statistics.count / variance)[:, None]))
+    factor = np.array([[psi[3], 0.0], [psi[4], psi[5]]])
+    return float(np.linalg.slogdet(persons + factor @ factor.T / statistics.n_items)[1])
+
+
 def test_the_surface_is_the_constrained_maximum(one):
-    """At several points, by another optimiser on the deviance itself."""
-    statistics, _, main, found = one
+    """At several points, by another optimiser on the deviance itself and the restriction written out; what M_0 has, too."""
+    statistics, null, main, found = one
     deviance = LaplaceDeviance(statistics, MODELS["M_A"])
     middle = int(np.argmin(np.abs(found.log_ratio - np.log(main.sigma_zeta / main.sigma_theta))))
+    without = np.array([*null.psi, 0.0, 0.0])
+    levels = [found.null + (null.deviance - restriction(deviance, without)) / 2.0]
     for row, column in ((middle, 2), (middle, 8), (middle - 2, 5), (middle + 1, 0)):
         ratio, angle = np.exp(found.log_ratio[row]), np.arcsin(found.rho[column])
 
-        def held(x, ratio=ratio, angle=angle):
+        def psi(x, ratio=ratio, angle=angle):
             spread = ratio * x[2]
-            return deviance(np.array([*x, spread * np.sin(angle), spread * np.cos(angle)])).deviance
+            return np.array([*x, spread * np.sin(angle), spread * np.cos(angle)])
 
+        options = {"xatol": 1e-4, "fatol": 1e-5, "maxiter": 2000}
         best = minimize(
-            held, main.psi[:4], method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-5, "maxiter": 2000}
+            lambda x, psi=psi: deviance(psi(x)).deviance, main.psi[:4], method="Nelder-Mead", options=options
         )
-        top = min(main.deviance, best.fun)
-        assert found.loglik[row, column] == pytest.approx((top - best.fun) / 2.0, abs=2e-3)
+        level = (best.fun - restriction(deviance, psi(best.x))) / 2.0
+        levels.append(found.loglik[row, column] + level)
+    # constrained fits stop early (``surface.CLOSE``): a fortieth of a log-likelihood unit changes nothing that is pooled
+    np.testing.assert_allclose(levels, levels[0], atol=0.025)
 
 
-def test_the_surface_has_the_estimate_at_its_top_and_no_effects_at_its_foot(one):
-    _, null, main, found = one
+def test_the_surface_has_the_estimate_near_its_top_and_no_effects_at_its_foot(one):
+    _, _, main, found = one
     grid = on_grid(found)
     row, column = np.unravel_index(grid.argmax(), grid.shape)
     assert grid.max() == pytest.approx(0.0, abs=0.05)
-    assert X[row] == pytest.approx(np.log(main.sigma_zeta / main.sigma_theta), abs=0.11)
+    # the restricted likelihood has a little more spread
+    assert -0.06 < X[row] - np.log(main.sigma_zeta / main.sigma_theta) < 0.25
     assert np.tanh(Z[column]) == pytest.approx(main.rho, abs=0.1)
-    assert found.null == pytest.approx((main.deviance - null.deviance) / 2.0, abs=1e-9)
     # far down every rho is the same model
     np.testing.assert_allclose(grid[0], found.null, atol=0.1)
     assert (grid[-1] < -20).all()

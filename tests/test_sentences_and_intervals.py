@@ -189,13 +189,13 @@ def _interactions(read: Read) -> None:
         return
     _same(said, "covariate: ", constant)
     _same(said, "in the model, ", flexible)
-    table, verdict = "Who benefits?", read.sentence("^(Person-level|Item-level|Cannot tell): ")
+    table, verdict = "Who benefits?", read.sentence("^(Person-level|Item-level|Masked|Cannot tell): ")
     of_c, bias = read.interval(table, "M_C"), read.interval(table, "Bias of M_B")
     assert np.allclose(read.interval(table, "M_B, all"), constant, atol=0.0051) and np.allclose(
         of_c, flexible, atol=0.0051
     )
     excluded: Callable[[tuple[float, float]], bool] = lambda ends: ends[0] > 0 or ends[1] < 0  # noqa: E731
-    if verdict.startswith("Person-level"):
+    if verdict.startswith(("Person-level", "Masked")):
         assert excluded(of_c) and (of_c[0] > 0) == (" rises with " in verdict), verdict
     elif verdict.startswith("Item-level"):
         assert not excluded(of_c) and excluded(bias), verdict

@@ -17,15 +17,16 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
+from ilhte_lib.engine.slopes import fit_slopes
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap
-from ilhte_lib.inference.closed_form import look_alike
+from ilhte_lib.inference.look_alike import look_alike
 from ilhte_lib.inference.sum_score import sum_score_interaction
 from ilhte_lib.inference.who_benefits import Estimate, verdict, who_benefits, with_wald_interval
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 from ilhte_report.pages.notebook import show_section
 from ilhte_report.pages.sections import who_benefits_section
-from ilhte_report.words.who_benefits import comparison_rows, verdict_sentence
+from ilhte_report.words.who_benefits import comparison_rows, slopes_sentence, verdict_sentence
 
 
 def drawn(design: Design) -> Trial:
@@ -48,17 +49,28 @@ def small_fits(small):
 @pytest.mark.parametrize(
     ("constant", "flexible", "predicted", "expected"),
     [
-        # an interval of M_C that excludes 0 decides, whatever the items do
+        # an interval of M_C that excludes 0 decides
         ((0.30, 0.05), (0.20, 0.05), (0.10, 0.02), "person-level"),
-        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.02), "person-level"),
+        ((0.30, 0.05), (0.40, 0.05), (-0.10, 0.02), "person-level"),
+        # and where M_B shows nothing for what the items take away, they mask it
+        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.02), "masked"),
+        ((-0.01, 0.05), (0.20, 0.05), (-0.20, 0.02), "masked"),
+        # not if they pull the same way, or cannot be told from 0, or M_B's interval is not known
+        ((0.09, 0.05), (0.11, 0.05), (0.20, 0.02), "person-level"),
+        ((0.01, 0.05), (-0.20, 0.05), (0.20, 0.20), "person-level"),
+        ((0.01, math.nan), (-0.20, 0.05), (0.20, 0.02), "person-level"),
+        # an M_B near 0 beside a predicted bias is no sign of persons by itself
+        ((0.01, 0.05), (-0.09, 0.05), (0.10, 0.02), "cannot tell"),
         # all of M_B is the items'
         ((0.16, 0.05), (0.00, 0.05), (0.15, 0.03), "item-level"),
         ((-0.16, 0.05), (0.02, 0.05), (-0.15, 0.03), "item-level"),
-        # also where M_B itself cannot be told from 0
-        ((0.16, 0.24), (-0.04, 0.24), (0.24, 0.07), "item-level"),
-        # less than half disappears, or less than half is predicted
-        ((0.16, 0.05), (0.09, 0.05), (0.15, 0.03), "cannot tell"),
+        # not where M_B itself cannot be told from 0
+        ((0.16, 0.24), (-0.04, 0.24), (0.24, 0.07), "cannot tell"),
+        # all that M_B finds may be the persons'
+        ((0.12, 0.05), (0.04, 0.05), (0.10, 0.03), "cannot tell"),
+        # less than half is predicted, or more than one and a half
         ((0.16, 0.05), (0.01, 0.05), (0.07, 0.03), "cannot tell"),
+        ((0.16, 0.05), (0.01, 0.05), (0.25, 0.03), "cannot tell"),
         # predicted on the other side, or not told from 0
         ((0.16, 0.05), (0.01, 0.05), (-0.15, 0.03), "cannot tell"),
         ((0.16, 0.05), (0.01, 0.05), (0.15, 0.10), "cannot tell"),
@@ -114,8 +126,31 @@ def test_mental_abacus_is_the_telling_case(shared):
         assert estimate.value == pytest.approx(models[model]["beta"]["treat:cov"], abs=0.005)
         assert estimate.value == pytest.approx(value, abs=0.005)
     assert result.predicted.low < result.difference.value < result.predicted.high
-    assert result.verdict == "item-level"
-    assert "itself not distinguishable from 0" in verdict_sentence(result)
+    # M_B itself finds nothing (0.16, SE 0.24), so there is nothing that the items could be the source of
+    assert result.verdict == "cannot tell" and not result.constant.excludes_zero
+    assert verdict_sentence(result).startswith("Cannot tell: the effect may rise or fall with")
+
+
+def test_masked_is_said_of_an_interaction_that_the_items_hide():
+    design = Design(6000, 20, 31, ate=0.2, sigma_zeta=0.6, rho=0.8, gamma=0.7, beta_3=0.12, baseline_levels=21)
+    trial = drawn(design)
+    result = who_benefits(trial, fit_models(trial, ["M_B", "M_C"]))
+    assert result.verdict == "masked" and result.flexible.low > 0 > result.predicted.high
+    assert result.constant.low < 0 < result.constant.high
+    sentence = verdict_sentence(result)
+    assert sentence.startswith("Masked: the effect rises with") and "make it seem to fall" in sentence
+
+
+def test_the_section_says_what_is_assumed(small, small_fits):
+    section = who_benefits_section(who_benefits(small, small_fits))
+    for assumption in (
+        "the same for persons of any",
+        "a straight line",
+        "how much persons differ",
+        "effects are normal",
+        "independent",
+    ):
+        assert assumption in section.note
 
 
 # -- what surrounds it ---------------------------------------------------------------------------------------------
@@ -177,7 +212,20 @@ def test_section_of_a_page_escapes_names(small, small_fits, monkeypatch):
     text, _, figure = shown[0].data, *shown[1:]
     assert "## Who benefits?" in text and "<script>" not in text and "alert(1)</script>|x" not in text
     assert "application/vnd.plotly.v1+json" in figure and "<script>alert" not in figure["text/markdown"]
-    assert len(comparison_rows(who_benefits(hostile, small_fits))) == 5
+    assert len(comparison_rows(who_benefits(hostile, small_fits))) == 6
+
+
+def test_m_d_stands_beside_m_c_and_warns_where_the_verdict_rests_on_m_c(small, small_fits):
+    found = who_benefits(small, small_fits)
+    direct = fit_slopes(small.sufficient_statistics(True), small_fits["M_C"])
+    assert (found.slopes.low, found.slopes.high) == pytest.approx(direct.interval("treat:cov"), rel=1e-9)
+    holds, excludes = Estimate(0.1, -0.1, 0.3), Estimate(0.2, 0.1, 0.3)
+    for word in ("person-level", "masked"):
+        assert "rests on what M_C assumes" in slopes_sentence(replace(found, verdict=word, slopes=holds))
+        assert slopes_sentence(replace(found, verdict=word, slopes=excludes)) == ""
+    assert slopes_sentence(replace(found, verdict="cannot tell", slopes=holds)) == ""
+    unknown = replace(found, verdict="person-level", slopes=Estimate(math.nan, math.nan, math.nan))
+    assert slopes_sentence(unknown) == "" and len(comparison_rows(unknown)) == 5
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,22 @@ from ..messages import quoted
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
 from ..model.spec import MODELS, ModelSpec
+from .approximation import (
+    AUTO_MOST_CELLS,
+    CHOICES,
+    ENOUGH,
+    FEW_ITEMS,
+    METHODS,
+    MORE_NODES,
+    NODES,
+    NOTICED,
+    shift_of_sigma_theta,
+)
 from .laplace import LaplaceDeviance
 from .memory import require_work_space
 from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
-from .quadrature import NODES, QuadratureDeviance, quadrature_error
+from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
 from .threads import one_blas_thread
 
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
     from ..data.trial import PreparedTrial
 
 ENGINES = ("native", "pymer4")
-METHODS = ("laplace", "aghq")
 SCALED_GRADIENT_TOLERANCE = 1e-3
 """Certified: no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
 LEAST_CURVATURE = 2e-4
@@ -44,8 +54,6 @@ SEARCH_TOLERANCE = 1e-3
 """Modes are found to this (logits) while searching, with an error in D far below 1e-8; exactly at the end."""
 HESSIAN_STEP = 1e-3
 """Step of the differences for the Hessian, in rough standard errors."""
-FEW_ITEMS = 10
-"""With no more items than this the deviance has local optima often enough to always search from several starts."""
 
 
 def statistics_of(trial: PreparedTrial, spec: ModelSpec) -> SufficientStatistics:
@@ -77,7 +85,8 @@ def fit_models(
     trial : prepared data.
     models : names among M_0, M_A, M_B, M_C; default all the trial allows.
     engine : "native" or "pymer4" (lme4 in R).
-    method, nodes : see ``fit_statistics``; lme4 has Laplace alone.
+    method, nodes : see ``fit_statistics``; or "auto" (``approximation``), the same method for every model. lme4 has Laplace
+        alone.
 
     Returns
     -------
@@ -100,6 +109,8 @@ def fit_models(
     if unknown:
         raise InputError(f"Model '{unknown[0]}' is not known: use one of {', '.join(MODELS)}.")
     names = [n for n in MODELS if n in wanted]
+    if method not in CHOICES:
+        raise InputError(f"Method '{method}' is not known: use one of {', '.join(CHOICES)}.")
     require_work_space()
     if engine == "pymer4":
         if not trial.rows_known:
@@ -109,7 +120,7 @@ def fit_models(
                 f"Table {quoted(trial.tab)} has items with more than two categories, which lme4 cannot fit: use engine native, or "
                 "dichotomise with --threshold."
             )
-        if method != "laplace":
+        if method == "aghq":
             raise InputError(
                 f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
             )
@@ -118,20 +129,76 @@ def fit_models(
         return {name: fit_pymer4(trial, name) for name in names}
     compressed: dict[bool, SufficientStatistics] = {}
     fits: dict[str, Fit] = {}
+    choice = Choice(method, nodes, {})
+    if method == "auto":
+        for covariate in {False, trial.covariate is not None}:
+            compressed[covariate] = statistics_of(trial, MODELS["M_C" if covariate else "M_A"])
+        choice = choose_method(compressed, nodes)
     for name in names:
+        if name in choice.fits and choice.method == "laplace":
+            fits[name] = choice.fits[name]
+            continue
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
         try:
-            fits[name] = fit_statistics(compressed[spec.covariate], spec, fitted=fits, method=method, nodes=nodes)
+            known = {**choice.fits, **fits}
+            fits[name] = fit_statistics(
+                compressed[spec.covariate], spec, fitted=known, method=choice.method, nodes=choice.nodes
+            )
         except EngineError as reason:
             # what was fitted without the covariate is not lost with it
             if models is not None or not spec.covariate or "M_A" not in fits:
                 raise
             said = f"M_B and M_C were not fitted: {reason}"
             fits["M_A"] = replace(fits["M_A"], messages=(*fits["M_A"].messages, said))
-            return {name: fit for name, fit in fits.items() if not MODELS[name].covariate}
+            fits = {name: fit for name, fit in fits.items() if not MODELS[name].covariate}
+            break
+    if choice.said and names:
+        last = list(fits)[-1]
+        fits[last] = replace(fits[last], messages=(*fits[last].messages, choice.said))
     return fits
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ``auto`` takes: method, nodes, the Laplace fits of M_0 and M_A it was chosen by, and what must be said of it."""
+
+    method: str
+    nodes: int
+    fits: dict[str, Fit]
+    said: str = ""
+
+
+def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = NODES) -> Choice:
+    """What ``auto`` takes; ``statistics`` without the covariate (False) and, where there is one, with it (True)."""
+    plain, largest = statistics[False], max(statistics.values(), key=lambda s: s.n_classes)
+    if plain.clusters is not None:
+        return Choice("laplace", nodes, {})  # quadrature has no clusters in its model
+    cells = largest.n_classes * largest.n_items
+    if cells * nodes > AUTO_MOST_CELLS:
+        return Choice(
+            "laplace", nodes, {},
+            f"The likelihood is Laplace's: quadrature over {largest.n_classes:,} classes of persons would need about "
+            f"{8 * ARRAYS * cells * nodes / 2**30:.1f} GB (--method aghq tries).",
+        )  # fmt: skip
+    fits: dict[str, Fit] = {}
+    for name in ("M_0", "M_A"):
+        fits[name] = fit_statistics(plain, MODELS[name], fitted=fits)
+    main = fits["M_A"]
+    try:
+        deviance = QuadratureDeviance(plain, main.spec, nodes)
+        here = deviance(main.psi)
+        if not statistics_are_few(plain) and not abs(shift_of_sigma_theta(main, here.gradient)) > NOTICED:
+            return Choice("laplace", nodes, fits)
+        for more in MORE_NODES:
+            if more <= nodes or cells * more > AUTO_MOST_CELLS or quadrature_error(deviance, here)[0] <= ENOUGH:
+                continue
+            nodes, deviance = more, QuadratureDeviance(plain, main.spec, more)
+            here = deviance(main.psi)
+    except (ModeNotFound, np.linalg.LinAlgError):
+        return Choice("laplace", nodes, fits)
+    return Choice("aghq", nodes, fits)
 
 
 def fit_model(
@@ -230,7 +297,7 @@ def fit_deviance(
                 if rival.evaluation.deviance < best.evaluation.deviance:
                     best, held = rival, rival_held
         if method == "aghq":
-            messages += quadrature_error(deviance, best.evaluation)
+            messages += error_messages(deviance, best.evaluation)
         deviance.tolerance = MODE_TOLERANCE
         return _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
@@ -246,8 +313,6 @@ def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, meth
 
 
 def _timed(fit: Fit, seconds: float) -> Fit:
-    from dataclasses import replace
-
     return replace(fit, seconds=seconds)
 
 
@@ -493,6 +558,7 @@ def _result(
         messages=tuple(messages),
         steps=psi[n_beta:n_steps].copy(),
         formats=s.formats,
+        nodes=getattr(deviance, "nodes", NODES),
         clusters=_cluster_fit(s, spec, psi[n_steps:sigma]),
     )
 

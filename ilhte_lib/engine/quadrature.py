@@ -26,19 +26,17 @@ from scipy.linalg import lapack
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
+from .approximation import NODES, NOTICEABLE
 from .cumulant import Cells, step_information
 from .modes import item_design
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 from .person_modes import person_modes
 
-NODES = 15
 FEWEST_NODES = 5
 """Below this the sum is too rough for its derivative to be that of the integral, and Laplace is the better choice."""
 MOST_CELLS = 40_000_000
 ARRAYS = 7
 """So many arrays of (classes, nodes, items) are alive at a time, so that more cells than this do not fit a common machine."""
-NOTICEABLE = 1e-3
-"""An error of the quadrature below this, in log-likelihood, is not worth a message."""
 CENTRE_TOLERANCE = 1e-7
 """The nodes' centres are modes to this accuracy (in standardised person effects)."""
 
@@ -527,11 +525,18 @@ class QuadratureDeviance:
         return out
 
 
-def quadrature_error(deviance: QuadratureDeviance, at: Evaluation) -> list[str]:
-    """A sentence for ``Fit.messages`` where twice the nodes change the deviance at ``at`` noticeably; else nothing."""
+def quadrature_error(deviance: QuadratureDeviance, at: Evaluation) -> tuple[float, int]:
+    """By how much more nodes (twice as many and one) change the log-likelihood at ``at``, and how many these are."""
     finer = QuadratureDeviance(deviance.statistics, deviance.spec, 2 * deviance.nodes + 1)
     finer.w[:], finer.persons.centre[:] = deviance.w, deviance.persons.centre
-    error = abs(finer(at.psi).deviance - at.deviance) / 2.0
+    return abs(finer(at.psi).deviance - at.deviance) / 2.0, finer.nodes
+
+
+def error_messages(deviance: QuadratureDeviance, at: Evaluation) -> list[str]:
+    """A sentence for ``Fit.messages`` where ``quadrature_error`` is noticeable; else nothing."""
+    error, finer = quadrature_error(deviance, at)
     name = deviance.spec.name
-    message = f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in log-likelihood, {finer.nodes} less."
+    message = (
+        f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in log-likelihood, {finer} less."
+    )
     return [message] if error > NOTICEABLE else []

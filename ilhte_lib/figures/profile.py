@@ -51,7 +51,7 @@ def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileIn
     for place, (curve, interval) in enumerate(zip(curves, intervals, strict=True)):
         row, column = place // columns + 1, place % columns + 1
         unit = scale.by if curve.parameter in STANDARDISED else 1.0
-        quantile = float(chdtri(1, 1.0 - interval.level))
+        quantile = interval.cut if np.isfinite(interval.cut) else float(chdtri(1, 1.0 - interval.level))
         title = _AXES.get(curve.parameter, f"{curve.parameter} (logits)")
         if curve.parameter in STANDARDISED:
             title += f" ({scale.unit.plural})"

@@ -25,7 +25,7 @@ from ..messages import quoted
 from ..model.compress import Clusters, SufficientStatistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
-from .delta_method import item_spreads
+from .delta_method import fisher_interval, item_spreads
 from .replicate import Progress, run_replicates
 
 REPLICATES = 999
@@ -126,13 +126,15 @@ class Bootstrap:
     def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
         """``estimate`` plus and minus ``quantile(level)`` standard errors, cut where the parameter ends; NaN as for ``se``.
 
-        The interval is about these items: other items would make sigma_zeta and rho vary further.
+        That of rho is symmetric in Fisher's z = artanh(rho). The interval is about these items: other items would make sigma_zeta and rho vary further.
 
         Percentiles of the replicates would miss: the effect of an item in a sample holds the noise of its persons, and
         drawing these again adds as much once more, so that the replicates' sigma_zeta lies above the estimate and their
         rho below (the control arm's noise enters easiness and effect with opposite signs).
         """
         half = self.quantile(level) * self.se(name)
+        if name == "rho":
+            return fisher_interval(estimate, half)
         low, high = _BOUNDS.get(name, (-np.inf, np.inf))
         return float(np.maximum(low, estimate - half)), float(np.minimum(high, estimate + half))
 
@@ -161,16 +163,21 @@ def _refit(
 ) -> dict[str, Fit]:
     """The models on new data by the method of the original fits, each started from its original where there is one."""
     fits: dict[str, Fit] = {}
-    method = next(iter(before.values())).method
+    first = next(iter(before.values()))
+    method, nodes = first.method, first.nodes
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, statistics in pairs:
         null = fit_statistics(
-            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method
+            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method, nodes=nodes
         )
         start = before.get(large, null)
-        main = fit_statistics(statistics, MODELS[large], smaller=start, standard_errors=False, method=method)
+        main = fit_statistics(
+            statistics, MODELS[large], smaller=start, standard_errors=False, method=method, nodes=nodes
+        )
         if main.deviance > null.deviance + TIE:
-            main = fit_statistics(statistics, MODELS[large], smaller=null, standard_errors=False, method=method)
+            main = fit_statistics(
+                statistics, MODELS[large], smaller=null, standard_errors=False, method=method, nodes=nodes
+            )
         fits |= {small: null, large: main}
     return fits
 

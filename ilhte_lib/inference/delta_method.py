@@ -54,6 +54,15 @@ def rho_se(fit: Fit) -> float:
     return float(np.sqrt(variance(fit, {"l21": l22**2 / spread**3, "l22": -l21 * l22 / spread**3})))
 
 
+def fisher_interval(rho: float, half: float) -> tuple[float, float]:
+    """The interval of a correlation that is symmetric in artanh(rho), whose half width there is ``half / (1 - rho^2)``; NaN
+    where |rho| is 1 (Fisher 1921, Metron 1)."""
+    if not abs(rho) < 1.0:
+        return float("nan"), float("nan")
+    z, half = np.arctanh(rho), half / (1.0 - rho**2)
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
 def total_effect_variance(fit: Fit) -> np.ndarray:
     """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
     uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and

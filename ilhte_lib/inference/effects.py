@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.trial import PreparedTrial
 from ..model.fit_result import Fit
+from .closed_form import predicted_bias_of
 from .delta_method import (
     item_spreads,
     model_sd_ratio,
@@ -30,9 +31,9 @@ SUMMARY_COLUMNS = (
     "sigma_b_treat", "sd_ratio", "lrt_stat", "lrt_pval", "lrt_pval_mixture", "sig_il_hte", "beta3_b", "beta3_c",
     "delta_beta3", "ate_std_se", "sigma_zeta_std_se", "rho_se", "sigma_theta_se", "beta3_b_se", "beta3_c_se",
     "sd_ratio_se", "delta_beta3_se", "n_persons_cov", "singular", "converged", "engine", "covariate", "wave", "profile",
-    "seconds", "sd_ratio_model",
+    "seconds", "sd_ratio_model", "method", "predicted_bias",
 )  # fmt: skip
-"""One row a table; sigma_theta, sigma_b_*, beta3_*, delta_beta3 in logits (beta3 per SD of the covariate), *_std in SDs."""
+"""One row a table; sigma_theta, sigma_b_*, beta3_*, delta_beta3, predicted_bias (of delta_beta3, ``closed_form``) in logits (beta3 per SD of the covariate), *_std in SDs."""
 ITEM_COLUMNS = (
     "tab", "item", "b_std", "zeta_std", "total_std", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
 )  # fmt: skip
@@ -171,6 +172,8 @@ def _summary(trial: PreparedTrial, fits: dict[str, Fit], null: Fit, main: Fit) -
         "singular": main.singular,
         "converged": all(fit.converged for fit in fits.values()),
         "engine": main.engine,
+        "method": main.method,
+        "predicted_bias": predicted_bias_of(flexible).value if flexible else np.nan,
         "covariate": trial.covariate_name,
         "wave": trial.wave,
         "profile": trial.profile,

@@ -93,7 +93,11 @@ def steps_test(statistics: SufficientStatistics, fit: Fit) -> StepsTest:
     if df == 0:
         raise InputError("No two items share their steps.")
     larger = fit_statistics(
-        replace(statistics, formats=own), MODELS[fit.spec.name], standard_errors=False, method=fit.method
+        replace(statistics, formats=own),
+        MODELS[fit.spec.name],
+        standard_errors=False,
+        method=fit.method,
+        nodes=fit.nodes,
     )
     statistic = max(2.0 * (larger.loglik - fit.loglik), 0.0)
     return StepsTest(statistic, df, float(chdtrc(df, statistic)))

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
+from .delta_method import variance
 from .profile import fixed_effect_quantile, objective
 
 
@@ -30,12 +31,15 @@ class Generalisation:
     se_without_item_sampling : SE of the average effect on exactly these items, (1/J) sum_i (beta_1 + zeta_i).
     sigma_zeta : SD of the item effects over items, logits.
     n_items : J.
-    new_item : prediction interval for the effect on one new item, ``beta_1 -+ z sqrt(sigma_zeta^2 + SE^2)``, which takes
-        sigma_zeta as known and so is too short where items are few.
+    df, reach : Satterthwaite's degrees of freedom of beta_1, and how many SEs its interval reaches (``reach_of_average``).
+    new_item : prediction interval for the effect on one new item, ``beta_1 -+ t sqrt(sigma_zeta^2 + SE^2)``, t with J - 2
+        degrees of freedom, as the items themselves say how much they vary; NaN with two items.
     form_items, new_form : J* and the prediction interval for the average effect on a new form of J* items,
-        ``beta_1 -+ z sqrt(sigma_zeta^2 / J* + SE^2)``.
+        ``beta_1 -+ t sqrt(sigma_zeta^2 / J* + SE^2)``.
     same_sign : probability that a new item's effect has the sign of the average, Phi(|beta_1| / sigma_zeta), the
         estimates taken as true; 1 where sigma_zeta is 0.
+    same_sign_interval, share_negative_interval : their intervals, Phi of those of beta_1 / sigma_zeta (delta method from
+        ``vcov``, t with J - 2 degrees of freedom); NaN where the standard errors are not known.
     same_sign_predictive : the same with the uncertainty of beta_1, Phi(|beta_1| / sqrt(sigma_zeta^2 + SE^2)).
     share_negative : share of items in the population with a negative effect, Phi(-beta_1 / sigma_zeta).
     share_negative_here : expected share among the items of this test, the mean of P(beta_1 + zeta_i < 0 | data).
@@ -44,6 +48,8 @@ class Generalisation:
     """
 
     ate: float
+    df: float
+    reach: float
     se_with_item_sampling: float
     se_without_item_sampling: float
     sigma_zeta: float
@@ -52,8 +58,10 @@ class Generalisation:
     form_items: int
     new_form: tuple[float, float]
     same_sign: float
+    same_sign_interval: tuple[float, float]
     same_sign_predictive: float
     share_negative: float
+    share_negative_interval: tuple[float, float]
     share_negative_here: float
     n_negative_here: int
     level: float
@@ -74,7 +82,7 @@ def generalise(
     ------
     InputError : the model has no item effects, or J* is below 1.
     """
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr, stdtrit
 
     if not fit.spec.item_effects:
         raise InputError(f"{fit.spec.name} has no item effects to generalise over: use M_A or M_C.")
@@ -84,10 +92,18 @@ def generalise(
     ate, se, spread = fit.coefficient("treat"), fit.standard_error("treat"), fit.sigma_zeta
     covariance = effect_covariance(statistics, fit)
     effects = ate + fit.ranef[:, 1]
-    z = float(ndtri(0.5 + level / 2.0)) if fit.clusters is None else fixed_effect_quantile(fit, level)
+    # with two items nothing is left to tell how much items vary
+    t = float(stdtrit(fit.n_items - 2, 0.5 + level / 2.0)) if fit.n_items > 2 else float("nan")
+    if fit.clusters is not None:
+        t = float(np.maximum(t, fixed_effect_quantile(fit, level)))
+    here = float(np.sqrt(covariance.sum())) / fit.n_items
+    of_persons = int(statistics.count.sum()) - 2 if fit.clusters is None else fit.clusters.degrees_of_freedom
+    df, reach = reach_of_average(se, here, fit.n_items, of_persons, level)
+    ratio, half_ratio = _average_in_spreads(fit)
+    side = -1.0 if ate < 0 else 1.0
 
-    def around(variance: float) -> tuple[float, float]:
-        half = z * float(np.sqrt(variance))
+    def around(of: float) -> tuple[float, float]:
+        half = t * float(np.sqrt(of))
         return ate - half, ate + half
 
     def phi(value: float, scale: float) -> float:
@@ -96,20 +112,69 @@ def generalise(
 
     return Generalisation(
         ate=ate,
+        df=df,
+        reach=reach,
         se_with_item_sampling=se,
-        se_without_item_sampling=float(np.sqrt(covariance.sum())) / fit.n_items,
+        se_without_item_sampling=here,
         sigma_zeta=spread,
         n_items=fit.n_items,
         new_item=around(spread**2 + se**2),
         form_items=form_items,
         new_form=around(spread**2 / form_items + se**2),
         same_sign=phi(abs(ate), spread),
+        same_sign_interval=_chances(side * ratio, t * half_ratio),
         same_sign_predictive=phi(abs(ate), float(np.hypot(spread, se))),
         share_negative=phi(-ate, spread),
+        share_negative_interval=_chances(-ratio, t * half_ratio),
         share_negative_here=float(ndtr(-effects / np.sqrt(np.diagonal(covariance))).mean()),
         n_negative_here=int(np.count_nonzero(effects < 0)),
         level=level,
     )
+
+
+def reach_of_average(
+    se: float, se_here: float, n_items: int, of_persons: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Degrees of freedom of beta_1, and how many standard errors its interval reaches; NaN where a standard error is unknown.
+
+    SE^2 is V_persons, the variance on exactly these items, and V_items, what the sampling of items adds to it. Maximum
+    likelihood divides the items' squares by J where J - 1 of them are free, so V_items is taken J / (J - 1) times; then
+    Satterthwaite (1946, Biometrics Bulletin 2(6)):
+
+        nu = V^2 / (V_items^2 / (J - 1) + V_persons^2 / (N - 2)),   V = V_items + V_persons,   reach = t_nu sqrt(V) / SE.
+
+    Where the model has clusters, theirs stand in place of N - 2 (``ClusterFit``).
+
+    Parameters
+    ----------
+    se, se_here : standard errors of beta_1 with items taken as a sample, and on exactly these items, logits.
+    of_persons : degrees of freedom of the second: N - 2, or those of the clusters.
+    """
+    from scipy.special import stdtrit
+
+    if not (np.isfinite(se) and np.isfinite(se_here) and se > 0) or of_persons < 1 or n_items < 2:
+        return float("nan"), float("nan")
+    here = min(se_here, se) ** 2
+    items = (se**2 - here) * n_items / (n_items - 1)
+    df = (here + items) ** 2 / (items**2 / (n_items - 1) + here**2 / of_persons)
+    return float(df), float(stdtrit(df, 0.5 + level / 2.0) * np.sqrt(here + items) / se)
+
+
+def _average_in_spreads(fit: Fit) -> tuple[float, float]:
+    """beta_1 / sigma_zeta and its standard error by the delta method; NaN where sigma_zeta is 0."""
+    spread = fit.sigma_zeta
+    if not spread > 0:
+        return float("nan"), float("nan")
+    ratio, (l21, l22) = fit.coefficient("treat") / spread, fit.item_factor[1]
+    slopes = {"treat": 1.0 / spread, "l21": -ratio * l21 / spread**2, "l22": -ratio * l22 / spread**2}
+    return float(ratio), float(np.sqrt(variance(fit, slopes)))
+
+
+def _chances(z: float, half: float) -> tuple[float, float]:
+    """Phi at the ends of z -+ half."""
+    from scipy.special import ndtr
+
+    return float(ndtr(z - half)), float(ndtr(z + half))
 
 
 def persons_floor(statistics: SufficientStatistics, fit: Fit) -> float:

@@ -21,6 +21,7 @@ from ..model.fit_result import Fit
 from ..model.formats import StepForm
 from ..model.spec import MODELS
 from .clusters import ClusterResult, cluster_result
+from .delta_method import rho_se, sigma_zeta_se
 from .effects import Effects
 from .interval import told_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
@@ -80,6 +81,7 @@ class Inference:
         where nothing is concluded in any case.
     scores : expected scores by item and arm; None where all items have two categories.
     steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
+    penalised : the penalised fit of M_A (``engine.penalised``) where it is shown; None elsewhere. In no test.
     discriminations : whether the item effects survive slopes of the items; None where that was not asked, or not computed.
     surface : the likelihood over the spread of item effects and rho, to pool trials by; None where that was not asked, or not computed.
     weak : what the table is too weak in for a conclusion.
@@ -104,6 +106,7 @@ class Inference:
     without_one_way: WithoutOneWayItems | None
     scores: ExpectedScores | None
     steps: StepsTest | None
+    penalised: Fit | None
     discriminations: Discriminations | None
     surface: Surface | None
     weak: Weaknesses
@@ -193,6 +196,7 @@ def infer(
     statistics = statistics_of(trial, MODELS["M_A"])
     parts = Parts()
 
+    from ..engine.penalised import penalised_fit, wants_penalised
     from .generalise import generalise
     from .influence import leave_one_item_out
     from .items import FreeEffects, free_item_effects, item_inference, robust_comparison
@@ -235,6 +239,9 @@ def infer(
         scores = expected_scores(main)
         if main.formats.form == StepForm.RATING and len(set(main.formats.group.tolist())) < main.n_items:
             shared = parts.attempt(Part.STEPS, lambda: steps_test(statistics, main))
+    penalised = None
+    if wants_penalised(main) and not weak.forbids_conclusions:
+        penalised = parts.attempt(Part.PENALISED, lambda: penalised_fit(statistics, main))
     free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     return Inference(
@@ -253,6 +260,7 @@ def infer(
         without_one_way=others,
         scores=scores,
         steps=shared,
+        penalised=penalised,
         discriminations=slopes,
         surface=grid,
         weak=weak,
@@ -273,7 +281,7 @@ def _profiles(
     if profiler is None:
         return intervals, ()
     for name in CLUSTERED if main.clusters is not None and main.spec.cluster_q == 1 else PARAMETERS:
-        interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name), name)
+        interval = parts.attempt(Part.PROFILE, partial(profiler.interval, name, few_items=True), name)
         if interval is None:
             continue
         intervals[name] = interval
@@ -316,6 +324,24 @@ def with_resampling(result: Effects, inference: Inference) -> Effects:
     )
 
 
+def penalised_record(fit: Fit) -> dict:
+    """What a document holds of the penalised fit: log-likelihood without the penalty, estimates and standard errors, logits."""
+    names = fit.spec.beta_names
+    return {
+        "loglik": fit.loglik,
+        "beta": dict(zip(names, fit.beta, strict=True)),
+        "se": dict(zip(names, fit.se, strict=True)),
+        "sigma_theta": fit.sigma_theta,
+        "sigma_zeta": fit.sigma_zeta,
+        "sigma_zeta_se": sigma_zeta_se(fit),
+        "rho": fit.rho,
+        "rho_se": rho_se(fit),
+        "item_cov": fit.item_cov,
+        "method": fit.method,
+        "converged": fit.converged,
+    }
+
+
 def inference_record(inference: Inference, result: Effects) -> dict:
     """What a document holds of it: plain values by name, NaN where undefined.
 
@@ -323,7 +349,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     ----------
     result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
         spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
-        logits, as well.
+        logits, as well. ``clusters`` has the fields of ``clusters.ClusterResult``, or is None.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}
@@ -332,7 +358,8 @@ def inference_record(inference: Inference, result: Effects) -> dict:
 
     def resampled(name: str) -> dict:
         estimate = estimates[name]
-        if drawn is None or estimate is None or math.isnan(estimate):
+        at_boundary = name == "rho" and summary["singular"]
+        if drawn is None or estimate is None or math.isnan(estimate) or at_boundary:
             return dict.fromkeys(("se", "lower", "upper"), math.nan)
         return dict(zip(("se", "lower", "upper"), (drawn.se(name), *drawn.interval(name, estimate)), strict=True))
 
@@ -355,6 +382,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
             "too_few_clusters": inference.too_few_clusters,
             "estimates": {name: resampled(name) for name in estimates},
         },
+        "penalised": inference.penalised and penalised_record(inference.penalised),
         "clustered": inference.clustered,
         "clusters": inference.clusters and asdict(inference.clusters),
         "only_model_standard_errors": inference.model_only,

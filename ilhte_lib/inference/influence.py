@@ -78,7 +78,12 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
     for left_out in np.flatnonzero(refitted).tolist():
         try:
             without = fit_statistics(
-                everything.without(left_out), fit.spec, smaller=fit, standard_errors=False, method=fit.method
+                everything.without(left_out),
+                fit.spec,
+                smaller=fit,
+                standard_errors=False,
+                method=fit.method,
+                nodes=fit.nodes,
             )
         except (EngineError, ArithmeticError, np.linalg.LinAlgError):
             values[left_out] = np.nan

@@ -1,9 +1,11 @@
 """Which interval stands beside an estimate: the one place that decides, for tables and sentences alike.
 
-The profile-likelihood interval where there is one; the Wald interval elsewhere. Where the models have clusters both reach as
-far as the t distribution says for the average effect and the interactions. Where they have none (profile vignette, or clusters
-ignored), whole clusters were drawn, and there are enough of them, the resampling's for these, since the likelihood takes
-persons as independent. A sentence claims no more than this interval.
+For the average effect t with Satterthwaite's degrees of freedom, since items, and clusters, are few; elsewhere the
+profile-likelihood interval where there is one (of rho cut where it holds with few items, ``profile.correlation_cut``), and the
+Wald interval where there is none; of the interactions, where the models have clusters, as far as t says. Where the models have
+none (profile vignette, or clusters ignored), whole clusters were drawn, and there are enough of them, the resampling's for the
+average effect and the interactions, since the likelihood takes persons as independent. A sentence claims no more than this
+interval.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from .delta_method import rho_se, sigma_zeta_se, variance
+from .delta_method import fisher_interval, rho_se, sigma_zeta_se, variance
 from .effects import Effects
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Basis(StrEnum):
     """Where an interval comes from."""
 
     PROFILE = "profile likelihood"
+    T = "t"
     CLUSTERS = "resampling of clusters"
     WALD = "Wald"
     NONE = "none"
@@ -63,7 +66,7 @@ class Interval:
 def average_interval(result: Effects, inference: Inference) -> Interval:
     """The average effect beta_1 of M_A, in the table's unit.
 
-    Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
+    The estimate -+ a few SEs by ``generalise.reach_of_average``; the profile's where there is no SE. Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
     model's with items sampled less that on exactly these items) is added to it.
     """
     by = result.scale.by
@@ -74,7 +77,16 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
             return Interval(estimate, estimate - half, estimate + half, Basis.CLUSTERS)
+    half = average_reach(inference) * result.average_se / by
+    if math.isfinite(half):
+        return Interval(estimate, estimate - half, estimate + half, Basis.T)
     return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by, half=_half(inference))
+
+
+def average_reach(inference: Inference) -> float:
+    """How many standard errors the interval of the average effect reaches; NaN where that is unknown."""
+    here = inference.generalisation
+    return math.nan if here is None else here.reach
 
 
 def average_estimand(result: Effects) -> str:
@@ -94,7 +106,7 @@ def rho_interval(result: Effects, inference: Inference) -> Interval:
     estimate = _number(result.summary["rho"])
     if result.weak.no_common_item or not math.isfinite(estimate):
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
-    return _profile(inference, "rho", estimate, 1.0) or _wald(estimate, _number(result.summary["rho_se"]), -1.0, 1.0)
+    return _profile(inference, "rho", estimate, 1.0) or _fisher(estimate, _number(result.summary["rho_se"]))
 
 
 def persons_interval(inference: Inference) -> Interval:
@@ -161,6 +173,11 @@ def _wald(
     return Interval(estimate, max(low, estimate - half), min(high, estimate + half), Basis.WALD)
 
 
+def _fisher(rho: float, se: float) -> Interval:
+    low, high = fisher_interval(rho, HALF_WIDTH * se)
+    return Interval(rho, low, high, Basis.WALD if math.isfinite(low) else Basis.NONE)
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
@@ -175,7 +192,7 @@ def parameter_interval(fit: Fit, inference: Inference, name: str) -> tuple[Inter
     if name == "sigma_zeta":
         return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se
     if name == "rho":
-        return _wald(fit.rho, se := rho_se(fit), -1.0, 1.0), se
+        return _fisher(fit.rho, se := rho_se(fit)), se
     of_psi = {"sigma_b": "l11", "sigma_u": "m11"}.get(name, name)
     se = math.sqrt(variance(fit, {of_psi: 1.0}))
     estimate = float(fit.psi[fit.spec.psi_names.index(of_psi)])

@@ -171,8 +171,17 @@ def _explanation(
     names, z = coded(covariates)
     known = replace(statistics, item_covariates=z)
     base = replace(main.spec, steps=())
-    of_easiness = fit_statistics(known, explained(base, names, False), fitted=fits, standard_errors=False)
-    full = fit_statistics(known, explained(base, names, True), fitted={**fits, of_easiness.spec.name: of_easiness})
+    method, nodes = main.method, main.nodes
+    of_easiness = fit_statistics(
+        known, explained(base, names, False), fitted=fits, standard_errors=False, method=method, nodes=nodes
+    )
+    full = fit_statistics(
+        known,
+        explained(base, names, True),
+        fitted={**fits, of_easiness.spec.name: of_easiness},
+        method=method,
+        nodes=nodes,
+    )
     m, at = len(names), len(full.beta) - len(names)
     degrees = full.n_items - m - 2
     half = float(stdtrit(degrees, 0.975))

@@ -303,6 +303,9 @@ class RobustComparison:
     se : SD of the difference if all items had the same effect.
     p : chance of a difference at least as large if all items had the same effect: sampling of persons alone.
     p_normal : the same if effects varied normally with M_A's sigma_zeta: heterogeneity without a few odd items.
+    p_outliers : p-value of "the items' effects vary normally" against "a few stand out from the rest".
+    outlying : (J,) whether the item is among the few for which that is least likely by chance.
+    mean_without : mean effect of the others.
     n_items : items that could be used.
     """
 
@@ -313,6 +316,9 @@ class RobustComparison:
     se: float
     p: float
     p_normal: float
+    p_outliers: float
+    outlying: np.ndarray
+    mean_without: float
     n_items: int
 
 
@@ -329,8 +335,20 @@ def robust_comparison(
 
     The two p-values answer different questions. ``p`` small: the average depends on which items are in the test; items
     that differ symmetrically cause that too, since then the bisquare settles on some of them. ``p_normal`` small: the
-    items' effects are more uneven than the normal distribution of M_A has it, a few stand out. A few strong items raise
-    M_A's sigma_zeta as well, so that ``p_normal`` has little power in a short test.
+    items' effects are more uneven than the normal distribution of M_A has it. A few strong items raise M_A's sigma_zeta as
+    well, and pull the mean by little where they lie on both sides, so that ``p_normal`` has little power.
+
+    Whether a few items stand out is therefore asked directly, by a mean-shift test (Viechtbauer and Cheung 2010, Research
+    Synthesis Methods 1(2), for outliers in meta-analysis): for k = 1 ... J/4 the k effects farthest from the median get a
+    mean of their own, and the gain in normal log-likelihood is compared with its distribution where effects vary normally
+    with M_A's sigma_zeta; ``p_outliers`` is the p-value of the smallest over k. Its size and power are simulated in
+    ``ilhte_report.studies.outliers``.
+
+    The R package robustDIF (0.2.0; Halpin 2024) has the first of these in ``delta_test``: a Wald test of the naive difference
+    of the groups, the mean of its scaling functions of the items (``d_fun3``, a group difference of intercepts over a pooled
+    slope), against their bisquare estimate (``rdif``), and one of each item against that (``dif_test``), both for a 2PL or graded
+    model fitted to each group by mirt or lavaan. Its null is the one of ``p``: no item differs. Where items differ
+    normally, as M_A has it, such a test rejects, and is no test for a few outlying ones.
 
     P-values come from drawing effects from the null with the estimated covariance and repeating both estimates, with a
     fixed seed, not from a normal approximation: the difference is of second order where items are about equally precise.
@@ -351,7 +369,7 @@ def robust_comparison(
     weight = np.full(fit.n_items, np.nan)
     if len(kept) < 3:
         nan = float("nan")
-        return RobustComparison(nan, nan, nan, weight, nan, nan, nan, len(kept))
+        return RobustComparison(nan, nan, nan, weight, nan, nan, nan, nan, np.zeros(fit.n_items, bool), nan, len(kept))
     effect, covariance = free.effect[kept], free.covariance[np.ix_(kept, kept)]
     cut = _departure_cut(covariance)
     robust = _bisquare_centres(effect[None], cut)[0]
@@ -365,7 +383,46 @@ def robust_comparison(
         differences = null.mean(axis=1) - _bisquare_centres(null, cut)
         p.append(float((1 + np.count_nonzero(np.abs(differences) >= abs(difference))) / (draws + 1)))
         spread.append(float(differences.std(ddof=1)))
-    return RobustComparison(float(effect.mean()), float(robust), difference, weight, spread[0], p[0], p[1], len(kept))
+    p_outliers, far = _outlying(effect, null, float(np.diagonal(covariance).mean()))
+    outlying = np.zeros(fit.n_items, bool)
+    outlying[kept[far]] = True
+    return RobustComparison(
+        float(effect.mean()), float(robust), difference, weight, spread[0], p[0], p[1], p_outliers, outlying,
+        float(np.delete(effect, far).mean()), len(kept),
+    )  # fmt: skip
+
+
+def _outlying(effect: np.ndarray, null: np.ndarray, noise: float) -> tuple[float, np.ndarray]:
+    """The mean-shift test of ``robust_comparison``: its p-value, and the positions of the items that stand out most.
+
+    Parameters
+    ----------
+    effect : (m,) effects.
+    null : (B, m) draws of them without outliers.
+    noise : the least variance that is left to the rest, squared logits: that of an effect's own estimate.
+    """
+    gains, order = _shift_gains(np.vstack([effect, null]), noise)
+    # rank 1 is the largest gain; equal gains share the worse rank
+    of_columns = [np.searchsorted(np.sort(-column), -column, side="right") for column in gains.T]
+    smallest = np.min(of_columns, axis=0)
+    p = float(np.count_nonzero(smallest <= smallest[0]) / len(smallest))
+    return p, order[0, : int(np.argmin([ranks[0] for ranks in of_columns])) + 1]
+
+
+def _shift_gains(effects: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """(B, K) twice the gain in log-likelihood when the 1 ... K effects farthest from the median get means of their own, and
+    (B, m) the effects in order of that distance, the farthest first."""
+    m = effects.shape[1]
+    order = np.argsort(-np.abs(effects - np.median(effects, axis=1, keepdims=True)), axis=1, kind="stable")
+    ordered = np.take_along_axis(effects, order, axis=1)
+
+    def deviance(k: int) -> np.ndarray:
+        rest = ordered[:, k:]
+        squares = ((rest - rest.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        variance = np.maximum(squares / m, noise)
+        return m * np.log(variance) + squares / variance
+
+    return np.column_stack([deviance(0) - deviance(k) for k in range(1, max(1, m // 4) + 1)]), order
 
 
 def _departure_cut(covariance: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ class Part(StrEnum):
     OTHER_ITEMS = "Other items"
     SENSITIVITY = "Without one-way items"
     STEPS = "Shared steps"
+    PENALISED = "Penalised fit"
     DISCRIMINATIONS = "Discriminations"
     SURFACE = "Likelihood for pooling"
     OUT_OF_CORE = "Read out of core"

@@ -1,12 +1,14 @@
 """The likelihood of a trial over how far item effects spread and how they go with easiness, boundaries included.
 
 What a trial says of ``sigma_zeta / sigma_theta`` and of rho is not an estimate with a standard error where items are few: rho may
-end at -1 or 1, sigma_zeta at 0. The profile log-likelihood of M_A over both says all of it,
+end at -1 or 1, sigma_zeta at 0. The profile log-likelihood of M_A over both,
 
     l(x, rho) = max { log L : sigma_zeta / sigma_theta = exp(x), Corr(b, zeta) = rho },
 
-and is kept on a grid of x and of the angle ``arcsin(rho)``, in which it is smooth up to |rho| = 1. As x falls it comes down to
-that of M_0, whatever rho is.
+with ``1/2 log det Cov(beta)`` added, is kept on a grid of x and of the angle ``arcsin(rho)``, in which it is smooth up to |rho| = 1.
+(The restricted likelihood, Patterson and Thompson 1971, Biometrika 58(3): a maximum over the means of easiness and effect makes both
+spreads too small where items are few. Cov(beta) is that of a normal model, as in ``engine.starts.rough_curvature``.) As x falls it
+comes down to that of M_0, whatever rho is.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ MOST_CELLS = 200_000
 
 @dataclass(frozen=True)
 class Surface:
-    """The profile log-likelihood of one trial, its maximum 0.
+    """The restricted profile log-likelihood of one trial, its maximum 0.
 
     Attributes
     ----------
@@ -129,20 +131,22 @@ class _Grid:
         lowest, highest = np.log(SMALLEST), np.log(LARGEST)
         centre = float(np.clip(np.log(ratio), lowest, highest - 1.0))
         columns = {0: self._column(centre, self.first)}
-        best = min(self.null.deviance, self.main.deviance, min(m.evaluation.deviance for m in columns[0]))
+        best = min(m.evaluation.deviance for m in columns[0])
         for side in (1, -1):
             k, neighbour = side, columns[0]
             while (centre + (k - side) * step - (highest if side > 0 else lowest)) * side < 0.0:
                 columns[k] = neighbour = self._column(centre + k * step, *neighbour)
-                deviances = [m.evaluation.deviance for m in neighbour]
-                if min(deviances) - best > 2.0 * DEPTH:
+                lowest_here = min(m.evaluation.deviance for m in neighbour)
+                best = min(best, lowest_here)
+                if lowest_here - best > 2.0 * DEPTH:
                     break
                 k += side
         order = sorted(columns)
         grid = np.array([[m.evaluation.deviance for m in columns[k]] for k in order])
-        best = min(best, float(grid.min()))
+        null = self.null.deviance - self._restriction(np.array([*self.null.psi, 0.0, 0.0]))
+        best = min(null, float(grid.min()))
         x = centre + step * np.array(order)
-        return Surface(x, np.sin(ANGLES), np.round((best - grid) / 2.0, 4), (best - self.null.deviance) / 2.0)
+        return Surface(x, np.sin(ANGLES), np.round((best - grid) / 2.0, 4), float(np.round((best - null) / 2.0, 4)))
 
     def _column(self, x: float, *neighbours: Minimum) -> list[Minimum]:
         """The fits at one x: each angle from its neighbour at the last x, or from the one before it."""
@@ -171,5 +175,13 @@ class _Grid:
             cast("Deviance", held), start, near.hessian, np.arange(len(start)), longest, lambda here: left(here) < CLOSE
         )
         here = found.evaluation
-        nearer = Evaluation(here.psi, here.deviance - min(left(here), CLOSE), here.gradient)
-        return Minimum(nearer, found.hessian, found.converged)
+        sigma = here.psi[-2]
+        whole = np.array([*here.psi, held.loadings[0] * sigma, held.loadings[1] * sigma])
+        restricted = here.deviance - min(left(here), CLOSE) - self._restriction(whole)
+        return Minimum(Evaluation(here.psi, restricted, here.gradient), found.hessian, found.converged)
+
+    def _restriction(self, psi: np.ndarray) -> float:
+        """log det Cov(beta) at psi, near which the deviance was last evaluated."""
+        n = len(self.main.beta)
+        information = rough_curvature(cast("LaplaceDeviance", self.deviance), psi)[:n, :n]
+        return -float(np.linalg.slogdet(information / 2.0)[1])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ..data.trial import ClusterModel, cluster_codes
+from ..engine.approximation import NODES
 from ..engine.laplace import LaplaceDeviance
 from ..engine.native import SEARCH_TOLERANCE, fit_statistics
 from ..engine.objective import ModeNotFound
@@ -170,7 +171,7 @@ def waves(
         if other.trial is None:
             continue
         try:
-            own = _fits(other.trial)
+            own = _fits(other.trial, like=fits["M_A"])
         except EngineError as failure:
             missing.append(f"Wave {other.name} is left out. {failure}")
             continue
@@ -203,11 +204,22 @@ def _number(name: str, otherwise: float) -> float:
         return otherwise
 
 
-def _fits(trial: Trial, before: dict[str, Fit] | None = None, *, standard_errors: bool = True) -> dict[str, Fit]:
+def _fits(
+    trial: Trial, before: dict[str, Fit] | None = None, *, standard_errors: bool = True, like: Fit | None = None
+) -> dict[str, Fit]:
+    """M_0 and M_A, by the approximation of the likelihood that ``like`` has; default Laplace's."""
     statistics = trial.sufficient_statistics(False)
-    null = fit_statistics(statistics, MODELS["M_0"], fitted=before or {}, standard_errors=standard_errors)
+    method, nodes = ("laplace", NODES) if like is None else (like.method, like.nodes)
+    null = fit_statistics(
+        statistics, MODELS["M_0"], fitted=before or {}, standard_errors=standard_errors, method=method, nodes=nodes
+    )
     main = fit_statistics(
-        statistics, MODELS["M_A"], fitted={"M_0": null, **(before or {})}, standard_errors=standard_errors
+        statistics,
+        MODELS["M_A"],
+        fitted={"M_0": null, **(before or {})},
+        standard_errors=standard_errors,
+        method=method,
+        nodes=nodes,
     )
     return {"M_0": null, "M_A": main}
 

@@ -78,14 +78,16 @@ def without_one_way_items(trial: Trial, fits: dict[str, Fit], weak: Weaknesses) 
     EngineError : the models cannot be fitted to these, or their optimum is not certified.
     """
     statistics = statistics_without(trial, weak.one_way_names)
-    method = fits["M_A"].method
-    null = fit_statistics(statistics, MODELS["M_0"], method=method)
-    main = fit_statistics(statistics, MODELS["M_A"], smaller=null, method=method)
+    method, nodes = fits["M_A"].method, fits["M_A"].nodes
+    null = fit_statistics(statistics, MODELS["M_0"], method=method, nodes=nodes)
+    main = fit_statistics(statistics, MODELS["M_A"], smaller=null, method=method, nodes=nodes)
     if not (null.converged and main.converged):
         raise EngineError("Without these items the optimum is not certified.")
     profiler = Profiler(objective(statistics, main), main, null)
     parts = Parts()
-    intervals = {name: parts.attempt(Part.PROFILE, partial(profiler.interval, name)) for name in PARAMETERS}
+    intervals = {
+        name: parts.attempt(Part.PROFILE, partial(profiler.interval, name, few_items=True)) for name in PARAMETERS
+    }
     return WithoutOneWayItems(
         left_out=weak.one_way_names,
         sigma_theta=null.sigma_theta,

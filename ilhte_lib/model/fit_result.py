@@ -85,6 +85,7 @@ class Fit:
     messages : what the engine wants said about this fit (a start that was better than the first, a warning of lme4).
     steps : (S,) free steps of items with more than two categories, named by ``spec.steps``, logits.
     formats : the items' formats; None where all have two categories.
+    nodes : quadrature nodes a class of persons; of no use to Laplace.
     clusters : the random effects of clusters; None for a model without them.
     """
 
@@ -115,6 +116,7 @@ class Fit:
     messages: tuple[str, ...] = ()
     steps: np.ndarray = field(default_factory=lambda: np.empty(0))
     formats: ItemFormats | None = None
+    nodes: int = 15
     clusters: ClusterFit | None = None
 
     @property

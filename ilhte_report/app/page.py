@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ def results_shown(result: Fitted) -> TagList:
         tags.div(
             ui.download_button("report", "Report (HTML)"),
             ui.download_button("tables", "Tables (CSV)"),
+            *([ui.download_button("paper", "For a paper (Word, LaTeX, SVG …)")] if find_spec("great_tables") else []),
             ui.download_button("document", "Everything (JSON)"),
             ui.download_button("as_notebook", "Notebook"),
             class_="downloads",

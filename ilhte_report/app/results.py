@@ -68,11 +68,16 @@ class Fitted:
             if section.rows:
                 name = slug(section.title.lower().replace(" ", "-").strip("?"))
                 files[f"shown/{name}.csv"] = csv_text(section.rows, list(section.rows[0]))
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        return out.getvalue()
+        return zipped({name: text.encode() for name, text in files.items()})
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """A zip archive of files by name."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
 
 
 def dropped(name: str, content: Path, folder: Path) -> Source:

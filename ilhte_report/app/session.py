@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from htmltools import Tag, TagList, tags
 from shiny import Inputs, Outputs, Session, reactive, render, ui
 
 from ilhte_lib.analysis import analyse_trial
+from ilhte_lib.data.arms import by_arm
 from ilhte_lib.data.options import DataOptions
 
 from ..intake.check import check_table
@@ -27,7 +29,7 @@ from ..pages.sections import sections
 from ..project import slug
 from .form import PREFIX, SHAPE, chosen, described, given, guessed
 from .page import BOOTSTRAP, DONE, MOST_REPLICATES, results_shown, sentence, told, written
-from .results import Fitted, Table, dropped, looked_at, named
+from .results import Fitted, Table, dropped, looked_at, named, zipped
 
 _ONE_AT_A_TIME = threading.Lock()
 """Held while models are fitted, which takes all of a processor and much memory."""
@@ -227,6 +229,10 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
     def tables() -> Any:
         yield current().tables()
 
+    @render.download_button(filename=name_of("-paper.zip"))
+    def paper() -> Any:
+        yield for_a_paper(current())
+
     @render.download_button(filename=name_of(".ipynb"))
     def as_notebook() -> Any:
         result = current()
@@ -242,8 +248,16 @@ def checked(table: Table, data: DataOptions) -> tuple[list[Section], str | None]
     """
     if goes_out_of_core(table.where, data):
         return large_check_sections(prepared(table.where, data)), None
-    found = check_table(load(table.where, data), table.where.tab, **data.rules)
-    return check_sections(found), found.refusal
+    said, refusal = [], None
+    trials = by_arm(load(table.where, data), table.where.tab, data.arms)
+    for tab, rows in trials:
+        found = check_table(rows, tab, **{**data.rules, "arms": None})
+        named = check_sections(found)
+        if len(trials) > 1:
+            named = [replace(section, title=f"{tab}: {section.title}") for section in named]
+        said += named
+        refusal = refusal or found.refusal
+    return said, refusal
 
 
 def fitted(table: Table, data: DataOptions, bootstrap: int) -> Fitted:
@@ -260,8 +274,24 @@ def fitted(table: Table, data: DataOptions, bootstrap: int) -> Fitted:
             trial,
             replicates=bootstrap,
             curves=True,
+            discriminations=True,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better),
             info=where.info,
             input_sha256=where.sha256,
         )
     return Fitted(table, data, bootstrap, analysis, sections(analysis, where))
+
+
+def for_a_paper(result: Fitted) -> bytes:
+    """A zip archive of what ``ilhte fit --tables --figures`` writes: tables and figures for a paper, and its paragraphs."""
+    from ..papers.figures import write_figures
+    from ..papers.paragraphs import write_paragraphs
+    from ..papers.tables import write_tables
+
+    with tempfile.TemporaryDirectory(prefix="ilhte-") as name:
+        folder = Path(name)
+        write_tables(result.analysis, folder / "tables", result.table.where)
+        write_paragraphs(result.analysis, folder / "tables", result.table.where)
+        write_figures(result.analysis, folder / "figures")
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return zipped({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})

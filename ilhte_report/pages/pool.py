@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NOTE = (
-    "Random-effects model of log(σ_ζ / σ_θ) and Fisher's z of ρ over trials, each of which enters with its whole likelihood, a "
+    "Random-effects model of log(σ_ζ / σ_θ) and Fisher's z of ρ over trials, each of which enters with its whole restricted likelihood, a "
     "fit on a boundary like any other. SDs over trials have half-normal priors of scale 1 and are averaged over; the means a normal "
     "prior so wide (ratios from 0.02 to 5.7) that it matters where trials say next to nothing."
 )

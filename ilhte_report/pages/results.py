@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ilhte_lib.data.arms import BESIDE
 from ilhte_lib.data.catalogue import TableInfo, table_info
 from ilhte_lib.errors import InputError
@@ -20,15 +22,16 @@ from ..words.markdown import escape_markdown
 from ..words.numbers import number
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from IPython.display import Markdown
 
 NUMBERS = (
     "sigma_theta", "ate_std", "ate_std_se", "sigma_zeta_std", "sigma_zeta_std_se", "rho", "rho_se", "sd_ratio", "sd_ratio_se",
-    "beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "delta_beta3", "delta_beta3_se",
+    "beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "delta_beta3", "delta_beta3_se", "predicted_bias",
 )  # fmt: skip
 """Columns of the summary that may be undefined."""
+NO_BIAS = 5e-4
+"""A predicted bias below this (logits per SD of the covariate) is shown as 0 and has no direction."""
 ITEM_NUMBERS = ("b_std", "zeta_std", "total_std", "zeta_se", "total_se", "p_ctrl", "p_treat")
 
 
@@ -178,10 +181,14 @@ class RunResults:
         return "the halved p-value of the published analysis" if vignette else "the mixture of chi-squares"
 
     def follows_prediction(self) -> tuple[int, int]:
-        """Tables that differ in the predicted direction, and tables with an interaction and a ratio away from 1."""
-        rows = self.summary.dropna(subset=["delta_beta3", "sd_ratio"])
-        rows = rows[(rows["sd_ratio"] - 1.0).abs() > 0.01]
-        agree = ((rows["sd_ratio"] > 1.0) == (rows["delta_beta3"] < 0.0)).sum()
+        """Tables whose difference has the sign of the closed form, gamma (k1 - k0) / k, and tables where that is not 0.
+
+        The pretest's slope gamma is in it: where persons high on the covariate answer fewer items with 1, items that are
+        stretched make the difference positive.
+        """
+        rows = self.summary.dropna(subset=["delta_beta3", "predicted_bias"])
+        rows = rows[rows["predicted_bias"].abs() > NO_BIAS]
+        agree = (np.sign(rows["predicted_bias"]) == np.sign(rows["delta_beta3"])).sum()
         return int(agree), len(rows)
 
 
@@ -247,7 +254,7 @@ def interaction_alt(run: RunResults) -> str:
         f"{len(rows)} points, one a table: the ratio of the spreads of item easiness runs from "
         f"{_range(rows['sd_ratio'], 2)}, "
         f"the difference in interactions from {_range(rows['delta_beta3'], 3)} logits. "
-        f"In {agree} of the {of} tables with a ratio away from 1, a ratio above 1 goes with a negative difference."
+        f"In {agree} of {of} tables the difference has the sign that the closed form predicts from items and covariate."
     )
 
 

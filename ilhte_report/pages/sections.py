@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 
+from ..words.approximation import NAMES, approximation_sentence
 from ..words.arms import NOTE as NOTE_OF_ARMS
 from ..words.arms import arm_rows, arms_sentences, arms_words
-from ..words.clusters import CLUSTERS, cluster_findings, cluster_rows
+from ..words.clusters import CLUSTERS, cluster_finding, cluster_findings, cluster_rows
 from ..words.discriminations import discrimination_rows, discriminations_sentence, slopes_sentence
 from ..words.figures import (
     curves_rows,
@@ -37,6 +38,7 @@ from ..words.rows import (
     influence_rows,
     item_rows,
     model_rows,
+    penalised_rows,
     resampling_rows,
     score_rows,
     sum_score_rows,
@@ -45,6 +47,7 @@ from ..words.rows import (
 from ..words.sentences import (
     caveat,
     cluster_sentences,
+    degrees_sentence,
     findings,
     flagged_sentence,
     resampling_sentence,
@@ -63,7 +66,8 @@ from ..words.waves import (
     waves_note,
     waves_words,
 )
-from ..words.who_benefits import RULE, clustering_sentence, comparison_rows, verdict_sentence
+from ..words.who_benefits import ASSUMED, RULE, clustering_sentence, comparison_rows, verdict_sentence
+from ..words.who_benefits import slopes_sentence as m_d_sentence
 from .origin import bibtex_of, origin_sentences
 from .section import Section
 
@@ -75,13 +79,16 @@ if TYPE_CHECKING:
 
 FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 REST = "The rest"
+OF_DESIGN = ("Item types", "Wave by wave", "Do the effects last?")
+"""How the titles begin of what a table has by its design, whose sentences are on the first screen."""
 MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 TOLD = "The intervals are those that the sentences above tell. "
 INTERVALS = (
     f"{TOLD}One of the profile likelihood holds the values that the likelihood "
-    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1. A "
-    "Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter ends."
+    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
+    "is widened for few items. A Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter "
+    "ends; of ρ it is symmetric in Fisher's z."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
 DIVISOR_WITHIN = "Effects in SDs are divided by σ_θ of M_0, by which persons differ within clusters."
@@ -112,6 +119,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         _findings(analysis),
         _items_drawn(analysis),
         _estimates(analysis),
+        *_penalised(analysis),
         *_clusters(analysis),
         *_profiles(analysis),
         *_items(analysis),
@@ -120,10 +128,15 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         *_tests(analysis),
         *_discriminations(analysis),
         *([who_benefits_section(compared, terms_of(analysis.info))] if compared else []),
-        Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=MODELS),
+        _models(analysis),
         _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
+
+
+def _models(analysis: Analysis) -> Section:
+    approximation = approximation_sentence(analysis.fits["M_A"], analysis.method_asked)
+    return Section(FITTED, rows=_rows(model_rows(analysis.fits)), note=f"{MODELS} {approximation}")
 
 
 def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
@@ -145,9 +158,11 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
         for entry in analysis.trial.audit_rows()
         if any(entry[of] for of, _, _ in counts)
     ]
+    of_design = [section for section in shown if section.title.startswith(OF_DESIGN)]
     return [
         by_title[FINDINGS],
         replace(items, sentences=(), note="", rows=rows),
+        *(replace(section, note="", rows=()) for section in of_design),
         Section(REST, (*(lost or ["Nothing was left out."]), MORE)),
     ]
 
@@ -184,13 +199,14 @@ def _findings(analysis: Analysis) -> Section:
         caveat(analysis.info),
         *findings(result, inference, lower_is_better=analysis.lower_is_better, terms=terms),
         flagged_sentence(inference, terms),
+        cluster_finding(inference, str(getattr(trial, "cluster_name", ""))),
     )
     flags = (
         *_said(placebo_warning(analysis.waves)), *cluster_sentences(result, inference), *trial.flags, *result.flags, *result.messages, *inference.notes,
     )  # fmt: skip
     persons, items = counted(trial.n_persons, "person", "persons"), counted(trial.n_items, "item", "items")
     size = f"{persons}, {items}, {counted(trial.n_responses, 'response', 'responses')}"
-    note = f"{size}; rules of preparation: {trial.profile}; engine: {result.summary['engine']}."
+    note = f"{size}; rules of preparation: {trial.profile}; engine: {result.summary['engine']}; {NAMES[result.summary['method']]}."
     return Section(FINDINGS, _said(*said), flags, note=note)
 
 
@@ -199,7 +215,7 @@ def _items_drawn(analysis: Analysis) -> Section:
         "Above: effects of the items in order, with 95% intervals; dashed, their average. Below: the same effects against the "
         "easiness of the items, with their correlation ρ. The numbers are in the table “Items”."
     )
-    alt = items_words(analysis.effects, analysis.inference)
+    alt = items_words(analysis.effects, analysis.inference, terms_of(analysis.info))
     return Section(
         "Items in one figure",
         figure=lambda: analysis.plot("items", axis=terms_of(analysis.info).axis),
@@ -213,8 +229,24 @@ def _estimates(analysis: Analysis) -> Section:
     intervals, divisor = INTERVALS, DIVISOR
     if analysis.inference.clusters is not None:
         intervals, divisor = f"{INTERVALS} {BY_T}", DIVISOR_WITHIN
-    note = f"{divisor} {intervals}" if analysis.effects.scale.unit is Unit.SD else intervals
+    degrees = degrees_sentence(analysis.inference)
+    note = " ".join(_said(divisor if analysis.effects.scale.unit is Unit.SD else None, intervals, degrees))
     return Section(ESTIMATES, rows=_rows(rows), left=("", "Interval from"), note=note)
+
+
+def _penalised(analysis: Analysis) -> list[Section]:
+    """Beside maximum likelihood where that is singular or items are few."""
+    main = analysis.fits["M_A"]
+    rows = penalised_rows(analysis.effects, analysis.inference, main)
+    if not rows:
+        return []
+    why = "M_A is singular" if main.singular else f"there are only {main.n_items} items"
+    note = (
+        f"Shown because {why}: the log-likelihood plus 0.75 log det Σ, Σ the covariance of easiness and item effect, is at its "
+        "highest inside the boundary. It is the default Wishart prior of bglmer in the R package blme (Chung et al. 2015, "
+        "doi:10.3102/1076998615570945). For reading beside the estimates; no test, interval or sentence uses it."
+    )
+    return [Section("Kept off the boundary", rows=_rows(rows), note=note)]
 
 
 def _clusters(analysis: Analysis) -> list[Section]:
@@ -234,7 +266,7 @@ def _profiles(analysis: Analysis) -> list[Section]:
         return []
     note = (
         "How the deviance of M_A rises as one parameter is held away from its estimate (point) and the others are fitted "
-        "again. The 95% interval is where the curve stays below the dashed line; that of σ_ζ also reaches 0 wherever the "
+        "again. The 95% interval of the likelihood is where the curve stays below the dashed line, which is higher for ρ, since items are few; that of σ_ζ also reaches 0 wherever the "
         "mixture test does not reject."
     )
     drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]
@@ -276,7 +308,7 @@ def _items(analysis: Analysis) -> list[Section]:
     shown = [
         Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
-        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main), note=curves,
+        Section("Curves", figure=lambda: analysis.plot("curves"), alt=curves_words(result, inference, main, terms), note=curves,
                 behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",
@@ -400,11 +432,11 @@ def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
     return Section(
         "Who benefits?",
         (verdict_sentence(found, terms),),
-        _said(clustering_sentence(found)),
+        _said(clustering_sentence(found), m_d_sentence(found)),
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),
         alt=who_benefits_words(found),
-        note=f"{unit} {RULE}",
+        note=f"{unit} {RULE} {ASSUMED.format(found.covariate, found.covariate)}",
     )
 
 

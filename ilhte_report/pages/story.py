@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.approximation import default_method
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.inference.effects import ALPHA, effects
 from ilhte_lib.inference.infer import infer
@@ -213,7 +214,7 @@ class Fading:
             table = load_bundled(tab, find_project() / "data")
             for wave in TIMES:
                 trial = prepare(table, tab, wave=str(wave))
-                fits = fit_models(trial, ["M_0", "M_A"])
+                fits = fit_models(trial, ["M_0", "M_A"], method=default_method(trial.profile))
                 result = effects(trial, fits)
                 average = average_interval(result, infer(trial, fits, replicates=0))
                 rows.append(

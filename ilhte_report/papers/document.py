@@ -15,7 +15,7 @@ from ilhte_lib.messages import quoted
 from ..outputs import KEYWORD, PDF_END
 from ..pages.markdown import sections_markdown
 from ..words.markdown import escape_markdown
-from .figures import draw, file_name, for_print
+from .figures import draw, file_names, for_print
 from .latex import latex_text
 from .pandoc import converted
 
@@ -57,10 +57,12 @@ def report_document(analysis: Analysis, sections: Sequence[Section], name: str) 
     refuse_ending(name)
     ending = Path(name).suffix.lower().removeprefix(".")
     kind = "png" if ending == "docx" else "pdf"
-    drawn = {file_name(s.title): for_print(s.figure(), PAGE) for s in sections if s.figure}
+    shown = [s for s in sections if s.figure]
+    names = file_names([s.title for s in shown])
+    drawn = {name: for_print(s.figure(), PAGE) for name, s in zip(names, shown, strict=True)}
     images = draw(drawn, formats=(kind,))
     files = {f"{name}.{ending}": content for (name, ending), content in images.items()}
-    figures = {s.title: f"{file_name(s.title)}.{kind}" for s in sections if s.figure}
+    figures = {s.title: f"{name}.{kind}" for name, s in zip(names, shown, strict=True)}
     text = sections_markdown("", sections, figures)
     head = f'---\ntitle: "{_quoted(analysis.trial.tab)}"\nkeywords: ["{KEYWORD}"]\nlang: en\n'
     if ending == "docx":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,11 @@ def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN,
     """
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = [section for section in sections(analysis) if section.figure]
-    figures = {file_name(section.title): for_print(section.figure(), width) for section in shown}
+    names = file_names([section.title for section in shown])
+    figures = {name: for_print(section.figure(), width) for name, section in zip(names, shown, strict=True)}
     images = draw(figures, browser=browser)
     written = []
-    for section in shown:
-        name = file_name(section.title)
+    for name, section in zip(names, shown, strict=True):
         for ending in FORMATS:
             content = images[name, ending]
             if ending == "svg":
@@ -67,9 +68,14 @@ def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN,
     return written
 
 
-def file_name(title: str) -> str:
-    """A section's title as the name of its files."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+def file_names(titles: Sequence[str]) -> list[str]:
+    """Titles of sections as names of files, each another one; names of arms and items in them are strangers'."""
+    names: list[str] = []
+    for title in titles:
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "figure"
+        same = sum(known == name or known.startswith(f"{name}--") for known in names)
+        names.append(f"{name}--{same + 1}" if same else name)
+    return names
 
 
 def for_print(figure: Figure, width: float) -> Figure:

@@ -18,8 +18,8 @@ _SIGNS = {"−": "-", "×": r"\times", "≤": r"\leq", "≥": r"\geq", "→": r"
 _TYPE = {"–": "--", "…": r"\ldots{}", "“": "``", "”": "''", "‘": "`", "’": "'"}
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPERSCRIPT = str.maketrans("²³", "23")
-_LETTER = re.compile(rf"([{''.join(_GREEK)}])(²|³)?(?:\\_([{''.join(_GREEK)}]|[a-z])|([₀-₉]+))?")
-_MODEL = re.compile(r"\bM\\_([0A-Z])\b")
+_LETTER = re.compile(rf"([{''.join(_GREEK)}])(²|³)?(?:(?:\\_|~)([{''.join(_GREEK)}]|[a-z])~?|([₀-₉]+))?")
+_MODEL = re.compile(r"\bM(?:\\_|~)([0A-Z])(?:~|\b)")
 
 
 def latex_text(text: str, *, markdown: bool = False) -> str:

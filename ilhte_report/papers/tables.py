@@ -54,6 +54,9 @@ def write_tables(analysis: Analysis, folder: str | Path, source: Source | None =
     ------
     InputError : the folder is somebody else's, or a file that is not ours is in the way.
     """
+    if analysis.arms is not None:
+        places = enumerate(analysis.of_arms.values(), 1)
+        return [path for k, one in places for path in write_tables(one, Path(folder) / f"arm-{k}", source)]
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = {section.title: section for section in sections(analysis, source)}
     written = []
@@ -71,6 +74,10 @@ def write_tables(analysis: Analysis, folder: str | Path, source: Source | None =
 
 
 def _section(analysis: Analysis, name: str) -> Section:
+    if analysis.arms is not None:
+        raise InputError(
+            "The table has several arms: ask one of them for its table (a.of_arms), or write all (a.to_tables)."
+        )
     return next(section for section in sections(analysis) if section.title == TABLES[name])
 
 

@@ -20,6 +20,7 @@ DECISIONS = (
     "sig_il_hte",
     "singular",
     "converged",
+    "method",
     "covariate",
     "wave",
     "n_items",

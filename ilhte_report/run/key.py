@@ -38,6 +38,7 @@ class Settings:
     profile, engine, max_persons : of the preparation and the fits.
     bootstrap : replicates of each bootstrap; 0 for none.
     seed : of the replicates; None for the fixed one.
+    method : of the likelihood, "auto", "laplace" or "aghq"; None for ``approximation.default_method``.
     options : further options of the data (``DataOptions.changed``) for every table that has none of its own.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     max_persons: int | None = None
     bootstrap: int = 0
     seed: int | None = None
+    method: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def of_table(self, source: Source) -> dict[str, Any]:

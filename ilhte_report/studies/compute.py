@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.errors import IlhteError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ilhte_lib.inference.replicate import Task
+
     from .simulation import Study
 
 
@@ -28,6 +33,34 @@ def _simulate(computation: str, name: str, study: Study, replications: int) -> N
         rows = study.simulate(replications, progress=lambda done, _: bar.update(job, completed=done), resume=finished)
     command = f"python -m ilhte_report.studies.compute {computation}"
     write_computed(name, rows, command, seed=study.seed, replications=replications)
+    finished.unlink(missing_ok=True)
+
+
+def _run_cells(
+    name: str,
+    task: Task,
+    seed: int,
+    replications: int,
+    cells: int,
+    table: Callable[[np.ndarray, np.ndarray], pd.DataFrame],
+) -> None:
+    """The same for a task whose trial k is of cell ``k % cells``."""
+    import numpy as np
+    from rich.progress import Progress
+
+    from ilhte_lib.inference.replicate import run_replicates
+
+    from ..project import find_project
+    from .computed import write_computed
+
+    finished, total = find_project() / "data" / "cache" / f"{name}.npz", replications * cells
+    with Progress() as bar:
+        job = bar.add_task(name, total=total)
+        rows = run_replicates(
+            task, total, seed, progress=lambda done, _: bar.update(job, completed=done), resume=finished
+        )
+    command = f"python -m ilhte_report.studies.compute {name}"
+    write_computed(name, table(np.arange(total), rows), command, seed=seed, replications=replications)
     finished.unlink(missing_ok=True)
 
 
@@ -89,6 +122,27 @@ def compute_clusters() -> None:
     _simulate("clusters", "clusters", STUDY, REPLICATIONS)
 
 
+def compute_few_items() -> None:
+    """Coverage with few items, before and after: a quarter of an hour on one core."""
+    from .few_items import REPLICATIONS, STUDY
+
+    _simulate("few_items", "few_items", STUDY, REPLICATIONS)
+
+
+def compute_verdicts() -> None:
+    """Errors of the verdict of who benefits: five minutes on one core."""
+    from .verdicts import CELLS, REPLICATIONS, SEED, STUDY, verdict_trials
+
+    _run_cells("verdicts", STUDY, SEED, REPLICATIONS, len(CELLS), verdict_trials)
+
+
+def compute_outliers() -> None:
+    """Size and power of the test for a few outlying items: five minutes on one core."""
+    from .outliers import CELLS, REPLICATIONS, SEED, STUDY, outliers_table
+
+    _run_cells("outliers", STUDY, SEED, REPLICATIONS, len(CELLS), outliers_table)
+
+
 def compute_identification() -> None:
     """The grid of the identification page and its limits: half an hour on one core."""
     from .identification_grid import GRID, LIMITS, REPLICATIONS, grid_study
@@ -98,10 +152,17 @@ def compute_identification() -> None:
 
 
 def compute_pooling() -> None:
-    """Collections of trials, drawn and pooled: ten minutes on one core."""
+    """Collections of trials, drawn and pooled: three minutes on one core."""
     from . import pooling
 
     _run("pooling", pooling.simulate, pooling.SEED, pooling.REPLICATIONS)
+
+
+def compute_slopes() -> None:
+    """Items that differ in discrimination alone: a minute on one core."""
+    from . import slopes
+
+    _run("slopes", slopes.simulate, slopes.SEED, slopes.REPLICATIONS)
 
 
 COMPUTATIONS: dict[str, Callable[[], None]] = {
@@ -112,7 +173,11 @@ COMPUTATIONS: dict[str, Callable[[], None]] = {
     "ordered": compute_ordered,
     "clusters": compute_clusters,
     "identification": compute_identification,
+    "few_items": compute_few_items,
+    "verdicts": compute_verdicts,
+    "outliers": compute_outliers,
     "pooling": compute_pooling,
+    "slopes": compute_slopes,
 }
 
 

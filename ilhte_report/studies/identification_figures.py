@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilhte_lib.figures.theme import BLUE, GREY, RED, compact, layout
-from ilhte_lib.inference.closed_form import attenuation, expected_scores, treated_spread
+from ilhte_lib.inference.closed_form import attenuation, treated_spread
+from ilhte_lib.inference.look_alike import expected_scores
 from ilhte_lib.model.simulate import Design, draw_trial
 
 from .identification_grid import RHO, SIGMA_ZETA

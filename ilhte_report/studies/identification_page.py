@@ -10,7 +10,8 @@ from IPython.display import Markdown
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import InputError
-from ilhte_lib.inference.closed_form import expected_scores, look_alike, predicted_bias
+from ilhte_lib.inference.closed_form import predicted_bias
+from ilhte_lib.inference.look_alike import expected_scores, look_alike
 from ilhte_lib.inference.who_benefits import WhoBenefits, who_benefits
 from ilhte_lib.model.simulate import DESIGNS, SPURIOUS_INTERACTION, Design, simulate_trial
 

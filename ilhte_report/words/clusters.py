@@ -22,6 +22,20 @@ CLUSTERS = (
 )
 
 
+def cluster_finding(inference: Inference, column: str) -> str:
+    """That the models have clusters, and how alike their persons are; "" where they have none."""
+    found = inference.clusters
+    if found is None:
+        return ""
+    alike = between(found.icc_lower, found.icc_upper)
+    interval = "" if alike == between(math.nan, math.nan) else f" [95% interval {alike}]"
+    few = ", few to know how they vary" if inference.weak.few_clusters else ""
+    return (
+        f"Persons come in {found.count} {'sites' if found.both_arms else 'clusters'} (column {quoted(column)}){few}, which all "
+        f"models allow for: intraclass correlation {number(found.icc, 2)}{interval}."
+    )
+
+
 def cluster_findings(found: ClusterResult, inference: Inference, column: str) -> tuple[str, ...]:
     """What the models have of clusters, how intervals follow from it, and what could be done besides."""
     name, df = quoted(column), found.degrees_of_freedom

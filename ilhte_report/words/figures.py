@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .numbers import between, number
 from .sentences import average_conclusion, test_conclusion
+from .terms import TRIAL, Terms
 from .who_benefits import bracketed, verdict_sentence
 
 if TYPE_CHECKING:
@@ -18,22 +19,23 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.who_benefits import WhoBenefits
     from ilhte_lib.model.fit_result import Fit
 
-    from .rows import Row
+    from .numbers import Row
 
 
-def items_words(result: Effects, inference: Inference) -> str:
+def items_words(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
     """The item figure in words, and what is found in it."""
     effects, unit = [item.effect for item in result.shown_items], result.scale.unit.plural
     return (
         f"Effects of {len(effects)} items with intervals, from {number(min(effects), 2)} to {number(max(effects), 2)} "
-        f"{unit}, around an average of {number(result.average / result.scale.by, 2)} {unit}. {_found(result, inference)}"
+        f"{unit}, around an average of {number(result.average / result.scale.by, 2)} {unit}. {_found(result, inference, terms)}"
     )
 
 
-def _found(result: Effects, inference: Inference) -> str:
+def _found(result: Effects, inference: Inference, terms: Terms) -> str:
     """What sentences conclude of the average and of equal effects."""
-    average, test = average_conclusion(result, inference), test_conclusion(result, inference).lstrip(",; ")
-    return f"The average: {average}. Equal effects: {test}."
+    average = average_conclusion(result, inference, terms=terms)
+    test = test_conclusion(result, inference, terms).lstrip(",; ")
+    return f"{terms.average}: {average}. Test of one {terms.effect} for all {terms.items}: {test}."
 
 
 def profiles_words(intervals: Iterable[ProfileInterval], scale: Scale) -> str:
@@ -57,7 +59,7 @@ def _about_zero(low: float, high: float) -> str:
     return ", without 0" if low > 0.0 or high < 0.0 else ", which holds 0"
 
 
-def curves_words(result: Effects, inference: Inference, fit: Fit) -> str:
+def curves_words(result: Effects, inference: Inference, fit: Fit, terms: Terms = TRIAL) -> str:
     """The characteristic curves in words, at the average person, and what is found in them."""
     import numpy as np
 
@@ -70,7 +72,7 @@ def curves_words(result: Effects, inference: Inference, fit: Fit) -> str:
     return (
         f"Curves of the test and of its {fit.n_items} items over θ. At θ = 0 the expected {share} is {number(control, 2)} "
         f"under control and {number(treated, 2)} under treatment. Drawn thick: {most}, with the most positive effect, and "
-        f"{least}, with the most negative. {_found(result, inference)}"
+        f"{least}, with the most negative. {_found(result, inference, terms)}"
     )
 
 

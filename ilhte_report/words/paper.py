@@ -34,11 +34,13 @@ from .sentences import (
     flagged_sentence,
     test_conclusion,
 )
+from .terms import TRIAL, terms_of
 
 if TYPE_CHECKING:
     from ilhte_lib.analysis import Analysis
 
 _BASES = {
+    Basis.T: "t quantiles with Satterthwaite's degrees of freedom",
     Basis.PROFILE: "the profile likelihood",
     Basis.CLUSTERS: "resampling whole clusters",
     Basis.WALD: "Wald's method",
@@ -55,7 +57,7 @@ def results_paragraph(analysis: Analysis) -> str:
         _spread(analysis),
         _easiness(analysis),
         _interaction(analysis),
-        flagged_sentence(inference),
+        flagged_sentence(inference, terms_of(analysis.info)),
         *cluster_sentences(result, inference),
         *result.flags,
         *result.messages,
@@ -101,8 +103,9 @@ def _size(analysis: Analysis) -> str:
 def _average(analysis: Analysis) -> str:
     result, inference = analysis.effects, analysis.inference
     shown = _with_interval(average_interval(result, inference), f" {result.scale.unit.of_persons}")
-    concluded = average_conclusion(result, inference, lower_is_better=analysis.lower_is_better)
-    return f"The average effect of treatment was {shown}; {concluded}."
+    terms = terms_of(analysis.info)
+    concluded = average_conclusion(result, inference, lower_is_better=analysis.lower_is_better, terms=terms)
+    return f"The {terms.average[0].lower()}{terms.average[1:]} was {shown}; {concluded}."
 
 
 def _spread(analysis: Analysis) -> str:
@@ -110,10 +113,12 @@ def _spread(analysis: Analysis) -> str:
     row, halved = result.summary, result.summary["profile"] == "vignette"
     shown = _with_interval(spread_interval(result, inference), f" {result.scale.unit.plural}")
     p = _p(row["lrt_pval"] if halved else row["lrt_pval_mixture"])
+    terms = terms_of(analysis.info)
+    equal = "equal effects" if terms.effect == TRIAL.effect else f"an equal {terms.effect}"
     against = "p halved" if halved else "mixture of χ² with 1 and 2 degrees of freedom"
     return (
-        f"Item effects varied around it with a standard deviation of {shown}; in the likelihood-ratio test of equal effects, "
-        f"LR = {number(row['lrt_stat'], 2)}, {p} ({against}){test_conclusion(result, inference)}."
+        f"{terms.effects} varied around it with a standard deviation of {shown}; in the likelihood-ratio test of {equal}, "
+        f"LR = {number(row['lrt_stat'], 2)}, {p} ({against}){test_conclusion(result, inference, terms)}."
     )
 
 
@@ -122,8 +127,9 @@ def _easiness(analysis: Analysis) -> str:
     shown = rho_interval(result, inference)
     if result.weak.no_common_item or not defined(shown.estimate):
         return ""
-    relation, concluded = easiness_conclusion(result, inference)
-    text = f"The correlation of item effects with easiness was ρ = {_with_interval(shown, below_one=True)}"
+    terms = terms_of(analysis.info)
+    relation, concluded = easiness_conclusion(result, inference, terms)
+    text = f"The correlation of {terms.inside} with easiness was ρ = {_with_interval(shown, below_one=True)}"
     return f"{text}: {relation[0].lower()}{relation[1:]}." if relation else f"{text}; {concluded}."
 
 
@@ -133,7 +139,7 @@ def _interaction(analysis: Analysis) -> str:
         return ""
     alike, differ = (_with_interval(interaction_interval(result, inference, name)) for name in ("beta3_b", "beta3_c"))
     return (
-        f"The interaction of treatment and {result.summary['covariate']}, in logits per SD of the covariate, was {alike}, in the model "
+        f"The interaction of {terms_of(analysis.info).treatment.lower()} and {result.summary['covariate']}, in logits per SD of the covariate, was {alike}, in the model "
         f"without item effects and {differ}, in that with them."
     )
 
@@ -181,11 +187,13 @@ def _clusters(analysis: Analysis) -> str:
 def _estimation(analysis: Analysis) -> str:
     from ilhte_lib import __version__
 
-    by = "lme4, called by ilhte" if analysis.fits["M_A"].engine == "pymer4" else "ilhte"
-    return (
-        f"Parameters maximise the Laplace approximation of the likelihood, the objective of lme4 with one quadrature point "
-        f"[@bates2015fitting]; they were computed by {by} {__version__}."
-    )
+    main = analysis.fits["M_A"]
+    by = "lme4, called by ilhte" if main.engine == "pymer4" else "ilhte"
+    if main.method == "laplace":
+        what = "the Laplace approximation of the likelihood, the objective of lme4 with one quadrature point [@bates2015fitting]"
+    else:
+        what = "the likelihood with persons integrated out by adaptive quadrature and items by Laplace's approximation"
+    return f"Parameters maximise {what}; they were computed by {by} {__version__}."
 
 
 def _units(analysis: Analysis) -> str:

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 TARGETS = (0.10, 0.05)
 """Standard errors of the average effect (in the table's unit) for which the number of items is told."""
 MOST_INFLUENTIAL = 3
+NOT_KNOWN = "not known"
 MOST_STEPS = 12
 """So many steps between categories are shown; with steps of each item's own there are more."""
-_FROM = {Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
+_FROM = {Basis.T: "t", Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: DASH}
 
 
 def estimate_lines(
@@ -222,7 +223,7 @@ def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
     of_model[average] = here.se_without_item_sampling / scale.by if here else math.nan
     rows = []
     for name, unit, column in lines:
-        if not defined(estimates[column]) or (column == "rho" and result.weak.no_common_item):
+        if not defined(estimates[column]) or (column == "rho" and (result.weak.no_common_item or row["singular"])):
             continue
         model = of_model.get(column, math.nan)
         texts = (name, unit, number(estimates[column], 3), number(model, 3), number(drawn.se(column), 3))
@@ -241,6 +242,11 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
 
     unit = scale.unit.plural
 
+    known = spread_is_known(inference)
+
+    def chance(value: float, ends: tuple[float, float]) -> str:
+        return f"{number(value, 2)} [{between(*ends)}]" if known and math.isfinite(ends[0]) else NOT_KNOWN
+
     def scaled(value: float) -> str:
         return number(value / scale.by, 3)
 
@@ -257,18 +263,52 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
     lines = [
         (f"SE of the average effect, items taken as a sample ({unit})", scaled(found.se_with_item_sampling)),
         (f"SE of the average effect on exactly these items ({unit})", scaled(found.se_without_item_sampling)),
-        (f"Effect on one new item, 95% prediction interval, σ_ζ taken as known ({unit})", interval(found.new_item)),
+        (f"Effect on one new item, 95% prediction interval ({unit})", interval(found.new_item)),
         (
             f"Average effect on a new form of {found.form_items} items, 95% prediction interval ({unit})",
             interval(found.new_form),
         ),
-        ("Probability that a new item's effect has the sign of the average", number(found.same_sign, 2)),
-        ("… with the uncertainty of the average", number(found.same_sign_predictive, 2)),
-        ("Share of all possible items with a negative effect", number(found.share_negative, 2)),
+        (
+            "Probability that a new item's effect has the sign of the average",
+            chance(found.same_sign, found.same_sign_interval),
+        ),
+        (
+            "Share of all possible items with a negative effect",
+            chance(found.share_negative, found.share_negative_interval),
+        ),
         ("Expected share of negative effects among the items of this test", number(found.share_negative_here, 2)),
         *((f"Items needed for an SE of {target:.2f} {unit}, same persons", needed(target)) for target in TARGETS),
     ]
     return [{"": name, "Value": value} for name, value in lines]
+
+
+def penalised_rows(result: Effects, inference: Inference, main: Fit) -> list[Row]:
+    """Maximum likelihood and the penalised fit side by side; none where it is not shown."""
+    from ilhte_lib.inference.delta_method import rho_se, sigma_zeta_se
+
+    found = inference.penalised
+    if found is None:
+        return []
+    by, unit = result.scale.by, result.scale.unit.plural
+    lines = (
+        ("Average effect, β₁", unit, main.coefficient("treat") / by, found.coefficient("treat") / by, found.standard_error("treat") / by),
+        ("σ_ζ, item effects", unit, main.sigma_zeta / by, found.sigma_zeta / by, sigma_zeta_se(found) / by),
+        ("ρ, with easiness", "", main.rho, found.rho, rho_se(found)),
+        ("σ_b, easiness", unit, main.sigma_b / by, found.sigma_b / by, math.nan),
+        ("σ_θ, persons", "logits", main.sigma_theta, found.sigma_theta, math.nan),
+    )  # fmt: skip
+    rows = [
+        {"": name, "Unit": of, "Likelihood": number(ml, 3), "Penalised": number(value, 3), "SE": number(se, 3)}
+        for name, of, ml, value, se in lines
+    ]
+    logliks = (number(main.loglik, 2), number(found.loglik, 2))
+    return [*rows, {"": "Log-likelihood", "Unit": "", "Likelihood": logliks[0], "Penalised": logliks[1], "SE": DASH}]
+
+
+def spread_is_known(inference: Inference) -> bool:
+    """Whether the interval of sigma_zeta leaves 0 out, so that something can be said of how other items vary."""
+    found = inference.intervals.get("sigma_zeta")
+    return found is not None and found.lower > 0.0
 
 
 def influence_rows(inference: Inference, scale: Scale) -> list[Row]:

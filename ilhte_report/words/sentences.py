@@ -19,6 +19,7 @@ from ilhte_lib.inference.interval import (
     Interval,
     average_estimand,
     average_interval,
+    average_reach,
     interaction_interval,
     rho_interval,
     spread_interval,
@@ -112,6 +113,17 @@ def average_conclusion(
     return f"{terms.treated} {more}{good}"
 
 
+def degrees_sentence(inference: Inference) -> str:
+    """What the interval of the average effect is made of, or ""."""
+    here, width = inference.generalisation, average_reach(inference)
+    if here is None or not math.isfinite(width):
+        return ""
+    return (
+        f"That of the average effect is the estimate ± {number(width, 2)} SE, by t with {number(here.df, 0)} degrees of freedom "
+        "(Satterthwaite's), and allows for few items."
+    )
+
+
 def item_spread_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
     """How far items differ in their effect."""
     shown = spread_interval(result, inference)
@@ -132,8 +144,14 @@ def easiness_sentence(result: Effects, inference: Inference, terms: Terms = TRIA
         return (
             f"The correlation of {_inside(terms.effects)} with easiness is not defined: one of the two does not vary."
         )
-    at_boundary = ", on its boundary (a singular fit)" if abs(shown.estimate) > AT_BOUNDARY else ""
-    value = f"ρ = {_with_interval(shown)}{at_boundary}"
+    value = f"ρ = {_with_interval(shown)}"
+    if abs(shown.estimate) > AT_BOUNDARY:
+        value += (
+            ", on its boundary (a singular fit: the likelihood is highest where effects lie on a straight line in easiness, as "
+            "it often is with few items or effects that hardly differ)"
+        )
+    if shown.low <= -AT_BOUNDARY and shown.high >= AT_BOUNDARY and not result.weak.forbids_conclusions:
+        value += "; no value is refuted, so that not even the sign is known"
     relation, conclusion = easiness_conclusion(result, inference, terms)
     return (
         f"{relation}: {value}."
@@ -351,18 +369,21 @@ def robust_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) ->
     if found is None or not math.isfinite(found.difference):
         return ""
     left_out = int(np.count_nonzero(found.weight == 0))
-    verdict = (
-        f"the average depends on which {terms.items} are in the test"
-        if found.p < 0.05
-        else f"there is no sign that the average hangs on a few {terms.items}"
-    )
+    tested = inference.items
+    names = [name for name, far in zip(tested.item_names, found.outlying, strict=True) if far] if tested else []
     if inference.weak.forbids_conclusions:
         verdict = f"nothing is concluded from it, as {inference.weak.why_no_conclusions}"
+    elif found.p_outliers < ALPHA and names:
+        stand = "stands" if len(names) == 1 else "stand"
+        verdict = (
+            f"{listed(names, 5)} {stand} out from the rest, whose mean is {number(found.mean_without / scale.by, 2)}"
+        )
+    else:
+        verdict = f"there is no sign that the average hangs on a few {terms.items}"
     return (
         f"Each {terms.item} by itself, their mean {terms.effect} is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
-        f"mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. If all "
-        f"{terms.items} had one {terms.effect}, a deviation at least as large would have p = {p_text(found.p)}, if it varied normally "
-        f"p = {p_text(found.p_normal)}: {verdict}."
+        f"mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. A test "
+        f"whether a few {terms.items} stand out from {terms.effect}s that vary normally has p = {p_text(found.p_outliers)}: {verdict}."
     ).replace("p = <", "p < ")
 
 

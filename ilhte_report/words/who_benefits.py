@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits
 
 RULE = (
-    "The verdict is person-level if the 95% interval under M_C excludes 0; item-level if it does not, the interval of the "
-    "predicted bias excludes 0, and that bias and the difference between M_B and M_C each make up at least half of what M_B "
-    "finds; else cannot tell."
+    "The verdict is person-level if the 95% interval under M_C excludes 0, but masked if that of M_B does not while the predicted "
+    "bias excludes 0 on the other side; item-level if the interval under M_C holds 0 but not what M_B "
+    "finds, those of M_B and of the predicted bias exclude 0, and that bias is between half and one and a half of what M_B finds; "
+    "else cannot tell."
 )
+ASSUMED = (
+    "M_C assumes that an item's effect is the same for persons of any {}, that the log-odds rise in a straight line with it, that "
+    "treatment does not change how much persons differ, that item effects are normal, and that persons (or their clusters) are "
+    "independent. Where one of these fails, its interval excludes 0 too often. M_D, where it is shown, assumes neither the first "
+    "nor the third: its items may differ in the slope of {} and in the interaction, and its persons in spread by arm."
+)
+"""With the covariate's name in it."""
 
 
 def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
@@ -26,6 +34,7 @@ def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
         ("Sum score", result.sum_score),
         ("M_B, all items alike", result.constant),
         ("M_C, items differ", result.flexible),
+        *([("M_D, slopes differ too", result.slopes)] if math.isfinite(result.slopes.value) else []),
         ("M_B − M_C", result.difference),
         ("Bias of M_B predicted from the items", result.predicted),
     )
@@ -44,11 +53,16 @@ def verdict_sentence(result: WhoBenefits, terms: Terms = TRIAL) -> str:
     if result.verdict == "person-level":
         way = "rises" if result.flexible.value > 0 else "falls"
         return f"{word}: the {terms.effect} {way} with {name} also when items may differ, {kept} logits per SD."
+    if result.verdict == "masked":
+        way, other = ("rises", "fall") if result.flexible.value > 0 else ("falls", "rise")
+        return (
+            f"{word}: the effect {way} with {name} when items may differ, {kept} logits per SD, which the items hide: by "
+            f"themselves they would make it seem to {other} ({bias}), and with all items alike nothing is seen ({shown})."
+        )
     if result.verdict == "item-level":
         way = "rise" if result.constant.value > 0 else "fall"
-        unsure = "" if result.constant.excludes_zero else ", itself not distinguishable from 0"
         return (
-            f"{alike} seems to {way} with {name} ({shown}{unsure}), which the items' own effects would produce by "
+            f"{alike} seems to {way} with {name} ({shown}), which the items' own effects would produce by "
             f"themselves ({bias}); when items may differ, {kept} logits per SD is left."
         )
     if result.constant.excludes_zero:
@@ -58,6 +72,17 @@ def verdict_sentence(result: WhoBenefits, terms: Terms = TRIAL) -> str:
             f"much of it the items make is not clear ({bias} predicted)."
         )
     return f"{word}: the {terms.effect} may rise or fall with {name}, {kept} logits per SD when items may differ."
+
+
+def slopes_sentence(result: WhoBenefits) -> str:
+    """A warning where a claim about persons rests on what M_C assumes, else nothing."""
+    claims = result.verdict in ("person-level", "masked") and math.isfinite(result.slopes.low)
+    if not claims or result.slopes.excludes_zero:
+        return ""
+    return (
+        f"The verdict rests on what M_C assumes: where items may differ in how {result.covariate} moves their effect, and persons "
+        f"in spread by arm (M_D), the interval holds 0 ({bracketed(result.slopes)})."
+    )
 
 
 def clustering_sentence(result: WhoBenefits) -> str:

@@ -1,0 +1,253 @@
+"""How often the verdict of ``ilhte_lib.inference.who_benefits`` is wrong where the truth is known.
+
+Truths: persons only, items only, both with the same and with opposite sign, neither; a true interaction of 0, 0.1 or 0.2
+logits per SD of the pretest. Then trials that break what M_C assumes, with item effects and without a true interaction:
+item-specific slopes (each item's effect varies with the pretest by an amount of its own), a curved pretest, and persons who
+differ more under treatment; M_D (``engine.slopes``) assumes neither the first nor the last. A verdict is wrong where it claims what is not so: "person-level" or "masked" without a true
+interaction, "item-level" with one or without item effects, "masked" where items do not pull against persons. "Cannot tell"
+claims nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.engine.slopes import fit_slopes
+from ilhte_lib.errors import EngineError
+from ilhte_lib.inference.closed_form import predicted_bias, predicted_bias_of
+from ilhte_lib.inference.replicate import replicate_generator
+from ilhte_lib.inference.who_benefits import verdict, with_wald_interval
+from ilhte_lib.model.response_matrix import matrix_statistics
+from ilhte_lib.model.spec import MODELS
+
+from .size import wilson_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from IPython.display import Markdown
+
+SEED = 51015
+REPLICATIONS = 150
+GAMMA = 0.7
+ESTIMATES = ("beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "predicted", "predicted_se", "beta3_d", "beta3_d_se")
+"""Of M_B, M_C and the closed form; of M_D, which takes twenty times as long, in some trials alone (else NaN)."""
+FREED, EVERY = ("slopes", "spread"), 3
+"""M_D is fitted to every third trial of the kinds that it does not assume away."""
+HOLDS = "none"
+SLOPES, CURVE, WIDER = 0.2, 0.3, 1.5
+"""SD over items of the effect's slope in the pretest (logits per SD); coefficient of pretest^2 - 1; treated persons' SD of theta
+over the controls'."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of trial; sigma_theta = sigma_b = 1, pretest of 21 values with slope ``GAMMA``, half of the persons treated."""
+
+    n_persons: int
+    n_items: int
+    sigma_zeta: float
+    rho: float
+    beta_3: float
+    violation: str = HOLDS
+
+    @property
+    def truth(self) -> str:
+        """ "neither", "items", "persons", "same sign" or "opposite sign"."""
+        if self.beta_3 == 0:
+            return "items" if self.sigma_zeta else "neither"
+        if not self.sigma_zeta:
+            return "persons"
+        return "same sign" if self.beta_3 * self.bias > 0 else "opposite sign"
+
+    @property
+    def bias(self) -> float:
+        """Of M_B, by the closed form."""
+        return float(predicted_bias(GAMMA, 1.0, self.sigma_zeta, self.rho))
+
+    def wrong(self, said: str) -> bool:
+        """Whether a verdict claims what is not so."""
+        if said == "person-level":
+            return self.beta_3 == 0
+        if said == "masked":
+            return self.truth != "opposite sign"
+        return said == "item-level" and self.truth != "items"
+
+
+_KINDS = ((0.0, 0.0, (0.0, 0.1, 0.2)), (0.6, 0.8, (0.0, 0.1, 0.2)), (0.6, -0.8, (0.0, 0.1, 0.2)))
+CELLS = (
+    *(Cell(n, 20, s, r, b) for n in (500, 2000) for s, r, betas in _KINDS for b in betas),
+    Cell(1000, 20, 0.0, 0.0, 0.0),
+    Cell(1000, 20, 0.6, 0.8, 0.1),
+    *(Cell(1000, 20, 0.4, 0.0, 0.0, violation) for violation in ("slopes", "curve", "spread")),
+)
+"""The two before the last three are the referee's cases."""
+
+
+def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, J) responses, (N,) arms and (N,) pretest of one trial."""
+    n, j = cell.n_persons, cell.n_items
+    w = rng.standard_normal((3, j))
+    zeta = cell.sigma_zeta * (cell.rho * w[0] + np.sqrt(1.0 - cell.rho**2) * w[1])
+    treat = (rng.permutation(n) < n // 2).astype(np.int8)
+    pretest = (2.0 * rng.binomial(20, 0.5, n) - 20) / np.sqrt(20)
+    theta = rng.standard_normal(n)
+    if cell.violation == "spread":
+        theta *= np.where(treat == 1, WIDER, 1.0)
+    person = theta + 0.2 * treat + (GAMMA + cell.beta_3 * treat) * pretest
+    if cell.violation == "curve":
+        person += CURVE * (pretest**2 - 1.0)
+    eta = person[:, None] + w[0] + treat[:, None] * zeta
+    if cell.violation == "slopes":
+        eta += SLOPES * (treat * pretest)[:, None] * w[2]
+    responses = (rng.random((n, j)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
+    return responses, treat, pretest
+
+
+class VerdictStudy:
+    """Trial k is of cell ``k % len(CELLS)``; a ``replicate.Task``."""
+
+    names = ESTIMATES
+
+    @property
+    def identity(self) -> tuple:
+        return (GAMMA, SLOPES, CURVE, WIDER, tuple(astuple(cell) for cell in CELLS))
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        (k,) = rng.bit_generator.seed_seq.spawn_key
+        responses, treat, pretest = draw(CELLS[k % len(CELLS)], rng)
+        statistics = matrix_statistics(responses, treat, (pretest - pretest.mean()) / pretest.std())
+        constant = fit_statistics(statistics, MODELS["M_B"])
+        flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant)
+        bias = predicted_bias_of(flexible)
+        both = [(fit.coefficient("treat:cov"), fit.standard_error("treat:cov")) for fit in (constant, flexible)]
+        of_slopes = (np.nan, np.nan)
+        if CELLS[k % len(CELLS)].violation in FREED and k // len(CELLS) % EVERY == 0:
+            slopes = fit_slopes(statistics, flexible)
+            of_slopes = (slopes.coefficient("treat:cov"), slopes.standard_error("treat:cov"))
+        return np.array([*both[0], *both[1], bias.value, bias.se, *of_slopes])
+
+
+STUDY = VerdictStudy()
+
+
+def verdict_trials(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+    """One row a trial: replication, the cell's n_persons, n_items, sigma_zeta, rho, beta_3, violation, and ``ESTIMATES``."""
+    import pandas as pd
+
+    cells = [CELLS[k % len(CELLS)] for k in numbers]
+    of_cell = ("n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation")
+    return pd.DataFrame(
+        {
+            "replication": numbers.astype(np.int32),
+            **{name: [getattr(cell, name) for cell in cells] for name in of_cell},
+            **{name: np.round(rows[:, at], 4).astype(np.float32) for at, name in enumerate(ESTIMATES)},
+        }
+    )
+
+
+def replay(numbers: Iterable[int]) -> pd.DataFrame:
+    """Some trials by their numbers, computed again."""
+    numbers = np.fromiter(numbers, int)
+    rows = np.full((len(numbers), len(ESTIMATES)), np.nan)
+    for row, k in zip(rows, numbers, strict=True):
+        try:
+            row[:] = STUDY(replicate_generator(SEED, int(k)))
+        except EngineError:
+            continue
+    return verdict_trials(numbers, rows)
+
+
+def rule_before(constant: tuple[float, float], flexible: tuple[float, float], predicted: tuple[float, float]) -> str:
+    """The rule as it was: half of what M_B finds is predicted and disappears, whether or not M_B finds anything."""
+    b, c, p = (with_wald_interval(*pair) for pair in (constant, flexible, predicted))
+    if c.excludes_zero:
+        return "person-level"
+    half, side = abs(b.value) / 2.0, np.sign(b.value)
+    explained = min(side * p.value, side * (b.value - c.value)) >= half
+    return "item-level" if p.excludes_zero and explained and side != 0 else "cannot tell"
+
+
+def with_verdicts(trials: pd.DataFrame) -> pd.DataFrame:
+    """The fitted trials with columns ``truth``, ``before``, ``after`` (verdicts), ``wrong_before`` and ``wrong``."""
+    fitted = trials.dropna(subset=list(ESTIMATES[:4]))
+    out: dict[str, list] = {name: [] for name in ("truth", "before", "after", "wrong_before", "wrong")}
+    for row in fitted.itertuples():
+        cell = Cell(row.n_persons, row.n_items, row.sigma_zeta, row.rho, row.beta_3, row.violation)
+        pairs = ((row.beta3_b, row.beta3_b_se), (row.beta3_c, row.beta3_c_se), (row.predicted, row.predicted_se))
+        before = rule_before(*pairs)
+        after = verdict(*(with_wald_interval(*pair) for pair in pairs))
+        for name, value in zip(out, (cell.truth, before, after, cell.wrong(before), cell.wrong(after)), strict=True):
+            out[name].append(value)
+    return fitted.assign(**out)
+
+
+def verdict_summary(given: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell of ``with_verdicts``: the cell, truth, trials, the share of each verdict, of intervals of M_D without 0, of
+    "item-level" and of wrong verdicts before, of wrong ones with their ends (Wilson)."""
+    import pandas as pd
+
+    keys = ["n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation", "truth"]
+    out = []
+    for key, rows in given.groupby(keys, sort=False):
+        wrong = float(rows["wrong"].mean())
+        shares = [
+            float((rows["after"] == word).mean()) for word in ("person-level", "item-level", "masked", "cannot tell")
+        ]
+        item_before = float((rows["before"] == "item-level").mean())
+        d, se = rows["beta3_d"].to_numpy(float), rows["beta3_d_se"].to_numpy(float)
+        known = np.isfinite(se)
+        of_slopes = float((np.abs(d) > with_wald_interval(0.0, 1.0).high * se)[known].mean()) if known.any() else np.nan
+        before = float(rows["wrong_before"].mean())
+        out.append(
+            (*key, len(rows), *shares, of_slopes, item_before, before, wrong, *wilson_interval(wrong, len(rows)))
+        )
+    names = [
+        "person-level",
+        "item-level",
+        "masked",
+        "cannot tell",
+        "M_D excludes 0",
+        "item-level before",
+        "wrong before",
+        "wrong",
+        "low",
+        "high",
+    ]
+    return pd.DataFrame(out, columns=[*keys, "trials", *names])
+
+
+def verdict_page(summary: pd.DataFrame) -> Markdown:
+    """Verdicts and errors of each cell, for a page."""
+    from ..words.markdown import page_table
+    from ..words.numbers import between, number
+
+    names = {
+        HOLDS: "",
+        "slopes": ", item-specific slopes",
+        "curve": ", curved pretest",
+        "spread": ", treatment widens persons",
+    }
+    rows = []
+    for row in summary.to_dict("records"):
+        shares = " / ".join(
+            f"{100 * row[word]:.0f}" for word in ("person-level", "item-level", "masked", "cannot tell")
+        )
+        rows.append(
+            {
+                "Truth": f"{row['truth']}{names[row['violation']]}",
+                "N": f"{row['n_persons']:,}",
+                "σ_ζ, ρ": f"{row['sigma_zeta']:g}, {number(row['rho'], 1)}",
+                "β₃": f"{row['beta_3']:g}",
+                "Verdicts, %": shares,
+                "M_D, %": number(100 * row["M_D excludes 0"], 0),
+                "Wrong before, %": number(100 * row["wrong before"], 0),
+                "Wrong, %": f"{number(100 * row['wrong'], 1)} ({between(100 * row['low'], 100 * row['high'], 1)})",
+            }
+        )
+    return page_table(rows, left=("Truth",))
