@@ -109,7 +109,7 @@ def test_coverage_is_told_with_the_side_of_its_misses():
         pd.concat([intervals(0.9, "sigma_theta"), intervals(0.95, "treat"), intervals(0.96, "rho")])
     )
     table = coverage_overview(summary)
-    cells = next(row for row in rows_of(table) if row[:2] == ["profile", "σ_θ"])
+    cells = next(row for row in rows_of(table) if row[:2] == ["profile", "σ~θ~"])
     assert cells[2:] == ["0.900 to 0.900", "1 of 1", "0.100", "0.000", "0.000"]
     assert len(rows_of(coverage_table(summary))) == 3
     figure = coverage_figure(summary)
@@ -137,7 +137,7 @@ def test_bias_is_drawn_and_tabulated():
         1.96 * 0.1 / 20, rel=0.15
     )
     mean = float(summary.query("n_items == 3 and method == 'laplace' and parameter == 'sigma_theta'")["bias"].iloc[0])
-    cells = next(row for row in rows_of(bias_table(summary)) if row[:2] == ["3", "σ_θ"])
+    cells = next(row for row in rows_of(bias_table(summary)) if row[:2] == ["3", "σ~θ~"])
     assert cells[2].startswith(f"−{abs(mean):.3f} (") and len(rows_of(bias_table(summary))) == 2 * 3
 
 
