@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.data.read import source_name
 
-from ..run.key import Settings, fit_notebook
+from ..run.key import fit_notebook
 
 
 def command_line(file: str, data: DataOptions, **more: Any) -> str:
@@ -36,21 +36,20 @@ def command_line(file: str, data: DataOptions, **more: Any) -> str:
 
 def notebook(file: str, tab: str, data: DataOptions, *, bootstrap: int = 0) -> str:
     """The notebook of one table, not yet executed, with its parameters set to this file and these options."""
-    settings = Settings(data.profile, max_persons=data.max_persons, bootstrap=bootstrap)
     own = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
     values = {
         "table": file,
-        "profile": settings.profile,
-        "engine": settings.engine,
-        "max_persons": settings.max_persons,
-        "bootstrap": settings.bootstrap,
-        "seed": settings.seed,
+        "profile": data.profile,
+        "max_persons": data.max_persons,
+        "bootstrap": bootstrap,
         "options": own,
-        "name": tab if Path(file).name.partition(".")[0] != tab else None,
-        "output": None,
+        "name": tab if source_name(file) != tab else None,
     }
     content = json.loads(fit_notebook().read_text(encoding="utf-8"))
-    for cell in content["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
-            cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    cells = content["cells"]
+    at = next(n for n, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", []))
+    # below the defaults, as papermill does it: other parameters keep theirs
+    given = "\n".join(f"{name} = {value!r}" for name, value in values.items())
+    empty = {"cell_type": "code", "execution_count": None, "id": "given", "outputs": []}
+    cells.insert(at + 1, {**empty, "metadata": {"tags": ["injected-parameters"]}, "source": given})
     return json.dumps(content, indent=1) + "\n"
