@@ -372,7 +372,16 @@ class Analysis:
         return path
 
     def document(self) -> dict:
-        """Everything as plain values, ``document``."""
+        """Everything as plain values: ``document`` and, each None where the table has no such thing,
+
+        - ``item_types`` (``inference.item_types.ItemTypes``, logits): ``alone``, one entry a covariate with ``types`` (label, items,
+          effect, se, low, high), ``contrasts`` (delta), sigma_zeta, sigma_zeta_without, share, statistic, p, p_permutation;
+          ``together``; ``missing``; ``seed``;
+        - ``waves`` (``inference.waves.Waves``, in ``unit``): ``waves``, one entry a wave with average, spread, their intervals,
+          p and ``items``; ``differences``; ``missing``; ``seed``;
+        - ``arms`` (``inference.arms.Arms``): ``control``, ``correction``, ``rows``, one an arm, and ``documents``, a document like
+          this one by arm; everything outside is of the first arm.
+        """
         of_design = {
             "item_types": self.item_types and asdict(self.item_types),
             "waves": self.waves and asdict(self.waves),

@@ -257,7 +257,6 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     from rich.console import Console
 
     from ilhte_lib.data.arms import by_arm
-    from ilhte_lib.errors import InputError
 
     from .intake.check import check_table
     from .intake.preparation import goes_out_of_core, prepared

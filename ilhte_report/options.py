@@ -104,6 +104,13 @@ OPTIONS: dict[str, Any] = {
             help="Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
         ),
     ],
+    "contrast": Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Of a covariate of labels the one that is compared with the others; of two, by default, the second with the first.",
+        ),
+    ],
     "lower_is_better": Annotated[
         bool,
         typer.Option(

@@ -73,8 +73,10 @@
   function narrow(axis) {
     const text = axis?.title?.text;
     const titled = text ? { ...axis, title: { ...axis.title, text: text.replace(" (", "<br>(") } } : axis;
-    const [from, to] = axis.domain || [0, 1];
-    return to - from < 0.6 && !axis.tickvals ? { ...titled, nticks: 4, tickangle: 0, tickfont: { size: 10 } } : titled;
+    const [from, to] = axis?.domain || [0, 1];
+    if (to - from > 0.6) return titled;
+    const small = { ...titled, tickfont: { size: to - from < 0.3 ? 8 : 10 } };
+    return axis.tickvals || "tickangle" in axis ? small : { ...small, nticks: 4, tickangle: 0 };
   }
 
   // What sliders and the legend have set since the figure was drawn.

@@ -129,6 +129,29 @@ def test_arms_with_waves_and_item_types(table):
         assert [(wave.name, wave.before) for wave in of_arm.other_waves] == [("0", True)]
 
 
+def labelled(table: pd.DataFrame, *labels: str) -> pd.DataFrame:
+    both = table[table["treat"].isin(["usual", "letters"])]
+    return both.assign(
+        treat=(both["treat"] == "letters").astype(int), region=[labels[k // 4 % len(labels)] for k in both["id"]]
+    )
+
+
+def test_labels_of_a_covariate_are_contrasts(table):
+    two = analyse(labelled(table, "north", "south"), covariate="region")
+    numbers = labelled(table, "north", "south").assign(region=lambda t: (t["region"] == "south").astype(int))
+    same = analyse(numbers, covariate="region")
+    assert two.trial.covariate_name == "region=south"
+    assert two.fits["M_C"].loglik == pytest.approx(same.fits["M_C"].loglik, abs=1e-9)
+    three = labelled(table, "north", "south", "west")
+    with pytest.raises(InputError, match="holds 3 labels .*: name the one that is compared with the others"):
+        analyse(three, covariate="region")
+    assert analyse(three, covariate="region", contrast="west").trial.covariate_name == "region=west"
+    with pytest.raises(InputError, match="has no label 'east'"):
+        analyse(three, covariate="region", contrast="east")
+    with pytest.raises(InputError, match="--contrast needs the column"):
+        analyse(three, contrast="west")
+
+
 def test_the_whole_path(table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table.to_csv("trial.csv", index=False)

@@ -25,7 +25,7 @@ from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
 from ilhte_lib.model.spec import MODELS
 from ilhte_report.pages.sections import sections
-from ilhte_report.words.discriminations import discriminations_sentence
+from ilhte_report.words.discriminations import discriminations_sentence, slopes_sentence
 
 MAIN = MODELS["M_A"]
 # TMB, Laplace over persons and items together
@@ -186,6 +186,22 @@ def test_effects_that_are_only_slopes_vanish():
     assert np.corrcoef(np.log(found.discrimination), np.log(a))[0, 1] > 0.95
     assert np.log(found.discrimination).sum() == pytest.approx(0.0, abs=1e-12)
     assert found.slopes_p < 0.001 and found.slopes_df == 15
+
+
+def test_an_item_that_falls_as_persons_rise_is_flat_and_sets_no_scale():
+    rng = np.random.default_rng(3)
+    treat = np.arange(600) % 2
+    place = 0.5 * treat + rng.normal(size=600)
+    a = np.array([1.0, 0.8, 1.2, 1.1, 0.9, 1.0, 1.3, -0.7])
+    responses = (rng.random((600, 8)) < 1 / (1 + np.exp(-np.outer(place, a) - rng.normal(size=8)))).astype(int)
+    found = discriminations_of(
+        patterns_of(responses, treat), fit_statistics(matrix_statistics(responses, treat), MAIN, standard_errors=False)
+    )
+    assert found.flat == ("7",) and found.discrimination[7] == 0.0
+    assert np.log(found.discrimination[:7]).mean() == pytest.approx(0.0, abs=1e-12)
+    assert found.free.sigma_theta == pytest.approx(1.0, abs=0.2)  # in units of the others' mean slope
+    assert found.free.average == pytest.approx(0.5, abs=0.25)
+    assert "does not rise" in slopes_sentence(found) and "'7'" in slopes_sentence(found)
 
 
 def test_page_terminal_document_and_python_tell_the_same():

@@ -133,6 +133,9 @@ def test_document_has_it_all(trial, fits, resampled):
     assert found["summary"]["sd_ratio_se"] == resampled.resampling.se("sd_ratio")
     assert found["summary"]["delta_beta3_se"] == resampled.resampling.se("delta_beta3")
     assert set(record["intervals"]) == set(PARAMETERS)
+    told = record["told"]
+    assert set(told) == {"average", "spread", "rho", "beta3_b", "beta3_c"}
+    assert all(found["low"] < found["estimate"] < found["high"] for found in told.values())
     assert record["intervals"]["sigma_zeta"]["upper"] == resampled.intervals["sigma_zeta"].upper
     test = record["test"]
     assert (test["halved"], test["mixture"]) == (found["summary"]["lrt_pval"], found["summary"]["lrt_pval_mixture"])

@@ -163,3 +163,20 @@ def test_not_below_lme4(shared, reference, table, type_of):
             assert fit.coefficient("treat:x_item") == pytest.approx(0.8230, abs=1e-4)
             assert fit.standard_error("treat:x_item") == pytest.approx(0.161, abs=5e-4)
             assert fit.sigma_zeta == pytest.approx(0.209, abs=5e-4)
+
+
+@pytest.mark.parametrize("effects", [False, True])
+def test_gradient_with_clusters(effects):
+    rows = draw_rows(1, "missing")
+    cluster = np.arange(len(rows.treat)) // 8
+    names = tuple(f"q{k}" for k in range(rows.n_items))
+    statistics = sufficient_statistics(
+        names, rows.treat, rows.person, rows.item, rows.resp, cluster=cluster, cluster_effects=effects
+    )
+    statistics = replace(statistics, item_covariates=z_of(rows.n_items))
+    spec = explained(MODELS["M_A"], NAMES, True).of_clusters(statistics.clusters)
+    psi = draw_psi(5, replace(spec, cluster_factor=()))
+    at = len(spec.beta_names)
+    psi = np.concatenate([psi[:at], [0.6, 0.2, 0.4][: len(spec.cluster_factor)], psi[at:]])
+    deviance = LaplaceDeviance(statistics, spec)
+    np.testing.assert_allclose(deviance(psi).gradient, differences(deviance, psi), rtol=0, atol=2e-7)

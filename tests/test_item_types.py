@@ -124,7 +124,7 @@ def test_a_number_has_an_effect_at_its_mean_and_an_sd_to_each_side():
 
 
 def with_column(**columns) -> pd.DataFrame:
-    table, _ = simulate_trial(Design(80, 6, 3))
+    table, _ = simulate_trial(Design(80, 6, 4))
     number = table["item"].str[1:].astype(int)
     return table.assign(**{name: values(number) for name, values in columns.items()})
 
@@ -209,8 +209,8 @@ def test_the_whole_path(tmp_path, monkeypatch):
 
 
 def test_ordered_categories_have_item_types(project):
-    table = load_bundled("caffeine_tension", project / "data", rated=True)
-    found = analyse(table[table["cluster"].isin(table["cluster"].unique()[:3])])
+    table = load_bundled("caffeine_tension", project / "data")
+    found = analyse(table[table["cluster"].isin(table["cluster"].unique()[:3])], ignore_clusters=True)
     (keyed,) = found.item_types.alone
     assert found.fits["M_A"].formats is not None and keyed.converged
     figure = found.plot("types")

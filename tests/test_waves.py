@@ -134,7 +134,7 @@ def test_the_figure_has_a_line_an_item_and_the_average(found):
 
 def test_the_pretest_of_a_wave_is_the_published_baseline(project):
     # std_baseline of the film tables is the mean of the same items at wave 0
-    rated = load_bundled("film_horror_energy", project / "data", rated=True)
+    rated = load_bundled("film_horror_energy", project / "data")
     trial = prepare_design(rated, "film", DataOptions(pretest_from_wave="0"))
     published = rated.drop_duplicates("id").set_index("id")["std_baseline"].reindex(trial.person_ids).to_numpy()
     known = np.isfinite(published) & np.isfinite(trial.covariate)
@@ -186,8 +186,8 @@ def test_a_table_without_waves_has_no_pretest_of_one(table):
 
 def test_the_whole_path_with_ordered_categories(tmp_path, monkeypatch, project):
     monkeypatch.chdir(tmp_path)
-    rated = load_bundled("film_comedy_tension", project / "data", rated=True)
-    rated.drop(columns=["cluster", "keyed", "itemcov_keyed"]).to_csv("film.csv", index=False)
+    rated = load_bundled("film_comedy_tension", project / "data")
+    rated.drop(columns=["study", "keyed", "itemcov_keyed"], errors="ignore").to_csv("film.csv", index=False)
     done = call("fit", "film.csv", "--pretest-from-wave", "0", "--json", "out.json", "--html", "out.html")
     assert done.code == 0, done.err
     assert "Wave by wave" in done.out and "Do the effects last?" in done.out and "score at wave 0" in done.out

@@ -71,7 +71,7 @@ def _is_before(wave: str, analysed: str, data: DataOptions) -> bool:
 def _of_wave(table: pd.DataFrame, tab: str, wave: str, data: DataOptions) -> Trial:
     """A wave by the same rules, without a covariate, and without clusters where it has too few of them."""
     own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
-    rules = {**data.rules, "wave": wave, "covariate": None}
+    rules = {**data.rules, "wave": wave, "covariate": None, "contrast": None}
     if wave == data.wave:
         return prepare(own, tab, **rules)
     try:

@@ -32,6 +32,7 @@ class DataOptions:
     pretest_from_wave : the wave whose scores on the same items are the covariate, ``design.prepare_design``.
     arms : of a table with three or more and a named control, those that are compared with it, ``design.prepare_design``; None
         for all.
+    contrast : of ``prepare.prepare``.
     lower_is_better : a response of 1 is bad; changes the wording of results only.
     """
 
@@ -60,6 +61,7 @@ class DataOptions:
     item_covariates: str | None = None
     pretest_from_wave: str | None = None
     arms: tuple[str, ...] | None = None
+    contrast: str | None = None
     lower_is_better: bool = False
 
     @classmethod
@@ -112,6 +114,7 @@ class DataOptions:
             "threshold",
             "steps",
             "arms",
+            "contrast",
         )
         return {name: getattr(self, name) for name in same}
 

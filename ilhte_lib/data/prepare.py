@@ -26,6 +26,7 @@ from .clusters import (
     too_few_to_model,
 )
 from .columns import as_numbers, without_blanks
+from .contrast import with_contrast
 from .covariate import Candidate, candidates, judged
 from .identifiers import check_identifiers, item_labels, natural_key
 from .item_covariates import of_columns
@@ -51,6 +52,7 @@ def prepare(
     *,
     profile: str = "full",
     covariate: str | None = None,
+    contrast: str | None = None,
     wave: str | None = None,
     max_persons: int | None = None,
     repeated: str = "error",
@@ -73,6 +75,7 @@ def prepare(
     profile : "vignette" or "full".
     covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
         control rows.
+    contrast : the label of a covariate of labels that is compared with the others (``contrast.with_contrast``).
     wave : the wave to keep (profile full); default the first after randomisation, where that can be told (``keep_wave``).
     max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
@@ -124,6 +127,7 @@ def prepare(
     table = table.assign(resp=responses, treat=_numeric(table, "treat", tab, allowed=(0.0, 1.0)))
     _check_arms(table, tab)
 
+    table, covariate = with_contrast(table, tab, covariate, contrast)
     if codes is None:
         table = _without_suspects(table, covariate, audit)
     chosen, correlation = _choose_covariate(table, tab, covariate, audit)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ..data.trial import Trial
 
 LEVEL = 0.05
+FLAT = 0.02
+"""An item whose discrimination is below this share of the median one has none."""
 MOST_RESPONSES = 600_000
 """Beyond so many responses it takes more than some seconds, and is left out."""
 
@@ -86,8 +88,9 @@ class Discriminations:
     equal, free : with all a = 1, and with free ones.
     spread_interval : 95% profile-likelihood interval of sigma_zeta with free discriminations, whose lower end is 0 exactly
         where the mixture test does not reject; NaN for an end that does not exist.
-    discrimination : (J,) a_i of M_A, geometric mean 1.
-    spread : SD of log a over the items.
+    discrimination : (J,) a_i of M_A; 0 for flat items, geometric mean 1 over the others.
+    spread : SD of log a over the items that are not flat.
+    flat : names of items with a_i = 0: their responses do not rise with the persons' standing (or fall with it).
     verdict : by the mixture test at 5%, and by where the estimate with all a = 1 lies in the interval with free ones.
     slopes_statistic, slopes_df, slopes_p : likelihood ratio of M_A with free a against all a = 1, on J - 1 degrees of freedom.
     """
@@ -97,6 +100,7 @@ class Discriminations:
     spread_interval: tuple[float, float]
     discrimination: np.ndarray
     spread: float
+    flat: tuple[str, ...]
     verdict: Verdict
     slopes_statistic: float
     slopes_df: int
@@ -133,18 +137,22 @@ def discriminations_of(patterns: ResponsePatterns, main: Fit) -> Discriminations
 
     null, main = _pair(patterns, main, None)[:2]
     free_null, free_main, deviance = _pair(patterns, main, null)
-    log_a = free_main.steps[len(main.steps) :]
-    log_a = np.append(log_a, -log_a.sum())
+    free_a = free_main.steps[len(main.steps) :]
+    log_a = np.append(free_a, -free_a.sum())
+    # an item that persons do not tell apart, or that falls as they rise, ends at a = 0, and the others define the scale
+    steep = log_a > np.median(log_a) + np.log(FLAT)
+    scale = float(np.exp(log_a[steep].mean()))
     statistic = max(main.deviance - free_main.deviance, 0.0)
     df = len(log_a) - 1
     interval = Profiler(deviance, free_main, free_null).interval("sigma_zeta")
-    equal, free = _beside(null, main), _beside(free_null, free_main)
+    equal, free = _beside(null, main), _beside(free_null, free_main, scale)
     return Discriminations(
         equal=equal,
         free=free,
         spread_interval=(interval.lower, interval.upper),
-        discrimination=np.exp(log_a),
-        spread=float(log_a.std(ddof=1)),
+        discrimination=np.where(steep, np.exp(log_a) / scale, 0.0),
+        spread=float(log_a[steep].std(ddof=1)),
+        flat=tuple(name for name, kept in zip(patterns.statistics.item_names, steep, strict=True) if not kept),
         verdict=_verdict(equal, free, interval),
         slopes_statistic=statistic,
         slopes_df=df,
@@ -187,8 +195,9 @@ def _fitted(deviance: TwoParameterDeviance, location: list[float], spread: list[
     return fit_deviance(deviance, np.array([*location, *np.zeros(missing), *off]), standard_errors=False)
 
 
-def _beside(null: Fit, main: Fit) -> EffectsBeside:
+def _beside(null: Fit, main: Fit, scale: float = 1.0) -> EffectsBeside:
+    """What is told of a pair; persons and beta_1 times ``scale``, by which the discriminations are divided."""
     return EffectsBeside(
-        main.coefficient("treat"), main.sigma_theta, main.sigma_zeta, main.rho, p_values(null.deviance - main.deviance),
+        scale * main.coefficient("treat"), scale * main.sigma_theta, main.sigma_zeta, main.rho, p_values(null.deviance - main.deviance),
         null.loglik, main.loglik, main.singular, null.converged and main.converged,
     )  # fmt: skip

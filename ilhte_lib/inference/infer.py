@@ -349,7 +349,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     ----------
     result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
         spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
-        logits, as well.
+        logits, as well. ``clusters`` has the fields of ``clusters.ClusterResult``, or is None.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}

@@ -19,7 +19,6 @@ from ..errors import EngineError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.item_types import ItemCovariate, coded, explained
-from ..model.spec import MODELS
 
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial
@@ -132,11 +131,6 @@ def item_types(
         return None
     seed = SEED if seed is None else seed
     statistics, main = trial.sufficient_statistics(False), fits["M_A"]
-    if main.method != "laplace":
-        # models with covariates of the items are Laplace's, and so is what they are compared with
-        null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
-        main = fit_statistics(statistics, MODELS["M_A"], smaller=null)
-        fits = {"M_0": null, "M_A": main}
     shuffled = ShuffledScores(statistics, main)
     alone, missing = [], []
 
@@ -177,8 +171,17 @@ def _explanation(
     names, z = coded(covariates)
     known = replace(statistics, item_covariates=z)
     base = replace(main.spec, steps=())
-    of_easiness = fit_statistics(known, explained(base, names, False), fitted=fits, standard_errors=False)
-    full = fit_statistics(known, explained(base, names, True), fitted={**fits, of_easiness.spec.name: of_easiness})
+    method, nodes = main.method, main.nodes
+    of_easiness = fit_statistics(
+        known, explained(base, names, False), fitted=fits, standard_errors=False, method=method, nodes=nodes
+    )
+    full = fit_statistics(
+        known,
+        explained(base, names, True),
+        fitted={**fits, of_easiness.spec.name: of_easiness},
+        method=method,
+        nodes=nodes,
+    )
     m, at = len(names), len(full.beta) - len(names)
     degrees = full.n_items - m - 2
     half = float(stdtrit(degrees, 0.975))

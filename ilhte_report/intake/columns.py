@@ -138,9 +138,11 @@ def _item_columns(
         if 1 < len(values.get(name, ())) <= _MOST_CATEGORIES + 2
         and (as_numbers(table[name].dropna().head(200)) % 1 == 0).all()
     ]
+    # q1, q2, q10; or feels_afraid, feels_upset
     series: dict[str, list[str]] = {}
     for name in scores:
-        series.setdefault(re.sub(r"\d+\D{0,2}$", "", name), []).append(name)
+        for stem in {re.sub(r"\d+\D{0,2}$", "", name), re.sub(r"(?<=[_.\- ])[^_.\- ]*$", "", name)} - {name}:
+            series.setdefault(stem, []).append(name)
     stem = max(series, key=lambda stem: len(series[stem]), default="")
     members = series.get(stem, [])
     if stem and len(members) >= _FEWEST_ITEMS and not re.search(r"[*?\[\]]", stem):

@@ -50,6 +50,6 @@ def goes_out_of_core(where: Source, data: DataOptions) -> bool:
     """Whether the source is a large file and nothing is asked for that only memory gives."""
     in_memory = (
         data.profile != "full" or data.max_persons or data.repeated != "error" or data.id_within_cluster or data.cluster_effects
-        or data.control or data.pretest_from_wave or data.wide or data.header_row or data.sheet
+        or data.control or data.pretest_from_wave or data.contrast or data.wide or data.header_row or data.sheet
     )  # fmt: skip
     return where.path is not None and not in_memory and is_large(where.path)

@@ -79,6 +79,8 @@ if TYPE_CHECKING:
 
 FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 REST = "The rest"
+OF_DESIGN = ("Item types", "Wave by wave", "Do the effects last?")
+"""How the titles begin of what a table has by its design, whose sentences are on the first screen."""
 MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
 NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
 TOLD = "The intervals are those that the sentences above tell. "
@@ -156,9 +158,11 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
         for entry in analysis.trial.audit_rows()
         if any(entry[of] for of, _, _ in counts)
     ]
+    of_design = [section for section in shown if section.title.startswith(OF_DESIGN)]
     return [
         by_title[FINDINGS],
         replace(items, sentences=(), note="", rows=rows),
+        *(replace(section, note="", rows=()) for section in of_design),
         Section(REST, (*(lost or ["Nothing was left out."]), MORE)),
     ]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 SEED = 51007
-REPLICATIONS = 150
+REPLICATIONS = 100
 N_PERSONS = 1000
 DRAWS = 399
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ilhte_lib.inference.discriminations import Discriminations, Verdict
+from ilhte_lib.messages import listed
 
 from .numbers import between, number, p_text
 from .terms import TRIAL, Terms
@@ -48,11 +49,19 @@ def discriminations_sentence(inference: Inference, scale: Scale, terms: Terms = 
 def slopes_sentence(found: Discriminations) -> str:
     """Whether items differ in discrimination at all."""
     test = f"LR = {number(found.slopes_statistic, 2)} on {found.slopes_df} degrees of freedom, p = {p_text(found.slopes_p)}"
-    a = found.discrimination
+    a = found.discrimination[found.discrimination > 0]
+    apart = f" {_flat(found)}" if found.flat else ""
     return (
         f"Discriminations, whose geometric mean is 1, go from {number(float(a.min()), 2)} to {number(float(a.max()), 2)}; that "
-        f"all are 1: {test.replace('p = <', 'p < ')}."
+        f"all are 1: {test.replace('p = <', 'p < ')}.{apart}"
     )
+
+
+def _flat(found: Discriminations) -> str:
+    """That some items do not rise with the persons' standing."""
+    names = listed(list(found.flat), 4)
+    do, have = ("does", "has") if len(found.flat) == 1 else ("do", "have")
+    return f"{names} {do} not rise with the persons' standing, and {have} discrimination 0 beside these."
 
 
 def discrimination_rows(found: Discriminations, scale: Scale) -> list[Row]:
