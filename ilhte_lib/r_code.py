@@ -88,6 +88,7 @@ def r_code(analysis: Analysis) -> str:
 def write_r(analysis: Analysis, folder: str | Path) -> list[Path]:
     """The script and the rows it reads, in a folder of ours; see ``Analysis.to_r``."""
     if analysis.arms is not None:
+        Manifest.open(Path(folder), EMPTY_OR_OURS)  # the mark by which the folder is known for ours
         places = enumerate(analysis.of_arms.values(), 1)
         return [path for k, one in places for path in write_r(one, Path(folder) / f"arm-{k}")]
     script = r_code(analysis)

@@ -374,7 +374,7 @@ def test_the_command_writes_what_a_paper_takes(tmp_path, monkeypatch):
     pytest.importorskip("great_tables", reason="great_tables is not installed (extra 'papers')")
     monkeypatch.setenv("PATH", os.defpath)
     table = tmp_path / "trial.csv"
-    trial(n_persons=120).to_csv(table, index=False)
+    trial(n_items=14).to_csv(table, index=False)
     tables, code = tmp_path / "tables", tmp_path / "r"
     done = call("fit", table, "--method", "laplace", "--tables", tables, "--r-code", code)
     assert done.code == 0, done.err

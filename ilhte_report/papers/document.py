@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -102,9 +103,15 @@ def _by_quarto(document: str, to: str, files: dict[str, bytes]) -> bytes | None:
         )  # fmt: skip
         made = folder / f"report.{'docx' if to == 'docx' else 'pdf'}"
         if done.returncode or not made.is_file():
-            said = " ".join(done.stderr.split()[-60:])
-            raise IlhteError(f"Quarto could not make the report: {said}")
+            raise IlhteError(f"Quarto could not make the report: {_complaint(done.stderr)}")
         return made.read_bytes()
+
+
+def _complaint(said: str) -> str:
+    """The line in which Quarto names its error, without colours; else its last one."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or ["it said nothing"])[0 if errors else -1][:400]
 
 
 def _engine() -> str | None:

@@ -31,6 +31,7 @@ def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | No
     InputError : the folder is somebody else's, or a file that is not ours is in the way.
     """
     if analysis.arms is not None:
+        Manifest.open(Path(folder), EMPTY_OR_OURS)  # the mark by which the folder is known for ours
         places = enumerate(analysis.of_arms.values(), 1)
         return [path for k, one in places for path in write_paragraphs(one, Path(folder) / f"arm-{k}", source)]
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
