@@ -22,7 +22,7 @@ from ilhte_lib.inference.discriminations import Verdict, discriminations, discri
 from ilhte_lib.model.formats import ItemFormats
 from ilhte_lib.model.patterns import response_patterns
 from ilhte_lib.model.response_matrix import matrix_statistics
-from ilhte_lib.model.simulate import Design, draw_trial
+from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 from ilhte_lib.model.spec import MODELS
 from ilhte_report.pages.sections import sections
 from ilhte_report.studies import slopes
@@ -204,6 +204,12 @@ def test_an_item_that_falls_as_persons_rise_is_flat_and_sets_no_scale():
     assert found.free.sigma_theta == pytest.approx(1.0, abs=0.2)  # in units of the others' mean slope
     assert found.free.average == pytest.approx(0.5, abs=0.25)
     assert "does not rise" in slopes_sentence(found) and "'7'" in slopes_sentence(found)
+
+
+def test_an_item_like_a_step_ends_the_analysis_with_a_sentence_and_soon():
+    found = analyse(simulate_trial(Design(80, 6, 3))[0], discriminations=True)
+    assert found.inference.discriminations is None
+    assert any("'i05' follows the persons' standing like a step" in note for note in found.inference.notes)
 
 
 def test_page_terminal_document_and_python_tell_the_same():

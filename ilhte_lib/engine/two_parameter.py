@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import EngineError, InputError
+from ..messages import quoted
 from ..model.patterns import ResponsePatterns
 from ..model.spec import ModelSpec
 from .cumulant import Cells, step_information
@@ -32,6 +33,8 @@ REACH = 7.5
 """The grid of v goes this far to both sides: beyond it lies 1e-13 of the normal distribution."""
 SPACING = 1.0 / 1.15
 """Of the grid, in the smallest SD that a person's posterior of v can have: an error of 5e-12."""
+STEEPEST = 50.0
+"""Logits a SD of the persons: an item with a larger slope is a step, and the likelihood rises for ever as it becomes one."""
 MOST_CELLS = 40_000_000
 """Pairs of items times patterns of answered items, or persons times nodes, beyond which memory would not do."""
 
@@ -282,6 +285,13 @@ class TwoParameterDeviance(QuadratureDeviance):
         return by_item[..., :-1] - by_item[..., -1:] if self.free else by_item[..., :0]
 
     def _set_parameters(self, psi: np.ndarray) -> None:
+        """Make the model at psi.
+
+        Raises
+        ------
+        ModeNotFound : psi is so far out that nothing can be computed.
+        EngineError : an item has become a step (``STEEPEST``).
+        """
         self.beta, self.sigma, self.factor = self.unpack(psi)
         logs = self.log_discriminations(psi)
         if not np.abs(logs).max() <= 20.0:
@@ -290,6 +300,12 @@ class TwoParameterDeviance(QuadratureDeviance):
         self.steps = psi[self.n_beta : self.n_beta + self.n_shared]
         self.persons.set_steps(self.steps)
         self.slopes = self.discrimination * self.sigma
+        if self.free and np.abs(self.slopes).max() > STEEPEST:
+            name = self.statistics.item_names[int(np.abs(self.slopes).argmax())]
+            raise EngineError(
+                f"Item {quoted(name)} follows the persons' standing like a step: its discrimination has no estimate, as it "
+                "happens with few items and persons."
+            )
         self.persons.set_slopes(self.slopes)
         self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
 
