@@ -335,7 +335,7 @@ def test_the_user_names_the_covariate():
     assert trial.covariate_name == "age" and entries(trial, "covariate")[0].reason == "'age' was asked for."
     rows = table[table["treat"] == 0]
     assert trial.covariate_correlation == pytest.approx(np.corrcoef(rows["age"], rows["resp"])[0, 1], abs=1e-12)
-    assert "'town'" in refusal(table, covariate="town") and "--covariate" in refusal(table, covariate="town")
+    assert "'town'" in refusal(table, covariate="town") and "--contrast" in refusal(table, covariate="town")
     assert "no column 'ages'" in refusal(table, covariate="ages")
 
 

@@ -88,7 +88,7 @@ class RunResults:
     def only(self, tabs: list[str]) -> RunResults:
         """The same run as if it held these tables alone."""
         pages = {self.page(tab) for tab in tabs}
-        rows = [row for row in self.record["tables"] if row["slug"] in pages or row["status"] == "failed"]
+        rows = [row for row in self.record["tables"] if slug(row["tab"]) in pages or row["status"] == "failed"]
         return RunResults(
             self.summary[self.summary["tab"].isin(tabs)].reset_index(drop=True),
             self.items[self.items["tab"].isin(tabs)].reset_index(drop=True),
