@@ -291,7 +291,7 @@ def test_quadrature_gives_the_interval_that_laplace_cannot(shared):
     from ilhte_lib.engine.native import statistics_of
 
     name = "washb_bgd_symptoms_wsh_wave1"
-    trial = prepare(pd.read_csv(shared / "data" / "tables" / f"{name}.csv.gz"), name)
+    trial = prepare(pd.read_csv(shared / "data" / "tables" / f"{name}.csv.gz"), name, ignore_clusters=True)
     fits = fit_models(trial, ["M_0", "M_A"], method="aghq")
     interval = profile_intervals(statistics_of(trial, MODELS["M_A"]), fits["M_A"], fits["M_0"], ("sigma_theta",))[
         "sigma_theta"

@@ -103,14 +103,18 @@ def test_fewer_than_ten_clusters(clusters, few):
 def test_the_profile_interval_is_the_one_that_is_shown(parts):
     _, _, result, inference = parts
     by = result.scale.by
+    average, reach = average_interval(result, inference), inference.generalisation.reach
+    assert average.basis is Basis.T and reach > 1.96
+    assert (average.high - average.estimate) * by == pytest.approx(reach * result.average_se)
+    told = average_interval(result, without_reach(inference))
     for shown, name, unit in (
-        (average_interval(result, inference), "treat", by),
+        (told, "treat", by),
         (spread_interval(result, inference), "sigma_zeta", by),
         (rho_interval(result, inference), "rho", 1.0),
     ):
         found = inference.intervals[name]
         assert (shown.low, shown.high, shown.basis) == (found.lower / unit, found.upper / unit, Basis.PROFILE)
-    bare = replace(inference, intervals={})
+    bare = replace(without_reach(inference), intervals={})
     assert average_interval(result, bare).basis is Basis.WALD
     assert Interval(math.nan, math.nan, math.nan, Basis.NONE).excludes_zero is False
     assert Interval(2.0, 1.0, math.nan, Basis.PROFILE).excludes_zero is False, (
@@ -123,9 +127,15 @@ def with_profile(inference: Inference, name: str, lower: float, upper: float) ->
     return replace(inference, intervals={**inference.intervals, name: changed})
 
 
+def without_reach(inference: Inference) -> Inference:
+    """Its average effect told by the profile, as where Satterthwaite's degrees of freedom are not known."""
+    return replace(inference, generalisation=None)
+
+
 def test_a_sentence_claims_what_its_interval_does(parts):
     """A Wald interval that excludes 0 beside a profile interval that does not is no ground for a claim."""
     _, _, result, inference = parts
+    inference = without_reach(inference)
     clear, unclear = with_profile(inference, "treat", 0.1, 2.0), with_profile(inference, "treat", -0.1, 2.0)
     assert "treated persons give more responses of 1." in average_sentence(result, clear)
     assert "not distinguishable from zero" in average_sentence(result, unclear)
