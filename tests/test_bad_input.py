@@ -253,7 +253,7 @@ def test_the_same_row_in_two_waves_is_no_repeat(tmp_path):
 
 
 UNUSABLE = {
-    "text": (["low", "high"], "holds text in 200 rows ('high', 'low'; id 'p1', 'p2', 'p3', ...)"),
+    "text": (["low", "mid", "high"], "holds text in 200 rows ('mid', 'high', 'low'; id 'p1', 'p2', 'p3', ...)"),
     "one value": ([3], "has one value ('3')"),
     "empty": ([np.nan], "is empty"),
     "infinite": ([1.5, np.inf], "holds infinite values in 100 rows ('inf'; id 'p1', 'p3', 'p5', ...)"),
@@ -266,7 +266,8 @@ def test_a_covariate_that_cannot_serve(tmp_path, case):
     table = trial()
     number = table["id"].str[1:].astype(int)
     table["cov_x"] = [values[k % len(values)] for k in number]
-    all_in(told(table, tmp_path, "--covariate", "cov_x"), "Column 'cov_x'", words, "--covariate")
+    refused = ("holds 3 labels ('high', 'low', 'mid')", "--contrast") if case == "text" else (words, "--covariate")
+    all_in(told(table, tmp_path, "--covariate", "cov_x"), "Column 'cov_x'", *refused)
     document = fitted(table, tmp_path)
     assert document["summary"]["covariate"] is None and list(document["models"]) == ["M_0", "M_A"]
     assert any(words in entry["reason"] for entry in document["audit"])
@@ -393,19 +394,21 @@ def test_one_bad_row_in_50_megabytes_is_found(tmp_path):
     all_in(message, "Column resp", "1 row holds 'l' (id 'person_036543' item 'item_07')")
 
 
-def test_clusters_that_change_or_are_missing_are_told(tmp_path):
+def test_clusters_that_change_or_hold_one_person_are_refused_and_missing_ones_told():
     table = trial()
     who = table["id"].drop_duplicates().tolist()
     school = dict(zip(who, [f"s{k % 4}" for k in range(len(who))], strict=True))
     table["school"] = table["id"].map(school)
     table.loc[table["id"] == who[0], "school"] = None
-    table.loc[table.index[table["id"] == who[1]][1], "school"] = "another"
     first = table.index[table["id"] == who[2]][0]
     table.loc[first, "school"] = None
     made = prepare(table, "t", cluster="school")
-    assert any("1 person has more than one value of 'school'" in flag and repr(who[1]) in flag for flag in made.flags)
-    assert any("1 person has no 'school': each is a cluster of one" in flag for flag in made.flags)
-    by_name = dict(zip(made.person_ids, made.cluster, strict=True))
-    assert by_name[who[1]] == school[who[1]] and by_name[who[2]] == school[who[2]]
-    alone = prepare(table.assign(school=table["id"]), "t", cluster="school")
-    assert "Each cluster of column 'school' holds a single person." in alone.flags
+    assert any(entry.persons == 1 and "has no 'school'" in entry.reason for entry in made.audit), made.audit
+    assert dict(zip(made.person_ids, made.cluster, strict=True))[who[2]] == school[who[2]]
+    changing = table.copy()
+    changing.loc[changing.index[changing["id"] == who[1]][1], "school"] = "another"
+    with pytest.raises(InputError, match="1 person has more than one value of 'school'") as refused:
+        prepare(changing, "t", cluster="school")
+    assert repr(who[1]) in str(refused.value) and "--ignore-clusters" in str(refused.value)
+    with pytest.raises(InputError, match="holds a single person"):
+        prepare(table.assign(school=table["id"]), "t", cluster="school")
