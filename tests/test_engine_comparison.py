@@ -17,6 +17,7 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_lib.errors import EngineError, InputError
+from ilhte_report.intake.source import source
 from ilhte_report.studies import computed, engines_compute, engines_page
 from ilhte_report.studies.computed import read_computed, write_computed
 from ilhte_report.studies.engine_comparison import (
@@ -151,8 +152,8 @@ def test_both_engines_live(lme4, project, tab):
 
 @pytest.mark.r
 def test_a_table_once_fitted_by_lme4_is_not_fitted_again(lme4, toenail, monkeypatch, tmp_path):
-    where = engines_compute.source("bacteria_weeks")
-    trial = prepare(engines_compute.load(where), where.tab, profile="full")
+    where = source("bacteria_weeks")
+    trial = engines_compute.prepared_for_both(where)
     monkeypatch.setattr(engines_compute, "find_project", lambda: tmp_path)
     versions = lme4_versions()
     first = engines_compute._lme4(where, trial, versions)

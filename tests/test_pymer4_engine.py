@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -52,6 +53,7 @@ class SmallTrial:
     resp: np.ndarray
     covariate: np.ndarray | None
     rows_known, formats = True, None
+    of_clusters = MappingProxyType({"cluster": None, "cluster_effects": False})
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
         covariate = self.covariate if with_covariate else None
@@ -252,7 +254,8 @@ from ilhte_lib.engine.lme4 import fit_pymer4
 rng = np.random.default_rng(0)
 trial = SimpleNamespace(item_names=("a", "b", "c"), treat=(np.arange(40) % 2).astype(np.int8),
     person=np.repeat(np.arange(40), 3), item=np.tile(np.arange(3), 40),
-    resp=rng.integers(0, 2, 120).astype(np.int8), covariate=None)
+    resp=rng.integers(0, 2, 120).astype(np.int8), covariate=None,
+    of_clusters={"cluster": None}, sufficient_statistics=lambda _: SimpleNamespace(clusters=None))
 try:
     print("fitted", fit_pymer4(trial, "M_0").converged)
 except EngineError as error:

@@ -85,13 +85,13 @@ def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     EngineError : R, an R package or pymer4 is missing, lme4 failed, or another optimiser than bobyqa was used.
     """
     spec = MODELS[model] if isinstance(model, str) else model
-    spec = spec.of_clusters(trial.sufficient_statistics(False).clusters)
     if spec.covariate and trial.covariate is None:
         raise InputError(f"{spec.name} needs a covariate and the table has none: name one, or leave {spec.name} out.")
     from .r_session import quiet, r_errors, start_r
 
     start_r()
     glmer, arguments, read = _r_side()
+    spec = spec.of_clusters(trial.sufficient_statistics(False).clusters)
     frame = model_frame(trial, spec)
     clock = time.perf_counter()
     with quiet():
