@@ -78,7 +78,7 @@ def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkey
         "slow 1" in peers
         and "| 3 of 3 |" in peers
         and "| 1 of 3 |" in peers
-        and "100.0, a, M\\_0" in peers
+        and "100.0, a, M~0~" in peers
         and "fast 1" in peers
         and "0.5, a" in peers
     )
