@@ -38,6 +38,7 @@ from ilhte_lib.model.fit_result import Fit
 MAY_BE_NULL = {
     "rho", "rho_se", "sd_ratio", "sd_ratio_se", "sd_ratio_model", "sigma_zeta_std_se", "delta_beta3_se", "ate_std_se", "sigma_theta_se",
     "beta3_b", "beta3_c", "delta_beta3", "beta3_b_se", "beta3_c_se", "n_persons_cov", "covariate", "wave",
+    "predicted_bias",
 }  # fmt: skip
 IN_SDS = {"ate_std", "sigma_zeta_std", "ate_std_se", "sigma_zeta_std_se"}
 COVARIATE_COLUMNS = ("beta3_b", "beta3_c", "delta_beta3", "n_persons_cov")
