@@ -180,6 +180,7 @@ def fit(
     from ilhte_lib.analysis import analyse_trial
     from ilhte_lib.files import to_json
     from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
+    from ilhte_lib.r_code import refuse_r_code
 
     from .drawing import drawing
     from .intake.preparation import prepared
@@ -209,6 +210,8 @@ def fit(
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     began = time.perf_counter()
     trial = prepared(where, data)
+    if r_code is not None:
+        refuse_r_code(trial)
     read = time.perf_counter()
     with drawing(Console(stderr=True)) as told:
         found = analyse_trial(
