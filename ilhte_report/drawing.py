@@ -11,7 +11,8 @@ from ilhte_lib.inference.infer import Told
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WORDS = {"null": "trials with equal effects", "resampling": "samples of the persons", "design": "simulated trials"}
+WORDS = {"null": "trials with equal effects", "resampling": "samples of the persons", "design": "simulated trials"}
+"""What is drawn, by the name that ``Told`` has of it."""
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def drawing(console: Console) -> Iterator[Told]:
 
         def told(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(_WORDS[what], total=of)
+                tasks[what] = bars.add_task(WORDS[what], total=of)
             bars.update(tasks[what], completed=done)
 
         yield told
