@@ -76,7 +76,8 @@ def test_what_is_said_of_a_workbook_stands_in_its_file_of_trials(tmp_path):
     openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed (extra 'formats')")
     wide = pd.read_csv(wide_trial(tmp_path / "wide.csv"))
     book = openpyxl.Workbook()
-    book.active.append(["q1", "the first question"])
+    for row in (["Variable", "Meaning"], ["q1", "the first question"], ["q2", "the second"]):
+        book.active.append(row)
     rows = book.create_sheet("Data")
     for row in (["A trial"], [], list(wide.columns), *wide.values.tolist()):
         rows.append(row)
