@@ -58,7 +58,7 @@ OPTIONS: dict[str, Any] = {
     "covariate": _option(
         "The covariate's column; default std_baseline, else the best cov_* column.", "--covariate", "--pretest"
     ),
-    "wave": _option("The wave to keep; default the first after randomisation, where that can be told."),
+    "wave": _option("The wave to keep; default the first after randomisation, where that can be determined."),
     "repeated": _option("Several rows of one person and item: an error, or further trials.", kind=Repeated),
     "categories": _option(
         'Labels of ordered categories, the lowest first, separated by commas: "never, sometimes, often".',
@@ -96,7 +96,7 @@ OPTIONS: dict[str, Any] = {
     ),
     "missing_codes": _option(
         "Codes that mean a missing response, arm or covariate, as in -99,999; none takes every number as it is. "
-        "Default: only what stands apart in a covariate.",
+        "Default: only codes that stand apart from a covariate's other values.",
         "--missing-codes",
         kind=_LIST,
         metavar="CODES",

@@ -374,7 +374,7 @@ def test_names_from_strangers_stay_text(page, tmp_path):
 
 def test_mistakes_are_the_sentences_of_the_command_line(page, tmp_path):
     (tmp_path / "notes.txt").write_text("a,b\n1,2\n")
-    assert "notes.txt is of no known format" in take(page, tmp_path / "notes.txt", "notes.txt")
+    assert "notes.txt is in an unknown format" in take(page, tmp_path / "notes.txt", "notes.txt")
     (tmp_path / "empty.csv").write_text("")
     assert "is empty" in take(page, tmp_path / "empty.csv", "empty.csv")
     for name, sentence in (

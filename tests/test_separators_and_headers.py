@@ -227,7 +227,7 @@ def test_memory_that_ends_while_reading(tmp_path, monkeypatch, error):
 
     path = written(tmp_path / "t.csv.gz", lines(small_trial()))
     monkeypatch.setattr(pd, "read_csv", fails)
-    assert "too large" in told(path) and "no regular table" not in told(path)
+    assert "too large" in told(path) and "not a regular table" not in told(path)
 
 
 def test_free_memory_is_a_number_of_bytes_or_unknown():

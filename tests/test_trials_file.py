@@ -81,7 +81,7 @@ def test_the_options_of_fit_are_options_of_run(folder):
         ("[[trial]]\nfile = 'wide.csv'\nheader-row = 'two'", "give a whole number"),
         ("[[trial]]\nfile = 'wide.csv'\nname = 3", "give a word"),
         ("[[trials]]\nfile = 'wide.csv'", "holds 'trials'"),
-        ("[[trial]\n", "is no TOML"),
+        ("[[trial]\n", "is not valid TOML"),
         ("defaults = 3\n[[trial]]\nfile = 'wide.csv'", "is no table"),
     ],
 )

@@ -114,7 +114,7 @@ def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: 
     environment = {**environment, "QUARTO_PYTHON": sys.executable}
     done = subprocess.run([quarto, "render"], cwd=project, env=environment, check=False)
     if done.returncode:
-        raise EngineError("quarto render failed: its message stands above.")
+        raise EngineError("quarto render failed: see its message above.")
     return read_config(project).output
 
 
@@ -149,7 +149,7 @@ def _alone(project: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"Another `ilhte render` of {project} is at work: wait until it has ended.") from None
+        raise InputError(f"Another `ilhte render` of {project} is running: wait until it has finished.") from None
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ def arms_sentences(found: Arms) -> list[str]:
     controls = max(row.n_control for row in found.rows)
     said = [
         f"{arms.capitalize()} against one control ({found.control}): the same {controls} persons are the control of each, so that "
-        "estimates of different arms go up and down together."
+        "estimates for different arms are positively correlated."
     ]
     differ = [row.arm for row in found.rows if row.p_average_holm < ALPHA]
     vary = [row.arm for row in found.rows if row.p_equal_holm < ALPHA]

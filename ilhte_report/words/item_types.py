@@ -36,7 +36,7 @@ def item_types_sentences(found: Explanation, result: Effects, terms: Terms = TRI
     inside = subject[0].lower() + subject[1:]
     tests = f"{p_words(found.p_permutation)} by permutation; likelihood ratio {number(found.statistic, 2)}, {p_words(found.p)}"
     if not found.converged:
-        return [f"The model with {names} is not certified: its estimates mean nothing."]
+        return [f"The model with {names} is not certified: its estimates are meaningless."]
     if result.weak.forbids_conclusions:
         said = [f"Whether {inside} go with {names} is not concluded from so weak a table ({tests})."]
     elif found.p_permutation < ALPHA:
