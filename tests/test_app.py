@@ -26,7 +26,6 @@ import pandas as pd
 import uvicorn
 from command_line import call, refusal
 from test_hostile_names import ITEMS, hostile_trial
-from test_preview import chromium
 
 from ilhte_lib.data.options import DataOptions
 from ilhte_lib.errors import InputError
@@ -81,14 +80,6 @@ def served() -> Iterator[Served]:
         yield Served(listener.getsockname()[1])
         running.should_exit = running.force_exit = True
         thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
