@@ -31,7 +31,7 @@ def arms_sentences(found: Arms) -> list[str]:
     vary = [row.arm for row in found.rows if row.p_equal_holm < ALPHA]
     for names, what, otherwise in (
         (differ, "The average effect differs from zero", "No average effect differs from zero"),
-        (vary, "Effects differ between items", "For no arm is it shown that effects differ between items"),
+        (vary, "Effects differ between items", "For no arm is there evidence that effects differ between items"),
     ):
         said.append(
             f"{what} after {found.correction}'s correction over the arms: {listed(names, 6)}."
