@@ -81,7 +81,7 @@ def test_the_artefact_in_real_data_has_the_sign_that_the_page_predicts(run):
     row = run.row(story.CAFFEINE)
     assert row["covariate"] == "cov_neuroticism"
     assert row["rho"] < 0 and row["sd_ratio"] < 1
-    assert ends(story.Anxiety(run).beta3_difference)[0] > 0
+    assert ends(story.Anxiety(run).beta3_compared)[0] > 0
 
 
 def test_the_effect_of_the_sad_film_fades(run):

@@ -145,9 +145,19 @@ class Anxiety:
         return self._told("beta3_c", "beta3_c")
 
     @property
-    def beta3_difference(self) -> str:
-        drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
-        return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
+    def beta3_compared(self) -> str:
+        """A sentence on the difference of the two, which says no more than the intervals."""
+        resampled = self._inference["resampling"]
+        difference = self._row["delta_beta3"]
+        if resampled is None:
+            return f"Their difference is {number(difference, 3)}."
+        drawn = resampled["estimates"]["delta_beta3"]
+        told = _with_interval(difference, drawn["lower"], drawn["upper"], 3)
+        holding_zero = [low <= 0 <= high for low, high in (
+            self.run.told(CAFFEINE, "beta3_b"), self.run.told(CAFFEINE, "beta3_c"))]  # fmt: skip
+        if all(holding_zero) and not drawn["lower"] <= 0 <= drawn["upper"]:
+            return f"Neither can be told from zero, but their difference can: {told}."
+        return f"Their difference is {told}."
 
     @property
     def unequal_steps(self) -> str:
