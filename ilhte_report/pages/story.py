@@ -205,7 +205,8 @@ class Anxiety:
         listed = "; ".join(
             f"{row.label} {number(row.control, 2)} to {number(row.treated, 2)}" for row in rows.itertuples()
         )
-        return f"{len(rows)} items with their mean rating, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
+        found = f"With caffeine {self.more} items rise, {self.less} fall and {self.unclear} show no clear difference."
+        return f"{found} Mean ratings, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,10 @@ class Fading:
             f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.low, row.high)}"
             for row in self.rows.itertuples()
         )
-        return f"Average effects on negative affect in SDs of the persons, three films at three times: {told}."
+        clear = (self.rows["low"] > 0) | (self.rows["high"] < 0)
+        counts = [f"{TIMES[wave]} in {of.sum()} of {len(of)}" for wave, of in clear.groupby(self.rows["wave"])]
+        found = f"Films whose interval excludes 0: {', '.join(counts)}."
+        return f"{found} Average effects on negative affect in SDs of the persons: {told}."
 
 
 def _with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
