@@ -370,6 +370,8 @@ def run(
     """
     from rich.console import Console
 
+    from ilhte_lib.messages import counted
+
     from .intake.source import bundled_sources, sources
     from .run.progress import progress
     from .run.tables import Settings, default_folder, point_to, run_tables
@@ -401,7 +403,7 @@ def run(
     kept = sum(o.status == "kept" for o in outcomes)
     if not quiet:
         typer.echo(
-            f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
+            f"{counted(len(outcomes) - len(failed), 'table', 'tables')} ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
             + (f" {len(failed)} failed: {', '.join(visible(o.tab) for o in failed)}." if failed else "")
         )
     if failed:

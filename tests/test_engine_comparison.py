@@ -54,7 +54,8 @@ def test_the_native_loglik_is_never_below_lme4s(stored):
 def test_estimates_and_item_effects_agree_where_the_logliks_do(stored):
     rows = stored.models
     close = stored.gap.abs() < SAME_LOGLIK
-    # the films' 165 persons hardly tell estimates apart that differ by so little: there in standard errors
+    # Log-likelihoods 0.01 apart allow estimates sqrt(0.02) = 0.14 standard errors apart: all must be much closer. In SDs of
+    # the persons that says little where few persons make standard errors of 0.2 and more, as in the films (about 165)
     large = rows["n_persons"] > SMALL_TRIAL
     assert rows.loc[close, "distance_se"].max() < CLOSE_IN_SE
     agree = close & large
@@ -220,9 +221,9 @@ def test_the_page_counts_what_is_stored(stored):
 
 
 def test_what_the_page_says_of_the_gap_holds(stored):
-    """Most of it is error in lme4's reported number, which a longer inner search removes."""
+    """Nine tenths of it are error in lme4's reported number, which a longer inner search removes."""
     rows = stored.models
-    assert stored.stopped.sum() < 0.2 * stored.gap.sum()
+    assert stored.stopped.sum() < 0.1 * stored.gap.sum()
     assert (rows["loglik_lme4_tight"] - rows["loglik_at_lme4"]).abs().max() < 1e-3 < stored.gap.max()
 
 

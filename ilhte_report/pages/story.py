@@ -146,9 +146,19 @@ class Anxiety:
         return self._told("beta3_c", "beta3_c")
 
     @property
-    def beta3_difference(self) -> str:
-        drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
-        return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
+    def beta3_compared(self) -> str:
+        """A sentence on the difference of the two, which says no more than the intervals."""
+        resampled = self._inference["resampling"]
+        difference = self._row["delta_beta3"]
+        if resampled is None:
+            return f"Their difference is {number(difference, 3)}."
+        drawn = resampled["estimates"]["delta_beta3"]
+        told = _with_interval(difference, drawn["lower"], drawn["upper"], 3)
+        holding_zero = [low <= 0 <= high for low, high in (
+            self.run.told(CAFFEINE, "beta3_b"), self.run.told(CAFFEINE, "beta3_c"))]  # fmt: skip
+        if all(holding_zero) and not drawn["lower"] <= 0 <= drawn["upper"]:
+            return f"Neither can be told from zero, but their difference can: {told}."
+        return f"Their difference is {told}."
 
     @property
     def unequal_steps(self) -> str:
@@ -196,7 +206,8 @@ class Anxiety:
         listed = "; ".join(
             f"{row.label} {number(row.control, 2)} to {number(row.treated, 2)}" for row in rows.itertuples()
         )
-        return f"{len(rows)} items with their mean rating, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
+        found = f"With caffeine {self.more} items rise, {self.less} fall and {self.unclear} show no clear difference."
+        return f"{found} Mean ratings, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
 
 
 @dataclass(frozen=True)
@@ -259,7 +270,10 @@ class Fading:
             f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.low, row.high)}"
             for row in self.rows.itertuples()
         )
-        return f"Average effects on negative affect in SDs of the persons, three films at three times: {told}."
+        clear = (self.rows["low"] > 0) | (self.rows["high"] < 0)
+        counts = [f"{TIMES[wave]} in {of.sum()} of {len(of)}" for wave, of in clear.groupby(self.rows["wave"])]
+        found = f"Films whose interval excludes 0: {', '.join(counts)}."
+        return f"{found} Average effects on negative affect in SDs of the persons: {told}."
 
 
 def _with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
