@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -153,6 +153,9 @@ def fit(
         bool, typer.Option("--force", help="Let --json, --html and --report replace files that ilhte did not write.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="Print everything, not findings and items alone.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Estimates, standard errors and the test of equal effects alone.")
+    ] = False,
     format: Annotated[Format, typer.Option(help="What is printed: for a terminal, or Markdown.")] = Format.text,
     tables: Annotated[
         Path | None,
@@ -187,9 +190,9 @@ def fit(
     """Fit one table: print findings and items, and write everything as JSON, HTML, or for a paper."""
     from rich.console import Console
 
-    from ilhte_lib.analysis import analyse_trial
     from ilhte_lib.files import to_json
     from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
+    from ilhte_lib.progress import step
 
     from .drawing import drawing
     from .intake.preparation import prepared
@@ -217,16 +220,22 @@ def fit(
             refuse_foreign(folder, EMPTY_OR_OURS)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
-    began = time.perf_counter()
-    trial = prepared(where, data)
-    read = time.perf_counter()
-    with drawing(Console(stderr=True)) as told:
+    with drawing(Console(stderr=True), quiet=console.stderr):
+        step(f"Reading {where.tab}")
+        from ilhte_lib.analysis import analyse_trial
+
+        began = time.perf_counter()
+        trial = prepared(where, data)
+        read = time.perf_counter()
         found = analyse_trial(
-            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
-            discriminations=True,
+            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn,
+            discriminations=True, quick=quick,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256,
         )  # fmt: skip
+    waiting = ExitStack()
+    waiting.enter_context(drawing(Console(stderr=True), quiet=console.stderr))
+    step("Writing")
     everything = sections(found, where)
     shown = everything if full else first_screen(everything, found)
     # files first: whoever reads the terminal may close it early
@@ -252,6 +261,7 @@ def fit(
         if r_code is not None:
             found.to_r(r_code)
     finally:
+        waiting.close()
         if format == Format.markdown:
             print(sections_markdown(where.tab, shown), file=console.file)
         else:
@@ -542,7 +552,7 @@ def design(
     if html is not None:
         import_module("plotly")
     with drawing(Console(stderr=True)) as told:
-        found = power(wanted, replicates, progress=lambda done, of: told("design", done, of))
+        found = power(wanted, replicates, progress=lambda done, of: told("Simulating trials", done, of))
     tests = [asdict(test) for test in found.tests]
     document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
     _write_and_print("A planned trial", planning_sections(found), document, written)

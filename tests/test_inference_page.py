@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -12,7 +11,6 @@ from html import escape
 import numpy as np
 import pytest
 from command_line import call
-from rich.console import Console
 from run_cases import ilhte, small_project
 from scipy.stats import t
 
@@ -30,7 +28,6 @@ from ilhte_lib.inference.interval import Basis, average_interval, interaction_in
 from ilhte_lib.inference.parts import Missing, Part
 from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.model.simulate import Design, simulate_trial
-from ilhte_report.drawing import drawing
 from ilhte_report.intake.source import Source
 from ilhte_report.pages.notebook import show_sections
 from ilhte_report.pages.sections import ESTIMATES, FINDINGS, sections
@@ -258,19 +255,6 @@ def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
     none = replace(inference, resampling=None, missing=(Missing(Part.RESAMPLING, "why not."),))
     without = printed(Analysis(trial, fits, result, none))
     assert "drawn with replacement" not in without and "! Resampling: why not." in without
-
-
-def test_a_bar_for_each_bootstrap():
-    screen = io.StringIO()
-    with drawing(Console(file=screen, force_terminal=True, width=100)) as told:
-        told("null", 1, 4)
-        told("resampling", 2, 4)
-    text = screen.getvalue()
-    assert "trials with equal effects" in text and "samples of the persons" in text
-    silent = io.StringIO()
-    with drawing(Console(file=silent)) as told:
-        told("null", 1, 4)
-    assert silent.getvalue().strip() == ""
 
 
 # -- page ----------------------------------------------------------------------------------------------------------

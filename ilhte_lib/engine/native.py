@@ -15,6 +15,7 @@ from ..messages import quoted
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
 from ..model.spec import MODELS, ModelSpec
+from ..progress import step
 from .approximation import (
     AUTO_MOST_CELLS,
     CHOICES,
@@ -138,6 +139,7 @@ def fit_models(
         if name in choice.fits and choice.method == "laplace":
             fits[name] = choice.fits[name]
             continue
+        step(f"fitting {name}")
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
@@ -184,8 +186,10 @@ def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = 
         )  # fmt: skip
     fits: dict[str, Fit] = {}
     for name in ("M_0", "M_A"):
+        step(f"fitting {name}")
         fits[name] = fit_statistics(plain, MODELS[name], fitted=fits)
     main = fits["M_A"]
+    step("choosing the approximation")
     try:
         deviance = QuadratureDeviance(plain, main.spec, nodes)
         here = deviance(main.psi)
