@@ -15,6 +15,7 @@ from ..messages import quoted
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import LOWER, SINGULAR_BELOW, ClusterFit, Fit
 from ..model.spec import MODELS, ModelSpec
+from ..progress import step
 from .approximation import (
     AUTO_MOST_CELLS,
     CHOICES,
@@ -121,7 +122,7 @@ def fit_models(
             )
         if method == "aghq":
             raise InputError(
-                f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
+                f"Engine 'pymer4' does not offer method '{method}' for two crossed random effects: use engine native."
             )
         from .lme4 import fit_pymer4
 
@@ -137,6 +138,7 @@ def fit_models(
         if name in choice.fits and choice.method == "laplace":
             fits[name] = choice.fits[name]
             continue
+        step(f"fitting {name}")
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
@@ -183,8 +185,10 @@ def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = 
         )  # fmt: skip
     fits: dict[str, Fit] = {}
     for name in ("M_0", "M_A"):
+        step(f"fitting {name}")
         fits[name] = fit_statistics(plain, MODELS[name], fitted=fits)
     main = fits["M_A"]
+    step("choosing the approximation")
     try:
         deviance = QuadratureDeviance(plain, main.spec, nodes)
         here = deviance(main.psi)
@@ -247,7 +251,7 @@ def fit_statistics(
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
     if method == "aghq" and statistics.clusters is not None:
         raise InputError(
-            "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
+            "Quadrature over persons (aghq) does not support clusters: use method laplace, or leave clusters out of the model."
         )
     if deviance is None:
         deviance = (
@@ -347,7 +351,7 @@ def fit_deviance(
         return _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(
-            f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
+            f"{spec.name} could not be fitted ({failure}): check the table for extreme items or persons."
         ) from None
 
 
@@ -520,14 +524,14 @@ def _result(
             if not certified:
                 messages.append(
                     f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
-                    "none are given."
+                    "standard errors are not given."
                 )
                 vcov[:] = np.nan
         else:
             certified = False
             messages.append(
                 f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
-                "predicted perfectly): estimates mean nothing, standard errors are undefined."
+                "predicted perfectly): the estimates are meaningless and standard errors undefined."
             )
     # the workspace must stand at what is reported
     here = deviance(here.psi if standard_errors else canonical(best.evaluation.psi, spec))
