@@ -316,7 +316,7 @@ class Analysis:
             from .figures.item_waves import item_waves_figure
 
             if self.waves is None:
-                raise InputError("The table has one wave alone: give it a column wave (--wave-column).")
+                raise InputError("The table has only one wave: give it a column wave (--wave-column).")
             return item_waves_figure(self.waves)
         if kind == "arms":
             from .figures.arms import arms_figure
@@ -324,7 +324,7 @@ class Analysis:
             if self.arms is None:
                 raise InputError("The table has two arms: name the control of one that has more (--control).")
             return arms_figure(self.arms, [found.effects.shown_items for found in self.of_arms.values()])
-        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types, waves and arms.")
+        raise InputError(f"There is no figure {kind!r}: use one of {', '.join(PLOTS)}, types, waves and arms.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:

@@ -123,7 +123,7 @@ def fit_models(
             )
         if method == "aghq":
             raise InputError(
-                f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
+                f"Engine 'pymer4' does not offer method '{method}' for two crossed random effects: use engine native."
             )
         from .lme4 import fit_pymer4
 
@@ -249,7 +249,7 @@ def fit_statistics(
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
     if method == "aghq" and statistics.clusters is not None:
         raise InputError(
-            "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
+            "Quadrature over persons (aghq) does not support clusters: use method laplace, or leave clusters out of the model."
         )
     if deviance is None:
         deviance = (
@@ -306,7 +306,7 @@ def fit_deviance(
         return _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(
-            f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
+            f"{spec.name} could not be fitted ({failure}): check the table for extreme items or persons."
         ) from None
 
 
@@ -514,14 +514,14 @@ def _result(
             if not certified:
                 messages.append(
                     f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
-                    "none are given."
+                    "standard errors are not given."
                 )
                 vcov[:] = np.nan
         else:
             certified = False
             messages.append(
                 f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
-                "predicted perfectly): estimates mean nothing, standard errors are undefined."
+                "predicted perfectly): the estimates are meaningless and standard errors undefined."
             )
     # the workspace must stand at what is reported
     here = deviance(here.psi if standard_errors else _canonical(best.evaluation.psi, spec))

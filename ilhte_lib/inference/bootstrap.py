@@ -486,7 +486,7 @@ def resampling_bootstrap(
     if min(len(units) for units in strata) < 2:
         raise InputError(
             f"Table {quoted(trial.tab)} has a single {'cluster' if clusters else 'person'} to draw from"
-            f"{' in an arm' if len(strata) == 2 else ''}: without a second nothing can be said of how they vary."
+            f"{' in an arm' if len(strata) == 2 else ''}: how they vary cannot be estimated from one."
         )
     if not clusters:
         # persons by themselves are no sample of clusters: the models are those without

@@ -84,11 +84,11 @@ LEFT_OUT_IF_QUICK = ("Without an item", "What sum scores would say")
 OF_DESIGN = ("Item types", "Wave by wave", "Do the effects last?")
 """How the titles begin of what a table has by its design, whose sentences are on the first screen."""
 MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
-NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
-TOLD = "The intervals are those that the sentences above tell. "
+NO_DRAWS = "Nothing was resampled: use --bootstrap N for N replicates."
+TOLD = "The intervals are those given in the sentences above. "
 INTERVALS = (
-    f"{TOLD}One of the profile likelihood holds the values that the likelihood "
-    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
+    f"{TOLD}A profile-likelihood interval holds the values that the likelihood "
+    "does not reject: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
     "is widened for few items. A Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter "
     "ends; of ρ it is symmetric in Fisher's z."
 )

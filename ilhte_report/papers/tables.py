@@ -43,7 +43,7 @@ def paper_table(analysis: Analysis, name: str) -> GT:
     InputError : there is no such table.
     """
     if name not in TABLES:
-        raise InputError(f"There is no table {quoted(name)}: there are {listed(list(TABLES), len(TABLES))}.")
+        raise InputError(f"There is no table {quoted(name)}: use one of {listed(list(TABLES), len(TABLES))}.")
     return _great_table(name, _section(analysis, name), analysis.trial.tab)
 
 

@@ -173,7 +173,7 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
     # a kernel without memory for the words of its error leaves none
     speechless = name == "CellExecutionError" and not message.strip()
     if isinstance(failure, DeadKernelError) or speechless or "MemoryError" in name or _WANT_OF_MEMORY.search(message):
-        return "Its kernel died, most often for want of memory: fit it alone (--jobs 1) or on a larger machine."
+        return "Its kernel died, most often because memory ran out: fit it alone (--jobs 1) or on a larger machine."
     if isinstance(failure, _Changed):
         return "The table's data changed while it was read: run it again."
     if name == "OSError" and re.match(rf"\[Errno ({'|'.join(map(str, FULL))})\]", message):
