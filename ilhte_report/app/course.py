@@ -6,8 +6,6 @@ import threading
 
 from ilhte_lib.errors import InputError
 
-from ..drawing import WORDS
-
 STARTED = "The models are fitted"
 WAITING = "Another fit of this machine goes first"
 STOPPING = "It stops after the step it is at"
@@ -35,14 +33,14 @@ class Course:
         self.words = STOPPING
 
     def told(self, what: str, done: int, of: int) -> None:
-        """What ``analyse_trial`` calls at its steps.
+        """What ``ilhte_lib.progress`` calls at every step.
 
         Raises
         ------
         Stopped : it was asked to stop.
         """
         self.go_on()
-        self.words = f"{done} of {of} {WORDS[what]}"
+        self.words = what[:1].upper() + what[1:] + (f", {done} of {of}" if of else "")
 
     def go_on(self) -> None:
         """Raise Stopped if it was asked to stop."""

@@ -16,6 +16,7 @@ from shiny import Inputs, Outputs, Session, reactive, render, ui
 from ilhte_lib.analysis import analyse_trial
 from ilhte_lib.data.arms import by_arm
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.progress import telling
 
 from ..intake.check import check_table
 from ..intake.preparation import goes_out_of_core, prepared
@@ -299,8 +300,8 @@ def fitted(table: Table, data: DataOptions, bootstrap: int, course: Course) -> F
     where = table.where
     course.turn()
     try:
-        trial = prepared(where, data)
-        course.go_on()
+        with telling(course.told):
+            trial = prepared(where, data)
         analysis = analyse_trial(
             trial,
             replicates=bootstrap,

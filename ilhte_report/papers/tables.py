@@ -52,7 +52,7 @@ def paper_table(analysis: Analysis, name: str) -> GT:
             "The table has several arms: ask one of them for its table (a.of_arms), or write all (a.to_tables)."
         )
     if name not in known:
-        raise InputError(f"There is no table {quoted(name)}: there are {listed(list(known), len(known))}.")
+        raise InputError(f"There is no table {quoted(name)}: use one of {listed(list(known), len(known))}.")
     return _great_table(name, _section(analysis, name), analysis.trial.tab)
 
 
