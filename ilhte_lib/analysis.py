@@ -181,7 +181,7 @@ class Analysis:
 
         Parameters
         ----------
-        name : "estimates", "items" or "models".
+        name : "estimates", "items" or "models"; of a table with several arms "arms".
 
         Raises
         ------
@@ -224,7 +224,7 @@ class Analysis:
     def paragraph(self) -> str:
         """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do.
 
-        Of a table of several arms it is the first one's; ``of_arms`` has each.
+        Of a table of several arms it sets them side by side; those of ``of_arms`` have a paragraph each.
         """
         from ilhte_report.words.paper import results_paragraph
 

@@ -193,6 +193,7 @@ def fit(
     from ilhte_lib.files import to_json
     from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
     from ilhte_lib.progress import step
+    from ilhte_lib.r_code import refuse_r_code
 
     from .drawing import drawing
     from .intake.preparation import prepared
@@ -226,6 +227,8 @@ def fit(
 
         began = time.perf_counter()
         trial = prepared(where, data)
+        if r_code is not None:
+            refuse_r_code(trial)
         read = time.perf_counter()
         found = analyse_trial(
             trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn,

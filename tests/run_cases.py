@@ -23,6 +23,8 @@ from ilhte_report.project import MARK
 from ilhte_report.run.execute import Executed, Task
 
 PROJECT = Path(__file__).resolve().parents[1]
+FORKED = sys.platform == "linux"
+"""Whether kernels are forks of one process."""
 TIMES = {"seconds", "cpu_seconds", "started", "finished"}
 
 
@@ -96,15 +98,18 @@ def kernels_of(process: subprocess.Popen | psutil.Process) -> list[psutil.Proces
     """The kernels a process has started and that still run."""
     try:
         children = psutil.Process(process.pid).children()
+        forked = [kernel for child in children if is_kernel(child) for kernel in child.children()]
     except psutil.NoSuchProcess:
         return []
-    return [child for child in children if is_kernel(child)]
+    # where kernels are forked the child is the process that forks them
+    return [kernel for kernel in (forked if FORKED else children) if is_kernel(kernel)]
 
 
 def is_kernel(process: psutil.Process) -> bool:
-    """Whether a process is a kernel that lives."""
+    """Whether a process is a kernel that lives, or what kernels are forked from."""
+    program = "ilhte_report.run.fork_server" if FORKED else "ipykernel_launcher"
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and "ipykernel_launcher" in process.cmdline()
+        return process.status() != psutil.STATUS_ZOMBIE and program in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 

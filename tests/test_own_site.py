@@ -137,6 +137,7 @@ PARTS = (
 def test_a_site_of_one_trial_has_its_name_and_counts_nothing(tmp_path):
     pages = rendered(tmp_path, ["reading_2024"])
     index = pages["index.qmd"]
+    assert "{python}" not in index
     assert index.startswith("reading_2024") and "80 persons answered 5 items." in index
     average, low, high = (float(v.replace("−", "-")) for v in re.search(
         r"The average effect is (\S+) standard deviations of the persons \[95% interval (\S+) to (\S+)\]", index).groups())  # fmt: skip
@@ -233,12 +234,12 @@ def test_only_trials_are_counted_as_trials(names, title, counted):
 
 
 def test_what_is_no_evidence_is_named_apart():
-    told = own_trials.apart(of_tables([*OWN, SIMULATED, GROUPS, VISITS])).data
+    told = own_trials.apart(of_tables([*OWN, SIMULATED, GROUPS, VISITS]))
     assert told.endswith(
         f'1 trial whose "items" are visits ({escaped(VISITS)}); 1 comparison of groups that nobody assigned '
         f"({escaped(GROUPS)}); 1 table simulated from known values."
     )
-    assert own_trials.apart(of_tables(OWN)).data == own_trials.apart(of_tables([SIMULATED, GROUPS])).data == ""
+    assert own_trials.apart(of_tables(OWN)) == own_trials.apart(of_tables([SIMULATED, GROUPS])) == ""
 
 
 def escaped(name: str) -> str:

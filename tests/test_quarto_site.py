@@ -116,7 +116,10 @@ def test_exactly_what_is_meant_is_published_and_no_page_names_this_machine(publi
     assert ours == pages | others
     for name in ours:
         if name.endswith((".html", ".json")):
-            assert str(published.parent) not in (published / name).read_text(encoding="utf-8"), name
+            text = (published / name).read_text(encoding="utf-8")
+            assert str(published.parent) not in text, name
+            # what Quarto leaves of an expression without a value
+            assert "<code>{python}" not in text, name
 
 
 def pages(published: Path) -> list[str]:
@@ -225,6 +228,7 @@ def test_a_site_of_one_s_own_tables_speaks_of_them(tmp_path, case):
     assert headings(index, PARTS) == [*parts, *(["The tables", "Limitations"] if names else [])]
     assert ("[figure 2]" in index) == (len(names) > 2 and covariate) and ("[figure 1]" in index) == (len(names) > 1)
     for page, text in pages.items():
+        assert "{python}" not in text, page
         assert not OF_THE_COLLECTION.search(text), page
         assert all(f"{tab}: {reason}" in text for tab, reason in failed.items()), page
 

@@ -27,6 +27,21 @@ BLOCK_CELLS = 16384
 """Cells (class x item) worked on together, so that what is computed from them stays in the processor's cache."""
 
 
+BY_LAPACK = 100
+"""From so many rows on an inverse is LAPACK's, which has half of the work or less; below, calling it costs more."""
+
+
+def _symmetric_inverse(factor: np.ndarray) -> np.ndarray:
+    """(n, n) inverse of a matrix from its lower Cholesky factor (n, n)."""
+    lower, info = lapack.dpotri(factor, lower=1)
+    if info != 0:
+        raise ModeNotFound("the Hessian of the penalised likelihood is singular")
+    inverse = lower.T.copy()
+    below = np.tri(len(lower), k=-1, dtype=bool)
+    inverse[below] = lower[below]
+    return inverse
+
+
 def diagonals(matrices: np.ndarray) -> np.ndarray:
     """Writable view (..., J) of the diagonals of contiguous (..., J, J) matrices."""
     return matrices.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1]
@@ -323,6 +338,9 @@ class Modes:
     def schur_inverse(self) -> np.ndarray:
         """(B, q, q, J, J) blocks of S^-1."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
+        if q * j >= BY_LAPACK:
+            inverse = np.array([_symmetric_inverse(factor) for factor in self.cholesky])
+            return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
         root = np.empty((b, q * j, q * j))
         for lane, factor in enumerate(self.cholesky):
             root[lane] = blas.dtrsm(1.0, factor, self._identity, lower=1)

@@ -14,7 +14,6 @@ from ..words.numbers import between, number, p_text
 from .results import RunResults, effects_alt, failed_list
 
 if TYPE_CHECKING:
-    from IPython.display import Markdown
     from plotly.graph_objects import Figure
 
 _FEWEST_POINTS = 3
@@ -139,12 +138,10 @@ def counted(trials: RunResults) -> str:
     return f"Of {n} tables of randomised trials{shared}"
 
 
-def apart(run: RunResults) -> Markdown:
+def apart(run: RunResults) -> str:
     """What a run holds beside the trials that are counted: of which kind, and by name; nothing where all is counted."""
-    from IPython.display import Markdown
-
     if len(run.trials) in (0, run.n_tables):
-        return Markdown("")
+        return ""
     drawn = run.n_simulated
     kinds = [
         _kind(run.visits, 'trial whose "items" are visits', 'trials whose "items" are visits'),
@@ -156,22 +153,18 @@ def apart(run: RunResults) -> Markdown:
         f"{count(drawn, 'table', 'tables')} simulated from known values" if drawn else "",
     ]
     told = "; ".join(kind for kind in kinds if kind)
-    return Markdown(
-        f"Beside these the run holds what is no evidence of this kind, and is counted nowhere here: {told}."
-    )
+    return f"Beside these the run holds what is no evidence of this kind, and is counted nowhere here: {told}."
 
 
 def _kind(tabs: list[str], one: str, several: str) -> str:
     return f"{count(len(tabs), one, several)} ({', '.join(escape_markdown(tab) for tab in tabs)})" if tabs else ""
 
 
-def boundary(trials: RunResults) -> Markdown:
+def boundary(trials: RunResults) -> str:
     """A sentence on fits with a correlation on its boundary, if there are any."""
-    from IPython.display import Markdown
-
     n = trials.n_boundary_rho
     tables = "one table" if n == 1 else f"{n} tables"
-    return Markdown(
+    return (
         f"In {tables} $\\rho$ is estimated at exactly $-1$ or $1$: a *singular* fit, too few items or too similar effects to say more."
         if n
         else ""

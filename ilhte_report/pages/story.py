@@ -271,8 +271,8 @@ class Fading:
             for row in self.rows.itertuples()
         )
         clear = (self.rows["low"] > 0) | (self.rows["high"] < 0)
-        counts = [f"{TIMES[wave]} in {of.sum()} of {len(of)}" for wave, of in clear.groupby(self.rows["wave"])]
-        found = f"Films whose interval excludes 0: {', '.join(counts)}."
+        counts = [f"{of.sum()} of {len(of)} {TIMES[wave]}" for wave, of in clear.groupby(self.rows["wave"])]
+        found = f"Films whose interval excludes 0: {'; '.join(counts)}."
         return f"{found} Average effects on negative affect in SDs of the persons: {told}."
 
 

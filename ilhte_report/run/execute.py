@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..project import slug
 from .folder import FULL
-from .key import code_sha256
+from .key import code_sha256, directly_imported
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -121,7 +121,7 @@ def _executed(task: Task, scratch: Path, clock: float) -> tuple[str, str]:
         iopub_timeout=START_LIMIT,
         timeout_func=seconds_left,
         resources=here,
-        **kernel_options(str(scratch)),
+        **kernel_options(str(scratch), task.code, directly_imported(task.notebook)),
     )
     document = (scratch / "fits" / f"{slug(task.tab)}.json").read_text(encoding="utf-8")
     if json.loads(document)["provenance"]["input_sha256"] != task.input_sha256:
