@@ -21,6 +21,7 @@ from ..engine.laplace import LaplaceDeviance
 from ..engine.native import SEARCH_TOLERANCE, fit_statistics
 from ..engine.objective import ModeNotFound
 from ..engine.optimise import minimise
+from ..engine.penalised import penalised_fit, wants_penalised
 from ..engine.starts import rough_curvature, start_from
 from ..errors import EngineError, IlhteError
 from ..model.compress import SufficientStatistics
@@ -226,7 +227,8 @@ def _ends(trial: Trial, fits: dict[str, Fit]) -> Ends:
     main, statistics = fits["M_A"], trial.sufficient_statistics(False)
     reach, spread = fixed_effect_quantile(main), (math.nan, math.nan)
     with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
-        known = generalise(statistics, main).reach
+        penalised = penalised_fit(statistics, main) if wants_penalised(main) else None
+        known = generalise(statistics, main, penalised=penalised).reach
         reach = known if math.isfinite(known) else reach
     with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
         found = Profiler(objective(statistics, main), main, fits["M_0"]).interval("sigma_zeta")
