@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,22 +31,6 @@ CLOSE = 0.005
 CLOSE_IN_SE = 0.05
 SMALL_TRIAL = 170
 SHORTFALL = 1e-4
-
-
-@pytest.fixture(scope="session")
-def lme4() -> None:
-    """Skips, saying why, where R or pymer4 is not installed; a set-up that is there but broken fails."""
-    for package in ("pymer4", "rpy2"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"the Python package {package} is not installed (make lme4)")
-    if shutil.which("R") is None and "R_HOME" not in os.environ:
-        pytest.skip("R is not installed (make lme4)")
-    try:
-        lme4_versions()
-    except EngineError as error:
-        if "R package" in str(error):
-            pytest.skip(str(error))
-        raise
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ pytest.importorskip("plotly")
 import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+from site_cases import chromium_running
 
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_report.project import MARK
@@ -666,20 +667,11 @@ def test_without_quarto_the_terminal_says_that_it_is_a_preview(tmp_path: Path, m
         rendering.render(project, run=tmp_path / "gone", echo=said.append)
 
 
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("there is no Chromium on the PATH")
-
-
 @pytest.fixture
 def browse(whole_site: Path):
     """Opens a page of the site offline; a request that is not for a file, an error or a dialog fails the test."""
-    playwright = pytest.importorskip("playwright.sync_api")
     trouble: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    with chromium_running() as browser:
 
         def opened(name: str, **options):
             context = browser.new_context(offline=True, **options)
@@ -692,7 +684,6 @@ def browse(whole_site: Path):
             return page
 
         yield opened
-        browser.close()
     assert trouble == []
 
 
@@ -735,13 +726,11 @@ show(figure, alt="One point of two")
 
 @pytest.mark.browser
 def test_a_figure_s_slider_takes_the_keyboard_and_keeps_its_place_when_the_theme_changes(tmp_path: Path):
-    playwright = pytest.importorskip("playwright.sync_api")
     project = write_project(tmp_path, **{"index.qmd": SLIDER})
     rendering.prepare_site(project, write_run(project / "results" / "r"))
     build(project)
     drawn = "[...document.querySelector('.drawing').data].map((trace) => trace.visible)"
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    with chromium_running() as browser:
         page = browser.new_page(color_scheme="light")
         page.goto((tmp_path / "_site" / "index.html").as_uri())
         slider = page.get_by_role("slider", name="k")
@@ -755,7 +744,6 @@ def test_a_figure_s_slider_takes_the_keyboard_and_keeps_its_place_when_the_theme
         page.click("#theme")
         page.wait_for_function(f"{tick} !== '{light}'")
         assert page.evaluate(drawn) == [False, True]
-        browser.close()
 
 
 @pytest.mark.browser

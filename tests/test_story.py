@@ -51,6 +51,12 @@ def run(tmp_path_factory: pytest.TempPathFactory):
         yield RunResults(pd.DataFrame(summaries), pd.DataFrame(items), record, info, folder)
 
 
+@pytest.fixture(scope="module")
+def fading(run) -> story.Fading:
+    """The films at three times, fitted once for all tests."""
+    return story.Fading(run)
+
+
 def ends(text: str) -> tuple[float, float]:
     """The ends of an interval as it is written."""
     low, high = re.findall(r"−?\d+\.\d+", text.partition("[")[2] or text)
@@ -85,16 +91,16 @@ def test_the_artefact_in_real_data_has_the_sign_that_the_page_predicts(run):
     assert ends(story.Anxiety(run).beta3_compared)[0] > 0
 
 
-def test_the_effect_of_the_sad_film_fades(run):
-    told = story.Fading(run)
+def test_the_effect_of_the_sad_film_fades(fading):
+    told = fading
     before, after, later = (ends(told.at("film_sad_negative", wave)) for wave in story.TIMES)
     assert before[0] < 0 < before[1] and after[0] > 1 and later[0] < 0 < later[1]
     assert told.persons("film_sad_negative", 2) < told.persons("film_sad_negative", 1)
     assert list(told.rows.groupby("wave").size()) == [3, 3, 3]
 
 
-def test_the_figures_of_the_story(run):
-    told, film = story.Anxiety(run), story.Fading(run)
+def test_the_figures_of_the_story(run, fading):
+    told, film = story.Anxiety(run), fading
     figure = told.figure()
     assert list(figure.layout.yaxis.ticktext)[::-1][:3] == ["rattled", "jittery", "high strung"]
     assert figure.layout.yaxis.ticktext[0] == "not joyful"

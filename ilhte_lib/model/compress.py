@@ -156,6 +156,40 @@ def sufficient_statistics(
     )
 
 
+def complete_statistics(
+    item_names: tuple[str, ...], treat: np.ndarray, responses: np.ndarray, formats: ItemFormats | None = None
+) -> SufficientStatistics:
+    """``sufficient_statistics`` of a (P, J) matrix of responses in which none is missing, without covariate or clusters.
+
+    The classes are counted, not sorted: a class is an arm and a score.
+    """
+    n_persons, n_items = responses.shape
+    treated = treat.astype(np.int64)
+    score = responses.sum(axis=1, dtype=np.int64)
+    width = int(score.max(initial=0)) + 1
+    count = np.bincount(treated * width + score, minlength=2 * width)
+    kept = np.flatnonzero(count)
+    total = responses.sum(axis=0, dtype=np.int64)
+    of_treated = treated @ responses
+    at_least = None
+    if formats is not None:
+        reached = [(responses >= m).sum(axis=0) for m in range(1, formats.most + 1)]
+        at_least = np.column_stack(reached).astype(float)
+    return SufficientStatistics(
+        item_names=item_names,
+        n_control_classes=int(np.count_nonzero(kept < width)),
+        count=count[kept].astype(float),
+        score=(kept % width).astype(float),
+        covariate=None,
+        trials=None,
+        item_total=np.array([total - of_treated, of_treated], float),
+        n_persons=n_persons,
+        n_responses=n_persons * n_items,
+        formats=formats,
+        at_least=at_least,
+    )
+
+
 def at_least_counts(item: np.ndarray, resp: np.ndarray, formats: ItemFormats) -> np.ndarray:
     """(J, K) number of responses (n,) of m or more to each item, m = 1..K."""
     width = formats.most + 1

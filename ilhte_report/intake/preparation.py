@@ -23,27 +23,10 @@ def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
     EngineError : the file is large and DuckDB is not installed.
     """
     if goes_out_of_core(where, data):
-        return with_item_covariates(
-            large_trial(
-                where.path,
-                where.tab,
-                covariate=data.covariate,
-                wave=data.wave,
-                id=data.id,
-                item=data.item,
-                resp=data.resp,
-                treat=data.treat,
-                wave_column=data.wave_column,
-                cluster=data.cluster,
-                ignore_clusters=data.ignore_clusters,
-                missing_codes=data.missing_codes,
-                categories=data.categories,
-                threshold=data.threshold,
-                steps=data.steps,
-            ),
-            data.item_covariates,
-        )
-    return with_item_covariates(prepare_design(load(where, data), where.tab, data), data.item_covariates)
+        trial = large_trial(where.path, where.tab, **data.rules_out_of_core)
+    else:
+        trial = prepare_design(load(where, data), where.tab, data)
+    return with_item_covariates(trial, data.item_covariates)
 
 
 def goes_out_of_core(where: Source, data: DataOptions) -> bool:

@@ -56,10 +56,12 @@ class RunResults:
     folder: Path | None = None
 
     def document(self, tab: str) -> dict:
-        """Everything that is known of one table, ``ilhte_lib.analysis.document``."""
+        """Everything that is known of one table, or of one arm of it (``tab / arm``): ``ilhte_lib.analysis.document``."""
         if self.folder is None:
             raise InputError(f"The run of {tab} has no folder.")
-        return json.loads((self.folder / "fits" / f"{slug(tab)}.json").read_text(encoding="utf-8"))
+        table = self._table(tab)
+        found = json.loads((self.folder / "fits" / f"{slug(table)}.json").read_text(encoding="utf-8"))
+        return found if table == tab else found["arms"]["documents"][tab.removeprefix(f"{table}{BESIDE}")]
 
     def told(self, tab: str, name: str) -> tuple[float, float]:
         """The ends of the interval that a table's page tells: of "average" or "spread" (the table's unit), "rho", "beta3_b" or
@@ -80,8 +82,11 @@ class RunResults:
 
     def page(self, tab: str) -> str:
         """The name of a table's page; of an arm (``tab / arm``) that of its table."""
-        tables = {row["tab"] for row in self.record["tables"]}
-        return slug(tab if tab in tables else tab.rpartition(BESIDE)[0] or tab)
+        return slug(self._table(tab))
+
+    def _table(self, tab: str) -> str:
+        tables = [row["tab"] for row in self.record["tables"]]
+        return next((table for table in tables if table == tab or tab.startswith(f"{table}{BESIDE}")), tab)
 
     def only(self, tabs: list[str]) -> RunResults:
         """The same run as if it held these tables alone."""

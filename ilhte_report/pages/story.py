@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.approximation import default_method
-from ilhte_lib.engine.native import fit_models
+from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.inference.effects import ALPHA, effects
-from ilhte_lib.inference.infer import infer
-from ilhte_lib.inference.interval import HALF_WIDTH, average_interval
+from ilhte_lib.inference.generalise import generalise
+from ilhte_lib.inference.interval import HALF_WIDTH, average_by_t
+from ilhte_lib.model.spec import MODELS
 
 from ..project import find_project
 from ..words.numbers import between, number
@@ -227,7 +228,8 @@ class Fading:
                 trial = prepare(table, tab, wave=str(wave))
                 fits = fit_models(trial, ["M_0", "M_A"], method=default_method(trial.profile))
                 result = effects(trial, fits)
-                average = average_interval(result, infer(trial, fits, replicates=0))
+                reach = generalise(statistics_of(trial, MODELS["M_A"]), fits["M_A"]).reach
+                average = average_by_t(result, reach)
                 rows.append(
                     {
                         "tab": tab,
