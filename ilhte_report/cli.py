@@ -525,6 +525,24 @@ def design(
     interaction: _planned("Interaction of treatment and pretest, per SD. Default: 0.", float) = None,
     treated: _planned("Share of the persons treated. Default: 0.5.", float) = None,
     missing: _planned("Share of the responses missing at random. Default: 0.", float) = None,
+    clusters: _planned("Clusters, over which persons are spread evenly. Default: none.", int, min=4) = None,
+    icc: _planned("Intraclass correlation of the persons of a cluster. Default: 0.1 with --clusters.", float) = None,
+    sites: Annotated[
+        bool | None,
+        typer.Option(
+            "--sites/--randomised-clusters",
+            help="Persons are randomised within clusters, not clusters as a whole.",
+            rich_help_panel=_PLANNED,
+            show_default=False,
+        ),
+    ] = None,
+    site_sd: _planned("SD of the average effect between sites. Default: 0.", float) = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|laplace|aghq", help="How trials are fitted; auto is what their analysis would take."
+        ),
+    ] = "auto",
     pilot: Annotated[
         Path | None,
         typer.Option(
@@ -554,15 +572,22 @@ def design(
     given = {
         "persons": persons, "items": items, "categories": categories, "effect": effect, "sigma_theta": sigma_theta, "sigma_b": sigma_b,
         "sigma_zeta": sigma_zeta, "rho": rho, "pretest": pretest, "interaction": interaction, "treated": treated, "missing": missing,
+        "clusters": clusters, "icc": icc, "sites": sites, "site_sd": site_sd,
     }  # fmt: skip
     wanted = planned_design(given, pilot, SEED if seed is None else seed)
     written = outputs({"--json": json, "--html": html}, [pilot], force=force)
     if html is not None:
         import_module("plotly")
     with drawing(Console(stderr=True)) as told:
-        found = power(wanted, replicates, progress=lambda done, of: told("Simulating trials", done, of))
+        found = power(wanted, replicates, method=method, progress=lambda done, of: told("Simulating trials", done, of))
     tests = [asdict(test) for test in found.tests]
-    document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
+    document = {
+        "design": asdict(wanted),
+        "method": found.method,
+        "replicates": found.replicates,
+        "failed": found.failed,
+        "tests": tests,
+    }
     _write_and_print("A planned trial", planning_sections(found), document, written)
 
 
