@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -299,7 +299,18 @@ def fit_side_by_side(
             deviance=deviance,
         )
 
-    return side_by_side(jobs, spec, fit, lanes)
+    try:
+        return side_by_side(jobs, spec, fit, lanes)
+    except (ModeNotFound, np.linalg.LinAlgError):
+        # one table that no linear algebra is possible with must not cost the others their fits
+        return [_fit_or_failure(fit, job) for job in jobs]
+
+
+def _fit_or_failure(fit: Callable[[Job, Any], Fit], job: Job) -> Fit | EngineError:
+    try:
+        return fit(job, None)
+    except EngineError as failure:
+        return failure
 
 
 def fit_both(
