@@ -14,6 +14,7 @@ from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
+from ..model.packed import PackedTrials
 from ..model.spec import MODELS, ModelSpec
 from .approximation import (
     AUTO_MOST_CELLS,
@@ -32,6 +33,7 @@ from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from .optimise import Minimum, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .starts import further_starts, rough_curvature, start, start_from
+from .thinned import thinned, worth_thinning
 from .threads import one_blas_thread
 
 if TYPE_CHECKING:
@@ -176,7 +178,7 @@ def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = 
     if plain.clusters is not None:
         return Choice("laplace", nodes, {})  # quadrature has no clusters in its model
     cells = largest.n_classes * largest.n_items
-    if cells * nodes > AUTO_MOST_CELLS:
+    if cells * nodes > AUTO_MOST_CELLS or isinstance(largest.trials, PackedTrials):
         return Choice(
             "laplace", nodes, {},
             f"The likelihood is Laplace's: quadrature over {largest.n_classes:,} classes of persons would need about "
@@ -247,6 +249,10 @@ def fit_statistics(
         raise InputError(
             "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
         )
+    if method == "aghq" and isinstance(statistics.trials, PackedTrials):
+        raise InputError(
+            f"{statistics.n_classes:,} classes of persons are too many for quadrature (aghq): use method laplace."
+        )
     if deviance is None:
         deviance = (
             LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
@@ -255,8 +261,13 @@ def fit_statistics(
     # fits with other steps or clusters have nothing to start from
     same = (spec.steps, spec.cluster_factor)
     fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
-    first, easiness = start(statistics, spec, fitted)
+    near = None
+    if method == "laplace" and worth_thinning(statistics):
+        near = fit_statistics(thinned(statistics), spec, fitted=fitted)
+    first, easiness = start(statistics, spec, fitted if near is None else {**fitted, spec.name: near})
     deviance.start_modes(easiness)
+    if near is not None:
+        deviance.start_near(near)
     nested = [
         (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
         for smaller in fitted.values()
@@ -343,7 +354,8 @@ def _minimise(
     longest = np.full(len(start), 2.0)
     longest[n_beta:] = np.maximum(0.7 * np.abs(start[n_beta:]), 0.3)
     longest[n_beta : n_beta + len(deviance.spec.steps)] = 1.0
-    return minimise(deviance, start, rough_curvature(deviance, start), free, longest, stop)
+    known = getattr(deviance, "curvature", None)
+    return minimise(deviance, start, rough_curvature(deviance, start) if known is None else known, free, longest, stop)
 
 
 def _search(
@@ -360,7 +372,9 @@ def _search(
     if spec.cluster_q == 2 and not near_edge:
         m21, m22 = (psi[spec.psi_names.index(name)] for name in ("m21", "m22"))
         near_edge = abs(m21) > 0.95 * np.hypot(m21, m22)
-    if statistics_are_few(deviance.statistics) or near_edge or not best.converged:
+    # a start that is known to be near comes from a search over starts
+    several = getattr(deviance, "curvature", None) is None and (statistics_are_few(deviance.statistics) or near_edge)
+    if several or not best.converged:
         best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
             known = _Basin(best, spec)
