@@ -21,12 +21,13 @@ from .errors import InputError
 from .files import plain, sha256_of, versions, write_text
 from .inference.arms import Arms, compare_arms
 from .inference.effects import Effects, effects
-from .inference.infer import Inference, Told, infer, inference_record, with_resampling
+from .inference.infer import Inference, infer, inference_record, with_resampling
 from .inference.item_types import ItemTypes, item_types
 from .inference.units import Unit
 from .inference.waves import Waves, waves
 from .inference.weak import fit_messages
 from .model.fit_result import Fit
+from .progress import Told, step, telling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +99,8 @@ class Analysis:
         rows: list[tuple[str, str, float, float]] = []
         for name, fit in self.fits.items():
             rows += [(name, *row) for row in zip(fit.spec.beta_names, fit.beta, fit.se, strict=True)]
-            for at, (term, step) in enumerate(zip(fit.spec.steps, fit.steps, strict=True), len(fit.beta)):
-                rows.append((name, term, step, float(np.sqrt(fit.vcov[at, at]))))
+            for at, (term, height) in enumerate(zip(fit.spec.steps, fit.steps, strict=True), len(fit.beta)):
+                rows.append((name, term, height, float(np.sqrt(fit.vcov[at, at]))))
             spreads = [("sigma_theta", fit.sigma_theta), ("sigma_b", fit.sigma_b)]
             if fit.clusters is not None:
                 spreads.append(("sigma_u", fit.clusters.sigma_u))
@@ -180,7 +181,7 @@ class Analysis:
 
         Parameters
         ----------
-        name : "estimates", "items" or "models".
+        name : "estimates", "items" or "models"; of a table with several arms "arms".
 
         Raises
         ------
@@ -223,7 +224,7 @@ class Analysis:
     def paragraph(self) -> str:
         """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do.
 
-        Of a table of several arms it is the first one's; ``of_arms`` has each.
+        Of a table of several arms it sets them side by side; those of ``of_arms`` have a paragraph each.
         """
         from ilhte_report.words.paper import results_paragraph
 
@@ -315,7 +316,7 @@ class Analysis:
             from .figures.item_waves import item_waves_figure
 
             if self.waves is None:
-                raise InputError("The table has one wave alone: give it a column wave (--wave-column).")
+                raise InputError("The table has only one wave: give it a column wave (--wave-column).")
             return item_waves_figure(self.waves)
         if kind == "arms":
             from .figures.arms import arms_figure
@@ -323,7 +324,7 @@ class Analysis:
             if self.arms is None:
                 raise InputError("The table has two arms: name the control of one that has more (--control).")
             return arms_figure(self.arms, [found.effects.shown_items for found in self.of_arms.values()])
-        raise InputError(f"There is no figure {kind!r}: there are {', '.join(PLOTS)}, types, waves and arms.")
+        raise InputError(f"There is no figure {kind!r}: use one of {', '.join(PLOTS)}, types, waves and arms.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:
@@ -417,6 +418,7 @@ def analyse(
     curves: bool = False,
     discriminations: bool = False,
     surface: bool = False,
+    quick: bool = False,
     item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
@@ -430,6 +432,7 @@ def analyse(
     method : of the likelihood: "laplace", "aghq" (quadrature over persons) or "auto" (``engine.approximation``); default
         ``engine.approximation.default_method``.
     replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
+    quick : estimates, standard errors and the test of equal effects alone; ``inference.left_out`` names what is not computed.
     item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
     options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
@@ -449,7 +452,7 @@ def analyse(
     trial = with_item_covariates(prepare_design(long, tab or "table", data), item_covariates)
     return analyse_trial(
         trial, engine=engine, method=method, replicates=replicates, seed=seed, workers=workers, curves=curves,
-        discriminations=discriminations, surface=surface, lower_is_better=data.lower_is_better, input_sha256=digest,
+        discriminations=discriminations, surface=surface, quick=quick, lower_is_better=data.lower_is_better, input_sha256=digest,
     )  # fmt: skip
 
 
@@ -464,10 +467,18 @@ def analyse_trial(
     curves: bool = False,
     discriminations: bool = False,
     surface: bool = False,
+    quick: bool = False,
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
-    """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, the rest as in ``analyse``."""
+    """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, ``told`` hears of every step
+    (``progress``), the rest as in ``analyse``."""
+    if told is not None:
+        with telling(told):
+            return analyse_trial(
+                trial, engine=engine, method=method, replicates=replicates, seed=seed, workers=workers, curves=curves,
+                discriminations=discriminations, surface=surface, quick=quick, **about,
+            )  # fmt: skip
     if trial.arms:
         found = {
             label: analyse_trial(
@@ -478,7 +489,7 @@ def analyse_trial(
                 seed=seed,
                 workers=workers,
                 curves=curves,
-                told=told,
+                quick=quick,
                 **about,
             )
             for label, of_arm in trial.arms
@@ -491,11 +502,16 @@ def analyse_trial(
     fits = fit_models(trial, engine=engine, method=method)
     inference = infer(
         trial, fits, replicates=replicates, seed=seed, workers=workers, curves=curves, discriminations=discriminations,
-        surface=surface, told=told,
+        surface=surface, quick=quick,
     )  # fmt: skip
     result = with_resampling(effects(trial, fits), inference)
-    about["item_types"] = item_types(trial, fits, seed=seed)
-    about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
+    if not quick:
+        if trial.item_covariates:
+            step("Item types")
+        about["item_types"] = item_types(trial, fits, seed=seed)
+        if trial.other_waves:
+            step("Other waves")
+        about["waves"] = waves(trial, fits, result, inference, replicates=replicates, seed=seed, workers=workers)
     return Analysis(trial, fits, result, inference, method, **about)
 
 

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import platform
+import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -42,6 +44,16 @@ def plain(value):
 def to_json(contents: dict) -> str:
     """The document as JSON text: null, never NaN."""
     return json.dumps(plain(contents), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def file_names(titles: Sequence[str]) -> list[str]:
+    """Titles and labels, which may be strangers', as names of files or folders: small letters, digits, hyphens, each another one."""
+    names: list[str] = []
+    for title in titles:
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "unnamed"
+        same = sum(known == name or known.startswith(f"{name}--") for known in names)
+        names.append(f"{name}--{same + 1}" if same else name)
+    return names
 
 
 def write_text(path: Path, text: str) -> None:

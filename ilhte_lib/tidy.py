@@ -75,7 +75,7 @@ def tidy(
     wanted = (effects,) if isinstance(effects, str) else tuple(effects)
     for name in wanted:
         if name not in EFFECTS:
-            raise InputError(f"There are no effects {quoted(name)}: there are {listed(EFFECTS, 3)}.")
+            raise InputError(f"There are no effects {quoted(name)}: use one of {listed(EFFECTS, 3)}.")
     rows: list[dict[str, Any]] = []
     for name, fit in _models(analysis, model).items():
         if "fixed" in wanted:
@@ -131,7 +131,7 @@ def predict(
     import pandas as pd
 
     if kind not in KINDS:
-        raise InputError(f"There are no predictions {quoted(kind)}: there are {' and '.join(KINDS)}.")
+        raise InputError(f"There are no predictions {quoted(kind)}: use one of {' and '.join(KINDS)}.")
     refuse_arms(analysis)
     fit = _one(analysis, model)
     if newdata is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,10 @@ from ilhte_lib.errors import InputError
 
 from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
+
+if TYPE_CHECKING:
+    from .outputs import Output
+    from .pages.section import Section
 
 MOST_REPLICATES = 1_000_000
 LONGEST_TIME = 1e8
@@ -103,6 +108,16 @@ TableArgument = Annotated[
 ]
 _RESAMPLING = "Resampling"
 _PAPER = "For a paper"
+JsonOption = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+]
+HtmlOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
+]
 SeedOption = Annotated[
     int | None,
     typer.Option(
@@ -161,17 +176,15 @@ def fit(
         ),
     ] = 0,
     seed: SeedOption = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
-    ] = None,
+    json: JsonOption = None,
+    html: HtmlOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Let --json, --html and --report replace files that ilhte did not write.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="Print everything, not findings and items alone.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Estimates, standard errors and the test of equal effects alone.")
+    ] = False,
     format: Annotated[Format, typer.Option(help="What is printed: for a terminal, or Markdown.")] = Format.text,
     tables: Annotated[
         Path | None,
@@ -208,9 +221,10 @@ def fit(
     """Fit one table: print findings and items, and write everything as JSON, HTML, or for a paper."""
     from rich.console import Console
 
-    from ilhte_lib.analysis import analyse_trial
     from ilhte_lib.files import to_json
     from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
+    from ilhte_lib.progress import step
+    from ilhte_lib.r_code import refuse_r_code
 
     from .drawing import drawing
     from .intake.preparation import prepared
@@ -238,16 +252,24 @@ def fit(
             refuse_foreign(folder, EMPTY_OR_OURS)
     # what is asked for on standard output is there alone
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
-    began = time.perf_counter()
-    trial = prepared(where, data, engine_data, scheduler)
-    read = time.perf_counter()
-    with drawing(Console(stderr=True)) as told:
+    with drawing(Console(stderr=True), quiet=console.stderr):
+        step(f"Reading {where.tab}")
+        from ilhte_lib.analysis import analyse_trial
+
+        began = time.perf_counter()
+        trial = prepared(where, data, engine_data, scheduler)
+        if r_code is not None:
+            refuse_r_code(trial)
+        read = time.perf_counter()
         found = analyse_trial(
-            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn, told=told,
-            discriminations=True,
+            trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn,
+            discriminations=True, quick=quick,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
             input_sha256=where.sha256 or None,
         )  # fmt: skip
+    waiting = ExitStack()
+    waiting.enter_context(drawing(Console(stderr=True), quiet=console.stderr))
+    step("Writing")
     everything = sections(found, where)
     shown = everything if full else first_screen(everything, found)
     # files first: whoever reads the terminal may close it early
@@ -273,6 +295,7 @@ def fit(
         if r_code is not None:
             found.to_r(r_code)
     finally:
+        waiting.close()
         if format == Format.markdown:
             print(sections_markdown(where.tab, shown), file=console.file)
         else:
@@ -398,6 +421,8 @@ def run(
     """
     from rich.console import Console
 
+    from ilhte_lib.messages import counted
+
     from .intake.source import bundled_sources, sources
     from .run.progress import progress
     from .run.tables import Settings, default_folder, point_to, run_tables
@@ -429,7 +454,7 @@ def run(
     kept = sum(o.status == "kept" for o in outcomes)
     if not quiet:
         typer.echo(
-            f"{len(outcomes) - len(failed)} tables ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
+            f"{counted(len(outcomes) - len(failed), 'table', 'tables')} ({kept} unchanged) in {out}, {time.perf_counter() - clock:.0f} s."
             + (f" {len(failed)} failed: {', '.join(visible(o.tab) for o in failed)}." if failed else "")
         )
     if failed:
@@ -488,39 +513,36 @@ def pool(
         str | None,
         typer.Argument(help="A run's folder, or its name in results/; default the latest.", show_default=False),
     ] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
-    ] = False,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Item effects across the trials of a run: typical spread, real variation, single trials drawn towards the others.
 
     Of the bundled tables, randomised real trials alone are pooled.
     """
+    from .outputs import outputs
+    from .pages.pool import named_or_latest, pool_sections, pooled_run
+
+    written = outputs({"--json": json, "--html": html}, [], force=force)
+    found = pooled_run(named_or_latest(run))
+    _write_and_print("Across trials", pool_sections(found), found.document(), written)
+
+
+def _write_and_print(title: str, shown: Sequence[Section], document: dict, written: dict[str, Output]) -> None:
     from rich.console import Console
 
     from ilhte_lib.files import to_json
 
-    from .outputs import outputs
-    from .pages.pool import named_or_latest, pool_sections, pooled_run
     from .pages.single import single_page
     from .terminal import print_sections
 
-    written = outputs({"--json": json, "--html": html}, [], force=force)
-    found = pooled_run(named_or_latest(run))
-    shown = pool_sections(found)
     if "--json" in written:
-        written["--json"].write(to_json(found.document()))
+        written["--json"].write(to_json(document))
     if "--html" in written:
-        written["--html"].write(single_page("Across trials", shown))
-    on_error = any(output.to_standard_output for output in written.values())
-    print_sections(Console(stderr=on_error), "Across trials", shown)
+        written["--html"].write(single_page(title, shown))
+    # what is asked for on standard output is there alone
+    print_sections(Console(stderr=any(output.to_standard_output for output in written.values())), title, shown)
 
 
 _PLANNED = "The planned trial (logits)"
@@ -557,30 +579,20 @@ def design(
         typer.Option(min=1, max=MOST_REPLICATES, metavar="N", help="Trials to simulate.", rich_help_panel=_RESAMPLING),
     ] = 1000,
     seed: SeedOption = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write a report as one HTML file that works offline; - for standard output."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Let --json and --html replace files that ilhte did not write.")
-    ] = False,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+    force: ForceOption = False,
 ) -> None:
     """What a planned trial would find: power and standard errors, by simulation and in closed form."""
     from dataclasses import asdict
 
     from rich.console import Console
 
-    from ilhte_lib.files import to_json
     from ilhte_lib.inference.planning import SEED, power
 
     from .drawing import drawing
     from .outputs import outputs
     from .pages.planning import planned_design, planning_sections
-    from .pages.single import single_page
-    from .terminal import print_sections
 
     given = {
         "persons": persons, "items": items, "categories": categories, "effect": effect, "sigma_theta": sigma_theta, "sigma_b": sigma_b,
@@ -591,16 +603,10 @@ def design(
     if html is not None:
         import_module("plotly")
     with drawing(Console(stderr=True)) as told:
-        found = power(wanted, replicates, progress=lambda done, of: told("design", done, of))
-    shown = planning_sections(found)
-    if "--json" in written:
-        tests = [asdict(test) for test in found.tests]
-        document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
-        written["--json"].write(to_json(document))
-    if "--html" in written:
-        written["--html"].write(single_page("A planned trial", shown))
-    on_error = any(output.to_standard_output for output in written.values())
-    print_sections(Console(stderr=on_error), "A planned trial", shown)
+        found = power(wanted, replicates, progress=lambda done, of: told("Simulating trials", done, of))
+    tests = [asdict(test) for test in found.tests]
+    document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
+    _write_and_print("A planned trial", planning_sections(found), document, written)
 
 
 @app.command(epilog="Example: ilhte diff results/before results/after")

@@ -1,4 +1,4 @@
-"""A progress bar for the replicates of ``ilhte fit --bootstrap N``."""
+"""One line on the terminal that says what is being computed, rewritten as that goes on and gone at the end."""
 
 from __future__ import annotations
 
@@ -6,26 +6,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ilhte_lib.inference.infer import Told
+from ilhte_lib.progress import Told, telling
+
+from .words.printable import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WORDS = {"null": "trials with equal effects", "resampling": "samples of the persons", "design": "simulated trials"}
+_A_SECOND = 4
+"""So often the line is rewritten: the clock in it goes on where a step is not counted."""
+_WORTH_TELLING = 2.0
+"""Seconds that are left of a counted step, below which they are not told."""
 
 
 @contextmanager
-def drawing(console: Console) -> Iterator[Told]:
-    """What ``infer`` is to call with its progress: a bar for each bootstrap, gone when all is done; nothing off a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def drawing(console: Console, *, quiet: bool = False) -> Iterator[Told]:
+    """Show every ``step`` that is taken inside, on a terminal; nothing elsewhere, or if ``quiet``."""
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield lambda what, done, of: None
+        return
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, int] = {}
+    columns = (TextColumn("{task.description} ...", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=_A_SECOND) as line:
+        task = line.add_task("Starting", total=None)
+        now = ""
 
         def told(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(_WORDS[what], total=of)
-            bars.update(tasks[what], completed=done)
+            nonlocal now
+            if what != now:
+                now = what
+                line.reset(task, total=of or None)
+            line.update(task, completed=done, description=visible(what[:1].upper() + what[1:]) + counted(done, of))
 
-        yield told
+        def counted(done: int, of: int) -> str:
+            if not of:
+                return ""
+            left = line.tasks[0].time_remaining if done < of else None
+            return f", {done} of {of}" + (f", about {left:.0f} s left" if left and left > _WORTH_TELLING else "")
+
+        with telling(told):
+            yield told

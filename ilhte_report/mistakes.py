@@ -23,7 +23,7 @@ from .words.printable import visible
 MISTAKE, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 """Exit codes: of a user's mistake, of an error of ours or of the system, after Ctrl-C, after SIGTERM."""
 
-NO_MEMORY = "There is not enough memory for this: close other programs, or take a machine with more."
+NO_MEMORY = "There is not enough memory for this: close other programs, or use a machine with more."
 
 EXTRAS = {
     "report": ("papermill", "nbclient", "nbformat", "ipykernel", "jupyter_client", "filelock", "plotly", "pyarrow", "yaml",
@@ -161,7 +161,7 @@ def _system_error(error: OSError) -> tuple[str, int]:
     try:
         os.getcwd()
     except OSError:
-        return "The folder you are in was deleted or moved: change into one that is there.", MISTAKE
+        return "The folder you are in was deleted or moved: change into one that exists.", MISTAKE
     return _unexpected(error)
 
 

@@ -38,94 +38,69 @@ class Repeated(StrEnum):
 _PANEL = "Columns of the file"
 
 
-def _column(text: str, *names: str, kind: Any = str | None, **more: Any) -> Any:
-    return Annotated[kind, typer.Option(*names, help=text, rich_help_panel=_PANEL, **more)]
+def _option(text: str, *names: str, kind: Any = str | None, **more: Any) -> Any:
+    return Annotated[kind, typer.Option(*names, help=text, **more)]
 
+
+def _column(text: str, *names: str, **more: Any) -> Any:
+    return _option(text, *names, rich_help_panel=_PANEL, **more)
+
+
+_FLAG, _LIST = bool, list[str] | None
 
 OPTIONS: dict[str, Any] = {
-    "profile": Annotated[
-        Profile, typer.Option(help="Rules of preparation: the published vignette's, or the fuller ones.")
-    ],
-    "max_persons": Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Randomly sample at most this many persons; 0 for all. Default 5000 under vignette, all under full.",
-        ),
-    ],
-    "covariate": Annotated[
-        str | None,
-        typer.Option(
-            "--covariate", "--pretest", help="The covariate's column; default std_baseline, else the best cov_* column."
-        ),
-    ],
-    "wave": Annotated[
-        str | None,
-        typer.Option(help="The wave to keep; default the first after randomisation, where that can be told."),
-    ],
-    "repeated": Annotated[
-        Repeated, typer.Option(help="Several rows of one person and item: an error, or further trials.")
-    ],
-    "categories": Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LABELS",
-            help='Labels of ordered categories, the lowest first, separated by commas: "never, sometimes, often".',
-        ),
-    ],
-    "threshold": Annotated[
-        float | None,
-        typer.Option(help="Take responses of at least so much as 1, others as 0. Default: ordered categories."),
-    ],
-    "steps": Annotated[
-        Steps,
-        typer.Option(
-            help="Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial)."
-        ),
-    ],
-    "item_covariates": Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file with a column item and covariates of the items, numbers or labels: do they explain whose effect is large? "
-            "Default: the table's columns itemcov_*.",
-        ),
-    ],
-    "pretest_from_wave": Annotated[
-        str | None,
-        typer.Option(
-            metavar="WAVE", help="Take the persons' scores on the same items at this earlier wave as covariate."
-        ),
-    ],
-    "arms": Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LABELS",
-            help="Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
-        ),
-    ],
-    "contrast": Annotated[
-        str | None,
-        typer.Option(
-            metavar="LABEL",
-            help="Of a covariate of labels the one that is compared with the others; of two, by default, the second with the first.",
-        ),
-    ],
-    "lower_is_better": Annotated[
-        bool,
-        typer.Option(
-            "--lower-is-better", help="A response of 1, or a high score, is bad (symptoms); changes the wording only."
-        ),
-    ],
-    "missing_codes": Annotated[
-        list[str] | None,
-        typer.Option(
-            "--missing-codes",
-            metavar="CODES",
-            help="Codes that mean a missing response, arm or covariate, as in -99,999; none takes every number as it is. "
-            "Default: only what stands apart in a covariate.",
-        ),
-    ],
+    "profile": _option("Rules of preparation: the published vignette's, or the fuller ones.", kind=Profile),
+    "max_persons": _option(
+        "Randomly sample at most this many persons; 0 for all. Default 5000 under vignette, all under full.",
+        kind=int | None,
+        min=0,
+    ),
+    "covariate": _option(
+        "The covariate's column; default std_baseline, else the best cov_* column.", "--covariate", "--pretest"
+    ),
+    "wave": _option("The wave to keep; default the first after randomisation, where that can be determined."),
+    "repeated": _option("Several rows of one person and item: an error, or further trials.", kind=Repeated),
+    "categories": _option(
+        'Labels of ordered categories, the lowest first, separated by commas: "never, sometimes, often".',
+        kind=_LIST,
+        metavar="LABELS",
+    ),
+    "threshold": _option(
+        "Take responses of at least this much as 1, others as 0. Default: ordered categories.", kind=float | None
+    ),
+    "steps": _option(
+        "Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial).",
+        kind=Steps,
+    ),
+    "item_covariates": _option(
+        "A file with a column item and covariates of the items, numbers or labels: do they explain for which items the effect "
+        "is large? Default: the table's columns itemcov_*.",
+        metavar="FILE",
+    ),
+    "pretest_from_wave": _option(
+        "Take the persons' scores on the same items at this earlier wave as covariate.", metavar="WAVE"
+    ),
+    "arms": _option(
+        "Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
+        kind=_LIST,
+        metavar="LABELS",
+    ),
+    "contrast": _option(
+        "Of a covariate with labels, the label to compare with the others; default, of two labels, the second with the first.",
+        metavar="LABEL",
+    ),
+    "lower_is_better": _option(
+        "A response of 1, or a high score, is bad (symptoms); changes the wording only.",
+        "--lower-is-better",
+        kind=_FLAG,
+    ),
+    "missing_codes": _option(
+        "Codes that mean a missing response, arm or covariate, as in -99,999; none takes every number as it is. "
+        "Default: only codes that stand apart from a covariate's other values.",
+        "--missing-codes",
+        kind=_LIST,
+        metavar="CODES",
+    ),
     "id": _column("Column of persons.", kind=str),
     "item": _column("Column of items.", kind=str),
     "resp": _column("Column of responses: 0/1, or ordered categories.", kind=str),
@@ -133,22 +108,23 @@ OPTIONS: dict[str, Any] = {
     "wave_column": _column("Column of waves.", kind=str),
     "control": _column("The value of the arms' column that means control."),
     "wide": _column(
-        "The file has one row a person: its item columns, by name or pattern; can be given several times.",
-        kind=list[str] | None,
+        "The file has one row a person: its item columns, by name or pattern; can be given several times.", kind=_LIST
     ),
     "cluster": _column(
-        "Column of clusters (schools, villages), which the models then have random effects of; default cluster, if there."
+        "Column of clusters (schools, villages), for which the models then have random effects; default cluster, if there is one."
     ),
     "cluster_effects": _column(
         "Clusters that hold both arms (sites) may differ in the effect, not in their level alone.",
         "--cluster-effects",
-        kind=bool,
+        kind=_FLAG,
     ),
     "ignore_clusters": _column(
-        "Leave clusters out of the models, which then take persons as independent.", "--ignore-clusters", kind=bool
+        "Leave clusters out of the models, which then treat persons as independent.", "--ignore-clusters", kind=_FLAG
     ),
     "id_within_cluster": _column(
-        "Ids are unique within clusters only: a person is known by cluster and id.", "--id-within-cluster", kind=bool
+        "Ids are unique within clusters only: a person is identified by cluster and id.",
+        "--id-within-cluster",
+        kind=_FLAG,
     ),
     "sheet": _column("The sheet of an Excel file, by name or number; default the first."),
     "header_row": _column(

@@ -95,7 +95,7 @@ class Output:
                 raise InputError(f"{self.option} {quoted(self.name)} is a file that this command reads: name another.")
             if not force and not _is_ours(self.path):
                 raise InputError(
-                    f"{self.option} {quoted(self.name)} exists and is no earlier output of ilhte: name another file, "
+                    f"{self.option} {quoted(self.name)} exists and was not written by ilhte: name another file, "
                     "or give --force to replace it."
                 )
             if not os.access(self.path, os.W_OK):

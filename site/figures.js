@@ -69,10 +69,23 @@
     return window.Plotly.react(place, data, layout, figure.config);
   }
 
-  // An axis on a phone: its title on two lines, the unit on the second, and of panels beside each other fewer numbers.
+  // A title on lines that a phone has room for.
+  function wrapped(text) {
+    const MOST = 24;
+    const [first, ...others] = text.split(" ");
+    let length = first.length;
+    return others.reduce(function (lines, word) {
+      const letters = word.replace(/<[^>]*>/g, "").length;
+      const breaks = length + 1 + letters > MOST;
+      length = breaks ? letters : length + 1 + letters;
+      return lines + (breaks ? "<br>" : " ") + word;
+    }, first);
+  }
+
+  // An axis on a phone: its title on several lines, and of panels beside each other fewer numbers.
   function narrow(axis) {
     const text = axis?.title?.text;
-    const titled = text ? { ...axis, title: { ...axis.title, text: text.replace(" (", "<br>(") } } : axis;
+    const titled = text ? { ...axis, title: { ...axis.title, text: wrapped(text) } } : axis;
     const [from, to] = axis?.domain || [0, 1];
     if (to - from > 0.6) return titled;
     const small = { ...titled, tickfont: { size: to - from < 0.3 ? 8 : 10 } };

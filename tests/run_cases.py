@@ -19,9 +19,12 @@ import pandas as pd
 import psutil
 
 from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.project import MARK
 from ilhte_report.run.execute import Executed, Task
 
 PROJECT = Path(__file__).resolve().parents[1]
+FORKED = sys.platform == "linux"
+"""Whether kernels are forks of one process."""
 TIMES = {"seconds", "cpu_seconds", "started", "finished"}
 
 
@@ -38,6 +41,37 @@ def write_table(path: Path, seed: int, n_persons: int = 80, n_items: int = 4) ->
 def small_tables(folder: Path, n: int) -> list[Path]:
     """So many small tables in a folder of their own."""
     return [write_table(folder / f"trial_{k:03d}.csv", seed=k) for k in range(n)]
+
+
+def small_project(folder: Path, first_cell: str | None = None) -> Path:
+    """A folder marked as a project, whose notebook of one table is ours without what takes longest: profile curves,
+    discriminations, the surface. What becomes of kernels, folders and results does not depend on these.
+
+    ``first_cell`` is done before everything else in the notebook.
+    """
+    notebook = json.loads((PROJECT / "notebooks" / "fit_table.ipynb").read_text(encoding="utf-8"))
+    cells = notebook["cells"]
+    (analysis,) = (cell for cell in cells if "analyse_trial(" in "".join(cell["source"]))
+    source = "".join(analysis["source"])
+    for part in ("curves", "discriminations", "surface"):
+        assert f"{part}=True" in source
+        source = source.replace(f"{part}=True", f"{part}=False")
+    analysis["source"] = source
+    if first_cell:
+        at = next(k for k, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", [])) + 1
+        cell = {"cell_type": "code", "id": "fault", "metadata": {}, "execution_count": None, "outputs": []}
+        cells.insert(at, {**cell, "source": first_cell})
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "notebooks" / "fit_table.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    for name in (MARK, "_quarto.yml", "index.qmd"):
+        (folder / name).touch()
+    return folder
+
+
+def another(folder: Path, first_cell: str | None = None) -> Path:
+    """The project of ``undisturbed()`` with its two tables once more, without results."""
+    shutil.copytree(undisturbed() / "data", small_project(folder, first_cell) / "data")
+    return folder
 
 
 def ilhte(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -64,15 +98,18 @@ def kernels_of(process: subprocess.Popen | psutil.Process) -> list[psutil.Proces
     """The kernels a process has started and that still run."""
     try:
         children = psutil.Process(process.pid).children()
+        forked = [kernel for child in children if is_kernel(child) for kernel in child.children()]
     except psutil.NoSuchProcess:
         return []
-    return [child for child in children if is_kernel(child)]
+    # where kernels are forked the child is the process that forks them
+    return [kernel for kernel in (forked if FORKED else children) if is_kernel(kernel)]
 
 
 def is_kernel(process: psutil.Process) -> bool:
-    """Whether a process is a kernel that lives."""
+    """Whether a process is a kernel that lives, or what kernels are forked from."""
+    program = "ilhte_report.run.fork_server" if FORKED else "ipykernel_launcher"
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and "ipykernel_launcher" in process.cmdline()
+        return process.status() != psutil.STATUS_ZOMBIE and program in process.cmdline()
     except psutil.NoSuchProcess:
         return False
 
@@ -122,23 +159,13 @@ def _cells(path: Path) -> list[dict[str, Any]]:
 
 @functools.cache
 def undisturbed() -> Path:
-    """A folder with two tables in ``data`` and their results, by nothing disturbed, in ``run``."""
-    folder = Path(tempfile.mkdtemp(prefix="ilhte-tests-"))
+    """A project with two tables in ``data`` and their results, by nothing disturbed, in ``run``."""
+    folder = small_project(Path(tempfile.mkdtemp(prefix="ilhte-tests-")))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     small_tables(folder / "data", 2)
     done = ilhte("run", "data", "--out", "run", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@functools.cache
-def executed(notebook_of: Path) -> dict[str, Executed]:
-    """What executing each table of ``undisturbed()`` came to, for tests of what happens to results afterwards."""
-    run = notebook_of / "run"
-    return {
-        path.stem: Executed(1.0, path.read_text(), (run / "tables" / f"{path.stem}.ipynb").read_text())
-        for path in (run / "fits").glob("*.json")
-    }
 
 
 def replay(task: Task) -> Executed:

@@ -26,7 +26,6 @@ import pandas as pd
 import uvicorn
 from command_line import call, refusal
 from test_hostile_names import ITEMS, hostile_trial
-from test_preview import chromium
 
 from ilhte_lib.data.options import DataOptions
 from ilhte_lib.errors import InputError
@@ -81,14 +80,6 @@ def served() -> Iterator[Served]:
         yield Served(listener.getsockname()[1])
         running.should_exit = running.force_exit = True
         thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -374,7 +365,7 @@ def test_names_from_strangers_stay_text(page, tmp_path):
 
 def test_mistakes_are_the_sentences_of_the_command_line(page, tmp_path):
     (tmp_path / "notes.txt").write_text("a,b\n1,2\n")
-    assert "notes.txt is of no known format" in take(page, tmp_path / "notes.txt", "notes.txt")
+    assert "notes.txt is in an unknown format" in take(page, tmp_path / "notes.txt", "notes.txt")
     (tmp_path / "empty.csv").write_text("")
     assert "is empty" in take(page, tmp_path / "empty.csv", "empty.csv")
     for name, sentence in (

@@ -63,11 +63,11 @@ def test_profiles_and_engines_have_their_defaults():
     trial = simulated(200, 6)
     with pytest.raises(InputError, match="Method 'exact' is not known: use one of auto, laplace, aghq"):
         fit_models(trial, method="exact")
-    with pytest.raises(InputError, match="'pymer4' has no method 'aghq'"):
+    with pytest.raises(InputError, match="'pymer4' does not offer method 'aghq'"):
         fit_models(trial, engine="pymer4", method="aghq")
     vignette = prepare(simulate_trial(Design(200, 6, 77))[0], "mine", profile="vignette")
     for data, method, words in (
-        (trial, "aghq", "with 6 items Laplace's likelihood would take σ_θ for too small"),
+        (trial, "aghq", "with 6 items Laplace's likelihood would underestimate σ_θ"),
         (vignette, "laplace", "The likelihood is Laplace's, as in lme4."),
     ):
         shown = analyse_trial(data)

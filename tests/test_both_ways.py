@@ -23,7 +23,7 @@ pytest.importorskip("duckdb", reason="DuckDB is not installed")
 
 ONLY_IN_MEMORY = (r"varies within \d+ persons? of table", "trials are counted only in tables that fit into memory")
 """What depends on the order of rows, or on several rows a cell, is refused out of core in these words."""
-NO_TABLE = ("no regular table", "fields in line", "DuckDB could not read", "not UTF-8")
+NO_TABLE = ("not a regular table", "fields in line", "DuckDB could not read", "not UTF-8")
 """What a CSV file that breaks the rules of CSV is called out of core."""
 
 

@@ -207,7 +207,7 @@ def test_the_warehouses_checker_in_plain_words(tmp_path):
     table.loc[table["item"] == "q3", "item"] = "q-1"
     table.loc[table["item"] == "q1", "item"] = "q_1"
     findings = format_findings(table, "My Table")
-    assert findings[0].refused and findings[0].sentence == "cov_age holds values that are no age."
+    assert findings[0].refused and findings[0].sentence == "cov_age holds values that are not ages."
     sentences = " ".join(finding.sentence for finding in findings)
     for words in ("'town'", "fewer than 100 persons", "q-1 || q_1", "lower-case letters"):
         assert words in sentences, words

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,22 +34,6 @@ SHORTFALL = 1e-4
 
 
 @pytest.fixture(scope="session")
-def lme4() -> None:
-    """Skips, saying why, where R or pymer4 is not installed; a set-up that is there but broken fails."""
-    for package in ("pymer4", "rpy2"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"the Python package {package} is not installed (make lme4)")
-    if shutil.which("R") is None and "R_HOME" not in os.environ:
-        pytest.skip("R is not installed (make lme4)")
-    try:
-        lme4_versions()
-    except EngineError as error:
-        if "R package" in str(error):
-            pytest.skip(str(error))
-        raise
-
-
-@pytest.fixture(scope="session")
 def toenail(project: Path) -> Trial:
     return prepare(load_bundled("toenail_visits", project / "data"), "toenail_visits", profile="full")
 
@@ -73,7 +54,8 @@ def test_the_native_loglik_is_never_below_lme4s(stored):
 def test_estimates_and_item_effects_agree_where_the_logliks_do(stored):
     rows = stored.models
     close = stored.gap.abs() < SAME_LOGLIK
-    # the films' 165 persons hardly tell estimates apart that differ by so little: there in standard errors
+    # Log-likelihoods 0.01 apart allow estimates sqrt(0.02) = 0.14 standard errors apart: all must be much closer. In SDs of
+    # the persons that says little where few persons make standard errors of 0.2 and more, as in the films (about 165)
     large = rows["n_persons"] > SMALL_TRIAL
     assert rows.loc[close, "distance_se"].max() < CLOSE_IN_SE
     agree = close & large
@@ -239,9 +221,9 @@ def test_the_page_counts_what_is_stored(stored):
 
 
 def test_what_the_page_says_of_the_gap_holds(stored):
-    """Most of it is error in lme4's reported number, which a longer inner search removes."""
+    """Nine tenths of it are error in lme4's reported number, which a longer inner search removes."""
     rows = stored.models
-    assert stored.stopped.sum() < 0.2 * stored.gap.sum()
+    assert stored.stopped.sum() < 0.1 * stored.gap.sum()
     assert (rows["loglik_lme4_tight"] - rows["loglik_at_lme4"]).abs().max() < 1e-3 < stored.gap.max()
 
 

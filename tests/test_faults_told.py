@@ -192,7 +192,7 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_files(trial, tmp_path):
 def test_two_renders_of_one_project(tmp_path):
     render = pytest.importorskip("ilhte_report.site.render", reason="the report's packages are not installed")
     with render._alone(tmp_path):
-        with pytest.raises(InputError, match="Another `ilhte render` of .* is at work"), render._alone(tmp_path):
+        with pytest.raises(InputError, match="Another `ilhte render` of .* is running"), render._alone(tmp_path):
             pass
         with render._alone(tmp_path / "another"):
             pass

@@ -18,7 +18,7 @@ from command_line import call, refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_cases import ilhte
-from test_preview import chromium
+from site_cases import chromium_running
 
 from ilhte_lib.files import sha256_of
 from ilhte_lib.model.simulate import Design, simulate_trial
@@ -264,10 +264,8 @@ def test_no_name_has_become_an_element_of_a_page(site):
 
 @pytest.mark.browser
 def test_nothing_runs_in_a_browser(site, fitted):
-    playwright = pytest.importorskip("playwright.sync_api")
     trouble: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    with chromium_running() as browser:
         context = browser.new_context(offline=True, viewport={"width": 1280, "height": 1200})
         for path in [*pages(site), fitted / "out.html"]:
             page = context.new_page()
@@ -292,5 +290,4 @@ def test_nothing_runs_in_a_browser(site, fitted):
             assert page.locator("img[src=x]").count() == 0
             assert TABLES[0] in page.inner_text("body") or IRW_TABLE in page.inner_text("body")
             page.close()
-        browser.close()
     assert trouble == []

@@ -12,7 +12,7 @@ from conftest import PROJECT
 
 STAGES = {
     "ilhte_lib": (
-        ("errors", "messages", "files", "manifest"),
+        ("errors", "messages", "files", "manifest", "progress"),
         ("model",),
         ("data",),
         ("engine",),

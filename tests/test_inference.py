@@ -108,7 +108,7 @@ def test_an_arm_of_one_village_costs_only_the_resampling(trial, fits):
     found = infer(lonely, fits, replicates=3)
     assert found.resampling is None and found.model_only and 0 < found.p_bootstrap <= 1
     assert found.notes == (
-        "Resampling: Table 'drawn' has a single cluster to draw from in an arm: without a second nothing can be said of how they vary.",
+        "Resampling: Table 'drawn' has a single cluster to draw from in an arm: how they vary cannot be estimated from one.",
     )
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html import escape
 
 import numpy as np
 import pytest
-from rich.console import Console
+from command_line import call
+from run_cases import ilhte, small_project
 from scipy.stats import t
 
 from ilhte_lib.analysis import Analysis
@@ -31,7 +28,6 @@ from ilhte_lib.inference.interval import Basis, average_interval, interaction_in
 from ilhte_lib.inference.parts import Missing, Part
 from ilhte_lib.inference.units import Scale, Unit
 from ilhte_lib.model.simulate import Design, simulate_trial
-from ilhte_report.drawing import drawing
 from ilhte_report.intake.source import Source
 from ilhte_report.pages.notebook import show_sections
 from ilhte_report.pages.sections import ESTIMATES, FINDINGS, sections
@@ -261,19 +257,6 @@ def test_the_terminal_shows_intervals_tests_and_resampling_in_80_columns(parts):
     assert "drawn with replacement" not in without and "! Resampling: why not." in without
 
 
-def test_a_bar_for_each_bootstrap():
-    screen = io.StringIO()
-    with drawing(Console(file=screen, force_terminal=True, width=100)) as told:
-        told("null", 1, 4)
-        told("resampling", 2, 4)
-    text = screen.getvalue()
-    assert "trials with equal effects" in text and "samples of the persons" in text
-    silent = io.StringIO()
-    with drawing(Console(file=silent)) as told:
-        told("null", 1, 4)
-    assert silent.getvalue().strip() == ""
-
-
 # -- page ----------------------------------------------------------------------------------------------------------
 
 
@@ -394,42 +377,31 @@ def test_four_profiles_stand_two_by_two(parts):
 # -- commands ------------------------------------------------------------------------------------------------------
 
 
-def ilhte(*arguments: object, cwd) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "ilhte_report.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "120"},
-        check=False,
-    )
-
-
-def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path):
+def test_fit_with_replicates_and_clusters_is_reproducible(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     table, _ = simulate_trial(Design(120, 4, 9, sigma_zeta=0.5))
     table["village"] = table["treat"].astype(str) + (table["id"].astype("category").cat.codes % 6).astype(str)
     table.to_csv(tmp_path / "trial.csv", index=False)
     common = ("fit", "trial.csv", "--cluster", "village", "--full")
     outputs = [
-        ilhte(*common, "--bootstrap", 9, "--seed", seed, "--json", f"{k}.json", cwd=tmp_path)
-        for k, seed in enumerate((5, 5, 6))
+        call(*common, "--bootstrap", 9, "--seed", seed, "--json", f"{k}.json") for k, seed in enumerate((5, 5, 6))
     ]
-    assert [o.returncode for o in outputs] == [0, 0, 0], outputs[0].stderr
+    assert [o.code for o in outputs] == [0, 0, 0], outputs[0].err
     first, again, other = (json.loads((tmp_path / f"{k}.json").read_text())["inference"] for k in range(3))
     assert first["resampling"] == again["resampling"] != other["resampling"]
     assert first["test"]["bootstrap"] == again["test"]["bootstrap"]
     assert first["resampling"]["seed"] == 5 and "clusters" in first["resampling"]["scheme"]
-    assert "clusters" in outputs[0].stdout and "treat persons as independent" not in outputs[0].stdout
-    bare = ilhte(*common, "--ignore-clusters", cwd=tmp_path)
-    assert "treat persons as independent" in " ".join(bare.stdout.split())
-    assert "not drawn" in bare.stdout
+    assert "clusters" in outputs[0].out and "treat persons as independent" not in outputs[0].out
+    bare = call(*common, "--ignore-clusters")
+    assert "treat persons as independent" in " ".join(bare.out.split())
+    assert "not drawn" in bare.out
 
 
 def test_run_keeps_the_standard_errors_of_its_resampling(tmp_path):
     import pandas as pd
 
     table, _ = simulate_trial(Design(100, 4, 9, sigma_zeta=0.5, gamma=0.4))
-    table.to_csv(tmp_path / "trial.csv", index=False)
+    table.to_csv(small_project(tmp_path) / "trial.csv", index=False)
     for replicates, known in ((0, False), (5, True)):
         done = ilhte("run", "trial.csv", "--out", "run", "--bootstrap", replicates, cwd=tmp_path)
         assert done.returncode == 0 and "(0 unchanged)" in done.stdout, done.stdout + done.stderr

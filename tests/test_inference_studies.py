@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import PROJECT
+from stored_studies import agree
 
 from ilhte_report.studies import few_items, outliers, verdicts
 from ilhte_report.studies.computed import read_computed
@@ -19,17 +19,6 @@ FOLDER = PROJECT / "data" / "computed"
 @pytest.fixture(scope="module")
 def stored():
     return {name: read_computed(name)[0] for name in ("few_items", "verdicts", "outliers")}
-
-
-def agree(again: pd.DataFrame, kept: pd.DataFrame, keys: list[str], tolerance: float) -> None:
-    both = again.merge(kept, on=keys, suffixes=("", " stored"), validate="one_to_one")
-    assert len(both) == len(again)
-    for column in again.columns.difference(keys):
-        expected = both[f"{column} stored"]
-        if both[column].dtype.kind == "f":
-            np.testing.assert_allclose(both[column], expected, atol=tolerance, err_msg=column)
-        else:
-            assert (both[column] == expected).all()
 
 
 def test_stored_files_say_what_made_them():

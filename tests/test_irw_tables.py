@@ -320,7 +320,7 @@ def test_a_request_that_is_never_answered(redivis, monkeypatch, action):
     (table,), _ = get("gilbert_meta_1")
     assert table.n_rows == 720
     redivis.fail("GET /tables/.*meta_2$", action)
-    with pytest.raises(IrwError, match={"drop": "breaks off the connection", "hang": "did not answer in time"}[action]):
+    with pytest.raises(IrwError, match={"drop": "drops the connection", "hang": "did not answer in time"}[action]):
         get("gilbert_meta_2")
 
 

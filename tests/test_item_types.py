@@ -164,13 +164,13 @@ def test_a_column_that_cannot_serve_is_told_in_one_sentence(columns, said):
     ("frame", "said"),
     [
         ({"name": ["i01"]}, "has no column 'item'"),
-        ({"item": ["i01"]}, "has a column item alone"),
+        ({"item": ["i01"]}, "has only a column item"),
         ({"item": ["i01", "i01"], "a": [1, 2]}, "has several rows of item 'i01'"),
         ({"item": ["i01", "i02"], "a": [1, 2]}, "lacks 4 items of table 'demo' ('i03', 'i04', 'i05', ...)"),
         ({"item": [f"i0{k}" for k in range(1, 7)], "a": [1] * 6}, "cannot be used, it has one value over the items"),
         (
             {"item": [f"i0{k}" for k in range(1, 7)], "a": [1, 2] * 3, "b": [5, 3] * 3},
-            "'b' of The table of item covariates cannot be used, it says nothing of the items that 'a' does not: mend or remove it.",
+            "'b' of The table of item covariates cannot be used, it says nothing of the items that 'a' does not: correct or remove it.",
         ),
     ],
 )

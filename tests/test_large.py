@@ -349,7 +349,7 @@ def test_a_row_too_long_or_too_short_is_found(tmp_path):
 def test_a_path_is_no_pattern(tmp_path):
     for name in ("a1.csv", "a2.csv", "a*.csv"):
         (tmp_path / name).write_text("id,item,resp,treat\np,i,0,1\n")
-    with pytest.raises(InputError, match="for a pattern"):
+    with pytest.raises(InputError, match="as a pattern"):
         large_trial(tmp_path / "a*.csv")
 
 

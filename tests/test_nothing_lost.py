@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from run_cases import PROJECT, ilhte, write_table
+from run_cases import PROJECT, ilhte, small_project, write_table
 
 from ilhte_lib.errors import InputError
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, replaced_folder
@@ -36,9 +36,8 @@ def snapshot(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The project as a clone has it, with one small page in place of its pages."""
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    for name in (".ilhte-project", "notebooks", "data", "site"):
+    folder = small_project(tmp_path / "clone")
+    for name in (".ilhte-project", "data", "site"):
         source = PROJECT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "_quarto.yml").write_text(
@@ -89,7 +88,7 @@ def test_a_users_folder_named_with_out(tmp_path: Path):
 
 
 def test_a_users_files_in_the_folder_of_a_run(tmp_path: Path):
-    table, run = write_table(tmp_path / "x.csv", seed=4), tmp_path / "run"
+    table, run = write_table(small_project(tmp_path) / "x.csv", seed=4), tmp_path / "run"
     assert ilhte("run", table, "--out", run, cwd=tmp_path).returncode == 0
     (run / "fits" / "model.json").write_text("mine")
     (run / ".writing-novel.txt").write_text("mine")
@@ -107,7 +106,7 @@ def test_a_users_files_in_the_folder_of_a_run(tmp_path: Path):
 
 
 def test_a_run_of_an_earlier_version_is_taken_over(tmp_path: Path):
-    table, run = write_table(tmp_path / "x.csv", seed=6), tmp_path / "run"
+    table, run = write_table(small_project(tmp_path) / "x.csv", seed=6), tmp_path / "run"
     assert ilhte("run", table, "--out", run, cwd=tmp_path).returncode == 0
     (run / MANIFEST).unlink()
     (run / "notes.txt").write_text("mine")

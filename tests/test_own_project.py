@@ -101,7 +101,7 @@ def test_the_folder_of_a_run_is_refused(tmp_path):
 
     Manifest.open(tmp_path / "run", "…").write_text("run.json", "{}")
     before = contents(tmp_path)
-    assert "no project" in refusal(call("init", tmp_path / "run")) and contents(tmp_path) == before
+    assert "not a project" in refusal(call("init", tmp_path / "run")) and contents(tmp_path) == before
 
 
 def test_a_table_that_cannot_be_read_makes_no_folder(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -19,13 +20,15 @@ import nbformat
 import pandas as pd
 import yaml
 
+from ilhte_lib.data.catalogue import table_info
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models
+from ilhte_lib.errors import InputError
 from ilhte_lib.files import to_json
 from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS, effects
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.pages import own_trials
-from ilhte_report.pages.results import read_run
+from ilhte_report.pages.results import RunResults, read_run
 from ilhte_report.site.preview.site import build_site
 from ilhte_report.site.render import prepare_site
 
@@ -47,7 +50,11 @@ def write_run(folder: Path, names: list[str], covariate: bool, failed: dict[str,
         items += found.items
         average = found.summary["ate_std"]
         told = {"average": {"low": average - 0.25, "high": average + 0.25}}
-        contents = {"summary": found.summary, "items": found.items, "inference": {"told": told}}
+        contents = {
+            "summary": found.summary,
+            "items": found.items,
+            "inference": {"told": told, **dict.fromkeys(("resampling", "sum_score", "steps"))},
+        }
         (folder / "fits" / f"{name}.json").write_text(to_json(contents), encoding="utf-8")
         cell = nbformat.v4.new_raw_cell(f"---\ntitle: {json.dumps(name)}\n---", id="top")
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "tables" / f"{name}.ipynb")
@@ -130,6 +137,7 @@ PARTS = (
 def test_a_site_of_one_trial_has_its_name_and_counts_nothing(tmp_path):
     pages = rendered(tmp_path, ["reading_2024"])
     index = pages["index.qmd"]
+    assert "{python}" not in index
     assert index.startswith("reading_2024") and "80 persons answered 5 items." in index
     average, low, high = (float(v.replace("−", "-")) for v in re.search(
         r"The average effect is (\S+) standard deviations of the persons \[95% interval (\S+) to (\S+)\]", index).groups())  # fmt: skip
@@ -193,3 +201,67 @@ def test_the_page_has_the_parts_that_a_run_has_use_for(tmp_path, monkeypatch, na
     assert {name for name, value in facts.items() if value is True} == true
     assert facts["title"] == {0: "No table could be fitted", 1: "a", 2: "a and b", 3: "3 trials"}[len(names)]
     assert yaml.safe_load(own_trials.conditions(run, tells=False, titled=False).strip().strip("-")).keys() == true
+
+
+def of_tables(names: list[str]) -> RunResults:
+    """A run of these tables, fitted to nothing: what is counted, not what is found."""
+    summary = pd.DataFrame(
+        [{"tab": name, "ate_std": 0.1, "n_persons": 80, "n_items": 5, "delta_beta3": math.nan} for name in names]
+    )
+    record = {"tables": [{"tab": name, "status": "fitted"} for name in names], "settings": {"profile": "full"}}
+    info = {name: table_info(name, PROJECT / "data") for name in names if name not in OWN}
+    return RunResults(summary, pd.DataFrame({"tab": []}), record, info)
+
+
+OWN = ["north", "south", "east", "west"]
+SIMULATED, GROUPS, VISITS = "sim_n0200_j04_sz00_rho00", "verbagg_gender", "toenail_visits"
+
+
+@pytest.mark.parametrize(
+    ("names", "title", "counted"),
+    [
+        ([*OWN, SIMULATED, GROUPS], "4 trials and 2 other tables", OWN),
+        ([*OWN[:2], SIMULATED], "2 trials and 1 other table", OWN[:2]),
+        (["caffeine_anxiety", VISITS, GROUPS], "1 trial and 2 other tables", ["caffeine_anxiety"]),
+        (OWN, "4 trials", OWN),
+        ([SIMULATED, GROUPS, VISITS], "3 tables", [SIMULATED, GROUPS, VISITS]),
+    ],
+)
+def test_only_trials_are_counted_as_trials(names, title, counted):
+    run = of_tables(names)
+    facts = yaml.safe_load(own_trials.conditions(run, tells=False).strip().strip("-"))
+    assert facts["title"] == title and list(run.counted.summary["tab"]) == counted
+
+
+def test_what_is_no_evidence_is_named_apart():
+    told = own_trials.apart(of_tables([*OWN, SIMULATED, GROUPS, VISITS]))
+    assert told.endswith(
+        f'1 trial whose "items" are visits ({escaped(VISITS)}); 1 comparison of groups that nobody assigned '
+        f"({escaped(GROUPS)}); 1 table simulated from known values."
+    )
+    assert own_trials.apart(of_tables(OWN)) == own_trials.apart(of_tables([SIMULATED, GROUPS])) == ""
+
+
+def escaped(name: str) -> str:
+    return name.replace("_", r"\_")
+
+
+def test_a_run_of_an_earlier_version_is_one_sentence_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    folder = write_run(tmp_path / "r", ["a"], True, {})
+    path = folder / "summary.parquet"
+    pd.read_parquet(path).drop(columns=["predicted_bias", "method"]).to_parquet(path)
+    project = tmp_path / "project"
+    project.mkdir()
+    with pytest.raises(
+        InputError, match=r"^The run r was made by an earlier version of ilhte: call `ilhte run` again\.$"
+    ):
+        prepare_site(project, folder)
+    assert not (project / "tables").exists()
+    other = write_run(tmp_path / "s", ["a"], True, {})
+    (other / "fits" / "a.json").write_text(json.dumps({"inference": {"told": {}}}), encoding="utf-8")
+    for reader in (read_run, lambda run: prepare_site(project, run)):
+        with pytest.raises(
+            InputError, match=r"^a in the run s was made by an earlier version of ilhte: call `ilhte run` again\.$"
+        ):
+            reader(other)

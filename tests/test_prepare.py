@@ -151,7 +151,7 @@ def test_a_column_of_time_leads_to_advice_that_works():
     assert "(perhaps 'time')" in refusal(table, wave="1")
     assert prepare(table.rename(columns={"time": "wave"}), wave="2").n_responses == 120
     stamps = pd.concat([table_of(40), table_of(40)], ignore_index=True).assign(date=range(240))
-    assert "time stamps" in refusal(stamps)
+    assert "timestamps" in refusal(stamps)
 
 
 # -- persons ----------------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_text_and_constant_columns_are_no_candidates(profile):
     alone = prepare(table_of(**columns), profile=profile)
     assert alone.covariate is None
     reasons = [e.reason for e in entries(alone, "covariate")]
-    assert [name for name in columns if any(name in r and "no candidate" in r for r in reasons)] == list(columns)
+    assert [name for name in columns if any(name in r and "not a candidate" in r for r in reasons)] == list(columns)
     # with one number column left it is taken without a correlation, which here does not exist
     beside = prepare(table_of(**columns, cov_x=[1, 2, 1, 3, 1, 4]), profile=profile)
     assert beside.covariate_name is None and "fewer than two values in the control arm" in beside.flags[0]
@@ -649,7 +649,7 @@ def test_the_audit_accounts_for_every_row_person_and_item(profile):
 def test_the_vignette_refuses_another_wave_than_1():
     """A wave asked for under the vignette is not silently another one."""
     table = table_of().assign(wave=2)
-    with pytest.raises(InputError, match="keeps wave 1 alone: choose wave '2' under profile full"):
+    with pytest.raises(InputError, match="keeps only wave 1: choose wave '2' under profile full"):
         prepare(table, "t", profile="vignette", wave="2")
     with pytest.raises(InputError, match="no rows of wave '1'.*choose one under profile full"):
         prepare(table, "t", profile="vignette")

@@ -21,6 +21,7 @@ pytest.importorskip("plotly")
 import nbformat
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+from site_cases import chromium_running
 
 from ilhte_lib.errors import EngineError, InputError
 from ilhte_report.project import MARK
@@ -579,9 +580,9 @@ def test_with_quarto_the_same_interpreter_and_run_are_used(tmp_path: Path, monke
     run = write_run(tmp_path / "run", "one")
     stand_in_quarto(
         tmp_path / "bin",
-        "site = pathlib.Path('_site'); site.mkdir(exist_ok=True)\n"
+        "site = pathlib.Path(sys.argv[3]); site.mkdir(parents=True)\n"
         "(site / 'index.html').write_text(os.environ['QUARTO_PYTHON'] + ' ' + os.environ['ILHTE_RUN'])\n"
-        "sys.exit(0 if sys.argv[1:] == ['render'] and not pathlib.Path('broken').exists() else 1)",
+        "sys.exit(0 if sys.argv[1:3] == ['render', '--output-dir'] and not pathlib.Path('broken').exists() else 1)",
     )
     monkeypatch.setattr(rendering, "find_quarto", lambda: str(tmp_path / "bin" / "quarto"))
     said: list[str] = []
@@ -592,6 +593,52 @@ def test_with_quarto_the_same_interpreter_and_run_are_used(tmp_path: Path, monke
     (project / "broken").touch()
     with pytest.raises(EngineError, match="quarto render failed"):
         rendering.render(project, run=run, echo=said.append)
+
+
+QUARTOS_PAGE = '<html><head><meta name="generator" content="quarto-1.10.18"></head><body>Quarto</body></html>'
+
+
+@posix_only
+def test_either_renderer_takes_the_place_of_the_other_and_a_user_s_files_stay(tmp_path, monkeypatch):
+    project = write_project(tmp_path / "p", **{"index.qmd": "By the preview."})
+    run = write_run(tmp_path / "run", "one")
+    site = project / "_site"
+    write = (
+        "import json\nsite = pathlib.Path(sys.argv[3] if len(sys.argv) > 3 else '_site'); (site / 'site_libs').mkdir(parents=True)\n"
+        f"(site / 'index.html').write_text({QUARTOS_PAGE!r}); (site / 'search.json').write_text('[]')\n"
+        "(site / 'site_libs' / 'quarto.js').write_text('quarto')"
+    )
+    stand_in_quarto(tmp_path / "bin", write)
+    quarto = str(tmp_path / "bin" / "quarto")
+
+    def render(by: str | None) -> set[str]:
+        monkeypatch.setattr(rendering, "find_quarto", lambda: by)
+        rendering.render(project, run=run, echo=lambda line: None)
+        page = (site / "index.html").read_text(encoding="utf-8")
+        assert ("Quarto</body>" in page) == (by is not None) and ("By the preview." in page) == (by is None)
+        return {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+
+    # Quarto by itself, which leaves no manifest
+    subprocess.run([quarto, "render"], cwd=project, check=True)
+    (site / "CNAME").write_text("a user's", encoding="utf-8")
+    for by in (None, quarto, quarto, None, None, quarto):
+        files = render(by)
+        assert "CNAME" in files and (site / "CNAME").read_text(encoding="utf-8") == "a user's"
+        assert ("site_libs/quarto.js" in files) == (by is not None) and ("site_libs/preview.css" in files) == (
+            by is None
+        )
+        assert not [name for name in files if ".edited" in name]
+
+    # a folder in which no page is Quarto's is somebody else's
+    shutil.rmtree(site)
+    site.mkdir()
+    (site / "index.html").write_text("a user's", encoding="utf-8")
+    for by in (None, quarto):
+        with pytest.raises(
+            InputError, match=r"_site is not empty and was not written by ilhte \(it holds 'index.html'\)"
+        ):
+            render(by)
+    assert (site / "index.html").read_text(encoding="utf-8") == "a user's"
 
 
 def test_without_quarto_the_terminal_says_that_it_is_a_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -620,20 +667,11 @@ def test_without_quarto_the_terminal_says_that_it_is_a_preview(tmp_path: Path, m
         rendering.render(project, run=tmp_path / "gone", echo=said.append)
 
 
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("there is no Chromium on the PATH")
-
-
 @pytest.fixture
 def browse(whole_site: Path):
     """Opens a page of the site offline; a request that is not for a file, an error or a dialog fails the test."""
-    playwright = pytest.importorskip("playwright.sync_api")
     trouble: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    with chromium_running() as browser:
 
         def opened(name: str, **options):
             context = browser.new_context(offline=True, **options)
@@ -646,7 +684,6 @@ def browse(whole_site: Path):
             return page
 
         yield opened
-        browser.close()
     assert trouble == []
 
 
@@ -689,13 +726,11 @@ show(figure, alt="One point of two")
 
 @pytest.mark.browser
 def test_a_figure_s_slider_takes_the_keyboard_and_keeps_its_place_when_the_theme_changes(tmp_path: Path):
-    playwright = pytest.importorskip("playwright.sync_api")
     project = write_project(tmp_path, **{"index.qmd": SLIDER})
     rendering.prepare_site(project, write_run(project / "results" / "r"))
     build(project)
     drawn = "[...document.querySelector('.drawing').data].map((trace) => trace.visible)"
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+    with chromium_running() as browser:
         page = browser.new_page(color_scheme="light")
         page.goto((tmp_path / "_site" / "index.html").as_uri())
         slider = page.get_by_role("slider", name="k")
@@ -709,7 +744,6 @@ def test_a_figure_s_slider_takes_the_keyboard_and_keeps_its_place_when_the_theme
         page.click("#theme")
         page.wait_for_function(f"{tick} !== '{light}'")
         assert page.evaluate(drawn) == [False, True]
-        browser.close()
 
 
 @pytest.mark.browser

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -21,24 +19,6 @@ from ilhte_lib.engine.lme4 import fit_pymer4
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics
 
 TABLES = ("bacteria_weeks", "verbagg_gender", "respiratory_visits")
-
-
-@pytest.fixture(scope="session")
-def lme4() -> None:
-    """Skips, saying why, where R or pymer4 is not installed; a set-up that is there but broken fails."""
-    for package in ("pymer4", "rpy2"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"the Python package {package} is not installed (make lme4)")
-    if shutil.which("R") is None and "R_HOME" not in os.environ:
-        pytest.skip("R is not installed (make lme4)")
-    from ilhte_lib.engine.r_session import start_r
-
-    try:
-        start_r()
-    except EngineError as error:
-        if "R package" in str(error):
-            pytest.skip(str(error))
-        raise
 
 
 @dataclass(frozen=True)

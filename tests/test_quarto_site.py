@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -20,8 +16,9 @@ from urllib.request import urlopen
 import pytest
 
 pytest.importorskip("papermill", reason="papermill is not installed (extra 'report')")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'test')")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'test')")
 
+from site_cases import copied_project, on_a_server
 from test_own_site import OF_THE_COLLECTION, PARTS, headings, rendered
 
 from ilhte_report.intake.source import sources
@@ -81,12 +78,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three tables, rendered by Quarto, and beside it what must not be published."""
     if find_quarto() is None:
         pytest.skip("there is no Quarto here")
-    project = tmp_path_factory.mktemp("quarto") / "project"
-    project.mkdir()
-    for name in (".ilhte-project", "_quarto.yml", "references.bib", *(path.name for path in PROJECT.glob("*.qmd"))):
-        shutil.copy(PROJECT / name, project)
-    for name in ("site", "data", "notebooks"):
-        shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("cache", "__pycache__"))
+    project = copied_project(tmp_path_factory.mktemp("quarto") / "project")
     (project / "mydata" / "tables").mkdir(parents=True)
     (project / "mydata" / "tables" / "pupils.csv").write_text("id,item,resp,treat\n", encoding="utf-8")
     (project / "mydata" / "letter.qmd").write_text("A letter.\n", encoding="utf-8")
@@ -106,28 +98,8 @@ def project(published: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def address(published: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(published)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    found = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium on the PATH")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
+    with on_a_server(published) as address:
+        yield address
 
 
 def files(published: Path) -> set[str]:
@@ -144,7 +116,10 @@ def test_exactly_what_is_meant_is_published_and_no_page_names_this_machine(publi
     assert ours == pages | others
     for name in ours:
         if name.endswith((".html", ".json")):
-            assert str(published.parent) not in (published / name).read_text(encoding="utf-8"), name
+            text = (published / name).read_text(encoding="utf-8")
+            assert str(published.parent) not in text, name
+            # what Quarto leaves of an expression without a value
+            assert "<code>{python}" not in text, name
 
 
 def pages(published: Path) -> list[str]:
@@ -253,6 +228,7 @@ def test_a_site_of_one_s_own_tables_speaks_of_them(tmp_path, case):
     assert headings(index, PARTS) == [*parts, *(["The tables", "Limitations"] if names else [])]
     assert ("[figure 2]" in index) == (len(names) > 2 and covariate) and ("[figure 1]" in index) == (len(names) > 1)
     for page, text in pages.items():
+        assert "{python}" not in text, page
         assert not OF_THE_COLLECTION.search(text), page
         assert all(f"{tab}: {reason}" in text for tab, reason in failed.items()), page
 

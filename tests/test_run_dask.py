@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from run_cases import ilhte, results, same, undisturbed
+from run_cases import another, ilhte, results, same, undisturbed
 
 from ilhte_lib.errors import InputError
 from ilhte_report.intake.source import sources
@@ -30,7 +30,7 @@ def cluster() -> Iterator[object]:
 
 def test_same_results_and_a_lost_worker(tmp_path: Path, cluster: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """On two workers as on local threads; then with one of them killed after the first table, all tables the same."""
-    shutil.copytree(undisturbed() / "data", tmp_path / "data")
+    another(tmp_path)
     monkeypatch.chdir(tmp_path)
     done = ilhte("run", "data", "--out", "run", "--scheduler", cluster.scheduler_address, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from run_cases import (
     PROJECT,
+    another,
     ilhte,
     kernels_of,
     replay,
@@ -32,7 +33,6 @@ from run_cases import (
 from ilhte_lib.errors import InputError
 from ilhte_lib.manifest import MANIFEST
 from ilhte_report.intake.source import sources
-from ilhte_report.project import MARK
 from ilhte_report.run import tables as run_module
 from ilhte_report.run.tables import run_tables
 
@@ -44,24 +44,10 @@ def rows(run: Path) -> dict[str, dict]:
     return {row["tab"]: row for row in json.loads((run / "run.json").read_text())["tables"]}
 
 
-def project_with(folder: Path, first_cell: str) -> Path:
-    """A project whose notebook of one table does something before everything else; two tables in ``data``."""
-    notebook = json.loads((PROJECT / "notebooks" / "fit_table.ipynb").read_text())
-    at = next(k for k, cell in enumerate(notebook["cells"]) if "parameters" in cell["metadata"].get("tags", [])) + 1
-    cell = {"cell_type": "code", "id": "fault", "metadata": {}, "execution_count": None, "outputs": []}
-    notebook["cells"].insert(at, {**cell, "source": first_cell})
-    (folder / "notebooks").mkdir(parents=True)
-    (folder / "notebooks" / "fit_table.ipynb").write_text(json.dumps(notebook))
-    for name in (MARK, "_quarto.yml", "index.qmd"):
-        (folder / name).touch()
-    shutil.copytree(undisturbed() / "data", folder / "data")
-    return folder
-
-
 @posix
 def test_dying_kernel(tmp_path: Path) -> None:
     """A kernel killed from outside is that table's failure and no other's; the next run makes it good."""
-    project = project_with(tmp_path / "p", "if 'trial_000' in table:\n    import time\n    time.sleep(300)")
+    project = another(tmp_path / "p", "if 'trial_000' in table:\n    import time\n    time.sleep(300)")
     process = start_ilhte("run", "data", "--out", "run", "--jobs", 2, cwd=project)
     wait_until(lambda: list((project / "run").glob("fits/trial_001.json")))
     victims = wait_until(lambda: kernels_of(process))
@@ -79,7 +65,7 @@ def test_dying_kernel(tmp_path: Path) -> None:
 def test_kernel_that_ends_itself_and_a_table_over_its_time(tmp_path: Path) -> None:
     """A crash inside the notebook (as of a native library) and an endless one: two sentences, exit code 3."""
     crash = "if 'trial_000' in table:\n    import os\n    os.abort()\nelse:\n    while True:\n        pass"
-    project = project_with(tmp_path / "p", crash)
+    project = another(tmp_path / "p", crash)
     done = ilhte("run", "data", "--out", "run", "--timeout", 20, cwd=project)
     assert done.returncode == 3
     found = rows(project / "run")
@@ -128,7 +114,7 @@ def test_failure_of_a_changed_table_takes_its_outdated_result_away(
 
 def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     """The second is told so and changes nothing; the first ends as if alone."""
-    shutil.copytree(undisturbed() / "data", tmp_path / "data")
+    another(tmp_path)
     first = start_ilhte("run", "data", "--out", "run", cwd=tmp_path)
     wait_until(lambda: (tmp_path / "run" / ".lock").exists())
     second = ilhte("run", "data", "--out", "run", cwd=tmp_path)
@@ -238,7 +224,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 @posix
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk of the results fills up: one sentence, earlier results whole; with room again the run goes on."""
-    shutil.copytree(undisturbed() / "data", tmp_path / "data")
+    another(tmp_path)
     write_table(tmp_path / "data" / "third.csv", seed=9)
     monkeypatch.chdir(tmp_path)
     with small_disk(tmp_path / "disk", "1m"):
@@ -261,7 +247,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @posix
 def test_no_room_for_temporary_files(tmp_path: Path) -> None:
     """A full folder of temporary files is every table's failure, with the remedy; not a crash."""
-    shutil.copytree(undisturbed() / "data", tmp_path / "data")
+    another(tmp_path)
     scratch = tmp_path / "scratch"
     with small_disk(scratch, "16k"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))

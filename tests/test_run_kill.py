@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_cases import is_kernel, kernels_of, replay, results, same, start_ilhte, undisturbed, wait_until
+from run_cases import another, is_kernel, kernels_of, replay, results, same, start_ilhte, undisturbed, wait_until
 
 from ilhte_report.intake.source import sources
 from ilhte_report.run import tables as run_module
@@ -29,7 +28,7 @@ def test_killed_at_ten_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     spread, cut_off = random.Random(20250601), 0
     for k in range(10):
         folder = tmp_path / str(k)
-        shutil.copytree(undisturbed() / "data", folder / "data")
+        another(folder)
         process = start_ilhte("run", "data", "--out", "run", cwd=folder)
         wait_until(lambda place=folder / "run" / "fits": place.is_dir())
         time.sleep(spread.uniform(0.0, duration))
@@ -213,7 +212,7 @@ def test_hand_edited_record_leads_nowhere(tmp_path: Path, replayed: list[str]) -
 
 def test_interrupted_run_stops_its_kernels_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C: exit code 130, no kernel left, what was done is kept."""
-    shutil.copytree(undisturbed() / "data", tmp_path / "data")
+    another(tmp_path)
     process = start_ilhte("run", "data", "--out", "run", "--jobs", 1, cwd=tmp_path)
     wait_until(lambda: "fit_sha256" in _text(tmp_path / "run" / "run.json"))
     kernel = wait_until(lambda: kernels_of(process))[0]

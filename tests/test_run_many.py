@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from run_cases import PROJECT, is_kernel, kernels_of, small_tables, start_ilhte
+from run_cases import PROJECT, is_kernel, kernels_of, small_project, small_tables, start_ilhte
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sample:
 @pytest.mark.parametrize("n_tables", [20, pytest.param(200, marks=pytest.mark.soak)])
 def test_many_tables_leak_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_tables: int) -> None:
     """At no time more kernels than asked for, none afterwards; memory and open files stay as they were."""
-    small_tables(tmp_path / "data", n_tables)
+    small_tables(small_project(tmp_path) / "data", n_tables)
     (tmp_path / "scratch").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     process = start_ilhte("run", "data", "--out", "run", "--jobs", 2, cwd=tmp_path, stdout=subprocess.DEVNULL)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ilhte_lib.engine.native import fit_statistics
-from ilhte_lib.engine.side_by_side import Job, fit_side_by_side
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine import native, side_by_side
+from ilhte_lib.engine.laplace import LaplaceDeviance
+from ilhte_lib.engine.native import fit_models, fit_side_by_side, fit_statistics
+from ilhte_lib.engine.side_by_side import Job
 from ilhte_lib.errors import EngineError
+from ilhte_lib.inference.bootstrap import _ParametricTask, _ResamplingTask
+from ilhte_lib.inference.replicate import one_by_one, replicate_generator
+from ilhte_lib.model.compress import complete_statistics
 from ilhte_lib.model.response_matrix import matrix_statistics
-from ilhte_lib.model.simulate import Design, draw_trial
+from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 from ilhte_lib.model.spec import MODELS
 
 DESIGNS = {
@@ -50,25 +58,85 @@ def test_fits_side_by_side_are_those_one_by_one(name):
 
 def test_a_table_that_cannot_be_fitted_costs_the_others_nothing(monkeypatch):
     """The error stands in its place."""
-    from ilhte_lib.engine import side_by_side
-
     drawn = tables(DESIGNS["complete"], 3)
-    really = side_by_side.fit_statistics
+    really = native.fit_statistics
 
     def failing(statistics, spec, **more):
         if statistics is drawn[1]:
             raise EngineError("too far out")
         return really(statistics, spec, **more)
 
-    monkeypatch.setattr(side_by_side, "fit_statistics", failing)
+    monkeypatch.setattr(native, "fit_statistics", failing)
     found = fit_side_by_side([Job(s) for s in drawn], MODELS["M_0"])
     assert isinstance(found[1], EngineError) and found[0].converged and found[2].converged
     assert fit_side_by_side([], MODELS["M_0"]) == []
 
 
 def test_a_mistake_in_a_search_is_raised(monkeypatch):
-    from ilhte_lib.engine import side_by_side
-
-    monkeypatch.setattr(side_by_side, "fit_statistics", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(native, "fit_statistics", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fit_side_by_side([Job(s) for s in tables(DESIGNS["complete"], 2)], MODELS["M_0"])
+
+
+def test_steps_that_must_be_shortened_and_searches_that_get_lost():
+    """A start far out: the mode is looked for by itself, and a psi without one ends a search, not its neighbours."""
+    drawn = tables(DESIGNS["complete"], 3)
+    fits = fit_side_by_side([Job(s) for s in drawn], MODELS["M_0"])
+    far = replace(fits[0], beta=np.array([9.0, -14.0]), sigma_theta=0.2)
+    lost = replace(fits[0], beta=np.array([900.0, 0.0]))
+    again = fit_side_by_side([Job(drawn[0], {"M_0": f}) for f in (far, lost, fits[0])], MODELS["M_0"])
+    assert isinstance(again[1], EngineError)
+    alone = fit_statistics(drawn[0], MODELS["M_0"], fitted={"M_0": far}, standard_errors=False)
+    assert again[0].deviance == pytest.approx(alone.deviance, abs=1e-8)
+    assert again[2].deviance == pytest.approx(fits[0].deviance, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"missing": 0.1}, {"gamma": 0.7, "baseline_levels": 7}, {"steps": (-0.4, 0.4)}], ids=str
+)
+def test_replicates_together_are_those_one_by_one(more):
+    """Of the parametric bootstrap, with the parameters of a fit to start from."""
+    (statistics,) = tables(replace(DESIGNS["complete"], **more), 1)
+    name = "M_B" if statistics.covariate is not None else "M_0"
+    task = _ParametricTask(statistics, fit_statistics(statistics, MODELS[name]))
+    generators = [[replicate_generator(3, k) for k in range(5)] for _ in (0, 1)]
+    np.testing.assert_allclose(task.together(generators[0]), one_by_one(task, generators[1]), atol=1e-7)
+
+
+def test_persons_drawn_together_are_those_one_by_one():
+    table, _ = simulate_trial(Design(150, 11, 4, gamma=0.7, baseline_levels=7, missing=0.1))
+    trial = prepare(table.dropna(), "drawn")
+    fits = fit_models(trial)
+    unit = np.arange(trial.n_persons)
+    task = _ResamplingTask(trial, fits, unit, [unit[trial.treat == t] for t in (0, 1)])
+    generators = [[replicate_generator(3, k) for k in range(4)] for _ in (0, 1)]
+    np.testing.assert_allclose(task.together(generators[0]), one_by_one(task, generators[1]), atol=1e-7)
+
+
+@pytest.mark.parametrize("steps", [None, (-0.4, 0.4)])
+def test_complete_responses_are_counted_as_they_are_sorted(steps):
+    design = Design(80, 5, 3, steps=steps)
+    drawn = draw_trial(design)
+    ours = complete_statistics(tuple("12345"), drawn.treat, drawn.responses, design.formats)
+    theirs = matrix_statistics(drawn.responses, drawn.treat, formats=design.formats)
+    for name in ("count", "score", "item_total", "at_least"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    for name in ("n_control_classes", "n_persons", "n_responses", "trials", "item_names"):
+        assert getattr(ours, name) == getattr(theirs, name)
+
+
+def test_what_replicates_cost(monkeypatch):
+    """Sweeps over the lanes, which is what time is spent on: fewer calls than two tables by themselves take, for 64."""
+    swept: list[int] = []
+    sweep = side_by_side._Lanes.sweep
+    monkeypatch.setattr(side_by_side._Lanes, "sweep", lambda lanes: (swept.append(lanes.lanes), sweep(lanes))[1])
+    (statistics,) = tables(Design(300, 16, 5), 1)
+    null = fit_statistics(statistics, MODELS["M_0"])
+    alone = []
+    evaluate = LaplaceDeviance.__call__
+    monkeypatch.setattr(LaplaceDeviance, "__call__", lambda d, psi: (alone.append(0), evaluate(d, psi))[1])
+    task = _ParametricTask(statistics, null)
+    task.together([replicate_generator(3, k) for k in range(64)])
+    assert not alone, len(alone)
+    # 182 calls, and 95 sweeps a replicate, with what idles beside the slowest
+    assert len(swept) < 220 and sum(swept) < 110 * 64

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import os
 import re
-import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,9 +17,10 @@ import pytest
 
 pytest.importorskip("papermill", reason="papermill is not installed (extra 'report')")
 pytest.importorskip("pypandoc", reason="pypandoc is not installed (extra 'report')")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'test')")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'test')")
 
 import pandas as pd
+from site_cases import copied_project, on_a_server
 
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.cli import app
@@ -78,12 +75,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Five tables, one of them with names that mean harm, through notebooks and the preview renderer."""
     folder = tmp_path_factory.mktemp("site")
-    project = folder / "project"
-    project.mkdir()
-    for name in (".ilhte-project", "_quarto.yml", "references.bib", *(path.name for path in PROJECT.glob("*.qmd"))):
-        shutil.copy(PROJECT / name, project)
-    for name in ("site", "data", "notebooks"):
-        shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("cache", "__pycache__"))
+    project = copied_project(folder / "project")
     table, _ = simulate_trial(Design(n_persons=150, n_items=len(HOSTILE_ITEMS), seed=8, sigma_zeta=0.6, gamma=0.5))
     names = dict(zip(sorted(table["item"].unique()), HOSTILE_ITEMS, strict=True))
     # a slash cannot be in a file name
@@ -100,18 +92,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         prepare_site(project, run)
         build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
     return Site(project / "_site", pd.read_parquet(run / "summary.parquet"), pd.read_parquet(run / "items.parquet"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium on the PATH")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -527,15 +507,8 @@ def test_hostile_names_are_shown_and_do_nothing(visit, site: Site):
 @pytest.fixture(scope="module")
 def served(site: Site) -> Iterator[str]:
     """The address of the site on a web server of this machine."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site.folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+    with on_a_server(site.folder) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture

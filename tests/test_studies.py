@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import chi2
+from stored_studies import agree
 
 from ilhte_report.studies import bias as bias_study
 from ilhte_report.studies import coverage as coverage_study
@@ -19,17 +20,6 @@ def stored(project, name: str) -> pd.DataFrame:
     if not path.is_file():
         pytest.skip(f"data/computed/{name}.parquet is not there yet: `make compute` writes it")
     return pd.read_parquet(path)
-
-
-def agree(again: pd.DataFrame, kept: pd.DataFrame, keys: list[str], tolerance: float) -> None:
-    both = again.merge(kept, on=keys, suffixes=("", " stored"), validate="one_to_one")
-    assert len(both) == len(again)
-    for column in again.columns.difference(keys):
-        expected = both[f"{column} stored"]
-        if both[column].dtype.kind == "f":
-            np.testing.assert_allclose(both[column], expected, atol=tolerance, err_msg=column)
-        else:
-            assert (both[column] == expected).all()
 
 
 def test_a_small_run_gives_the_stored_likelihood_ratios(project):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from run_cases import ilhte
+from run_cases import ilhte, small_project
 
 from ilhte_lib.errors import InputError
 from ilhte_lib.model.simulate import Design, simulate_trial
@@ -19,6 +19,7 @@ from ilhte_report.intake.trials_file import read_trials
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two trials as their authors have them: named arms, one file wide with a code for missing, one with two waves."""
+    small_project(tmp_path)
     long, _ = simulate_trial(Design(n_persons=80, n_items=5, seed=2))
     wide = long.pivot(index=["id", "treat"], columns="item", values="resp").reset_index()
     wide.columns = [str(name) for name in wide.columns]
@@ -65,7 +66,7 @@ def test_the_options_of_fit_are_options_of_run(folder):
     of_run, of_fit = (json.loads((folder / p).read_text()) for p in ("run/fits/waves.json", "f.json"))
     del of_run["summary"]["seconds"], of_fit["summary"]["seconds"]
     assert of_run["summary"] == of_fit["summary"]
-    for part in ("test", "resampling"):  # the profiles of a page, which draws their curves, differ in the last digits
+    for part in ("test", "resampling"):
         assert of_run["inference"][part] == of_fit["inference"][part]
     refused = ilhte("run", "waves.csv", "--out", "other", "--bootstrap", "0", cwd=folder)
     assert refused.returncode == 3 and "has no column 'id'" in refused.stdout
@@ -81,7 +82,7 @@ def test_the_options_of_fit_are_options_of_run(folder):
         ("[[trial]]\nfile = 'wide.csv'\nheader-row = 'two'", "give a whole number"),
         ("[[trial]]\nfile = 'wide.csv'\nname = 3", "give a word"),
         ("[[trials]]\nfile = 'wide.csv'", "holds 'trials'"),
-        ("[[trial]\n", "is no TOML"),
+        ("[[trial]\n", "is not valid TOML"),
         ("defaults = 3\n[[trial]]\nfile = 'wide.csv'", "is no table"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_wave_that_cannot_be_used_is_told(table):
 def test_one_wave_has_no_others(table):
     found = analyse(table[table["wave"] == 1])
     assert found.waves is None and found.document()["waves"] is None
-    with pytest.raises(InputError, match="one wave alone"):
+    with pytest.raises(InputError, match="only one wave"):
         found.plot("waves")
 
 

@@ -35,7 +35,7 @@ def chosen_arms(table: pd.DataFrame, tab: str, asked: Sequence[str] | None) -> t
     if known is None:
         raise InputError(
             f"--arms is for a table of three or more arms with a control that is named: name it with --control, or leave out --arms "
-            f"(table {quoted(tab)} tells two arms apart)."
+            f"(table {quoted(tab)} has two arms)."
         )
     control, others = known
     if asked is None:

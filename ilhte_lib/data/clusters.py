@@ -47,7 +47,7 @@ def too_few(count: int) -> str:
     """What is noted of a column ``cluster`` of too few values."""
     return (
         f"Column 'cluster' holds {counted(count, 'value', 'values')}, too few to estimate how clusters vary: the models leave "
-        "them out (--cluster 'cluster' has them all the same)."
+        "them out (--cluster 'cluster' keeps them)."
     )
 
 
@@ -76,7 +76,7 @@ def changing_sentence(count: int, ids: str, name: str) -> str:
     """What is said of persons who are in more than one cluster."""
     return (
         f"{counted(count, 'person has', 'persons have')} more than one value of {quoted(name)} (id {ids}): give each person one, "
-        f"say --id-within-cluster if ids restart in each {quoted(name)}, {WITHOUT}."
+        f"or use --id-within-cluster if ids restart in each {quoted(name)}, {WITHOUT}."
     )
 
 
@@ -85,7 +85,7 @@ def check_clusters(trial: Trial) -> Trial:
 
     Raises
     ------
-    InputError : its models have clusters that cannot be told from persons or arms.
+    InputError : its models have clusters that cannot be distinguished from persons or arms.
     """
     codes = trial.of_clusters["cluster"]
     if codes is not None:
@@ -105,13 +105,13 @@ def refuse_clusters(column: str, model: ClusterModel, codes: np.ndarray, treat: 
     both = len(np.intersect1d(control, treated))
     if count == n_persons:
         raise InputError(
-            f"Each value of {name} holds a single person, so that clusters cannot be told from persons: name the column of "
+            f"Each value of {name} holds a single person, so that clusters cannot be distinguished from persons: name the column of "
             f"clusters with --cluster, {WITHOUT}."
         )
     if not both and min(len(control), len(treated)) < 2:
         raise InputError(
-            f"An arm is a single value of {name}, so that the effect cannot be told from what sets that cluster apart: "
-            f"nothing mends that in the analysis; {WITHOUT.removeprefix('or ')} to describe the difference all the same."
+            f"An arm is a single value of {name}, so that the effect cannot be distinguished from what sets that cluster "
+            f"apart, by any analysis: {WITHOUT.removeprefix('or ')} to describe the difference anyway."
         )
     if count < 2:
         raise InputError(
@@ -153,7 +153,7 @@ def hidden_clusters(rows: pd.DataFrame) -> str:
             groups = rows[name].nunique()
             return (
                 f"Each of the {groups} values of column {quoted(name)} is in one arm as a whole, as when schools or classes are "
-                f"randomised: if they were, say --cluster {quoted(name)}, or standard errors are too small."
+                f"randomised: if they were, use --cluster {quoted(name)}, or standard errors are too small."
             )
     return ""
 

@@ -91,7 +91,7 @@ def without_blanks(column: pd.Series) -> pd.Series:
             column = column.map(lambda value: value.decode() if isinstance(value, bytes) else value)
         except UnicodeDecodeError as error:
             raise InputError(
-                f"Column {quoted(str(column.name))} holds bytes that are no UTF-8 text: write it as text."
+                f"Column {quoted(str(column.name))} holds bytes that are not UTF-8 text: write it as text."
             ) from error
         values = column.unique()
     blank = [value for value in values if is_blank(value)]

@@ -117,7 +117,7 @@ def odd_bytes(names: Sequence[str], where: str) -> tuple[str, ...]:
     if not names:
         return ()
     hold = "holds" if len(names) == 1 else "hold"
-    return (f"{_columns(names)} of {where} {hold} bytes that are no text in UTF-8: some letters may be wrong.",)
+    return (f"{_columns(names)} of {where} {hold} bytes that are not UTF-8 text: some letters may be wrong.",)
 
 
 def _columns(names: Sequence[str]) -> str:

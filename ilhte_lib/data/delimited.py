@@ -231,8 +231,8 @@ def _take_thousands(table: pd.DataFrame, path: Path, options: dict, where: str) 
             numbers = text[name].map(lambda value: float(value.replace(".", "")), na_action="ignore")
             table[name] = numbers.astype("float64")
             cautions.append(
-                f"Column {quoted(name)} of {where} holds numbers such as {listed(values, 2)}: as others of the file have "
-                "decimal commas, the dots are taken to part thousands."
+                f"Column {quoted(name)} of {where} holds numbers such as {listed(values, 2)}: since other numbers of the file "
+                "have decimal commas, the dots are taken as thousands separators."
             )
     return tuple(cautions)
 
@@ -260,7 +260,7 @@ def _parser_fault(message: str, where: str) -> str:
         return wrong_count(where, found, line, expected)
     if "EOF inside string" in message:
         return f"{where} has a quotation mark that is opened and never closed: close it, or check that the file is complete."
-    return f"{where} is no regular table of separated fields: save it again as CSV."
+    return f"{where} is not a regular table of separated fields: save it again as CSV."
 
 
 def _first_undecodable_line(path: Path) -> str:

@@ -111,7 +111,7 @@ def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -
     if data.covariate is not None:
         raise InputError("--pretest-from-wave makes the covariate of an earlier wave: leave out --covariate.")
     if data.profile != "full":
-        raise InputError("The vignette keeps wave 1 alone: --pretest-from-wave needs profile full.")
+        raise InputError("The vignette keeps only wave 1: --pretest-from-wave needs profile full.")
     if "wave" not in table.columns:
         raise InputError(
             f"Table {quoted(tab)} has no column wave, so no baseline at wave {quoted(wave)}: name the column of waves with --wave-column."

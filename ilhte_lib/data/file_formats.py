@@ -54,7 +54,7 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
         raise InputError(f"There is no file {quoted(str(path), 200)}: check the name and the folder.")
     ending = ".parquet" if is_folder else format_of(path.name)
     if not ending:
-        raise InputError(f"{where} is of no known format: save the table as one of {', '.join(FORMATS)}.")
+        raise InputError(f"{where} is in an unknown format: save the table as one of {', '.join(FORMATS)}.")
     _refuse_options(ending, sought, where)
     try:
         if path.stat().st_size == 0:
@@ -100,16 +100,16 @@ def format_of(name: str) -> str:
 
 def _refuse_options(ending: str, sought: Sought, where: str) -> None:
     if sought.sheet is not None and ending != ".xlsx":
-        raise InputError(f"{where} is no Excel file and has no sheets: leave out --sheet.")
+        raise InputError(f"{where} is not an Excel file and has no sheets: leave out --sheet.")
     if sought.header_row is not None and ending not in (".xlsx", *TEXT):
         raise InputError(f"{where} keeps its columns' names apart from its rows: leave out --header-row.")
     if sought.header_row is not None and sought.header_row < 1:
-        raise InputError(f"--header-row is the number of a row, from 1: {sought.header_row} is none.")
+        raise InputError(f"--header-row must be the number of a row, 1 or more, not {sought.header_row}.")
 
 
 def _too_large(ending: str, where: str) -> str:
     if ending == ".parquet":
-        return f"{where} is too large for this machine's memory: leave columns out, or take a machine with more."
+        return f"{where} is too large for this machine's memory: leave columns out, or use a machine with more."
     return (
         f"{where} is too large for this machine's memory: save it as Parquet, or as CSV that is not compressed, one row a "
         "response; large files of these two are read piece by piece."

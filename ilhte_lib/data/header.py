@@ -71,7 +71,7 @@ def header_of(rows: Sequence[Row], sought: Sought, where: str) -> Header:
         number = rows[at][0]
         names = [name for name in _filled_up(rows, at) if name.strip()]
         raise InputError(
-            f"{where} has its columns' names in row {number}, it seems ({listed(names, 8)}): "
+            f"{where} seems to have its column names in row {number} ({listed(names, 8)}): "
             f"give --header-row {number}, or delete what is above."
         )
     number, names = rows[0]
@@ -81,7 +81,7 @@ def header_of(rows: Sequence[Row], sought: Sought, where: str) -> Header:
         hold = "holds" if len(descriptions) == 1 else "hold"
         left = "it" if len(descriptions) == 1 else "them"
         raise InputError(
-            f"{rows_named(descriptions)} of {where} {hold} descriptions of the columns, it seems, and no data "
+            f"{rows_named(descriptions)} of {where} {hold} descriptions of the columns and no data, it seems "
             f"({listed(shown, 3)}): give --header-row {number} to leave {left} out, or delete {left}."
         )
     return Header(number, tuple(names))

@@ -47,7 +47,7 @@ def with_item_covariates(trial: AnyTrial, source: str | Path | pd.DataFrame | Ma
         )
     names = [str(name) for name in table.columns if name != "item"]
     if not names:
-        raise InputError(f"{where} has a column item alone: give each covariate of the items a column beside it.")
+        raise InputError(f"{where} has only a column item: give each covariate of the items a column beside it.")
     labels = table["item"].astype(str).str.strip()
     twice = labels[labels.duplicated()]
     if len(twice):
@@ -65,7 +65,7 @@ def with_item_covariates(trial: AnyTrial, source: str | Path | pd.DataFrame | Ma
         values = without_blanks(in_order[column]).astype(object).reset_index(drop=True)
         covariate, fault = judged(name, values, trial.item_names, found)
         if fault is not None:
-            raise InputError(f"Item covariate {quoted(name)} of {where} cannot be used, {fault}: mend or remove it.")
+            raise InputError(f"Item covariate {quoted(name)} of {where} cannot be used, {fault}: correct or remove it.")
         found.append(covariate)
     return replace(trial, item_covariates=tuple(found))  # type: ignore[type-var]
 

@@ -176,4 +176,6 @@ def note_items_of_one_arm(names: Sequence[str], answers: np.ndarray, audit: Audi
     answered = (answers > 0).all(axis=0)
     if answered.any() and not answered.all():
         shown = listed((names[k] for k in np.flatnonzero(~answered).tolist()), 3)
-        audit.note("items", f"Items answered in one arm only, their effects rest on the others: {shown}.", flag=True)
+        audit.note(
+            "items", f"Items answered in one arm only, whose effects rest on the other items: {shown}.", flag=True
+        )

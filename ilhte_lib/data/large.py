@@ -532,7 +532,7 @@ class _Reduction:
             return 0, candidate.correlation
         for candidate in judged:
             if candidate.fault:
-                audit.note("covariate", f"{quoted(candidate.name)} is no candidate: {candidate.fault}.")
+                audit.note("covariate", f"{quoted(candidate.name)} is not a candidate: {candidate.fault}.")
         chosen, reason = chosen_among([c for c in judged if not c.fault])
         audit.note("covariate", reason)
         return (self.candidates.index(chosen.name), chosen.correlation) if chosen else (None, float("nan"))
@@ -642,7 +642,7 @@ class _Reduction:
         for value, arm in ((0, "control (treat = 0)"), (1, "treated (treat = 1)")):
             if not self._ids(f"treat = {value} AND left6 > 0")[0]:
                 raise InputError(
-                    f"Table {quoted(self.tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
+                    f"Table {quoted(self.tab)} has nobody in the {arm} arm with usable responses: include persons of both arms."
                 )
         if self.kinds["id"] in ("text", "bytes"):
             plain = plainest_sql("id", self.relations.matches, self.relations.composed)
@@ -698,7 +698,7 @@ class _Reduction:
 
         Raises
         ------
-        InputError : clusters cannot be told from persons or arms, or a person has none or several.
+        InputError : clusters cannot be distinguished from persons or arms, or a person has none or several.
         """
         if self.cluster is None or self.cluster_model is ClusterModel.NONE:
             return None
@@ -823,7 +823,7 @@ def _header(where: Place, names: dict[str, str], relations: Relations) -> tuple[
         layout = layout_of(path, Sought(names={}, needed=tuple(names.values())[:4]), ",", quoted(where.name))
         if layout.skipped:
             raise InputError(
-                f"{quoted(where.name)} has rows above or below its header that are no data: remove them, for so large a file is read "
+                f"{quoted(where.name)} has rows above or below its header that are not data: remove them, because a file this large is read "
                 "as it stands."
             )
         return csv_header(path, layout.separator), layout.separator

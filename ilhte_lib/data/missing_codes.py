@@ -100,7 +100,7 @@ def suspicion(name: str, codes: Sequence[float]) -> str:
     shown = listed((f"{code:g}" for code in codes), 6)
     return (
         f"Column {quoted(name)} holds {shown}, far from its other values, as a code for missing is: taken as missing. If "
-        "it is a value, say --missing-codes none; if there are others, name them all with --missing-codes."
+        "it is a value, use --missing-codes none; if there are others, name them all with --missing-codes."
     )
 
 

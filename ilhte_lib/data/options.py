@@ -99,23 +99,15 @@ class DataOptions:
     @property
     def rules(self) -> dict[str, Any]:
         """The options of ``prepare``."""
-        same = (
-            "profile",
-            "covariate",
-            "wave",
-            "max_persons",
-            "repeated",
-            "cluster",
-            "id_within_cluster",
-            "cluster_effects",
-            "ignore_clusters",
-            "missing_codes",
-            "categories",
-            "threshold",
-            "steps",
-            "arms",
-            "contrast",
-        )
+        same = ("profile", "covariate", "wave", "max_persons", "repeated", "cluster", "id_within_cluster", "cluster_effects",
+                "ignore_clusters", "missing_codes", "categories", "threshold", "steps", "arms", "contrast")  # fmt: skip
+        return {name: getattr(self, name) for name in same}
+
+    @property
+    def rules_out_of_core(self) -> dict[str, Any]:
+        """The options of ``large_trial``."""
+        same = ("id", "item", "resp", "treat", "wave_column", "covariate", "wave", "cluster", "ignore_clusters", "missing_codes",
+                "categories", "threshold", "steps")  # fmt: skip
         return {name: getattr(self, name) for name in same}
 
 

@@ -27,7 +27,7 @@ def within_clusters(table: pd.DataFrame, cluster: str, audit: Audit) -> pd.DataF
     table = table.assign(id=table[cluster].astype(str) + " / " + table["id"].astype(str))
     audit.note(
         "identifiers",
-        f"Persons are told apart by {quoted(cluster)} and id: {counted(table['id'].nunique(), 'person', 'persons')}, "
+        f"Persons are identified by {quoted(cluster)} and id: {counted(table['id'].nunique(), 'person', 'persons')}, "
         f"{before} different ids.",
     )
     return table
@@ -75,7 +75,7 @@ def ids_restart(tab: str, name: str) -> str:
     """What is wrong with ids that restart within the values of a column."""
     return (
         f"Ids of table {quoted(tab)} seem to restart in every {quoted(name)}, so that one id stands for several persons: make "
-        f"them unique, or say --cluster {quoted(name)} --id-within-cluster."
+        f"them unique, or use --cluster {quoted(name)} --id-within-cluster."
     )
 
 
@@ -100,7 +100,7 @@ def check_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, 
         ids = table.loc[table.duplicated(["id", "item"]), "id"].drop_duplicates()
         remedy = "make the ids unique"
         if name := restarting_within(table) or next((c for c in _candidates(table) if not looks_like_time(c)), None):
-            remedy += f", or say --cluster {quoted(name)} --id-within-cluster if they restart in every {quoted(name)}"
+            remedy += f", or use --cluster {quoted(name)} --id-within-cluster if they restart in every {quoted(name)}"
         raise InputError(
             f"Ids repeat in table {quoted(tab)}, which has one row a person (id {listed(map(str, ids), 3)}): {remedy}."
         )
@@ -123,6 +123,6 @@ def _advice(table: pd.DataFrame) -> str:
         named = sorted(occasions, key=lambda name: not looks_like_time(name))[0]
         advice = wave_advice(table, named)
         if not looks_like_time(named):
-            advice = f"if {quoted(named)} tells occasions apart, {advice}; if ids restart in it, --cluster {quoted(named)} --id-within-cluster"
+            advice = f"if {quoted(named)} distinguishes occasions, {advice}; if ids restart in it, --cluster {quoted(named)} --id-within-cluster"
         return f"{advice}; or, if the rows are trials of one question, count them (--repeated trials)"
     return "keep one row each, choose a wave (--wave-column, --wave), or count them as trials (--repeated trials)"

@@ -117,14 +117,14 @@ def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_ex
     if len(long) >= (2 if is_excel else _FEWEST_ENDING_IN_0) and all(text.endswith("0") for text in long):
         return (
             f"Column {quoted(str(column.name))} of {where} holds numbers of more than {EXCEL_DIGITS} digits that all end in 0 "
-            f"({listed(long, 2)}): Excel keeps {EXCEL_DIGITS}, so {what} may have been merged. Have them as text from where "
-            "they come."
+            f"({listed(long, 2)}): Excel keeps {EXCEL_DIGITS}, so {what} may have been merged. Export them as text from "
+            "their source."
         )
     shown = [value for value in names if isinstance(value, str) and _lacks_digits(value)]
     if shown:
         return (
-            f"Column {quoted(str(column.name))} of {where} holds {listed(shown, 2)}: it seems a spreadsheet program wrote long "
-            f"numbers so and lost digits, and {what} may have been merged. Have them as text from where they come."
+            f"Column {quoted(str(column.name))} of {where} holds {listed(shown, 2)}: a spreadsheet program seems to have "
+            f"written long numbers this way and lost digits, and {what} may have been merged. Export them as text from their source."
         )
     return None
 
@@ -143,6 +143,6 @@ def _rounded(name: object, large: Sequence[Any], limit: int, what: str, where: s
     shown = listed([str(int(value)) for value in dict.fromkeys(list(large[:100]))], 2)
     return (
         f"Column {quoted(str(name))} of {where} holds whole numbers above 2^{power} ({shown}) as floating-point numbers of "
-        f"{precision} precision, which do not tell such apart: {what} may have been merged. Have them as text from where "
-        "they come."
+        f"{precision} precision, which cannot tell them apart: {what} may have been merged. Export them as text from "
+        "their source."
     )

@@ -76,7 +76,7 @@ def prepare(
     covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
         control rows.
     contrast : the label of a covariate of labels that is compared with the others (``contrast.with_contrast``).
-    wave : the wave to keep (profile full); default the first after randomisation, where that can be told (``keep_wave``).
+    wave : the wave to keep (profile full); default the first after randomisation, where that can be determined (``keep_wave``).
     max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
     repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
         trials).
@@ -295,7 +295,7 @@ def _check_arms(table: pd.DataFrame, tab: str) -> None:
     for value, arm in ((0.0, "control (treat = 0)"), (1.0, "treated (treat = 1)")):
         if not (arms["min"] == value).any():
             raise InputError(
-                f"Table {quoted(tab)} has nobody in the {arm} arm with usable responses: give it persons of both arms."
+                f"Table {quoted(tab)} has nobody in the {arm} arm with usable responses: include persons of both arms."
             )
 
 
@@ -313,7 +313,7 @@ def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: A
     found = candidates(table)
     for candidate in found:
         if candidate.fault:
-            audit.note("covariate", f"{quoted(candidate.name)} is no candidate: {candidate.fault}.")
+            audit.note("covariate", f"{quoted(candidate.name)} is not a candidate: {candidate.fault}.")
     usable = [c for c in found if not c.fault]
     chosen, reason = chosen_among(usable)
     audit.note("covariate", reason)

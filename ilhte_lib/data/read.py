@@ -352,7 +352,7 @@ def _arms(treat: pd.Series, labels: dict, control: str, where: str) -> tuple[pd.
         return as_labels, (shown_as[matches[0]], *(shown_as[text] for text in others))
     if len(found) != 2 or len(matches) != 1:
         raise InputError(
-            f"Column {quoted(treat.name)} of {where} must tell two arms apart, but it holds {shown}: "
+            f"Column {quoted(treat.name)} of {where} must distinguish two arms, but it holds {shown}: "
             "keep the rows of the control arm and of one treatment."
         )
     arms = treat.map({value: float(text != matches[0]) for value, text in values.items()}).astype(float)

@@ -276,7 +276,7 @@ def _fault(message: str) -> str:
         return f"The table is not UTF-8 text (line {line[1]}): save it as CSV in UTF-8."
     if "sniffing" in message:
         return (
-            "The table is no regular table of fields separated by commas: check for a row with fields too many or too few "
+            "The table is not a regular table of fields separated by commas: check for a row with too many or too few fields "
             "and for a quotation mark that is never closed."
         )
     return f"DuckDB could not read the table ({message.splitlines()[0]}): check the file."
@@ -300,7 +300,7 @@ class DuckDB:
             import duckdb
         except ModuleNotFoundError:
             raise EngineError(
-                "Large files are read with DuckDB, which is not here: pip install 'ilhte[large]'."
+                "Large files are read with DuckDB, which is not installed: pip install 'ilhte[large]'."
             ) from None
         self._folder = tempfile.TemporaryDirectory(prefix="ilhte-")
         config: dict[str, Any] = {
@@ -374,7 +374,7 @@ class DuckDB:
     def _file(self, where: Place, n_columns: int, separator: str = ",") -> str:
         if not where.is_remote and set("*?[") & set(where.address):
             raise InputError(
-                f"DuckDB takes *, ? and [ in the path {quoted(where.address)} for a pattern: rename file or folder."
+                f"DuckDB reads *, ? and [ in the path {quoted(where.address)} as a pattern: rename the file or folder."
             )
         if not where.is_text:
             return f"{self._parquet(where)} AS file({', '.join(f'c{k}' for k in range(n_columns))})"

@@ -40,7 +40,7 @@ def keep_wave(
 
     Raises
     ------
-    InputError : no such wave, or which one is after randomisation cannot be told.
+    InputError : no such wave, or which one is after randomisation cannot be determined.
     """
     if "wave" not in table.columns:
         if wave is not None:
@@ -55,14 +55,14 @@ def keep_wave(
     flagged = False
     if vignette:
         if wave is not None and wave != "1":
-            raise InputError(f"The vignette keeps wave 1 alone: choose wave {quoted(wave)} under profile full.")
-        wanted, kept, rule = "1", numbers == 1, "The vignette keeps wave 1 alone."
+            raise InputError(f"The vignette keeps only wave 1: choose wave {quoted(wave)} under profile full.")
+        wanted, kept, rule = "1", numbers == 1, "The vignette keeps only wave 1."
     elif wave is not None:
         wanted, kept, rule = wave, in_wave(values, wave), f"Wave {quoted(wave)} was asked for."
     elif numbers.notna().sum() < values.notna().sum():
         raise InputError(
             f"Column wave of table {quoted(tab)} holds names ({_some(values)}), so the first wave after "
-            "randomisation cannot be told: choose one (option --wave)."
+            "randomisation cannot be determined: choose one (option --wave)."
         )
     elif not levels:
         audit.note("wave", "Column wave is empty and was ignored.")
@@ -86,13 +86,13 @@ def _known(levels: list[float], tab: str, irw: bool) -> tuple[float, str, bool]:
     if len(levels) == 1:
         only = f"{levels[0]:.15g}"
         if after:
-            return levels[0], f"All rows that name a wave are of wave {only}.", False
-        return levels[0], f"All rows that name a wave are of wave {only}, which usually means before treatment.", True
+            return levels[0], f"All rows with a wave are of wave {only}.", False
+        return levels[0], f"All rows with a wave are of wave {only}, which usually means before treatment.", True
     if after and (len(after) < len(levels) or (irw and after[0] == 1)):
         return after[0], f"The first wave after randomisation is kept ({after[0]:.15g}).", False
     shown = listed((f"{level:.15g}" for level in levels), 6)
     raise InputError(
-        f"Column wave of table {quoted(tab)} holds {shown}, and which of them is after randomisation cannot be told (only "
+        f"Column wave of table {quoted(tab)} holds {shown}, and which of them is after randomisation cannot be determined (only "
         "0 and less are known to be before it): choose one (option --wave)."
     )
 
@@ -106,7 +106,7 @@ def in_wave(waves: pd.Series, wave: str) -> pd.Series:
 
 
 def looks_like_time(name: str) -> bool:
-    """Whether a column's name says that it tells occasions apart."""
+    """Whether a column's name says that it distinguishes occasions."""
     plain = name.strip().lower()
     return plain in _TIME_NAMES or any(word in plain for word in ("wave", "date", "timestamp", "week", "month"))
 
@@ -117,13 +117,13 @@ def _perhaps(table: pd.DataFrame) -> str:
 
 
 def wave_advice(rows: pd.DataFrame, name: str) -> str:
-    """How to choose among the values of a column that tells occasions apart."""
+    """How to choose among the values of a column that distinguishes occasions."""
     values = rows[name].dropna().unique()
     if len(values) <= _MOST_WAVES:
         first = str(values[0])
         return f"choose one occasion with --wave-column {quoted(name)} --wave {quoted(first)} (it holds {_some(rows[name])})"
     return (
-        f"column {quoted(name)} has {len(values)} different values, as time stamps have: add a column that numbers the "
+        f"column {quoted(name)} has {len(values)} different values, as timestamps do: add a column that numbers the "
         "occasions, name it with --wave-column and choose one with --wave"
     )
 

@@ -131,7 +131,7 @@ class _Book:
             at = next(number for number, cells in rows_there if self._holds([(number, cells)]))
             row = f" --header-row {at}" if at != rows_there[0][0] else ""
             raise InputError(
-                f"{what} does not have the columns that are looked for, but {hold.format(listed(better, 4))}: "
+                f"{what} lacks the required columns, but {hold.format(listed(better, 4))}: "
                 f"give --sheet {self._option(first)}{row}."
             )
         widths = sorted(len(cells) for _, cells in rows)
@@ -200,7 +200,7 @@ class _Book:
         if stale and recalculates_on_load(self.path):
             cautions.append(
                 f"The program that wrote {self.where} left its formulas to be computed when it is opened; what it says of "
-                f"{listed(stale, 4)} may be no result: {_COMPUTE}."
+                f"{listed(stale, 4)} may be out of date: {_COMPUTE}."
             )
         return cautions
 

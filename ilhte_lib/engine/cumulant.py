@@ -271,17 +271,20 @@ class OrderedCategories:
             persons[:, block.rows] = here
         return persons, sum(of_j * change[:, j, None, :] for j, of_j in enumerate(items))
 
-    def information(self, blocks: Iterable[_Block]) -> np.ndarray:
-        """(S, S) expected information on the free steps beside the items' and persons' predictors (one lane)."""
+    def information(self, blocks: Iterable[_Block], lane: int = 0) -> np.ndarray:
+        """(S, S) expected information on the free steps beside the items' and persons' predictors (of one lane)."""
+        count = self.model.statistics.count
+        count = count if count.ndim == 1 else count[lane]
         total: np.ndarray | float = 0.0
         for block in blocks:
-            scale = 1.0 / self._sum(block, 0, np.empty_like(block.expected))[0]
+            scale = 1.0 / self._sum(block, 0, np.empty_like(block.expected))[lane]
             by_j = []
             for j in range(len(self.below)):
                 both = slice(j, None, len(self.below))
-                by_j.append(np.matmul(self._powers[0, block.rows, both], self._coefficients[0, both]) * scale)
+                by_j.append(np.matmul(self._powers[lane, block.rows, both], self._coefficients[lane, both]) * scale)
             p = self._by_category(np.array(by_j))
-            times = self.model.statistics.count[block.rows, None] * (1.0 if block.trials is None else block.trials)
+            trials = block.trials[lane] if block.trials is not None and block.trials.ndim == 3 else block.trials
+            times = count[block.rows, None] * (1.0 if trials is None else trials)
             total = total + step_information(self.formats, p, times)
         return total
 

@@ -29,6 +29,21 @@ BLOCK_CELLS = 16384
 """Cells (class x item) worked on together, so that what is computed from them stays in the processor's cache."""
 
 
+BY_LAPACK = 100
+"""From so many rows on an inverse is LAPACK's, which has half of the work or less; below, calling it costs more."""
+
+
+def _symmetric_inverse(factor: np.ndarray) -> np.ndarray:
+    """(n, n) inverse of a matrix from its lower Cholesky factor (n, n)."""
+    lower, info = lapack.dpotri(factor, lower=1)
+    if info != 0:
+        raise ModeNotFound("the Hessian of the penalised likelihood is singular")
+    inverse = lower.T.copy()
+    below = np.tri(len(lower), k=-1, dtype=bool)
+    inverse[below] = lower[below]
+    return inverse
+
+
 def diagonals(matrices: np.ndarray) -> np.ndarray:
     """Writable view (..., J) of the diagonals of contiguous (..., J, J) matrices."""
     return matrices.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1]
@@ -154,13 +169,16 @@ class Modes:
     clusters : the clusters' part, or None.
     """
 
+    block_cells: int | None = None
+    """Cells worked on together; None for ``BLOCK_CELLS``."""
+
     def __init__(self, model: Model, lanes: int = 1):
         self.model, self.lanes = model, lanes
         self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
         self.clusters = None if model.statistics.clusters is None else ClusterPart(model, lanes)
-        block = min(g, max(1, BLOCK_CELLS // (j * lanes)))
+        block = min(g, max(1, (self.block_cells or BLOCK_CELLS) // (j * lanes)))
         # more are not kept: what is needed of them is computed again, block by block
         self.stored = g * j * lanes <= KEPT_CELLS
         self.cells = np.empty((2, lanes, g if self.stored else block, j))
@@ -362,12 +380,7 @@ class Modes:
             cluster_rhs = cluster_rhs - self.clusters.collect(along * self.row_weight)
             by_arm = by_arm + self.clusters.pull(cluster_rhs)
         rhs = item_rhs - np.matmul(self.a_transposed, by_arm)
-        rhs = rhs.reshape(len(rhs), -1)
-        if self.lanes == 1:
-            solved = lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
-        else:
-            solved = np.array([lapack.dpotrs(c, r, lower=1)[0] for c, r in zip(self.cholesky, rhs, strict=True)])
-        items = solved.reshape(item_rhs.shape)
+        items = self._without_persons(rhs.reshape(len(rhs), -1)).reshape(item_rhs.shape)
         offsets = np.matmul(self.a, items)
         shared = self.spread(offsets)
         if self.clusters is None:
@@ -376,9 +389,18 @@ class Modes:
         moved = shared + self.row_weight * self.clusters.shift(clusters)
         return (person_rhs - self.sigma * moved) / self.d, items, offsets, shared, clusters
 
+    def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
+        """S^-1 applied to right-hand sides (B, q J)."""
+        if self.lanes == 1:
+            return lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
+        return np.array([lapack.dpotrs(c, r, lower=1)[0] for c, r in zip(self.cholesky, rhs, strict=True)])
+
     def schur_inverse(self) -> np.ndarray:
         """(B, q, q, J, J) blocks of S^-1."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
+        if q * j >= BY_LAPACK:
+            inverse = np.array([_symmetric_inverse(factor) for factor in self.cholesky])
+            return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
         root = np.empty((b, q * j, q * j))
         for lane, factor in enumerate(self.cholesky):
             root[lane] = blas.dtrsm(1.0, factor, self._identity, lower=1)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import SufficientStatistics
-from ..model.fit_result import SINGULAR_BELOW, ClusterFit, Fit
+from ..model.fit_result import LOWER, SINGULAR_BELOW, ClusterFit, Fit
 from ..model.packed import PackedTrials
 from ..model.spec import MODELS, ModelSpec
+from ..progress import step
 from .approximation import (
     AUTO_MOST_CELLS,
     CHOICES,
@@ -30,9 +31,10 @@ from .approximation import (
 from .laplace import LaplaceDeviance
 from .memory import require_work_space
 from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
-from .optimise import Minimum, minimise
+from .optimise import Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
-from .starts import further_starts, rough_curvature, start, start_from
+from .side_by_side import Job, side_by_side
+from .starts import further_starts, longest_steps, rough_curvature, start, start_from
 from .thinned import thinned, worth_thinning
 from .threads import one_blas_thread
 
@@ -50,8 +52,6 @@ NEAR_BOUNDARY = 0.05
 """A standard deviation below this (logits) is also tried at exactly 0."""
 SAME_DEVIANCE = 1e-7
 """Two deviances closer than this are the same optimum."""
-SAME_BASIN = 0.3
-"""How far, relatively, value and gradient may be from a known optimum's quadratic for a search to be heading there."""
 SEARCH_TOLERANCE = 1e-3
 """Modes are found to this (logits) while searching, with an error in D far below 1e-8; exactly at the end."""
 HESSIAN_STEP = 1e-3
@@ -124,7 +124,7 @@ def fit_models(
             )
         if method == "aghq":
             raise InputError(
-                f"Engine 'pymer4' has no method '{method}' for two crossed random effects: use engine native."
+                f"Engine 'pymer4' does not offer method '{method}' for two crossed random effects: use engine native."
             )
         from .lme4 import fit_pymer4
 
@@ -140,6 +140,7 @@ def fit_models(
         if name in choice.fits and choice.method == "laplace":
             fits[name] = choice.fits[name]
             continue
+        step(f"fitting {name}")
         spec = MODELS[name]
         if spec.covariate not in compressed:
             compressed[spec.covariate] = statistics_of(trial, spec)
@@ -186,8 +187,10 @@ def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = 
         )  # fmt: skip
     fits: dict[str, Fit] = {}
     for name in ("M_0", "M_A"):
+        step(f"fitting {name}")
         fits[name] = fit_statistics(plain, MODELS[name], fitted=fits)
     main = fits["M_A"]
+    step("choosing the approximation")
     try:
         deviance = QuadratureDeviance(plain, main.spec, nodes)
         here = deviance(main.psi)
@@ -220,6 +223,7 @@ def fit_statistics(
     standard_errors: bool = True,
     method: str = "laplace",
     nodes: int = NODES,
+    bounds: bool = True,
     deviance: LaplaceDeviance | None = None,
 ) -> Fit:
     """Fit one model to sufficient statistics with the native engine.
@@ -233,6 +237,8 @@ def fit_statistics(
     standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
+    bounds : whether the fits of nested models are of these very data, so that the result may not be below them; otherwise
+        they are starts alone.
     deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
@@ -247,7 +253,7 @@ def fit_statistics(
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(METHODS)}.")
     if method == "aghq" and statistics.clusters is not None:
         raise InputError(
-            "Quadrature over persons (aghq) has no clusters in its model: use method laplace, or leave clusters out of the model."
+            "Quadrature over persons (aghq) does not support clusters: use method laplace, or leave clusters out of the model."
         )
     if method == "aghq" and isinstance(statistics.trials, PackedTrials):
         raise InputError(
@@ -271,10 +277,53 @@ def fit_statistics(
     nested = [
         (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
         for smaller in fitted.values()
-        if _is_nested(smaller, statistics, spec, method)
+        if bounds and _is_nested(smaller, statistics, spec, method)
     ]
     fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors)
     return _timed(fit, time.perf_counter() - clock)
+
+
+def fit_side_by_side(
+    jobs: Sequence[Job], spec: ModelSpec, *, standard_errors: bool = False, lanes: int | None = None
+) -> list[Fit | EngineError]:
+    """Fit one model to many tables by Laplace, together (see ``side_by_side``); the fits are those of ``fit_statistics``.
+
+    Parameters
+    ----------
+    jobs : tables of the same items, all complete or all with ``trials``, without clusters; of the same formats.
+    spec : the model.
+    standard_errors : as in ``fit_statistics``.
+    lanes : tables side by side; default by their size.
+
+    Returns
+    -------
+    In the order of ``jobs``, the fit or the error that it ended in.
+    """
+
+    def fit(job: Job, deviance: Any) -> Fit:
+        return fit_statistics(
+            job.statistics,
+            spec,
+            fitted=job.fitted,
+            bounds=job.bounds,
+            standard_errors=standard_errors,
+            deviance=deviance,
+        )
+
+    return side_by_side(jobs, spec, fit, lanes)
+
+
+def fit_both(
+    tables: Sequence[SufficientStatistics], smaller: str, larger: str, *, standard_errors: bool = False
+) -> list[tuple[Fit, Fit] | EngineError]:
+    """Two nested models on many tables, side by side: the smaller without standard errors, and from it the larger."""
+    found: list = fit_side_by_side([Job(table) for table in tables], MODELS[smaller])
+    null = {k: fit for k, fit in enumerate(found) if isinstance(fit, Fit)}
+    jobs = [Job(tables[k], {smaller: fit}) for k, fit in null.items()]
+    larger_fits = fit_side_by_side(jobs, MODELS[larger], standard_errors=standard_errors)
+    for k, main in zip(null, larger_fits, strict=True):
+        found[k] = (null[k], main) if isinstance(main, Fit) else main
+    return found
 
 
 def fit_deviance(
@@ -313,7 +362,7 @@ def fit_deviance(
         return _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(
-            f"{spec.name} could not be fitted ({failure}): check the table for items or persons far out."
+            f"{spec.name} could not be fitted ({failure}): check the table for extreme items or persons."
         ) from None
 
 
@@ -332,30 +381,18 @@ def _spreads(spec: ModelSpec) -> dict[str, int]:
     return {n: k for k, n in enumerate(spec.psi_names) if n in SPREADS}
 
 
-def _signs(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """(k,) 1 or -1: the signs that make all spreads not negative; D is even in sigma and in each column of L and M."""
-    signs, at = np.ones(len(psi)), _spreads(spec)
-    for name, columns in (("sigma_theta", 1), ("l11", spec.q), ("l22", 1), ("m11", spec.cluster_q), ("m22", 1)):
-        if name in at and psi[at[name]] < 0:
-            signs[at[name] : at[name] + columns] = -1.0
-    return signs
+def _minimise(deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, basin: Basin | None = None) -> Minimum:
+    """Search from a start, in the parameters ``free``, unless it heads for a known minimum.
 
-
-def _canonical(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """The same model with sigma and the diagonals of L and M not negative."""
-    return psi * _signs(psi, spec)
-
-
-def _minimise(
-    deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, stop: Callable[[Evaluation], bool] | None = None
-) -> Minimum:
+    Tables fitted side by side are searched together (``side_by_side``).
+    """
+    if hasattr(deviance, "minimise"):
+        return deviance.minimise(start, free, basin)
     deviance(start)
-    n_beta = deviance.n_beta
-    longest = np.full(len(start), 2.0)
-    longest[n_beta:] = np.maximum(0.7 * np.abs(start[n_beta:]), 0.3)
-    longest[n_beta : n_beta + len(deviance.spec.steps)] = 1.0
+    stop = None if basin is None else basin.holds
     known = getattr(deviance, "curvature", None)
-    return minimise(deviance, start, rough_curvature(deviance, start) if known is None else known, free, longest, stop)
+    curvature = rough_curvature(deviance, start) if known is None else known
+    return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop)
 
 
 def _search(
@@ -377,9 +414,9 @@ def _search(
     if several or not best.converged:
         best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
-            known = _Basin(best, spec)
+            known = Basin(best, spec)
             try:
-                rival = _minimise(deviance, other, everything, known.holds)
+                rival = _minimise(deviance, other, everything, known)
                 if known.holds(rival.evaluation):
                     continue
                 rival, rival_held = _at_boundary(deviance, spec, rival)
@@ -399,32 +436,10 @@ def _with_exact_hessian(deviance: LaplaceDeviance, spec: ModelSpec, found: Minim
     """The same minimum, signs made canonical, with the Hessian from differences of the exact gradient."""
     if found.exact:
         return found
-    here = deviance(_canonical(found.evaluation.psi, spec))
+    here = deviance(canonical(found.evaluation.psi, spec))
     # no longer on a plateau, where they would measure the slopes around it
     steps = HESSIAN_STEP / np.sqrt(np.maximum(np.diagonal(found.hessian), LEAST_CURVATURE) / 2.0)
     return Minimum(here, deviance.hessian(here, steps, np.arange(len(steps))), found.converged, exact=True)
-
-
-class _Basin:
-    """Where the deviance is the quadratic around a known minimum, so that a search that gets there would end in it.
-
-    With d the distance from the minimum and H the exact Hessian there: the deviance above the minimum is d'Hd/2 and the
-    gradient Hd, each to within ``SAME_BASIN`` of its size.
-    """
-
-    def __init__(self, minimum: Minimum, spec: ModelSpec):
-        self.spec, self.bottom, self.hessian = spec, minimum.evaluation, minimum.hessian
-        self.inverse = np.linalg.inv(minimum.hessian) if np.linalg.eigvalsh(minimum.hessian)[0] > 0 else None
-
-    def holds(self, here: Evaluation) -> bool:
-        above = here.deviance - self.bottom.deviance
-        if self.inverse is None or above <= 0.0:
-            return False
-        distance = _canonical(here.psi, self.spec) - self.bottom.psi
-        slope = self.hessian @ distance
-        rest = here.gradient * _signs(here.psi, self.spec) - slope
-        size = float(distance @ slope)
-        return abs(2.0 * above - size) < SAME_BASIN * size and float(rest @ self.inverse @ rest) < SAME_BASIN**2 * size
 
 
 def statistics_are_few(statistics: SufficientStatistics) -> bool:
@@ -524,20 +539,20 @@ def _result(
             if not certified:
                 messages.append(
                     f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
-                    "none are given."
+                    "standard errors are not given."
                 )
                 vcov[:] = np.nan
         else:
             certified = False
             messages.append(
                 f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
-                "predicted perfectly): estimates mean nothing, standard errors are undefined."
+                "predicted perfectly): the estimates are meaningless and standard errors undefined."
             )
     # the workspace must stand at what is reported
-    here = deviance(here.psi if standard_errors else _canonical(best.evaluation.psi, spec))
+    here = deviance(here.psi if standard_errors else canonical(best.evaluation.psi, spec))
     psi = here.psi
     factor = np.zeros((spec.q, spec.q))
-    factor[np.tril_indices(spec.q)] = psi[sigma + 1 :]
+    factor[LOWER[spec.q]] = psi[sigma + 1 :]
     n_steps = n_beta + len(spec.steps)
     variance = np.diagonal(vcov)[:n_beta]
     jacobian = (
@@ -582,7 +597,7 @@ def _cluster_fit(statistics: SufficientStatistics, spec: ModelSpec, lower: np.nd
     if statistics.clusters is None:
         return None
     factor = np.zeros((spec.cluster_q, spec.cluster_q))
-    factor[np.tril_indices(spec.cluster_q)] = lower
+    factor[LOWER[spec.cluster_q]] = lower
     clusters = statistics.clusters
     return ClusterFit(factor, clusters.count, clusters.hold_both_arms(statistics.n_control_classes))
 
@@ -596,5 +611,5 @@ def _polished(
         return here
     psi = here.psi.copy()
     psi[free] += step
-    after = deviance(_canonical(psi, spec))
+    after = deviance(canonical(psi, spec))
     return after if after.deviance <= here.deviance + 1e-9 * (1.0 + abs(here.deviance)) else here

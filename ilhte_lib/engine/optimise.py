@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..model.spec import ModelSpec
 from .objective import Deviance, Evaluation, ModeNotFound
 
 DECREASE_TOLERANCE = 1e-9
 """Stop when a full Newton step would lower the deviance by less than this."""
 MAX_EVALUATIONS = 300
+SAME_BASIN = 0.3
+"""How far, relatively, value and gradient may be from a known optimum's quadratic for a search to be heading there."""
 
 
 @dataclass(frozen=True)
@@ -133,3 +136,45 @@ def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
         y = theta * y + (1.0 - theta) * hs
         sy = float(s @ y)
     return hessian - np.outer(hs, hs) / shs + np.outer(y, y) / sy
+
+
+def signs_of(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """(k,) 1 or -1: the signs that make all spreads not negative; D is even in sigma and in each column of L and M."""
+    signs = np.ones(len(psi))
+    for first, columns in mirrored(spec):
+        if psi[first] < 0:
+            signs[first : first + columns] = -1.0
+    return signs
+
+
+def mirrored(spec: ModelSpec) -> list[tuple[int, int]]:
+    """Places in psi whose sign may be turned, each with that of as many entries from it on."""
+    columns = {"sigma_theta": 1, "l11": spec.q, "l22": 1, "m11": spec.cluster_q, "m22": 1}
+    return [(spec.psi_names.index(name), number) for name, number in columns.items() if name in spec.psi_names]
+
+
+def canonical(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """The same model with sigma and the diagonals of L and M not negative."""
+    return psi * signs_of(psi, spec)
+
+
+class Basin:
+    """Where the deviance is the quadratic around a known minimum, so that a search that gets there would end in it.
+
+    With d the distance from the minimum and H the exact Hessian there: the deviance above the minimum is d'Hd/2 and the
+    gradient Hd, each to within ``SAME_BASIN`` of its size.
+    """
+
+    def __init__(self, minimum: Minimum, spec: ModelSpec):
+        self.spec, self.bottom, self.hessian = spec, minimum.evaluation, minimum.hessian
+        self.inverse = np.linalg.inv(minimum.hessian) if np.linalg.eigvalsh(minimum.hessian)[0] > 0 else None
+
+    def holds(self, here: Evaluation) -> bool:
+        above = here.deviance - self.bottom.deviance
+        if self.inverse is None or above <= 0.0:
+            return False
+        distance = canonical(here.psi, self.spec) - self.bottom.psi
+        slope = self.hessian @ distance
+        rest = here.gradient * signs_of(here.psi, self.spec) - slope
+        size = float(distance @ slope)
+        return abs(2.0 * above - size) < SAME_BASIN * size and float(rest @ self.inverse @ rest) < SAME_BASIN**2 * size

@@ -536,7 +536,5 @@ def error_messages(deviance: QuadratureDeviance, at: Evaluation) -> list[str]:
     """A sentence for ``Fit.messages`` where ``quadrature_error`` is noticeable; else nothing."""
     error, finer = quadrature_error(deviance, at)
     name = deviance.spec.name
-    message = (
-        f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in log-likelihood, {finer} less."
-    )
+    message = f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in log-likelihood; {finer} leave less."
     return [message] if error > NOTICEABLE else []

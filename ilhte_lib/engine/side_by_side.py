@@ -1,9 +1,10 @@
 """Many tables of one size fitted side by side: the replicates of a bootstrap or of a planned design.
 
-A fit of a small table is spent on calls of NumPy, not on arithmetic. Here the searches of many tables go on at the same time:
-each runs the very code of ``native`` until it needs D(psi), waits, and when all wait, D and its gradient are computed for all of
-them in one sweep over arrays with a leading axis of lanes. A search knows nothing of its neighbours, so every fit takes the
-steps that it takes by itself and ends where it ends by itself.
+A fit of a small table is spent on calls of NumPy, not on arithmetic. Here the searches of many tables go on at the same time.
+Which starts are tried, what is done at a boundary and when a fit is certified is the code of ``native``, run table by table; when
+it needs a minimum, a Hessian or D(psi), it waits, and when all wait, what they need is computed for all of them together: the
+quasi-Newton method of ``optimise`` takes its steps in lock-step, over arrays with a leading axis of lanes, a table each. A lane
+knows nothing of its neighbours, so every fit takes the steps that it takes by itself and ends where it ends by itself.
 
 The searches are threads that hand over to each other, one running at a time: there is nothing to lock, and the result does not
 depend on timing. Tables that differ in their numbers of classes are filled up with classes of no persons.
@@ -11,9 +12,10 @@ depend on timing. Tables that differ in their numbers of classes are filled up w
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Semaphore, Thread
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -21,25 +23,31 @@ from scipy.linalg import lapack
 
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics
-from ..model.fit_result import Fit
+from ..model.fit_result import LOWER, Fit
 from ..model.spec import ModelSpec
-from .laplace import LaplaceDeviance, _gradient
+from .adjoint import exact_gradient
 from .modes import Model, Modes
-from .native import fit_statistics
-from .objective import MAX_NEWTON_STEPS, ModeNotFound
+from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
+from .optimise import DECREASE_TOLERANCE, MAX_EVALUATIONS, SAME_BASIN, Basin, Minimum, mirrored
+from .starts import curvatures, longest_steps
 from .threads import one_blas_thread
 
 CELLS = 65_536
 """About so many cells (class x item x table) are worked on side by side."""
-MOST_LANES = 64
+MOST_LANES = 128
+SMALL = 20
+"""Up to so many item effects the Schur complements of all lanes are solved in one call, which costs fewer calls and more arithmetic."""
+KEPT = 0.75
+"""Lanes are closed up when fewer than this share of them are still searching."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One table to fit, and fits to start from, as ``native.fit_statistics`` takes them."""
+    """One table to fit, and fits to start from, which bound it or not, as ``native.fit_statistics`` takes them."""
 
     statistics: SufficientStatistics
     fitted: Mapping[str, Fit] = field(default_factory=dict)
+    bounds: bool = True
 
 
 def lanes_for(jobs: Sequence[Job]) -> int:
@@ -48,70 +56,80 @@ def lanes_for(jobs: Sequence[Job]) -> int:
     return int(np.clip(CELLS // cells, 1, MOST_LANES))
 
 
+def can_be_side_by_side(statistics: SufficientStatistics, method: str) -> bool:
+    """Whether lanes can hold tables of this design: without clusters, by Laplace."""
+    return statistics.clusters is None and method == "laplace"
+
+
 @one_blas_thread
-def fit_side_by_side(
-    jobs: Sequence[Job], spec: ModelSpec, *, standard_errors: bool = False, lanes: int | None = None
+def side_by_side(
+    jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], Fit], lanes: int | None = None
 ) -> list[Fit | EngineError]:
-    """Fit one model to many tables by Laplace; the fits are those of ``fit_statistics``.
-
-    Parameters
-    ----------
-    jobs : tables of the same items, all complete or all with ``trials``, without clusters; of the same formats.
-    spec : the model.
-    standard_errors : as in ``fit_statistics``.
-    lanes : tables side by side; default by their size.
-
-    Returns
-    -------
-    In the order of ``jobs``, the fit or the error that it ended in.
-    """
+    """What ``fit`` makes of each job with the deviance that it is given, or the error that it ended in; see
+    ``native.fit_side_by_side``."""
     if not jobs:
         return []
     lanes = min(len(jobs), lanes or lanes_for(jobs))
-    # tables of like size beside each other, so that little is filled up
+    # tables of like size beside each other, so that little is filled up, in as few groups as will do, of about one size
     order = sorted(range(len(jobs)), key=lambda k: jobs[k].statistics.n_classes)
-    waiting = list(reversed(order))
+    out: list[Fit | EngineError] = [EngineError("not fitted")] * len(jobs)
+    for group in np.array_split(order, -(-len(jobs) // lanes)):
+        for k, found in zip(group, _fit_group([jobs[k] for k in group], spec, fit), strict=True):
+            out[k] = found
+    return out
+
+
+def _fit_group(jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], Fit]) -> list[Fit | EngineError]:
+    together = _Together([job.statistics for job in jobs], spec)
     out: list[Fit | EngineError] = [EngineError("not fitted")] * len(jobs)
 
     def work(k: int) -> Callable[[_Search], None]:
         def run(search: _Search) -> None:
-            job = jobs[k]
-            deviance = _LaneDeviance(job.statistics, spec, search)
             try:
-                out[k] = fit_statistics(
-                    job.statistics, spec, fitted=job.fitted, standard_errors=standard_errors, deviance=deviance
-                )
+                out[k] = fit(jobs[k], _LaneDeviance(together, k, search))
             except EngineError as failure:
                 out[k] = failure
 
         return run
 
-    searches: list[_Search] = []
-    beside: _Beside | None = None
-    while True:
-        # finished searches make room for the next
-        changed = len(searches)
-        searches = [search for search in searches if search.asked is not None]
-        changed -= len(searches)
-        while len(searches) < lanes and waiting:
-            search = _Search(work(waiting.pop()))
-            search.resume(None)
-            if search.asked is not None:
-                searches.append(search)
-                changed += 1
-        if not searches:
-            return out
-        if beside is None or changed:
-            beside = _Beside(searches, spec)
-        for search, answer in zip(searches, beside.answers(), strict=True):
+    searches = [_Search(work(k)) for k in range(len(jobs))]
+    for search in searches:
+        search.resume(None)
+    # minima last: what the others lead to may ask for one too, and the more the better
+    while waiting := [search for search in searches if search.asked is not None]:
+        kind = min((search.asked.kind for search in waiting), key=KINDS.index)
+        asking = [search for search in waiting if search.asked.kind == kind]
+        answers = getattr(together, kind)([search.asked for search in asking])
+        for search, answer in zip(asking, answers, strict=True):
             search.resume(answer)
+    return out
+
+
+KINDS = ("evaluate", "items", "differentiate", "hessian", "minimise")
+"""What a search asks for, in the order in which it is seen to."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a lane needs: D at ``psi``; the items' modes there, or how they move with psi; the Hessian there by differences with ``steps``;
+    or a minimum from ``psi`` in the parameters ``free``, unless the search heads for ``basin``."""
+
+    kind: str
+    lane: int
+    psi: np.ndarray
+    tolerance: float = MODE_TOLERANCE
+    steps: np.ndarray | None = None
+    free: np.ndarray | None = None
+    basin: Basin | None = None
 
 
 class _Search:
-    """A search that is suspended whenever it asks for a deviance: a thread that runs only while its caller waits."""
+    """A search that is suspended whenever it asks for something: a thread that runs only while its caller waits."""
 
     def __init__(self, work: Callable[[_Search], None]):
-        self._work, self._go, self._back = work, Semaphore(0), Semaphore(0)
+        self._work, self._go, self._back = work, Lock(), Lock()
+        self._go.acquire()
+        self._back.acquire()
         self.asked: _Request | None = None
         self._answer: Any = None
         self._failure: BaseException | None = None
@@ -127,7 +145,7 @@ class _Search:
         self.asked = None
         self._back.release()
 
-    def resume(self, answer: _Answer | None) -> None:
+    def resume(self, answer: Any) -> None:
         """Let it run until it asks again (``asked``) or has ended (``asked`` is None)."""
         self._answer = answer
         self._go.release()
@@ -135,70 +153,343 @@ class _Search:
         if self._failure is not None:
             raise self._failure
 
-    def ask(self, request: _Request) -> _Answer | None:
+    def ask(self, request: _Request) -> Any:
         """Called by the search itself: wait for the answer."""
         self.asked = request
         self._back.release()
         self._go.acquire()
+        if isinstance(self._answer, ModeNotFound):
+            raise self._answer
         return self._answer
 
 
-@dataclass(frozen=True)
-class _Request:
-    """A deviance that is asked for: where, from where (None: no last psi), and whether persons start from their scores."""
+class _LaneDeviance:
+    """A ``LaplaceDeviance`` whose numbers are computed beside those of others: what ``native`` wants of it, and no more."""
 
-    deviance: _LaneDeviance
-    psi: np.ndarray
-    before: np.ndarray | None
-    cold: bool
+    method = "laplace"
 
+    def __init__(self, together: _Together, lane: int, search: _Search):
+        self.statistics, self.spec = together.tables[lane], together.models.spec
+        self.q, self.n_items, self.n_beta = self.spec.q, self.statistics.n_items, len(self.spec.beta_names)
+        self.evaluations = self.passes = 0
+        self.tolerance = MODE_TOLERANCE
+        self._together, self._lane, self._search = together, lane, search
+        self._last: tuple[Evaluation, float] | None = None
+        """The last evaluation, and the largest change in the last step to its modes."""
 
-@dataclass(frozen=True)
-class _Answer:
-    """Deviance and gradient, and the modes and informations there; ``sweeps`` and the last step as ``Modes.find`` gives them."""
+    def start_modes(self, easiness: np.ndarray) -> None:
+        """Start the next mode search from these standardised item easinesses (J,), and persons from their scores."""
+        self._together.start_modes(self._lane, easiness)
+        self._last = None
 
-    deviance: float
-    gradient: np.ndarray
-    v: np.ndarray
-    w: np.ndarray
-    row_weight: np.ndarray
-    col_weight: np.ndarray
-    sweeps: int
-    last_step: float
-
-
-class _LaneDeviance(LaplaceDeviance):
-    """A ``LaplaceDeviance`` whose evaluations are computed beside those of others; where that will not do, by itself."""
-
-    def __init__(self, statistics: SufficientStatistics, spec: ModelSpec, search: _Search):
-        super().__init__(statistics, spec)
-        self._search = search
-        self._tiny = None
-
-    def _by_elimination(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
-        answer = self._search.ask(_Request(self, psi, before, self._cold))
+    def _ask(self, kind: str, psi: np.ndarray, **more: Any) -> Any:
+        answer, evaluations, passes = self._search.ask(_Request(kind, self._lane, psi, self.tolerance, **more))
+        self.evaluations += evaluations
+        self.passes += passes
         if answer is None:
-            if before is not None:
-                self.modes.set_parameters(before[None])
-                self.modes.sweep()
-            return super()._by_elimination(psi, before)
-        modes = self.modes
-        modes.v[0], modes.w[0] = answer.v, answer.w
-        modes.row_weight[0], modes.col_weight = answer.row_weight, answer.col_weight[None]
-        self._cold = False
-        self.passes += answer.sweeps
-        self._last_step = answer.last_step
-        return answer.deviance, answer.gradient
+            raise ModeNotFound("there is no usable mode")
+        return answer
 
-    @property
-    def row_weight(self) -> np.ndarray:
-        """(G,) information of one person of each class at the last psi."""
-        return self.modes.row_weight[0]
+    def __call__(self, psi: np.ndarray) -> Evaluation:
+        """As ``LaplaceDeviance``."""
+        if self._last is None or not (self._last[1] < self.tolerance and np.array_equal(psi, self._last[0].psi)):
+            self._last = None
+            self._last = self._ask("evaluate", np.array(psi, float))
+        return self._last[0]
 
-    @property
-    def col_weight(self) -> np.ndarray:
-        """(2, J) information on each item by arm at the last psi."""
-        return self.modes.col_weight[0]
+    def minimise(self, start: np.ndarray, free: np.ndarray, basin: Basin | None) -> Minimum:
+        """As ``native._minimise``."""
+        self._last = None
+        minimum, last_step = self._ask("minimise", start, free=free, basin=basin)
+        self._last = (minimum.evaluation, last_step)
+        return minimum
+
+    def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """As ``LaplaceDeviance.hessian``."""
+        return self._ask("hessian", at.psi, steps=steps)[np.ix_(free, free)]
+
+    def _factor(self, psi: np.ndarray) -> np.ndarray:
+        factor = np.zeros((self.q, self.q))
+        factor[LOWER[self.q]] = psi[self.spec.psi_names.index("l11") :]
+        return factor
+
+    def item_effects(self) -> np.ndarray:
+        """(J, q) modes of (b_i, zeta_i) at the last psi, logits."""
+        psi = self._last[0].psi
+        self._w, self._covariance = self._ask("items", psi)
+        return (self._factor(psi) @ self._w).T
+
+    def item_covariances(self) -> np.ndarray:
+        """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi, once ``item_effects`` are known."""
+        factor = self._factor(self._last[0].psi)
+        return factor @ self._covariance.transpose(2, 0, 1) @ factor.T
+
+    def item_effect_derivatives(self) -> np.ndarray:
+        """(J, q, k) derivative of (b_i, zeta_i) with respect to psi at the last psi."""
+        psi = self._last[0].psi
+        w, dw = self._ask("differentiate", psi)
+        dfactor = np.array([self._factor(unit) for unit in np.eye(len(psi))])
+        return (dfactor @ w + self._factor(psi) @ dw).transpose(2, 1, 0)
+
+
+class _Together:
+    """Tables that are fitted side by side: what each search asks for, computed for all that ask."""
+
+    def __init__(self, tables: Sequence[SufficientStatistics], spec: ModelSpec):
+        self.tables = tables
+        self.models = _Models(tables[0], _Stack(tables), spec)
+        s, model = self.models.statistics, self.models
+        b = len(tables)
+        self.v, self.w = np.zeros((b, s.n_classes)), np.zeros((b, model.q, model.n_items))
+        # the psi that the modes are of, NaN where of none, and whether persons start from their scores
+        self.at, self.cold = np.full((b, len(model.spec.psi_names)), np.nan), np.zeros(b, bool)
+        self._work: _Lanes | None = None
+
+    def start_modes(self, lane: int, easiness: np.ndarray) -> None:
+        """See ``_LaneDeviance``."""
+        self.w[lane, 0] = easiness
+        self.at[lane], self.cold[lane] = np.nan, True
+        self._work = None
+
+    def _lanes(self, lanes: np.ndarray) -> _Lanes:
+        """A workspace for some of the lanes, standing where they stand; that of before where it will do."""
+        if self._work is None or not np.array_equal(self._work.own, lanes):
+            self._work = _Lanes(self, lanes)
+        return self._work
+
+    def _at(self, requests: Sequence[_Request]) -> tuple[_Lanes, np.ndarray, np.ndarray]:
+        """A workspace with every array at the psi that is asked for, those psi, and how many evaluations it took each lane."""
+        psi = np.array([r.psi for r in requests])
+        work = self._lanes(np.array([r.lane for r in requests]))
+        moved = ~(work.at == psi).all(axis=1)
+        if moved.any():
+            work.evaluate(psi, np.array([r.tolerance for r in requests]))
+        work.stand()
+        return work, psi, moved.astype(int).tolist()
+
+    def evaluate(self, requests: Sequence[_Request]) -> list:
+        """D, its gradient, and what a fit reports of the items."""
+        psi = np.array([r.psi for r in requests])
+        work = self._lanes(np.array([r.lane for r in requests]))
+        deviance, gradient = work.evaluate(psi, np.array([r.tolerance for r in requests]))
+        work.store()
+        return [
+            ((Evaluation(psi[b], float(deviance[b]), gradient[b]), work.last[b]) if np.isfinite(deviance[b]) else None,
+             1, int(work.sweeps[b]))
+            for b in range(len(requests))
+        ]  # fmt: skip
+
+    def items(self, requests: Sequence[_Request]) -> list:
+        """(q, J) modes of the items, and (q, q, J) what S^-1 has of each."""
+        work, _, taken = self._at(requests)
+        covariance = np.einsum("bklii->bkli", work.schur_inverse())
+        work.store()
+        return [((work.w[b].copy(), covariance[b]), n, n) for b, n in enumerate(taken)]
+
+    def differentiate(self, requests: Sequence[_Request]) -> list:
+        """(q, J) modes of the items, and (k, q, J) their derivatives in each entry of psi."""
+        work, psi, taken = self._at(requests)
+        dw = [work.derivative(np.broadcast_to(unit, psi.shape))[1] for unit in np.eye(psi.shape[1])]
+        work.store()
+        return [((w.copy(), own), n, n) for w, own, n in zip(work.w, np.stack(dw, axis=1), taken, strict=True)]
+
+    def hessian(self, requests: Sequence[_Request]) -> list:
+        """(k, k) Hessians, as ``LaplaceDeviance.hessian`` takes them."""
+        work, psi, taken = self._at(requests)
+        steps = np.array([r.steps for r in requests])
+        shifts = [unit * steps for unit in np.eye(psi.shape[1])]
+        moves = [work.derivative(shift)[:2] for shift in shifts]
+        v, w = work.effects()
+        rows = []
+        with np.errstate(all="ignore"):
+            for shift, (dv, dw) in zip(shifts, moves, strict=True):
+                sides = []
+                for sign in (1.0, -1.0):
+                    work.move((sign * dv, sign * dw), (v, w))
+                    work.set_parameters(psi + sign * shift)
+                    work.sweep()
+                    sides.append(exact_gradient(work)[0])
+                rows.append((sides[0] - sides[1]) / (2.0 * shift.sum(axis=1, keepdims=True)))
+        work.move((0.0, 0.0), (v, w))
+        work.swept = False
+        work.store()
+        raw = np.stack(rows, axis=1)
+        raw = (raw + raw.swapaxes(1, 2)) / 2.0
+        return [(own, n, n + 2 * psi.shape[1]) for own, n in zip(raw, taken, strict=True)]
+
+    def minimise(self, requests: Sequence[_Request]) -> list:
+        """``native._minimise`` of each lane, in lock-step."""
+        descent = _Descent(self, requests)
+        descent.run()
+        return descent.answers()
+
+
+class _Descent:
+    """The quasi-Newton method of ``optimise.minimise``, with a leading axis of lanes; what is held has no slope and no neighbours
+    in the Hessian."""
+
+    def __init__(self, together: _Together, requests: Sequence[_Request]):
+        self.together, self.requests = together, requests
+        self.lanes = np.array([r.lane for r in requests])
+        self.tolerance = np.array([r.tolerance for r in requests])
+        self.psi = np.array([r.psi for r in requests])
+        b, k = self.psi.shape
+        self.free = np.zeros((b, k), bool)
+        for row, r in zip(self.free, requests, strict=True):
+            row[r.free] = True
+        self.basins: list[np.ndarray] | None = None
+        if any(r.basin is not None and r.basin.inverse is not None for r in requests):
+            none = (False, np.zeros(k), 0.0, np.eye(k), np.eye(k))
+            of = [
+                none if r.basin is None or r.basin.inverse is None
+                else (True, r.basin.bottom.psi, r.basin.bottom.deviance, r.basin.hessian, r.basin.inverse)
+                for r in requests
+            ]  # fmt: skip
+            self.basins = [np.array(entry) for entry in zip(*of, strict=True)]
+        self.longest = longest_steps(together.models.spec, self.psi)
+        self.places = np.arange(b)
+        self.work = together._lanes(self.lanes)
+        self.sweeps = np.zeros(b, int)
+        self.deviance, self.gradient = self._evaluate(self.psi)
+        self.full = self.work.curvatures(self.psi)
+        both = self.free[:, :, None] & self.free[:, None, :]
+        self.curvature = np.where(both, self.full, np.eye(k))
+        self.hessian = self.curvature.copy()
+        self.evaluations = np.ones(b, int)
+        self.failed, self.last_step = ~np.isfinite(self.deviance), self.work.last.copy()
+        self.done, self.converged = self.failed.copy(), np.zeros(b, bool)
+        self.step, self.slope, self.promised = np.zeros((b, k)), np.zeros(b), np.zeros(b)
+        self.length, self.tried = np.ones(b), np.zeros(b, int)
+
+    def _evaluate(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """D and gradient at the psi of the lanes that are in the workspace."""
+        found = self.work.evaluate(psi, self.tolerance[self.places])
+        self.sweeps[self.places] += self.work.sweeps
+        return found
+
+    def run(self) -> None:
+        """Until every lane is done."""
+        self._plan(np.flatnonzero(~self.done))
+        while True:
+            self.done |= self.evaluations >= MAX_EVALUATIONS
+            active = np.flatnonzero(~self.done[self.places])
+            if not len(active):
+                break
+            if len(active) < KEPT * len(self.places):
+                self.work = self.work.closed_up(active)
+                self.places = self.places[active]
+                active = np.arange(len(active))
+            p = self.places
+            # lanes that are done stay where they are
+            length = np.where(self.done[p], 0.0, self.length[p])
+            psi = self.psi[p] + length[:, None] * self.step[p]
+            self._take(active, psi, *self._evaluate(psi))
+        self.work.store()
+
+    def _take(self, active: np.ndarray, psi: np.ndarray, deviance: np.ndarray, gradient: np.ndarray) -> None:
+        """Accept or shorten the steps of the active lanes of the workspace."""
+        p, psi, deviance, gradient = self.places[active], psi[active], deviance[active], gradient[active]
+        self.evaluations[p] += 1
+        length, slope = self.length[p], self.slope[p]
+        rounding = 1e-12 * (1.0 + np.abs(self.deviance[p]))
+        good = deviance <= self.deviance[p] + 1e-4 * length * slope + rounding
+        if not good.all():
+            bad = ~good
+            q = p[bad]
+            along = (np.where(self.free[q], gradient[bad], 0.0) * self.step[q]).sum(axis=1) * length[bad]
+            shorter = _cubic_minimum(self.deviance[q], slope[bad] * length[bad], deviance[bad], along)
+            self.length[q] *= np.where(np.isfinite(deviance[bad]), shorter, 0.25)
+            self.tried[q] += 1
+            self._afresh(q[self.tried[q] >= 25])
+        p, psi, deviance, gradient = p[good], psi[good], deviance[good], gradient[good]
+        change = np.where(self.free[p], gradient - self.gradient[p], 0.0)
+        self.hessian[p] = _updated(self.hessian[p], psi - self.psi[p], change)
+        self.psi[p], self.deviance[p], self.gradient[p] = psi, deviance, gradient
+        self.last_step[p] = self.work.last[active[good]]
+        self._plan(p)
+
+    def _afresh(self, p: np.ndarray) -> None:
+        """Where no step lowers the deviance, what is left is rounding, or the curvature is useless: once more from the first."""
+        small = self.promised[p] < 1e-6
+        self.done[p] |= small | (self.hessian[p] == self.curvature[p]).all(axis=(1, 2))
+        self.converged[p] |= small
+        again = p[~self.done[p]]
+        self.hessian[again] = self.curvature[again]
+        self._plan(again)
+
+    def _plan(self, p: np.ndarray) -> None:
+        """The next step of these lanes, or their end."""
+        if not len(p):
+            return
+        gradient = np.where(self.free[p], self.gradient[p], 0.0)
+        try:
+            step = -np.linalg.solve(self.hessian[p], gradient[:, :, None])[:, :, 0]
+        except np.linalg.LinAlgError:
+            # next to no curvature is left in some direction of some lane: the certificate will say so
+            regular = np.linalg.cond(self.hessian[p]) < 1e15
+            self.done[p[~regular]] = True
+            p, gradient = p[regular], gradient[regular]
+            step = -(np.linalg.pinv(self.hessian[p]) @ gradient[:, :, None])[:, :, 0]
+        promised = -0.5 * (gradient * step).sum(axis=1)
+        self.converged[p] = promised < DECREASE_TOLERANCE
+        self.done[p] |= self.converged[p]
+        self.done[p] |= self._head_for_their_basins(p)
+        room = np.where(self.free[p], self.longest[p] / np.maximum(np.abs(step), 1e-300), np.inf)
+        step *= np.minimum(1.0, room.min(axis=1))[:, None]
+        self.step[p], self.slope[p], self.promised[p] = step, (gradient * step).sum(axis=1), promised
+        self.length[p], self.tried[p] = 1.0, 0
+
+    def _head_for_their_basins(self, p: np.ndarray) -> np.ndarray:
+        """(len(p),) ``Basin.holds`` of each lane."""
+        if self.basins is None:
+            return np.zeros(len(p), bool)
+        known, bottom, deviance, hessian, inverse = (entry[p] for entry in self.basins)
+        signs = np.ones(bottom.shape)
+        for first, columns in mirrored(self.together.models.spec):
+            signs[self.psi[p, first] < 0, first : first + columns] = -1.0
+        distance = self.psi[p] * signs - bottom
+        slope = np.matmul(hessian, distance[:, :, None])[:, :, 0]
+        rest = self.gradient[p] * signs - slope
+        size, above = (distance * slope).sum(axis=1), self.deviance[p] - deviance
+        left = (rest * np.matmul(inverse, rest[:, :, None])[:, :, 0]).sum(axis=1)
+        return known & (above > 0.0) & (np.abs(2.0 * above - size) < SAME_BASIN * size) & (left < SAME_BASIN**2 * size)
+
+    def answers(self) -> list:
+        """The minima, with the evaluations and sweeps that they took; None where the start has no mode."""
+        k = self.psi.shape[1]
+        diagonal = self.full * np.eye(k)
+        hessian = np.where(self.free[:, :, None] & self.free[:, None, :], self.hessian, diagonal)
+        return [
+            (None if self.failed[b] else (Minimum(
+                Evaluation(self.psi[b], float(self.deviance[b]), self.gradient[b]), hessian[b], bool(self.converged[b])
+            ), self.last_step[b]), int(self.evaluations[b]), int(self.sweeps[b]))
+            for b in range(len(self.requests))
+        ]  # fmt: skip
+
+
+def _cubic_minimum(f0: np.ndarray, g0: np.ndarray, f1: np.ndarray, g1: np.ndarray) -> np.ndarray:
+    """``optimise._cubic_minimum`` entry by entry."""
+    with np.errstate(all="ignore"):
+        a = g0 + g1 - 2.0 * (f1 - f0)
+        b = 3.0 * (f1 - f0) - 2.0 * g0 - g1
+        candidate = -g0 / (b + np.sqrt(b * b - 3.0 * a * g0))
+    return np.clip(np.where(np.isfinite(candidate), candidate, 0.5), 0.1, 0.6)
+
+
+def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``optimise._updated`` of Hessians (B, k, k), changes of psi (B, k) and of the gradient (B, k)."""
+    hs = np.matmul(hessian, s[:, :, None])[:, :, 0]
+    shs, sy = (s * hs).sum(axis=1), (s * y).sum(axis=1)
+    with np.errstate(all="ignore"):
+        damped = np.where(sy < 0.1 * shs, 0.9 * shs / (shs - sy), 1.0)[:, None]
+        y = damped * y + (1.0 - damped) * hs
+        sy = (s * y).sum(axis=1)
+        new = (
+            hessian
+            - hs[:, :, None] * hs[:, None, :] / shs[:, None, None]
+            + y[:, :, None] * y[:, None, :] / sy[:, None, None]
+        )
+    return np.where((shs > 0)[:, None, None], new, hessian)
 
 
 class _Stack:
@@ -217,21 +508,20 @@ class _Stack:
         treated = max(s.n_classes - s.n_control_classes for s in tables)
         self.n_control_classes, self.n_classes, self.n_items = control, control + treated, first.n_items
         self.formats = first.formats
-        self.places, sources, real = [], [], np.zeros((len(tables), control + treated))
+        self.sources = np.zeros((len(tables), self.n_classes), int)
+        real = np.zeros(self.sources.shape)
         for k, s in enumerate(tables):
-            own = np.concatenate(
-                [np.arange(s.n_control_classes), control + np.arange(s.n_classes - s.n_control_classes)]
-            )
-            source = np.repeat([0, s.n_control_classes], [control, treated])
-            source[own] = np.arange(s.n_classes)
-            real[k, own] = 1.0
-            self.places.append(own)
-            sources.append(source)
+            own = s.n_classes - s.n_control_classes
+            self.sources[k, : s.n_control_classes] = np.arange(s.n_control_classes)
+            self.sources[k, control:] = s.n_control_classes
+            self.sources[k, control : control + own] += np.arange(own)
+            real[k, : s.n_control_classes] = real[k, control : control + own] = 1.0
+        self.real = real > 0
 
         def stacked(name: str) -> np.ndarray | None:
             if getattr(first, name) is None:
                 return None
-            return np.array([getattr(s, name)[source] for s, source in zip(tables, sources, strict=True)])
+            return np.array([getattr(s, name)[source] for s, source in zip(tables, self.sources, strict=True)])
 
         self.count, self.score, self.trials = stacked("count") * real, stacked("score"), stacked("trials")
         self.covariate = stacked("covariate")
@@ -239,13 +529,21 @@ class _Stack:
         self.at_least = None if first.at_least is None else np.array([s.at_least for s in tables])
         self.arm = (np.arange(self.n_classes) >= control).astype(float)
 
+    def some(self, which: np.ndarray) -> _Stack:
+        """Some of the tables."""
+        few = copy.copy(self)
+        for name in ("sources", "real", "count", "score", "trials", "covariate", "item_total", "at_least"):
+            if getattr(self, name) is not None:
+                setattr(few, name, getattr(self, name)[which])
+        return few
+
 
 class _Models(Model):
     """One model on several tables: a ``Model`` whose design, counts and totals have a leading axis of tables."""
 
-    def __init__(self, tables: Sequence[SufficientStatistics], spec: ModelSpec):
-        super().__init__(tables[0], spec)
-        s = self.statistics = _Stack(tables)
+    def __init__(self, first: SufficientStatistics, stack: _Stack, spec: ModelSpec):
+        super().__init__(first, spec)
+        s = self.statistics = stack
         self.n_classes = s.n_classes
         columns = [np.ones(s.count.shape), np.broadcast_to(s.arm, s.count.shape)]
         if self.spec.covariate:
@@ -263,6 +561,14 @@ class _Models(Model):
             self.most_score = s.trials @ self.highest
             self.most_total = np.matmul(self.count_by_arm, s.trials) * self.highest
 
+    def some(self, which: np.ndarray) -> _Models:
+        """Of some of the tables."""
+        few = copy.copy(self)
+        few.statistics = self.statistics.some(which)
+        for name in ("design", "weighted_design", "count_by_arm", "most_score", "most_total"):
+            setattr(few, name, getattr(self, name)[which])
+        return few
+
     def of_persons(self, beta: np.ndarray) -> np.ndarray:
         return np.matmul(self.design, beta[:, :, None])[:, :, 0]
 
@@ -271,77 +577,120 @@ class _Models(Model):
         return by_effect, (by_class * self.statistics.count).sum(axis=1, keepdims=True)
 
 
-class _Beside(Modes):
-    """The workspace of the searches that go on side by side, a lane each."""
+class _Lanes(Modes):
+    """The workspace of the lanes that ask for the same at one time.
 
-    def __init__(self, searches: Sequence[_Search], spec: ModelSpec):
-        requests = [search.asked for search in searches]
-        super().__init__(_Models([r.deviance.statistics for r in requests], spec), len(requests))
-        self.searches = searches
-        self.places = self.model.statistics.places
-        self.at: list[np.ndarray | None] = [None] * self.lanes
+    ``own`` are their places among the tables, ``at`` (B, k) the psi of their modes (NaN: of none), ``swept`` whether the arrays are
+    those there; ``sweeps`` and ``last`` what the last search for the modes took, and its last step.
+    """
+
+    block_cells = CELLS
+    """All lanes at once: calls of BLAS for a few classes of a lane would cost more than the cache gives."""
+
+    def __init__(self, together: _Together, own: np.ndarray):
+        super().__init__(together.models.some(own), len(own))
+        self.together, self.own = together, own
+        self.v, self.w = together.v[own], together.w[own]
+        self.at, self.cold = together.at[own], together.cold[own]
+        self.swept, self.small = False, self.model.q * self.model.n_items <= SMALL
         self.alone = np.zeros(self.lanes, bool)
+        self.sweeps, self.last = np.zeros(self.lanes, int), np.full(self.lanes, np.inf)
 
-    def answers(self) -> list[_Answer | None]:
-        """Of what each search asks for; None where it has to be computed by itself."""
-        requests = [search.asked for search in self.searches]
+    def store(self) -> None:
+        """Let the tables stand where the lanes stand."""
+        of = self.together
+        of.v[self.own], of.w[self.own], of.at[self.own], of.cold[self.own] = self.v, self.w, self.at, self.cold
+
+    def closed_up(self, which: np.ndarray) -> _Lanes:
+        """A workspace for some of the lanes."""
+        self.store()
+        return self.together._lanes(self.own[which])
+
+    def stand(self) -> None:
+        """Have every array at the psi of the modes."""
+        if not self.swept:
+            with np.errstate(all="ignore"):
+                self.set_parameters(np.where(np.isnan(self.at), 0.0, self.at))
+                self.sweep()
+            self.swept = True
+
+    def evaluate(self, psi: np.ndarray, tolerance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(B,) D, NaN where there is no mode, and (B, k) its gradient; as ``LaplaceDeviance`` computes them."""
         with np.errstate(all="ignore"):
-            return self._answers(requests)
+            return self._evaluate(psi, tolerance)
 
-    def _answers(self, requests: list[_Request]) -> list[_Answer | None]:
-        self.alone[:] = False
-        psi = np.array([r.psi for r in requests])
-        before = np.array([r.psi if r.before is None else r.before for r in requests])
-        stale = [
-            r.before is not None and (at is None or not np.array_equal(at, r.before))
-            for r, at in zip(requests, self.at, strict=True)
-        ]
-        for b, request in enumerate(requests):
-            self._fill(b, request.deviance)
-        if any(stale):
-            self.set_parameters(before)
-            self.sweep()
-        if any(r.before is not None for r in requests):
-            dv, dw, _ = self.derivative(psi - before)
-            near = np.maximum(np.abs(self.sigma[:, 0]) * np.abs(dv).max(axis=1), np.abs(dw).max(axis=(1, 2))) < 3.0
-            near &= np.array([r.before is not None for r in requests])
+    def _evaluate(self, psi: np.ndarray, tolerance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        kept = self.effects()
+        known = ~np.isnan(self.at[:, 0])
+        if known.any():
+            self.stand()
+            dv, dw, _ = self.derivative(np.where(known[:, None], psi - self.at, 0.0))
+            far = np.maximum(np.abs(self.sigma[:, 0]) * np.abs(dv).max(axis=1), np.abs(dw).max(axis=(1, 2)))
+            near = known & (far < 3.0)
             self.v[near] += dv[near]
             self.w[near] += dw[near]
+        self.alone[:] = False
         self.set_parameters(psi)
-        cold = np.array([r.cold for r in requests])
-        if cold.any():
-            kept = self.v.copy()
+        if self.cold.any():
+            v = self.v.copy()
             self.start_persons()
-            self.v[~cold] = kept[~cold]
-        sweeps, last = self._find(np.array([r.deviance.tolerance for r in requests]))
-        gradient, adjoint = _gradient(self)
+            self.v[~self.cold] = v[~self.cold]
+            self.cold[:] = False
+        first = self.effects()
+        self._find(tolerance)
+        lost = np.zeros(self.lanes, bool)
+        if self.alone.any():
+            for b in np.flatnonzero(self.alone):
+                lost[b] = not self._alone(b, psi[b], first, float(tolerance[b]))
+            self.alone[:] = False
+            self.set_parameters(psi)
+            self.sweep()
+        gradient, adjoint = exact_gradient(self)
         deviance = self._penalised() + self._logdet() + self._to_the_mode(adjoint)
-        self.at = [None if alone else r.psi for alone, r in zip(self.alone, requests, strict=True)]
-        return [
-            None if self.alone[b] else self._answer(b, deviance[b], gradient[b], sweeps[b], last[b])
-            for b in range(self.lanes)
-        ]
+        deviance[lost | self.alone] = np.nan
+        self.at = psi.copy()
+        self.swept = True
+        lost = ~np.isfinite(deviance)
+        if lost.any():
+            deviance[lost], self.at[lost] = np.nan, np.nan
+            self.v[lost], self.w[lost] = kept[0][lost], kept[1][lost]
+            self.swept = False
+        return deviance, gradient
 
-    def _fill(self, b: int, deviance: _LaneDeviance) -> None:
-        """Where a lane's random effects stand; those of nobody are an arm's first."""
-        place, control = self.places[b], self.model.statistics.n_control_classes
-        own = deviance.v
-        self.v[b, :control], self.v[b, control:] = own[0], own[deviance.statistics.n_control_classes]
-        self.v[b, place] = own
-        self.w[b] = deviance.w
+    def _alone(self, b: int, psi: np.ndarray, first: tuple[np.ndarray, ...], tolerance: float) -> bool:
+        """Find one lane's mode by steps that may be shortened; whether there is one."""
+        table, stack = self.together.tables[self.own[b]], self.model.statistics
+        real, source = stack.real[b], stack.sources[b]
+        one = Modes(Model(table, self.model.spec))
+        one.v[0], one.w[0] = first[0][b, real], first[1][b]
+        try:
+            one.set_parameters(psi[None])
+            self.sweeps[b], self.last[b] = one.find(tolerance)
+        except ModeNotFound:
+            self.v[b], self.w[b] = 0.0, 0.0
+            return False
+        self.v[b], self.w[b] = one.v[0][source], one.w[0]
+        return True
 
-    def _answer(self, b: int, deviance: float, gradient: np.ndarray, sweeps: int, last: float) -> _Answer:
-        place = self.places[b]
-        return _Answer(
-            float(deviance), gradient.copy(), self.v[b, place], self.w[b].copy(), self.row_weight[b, place],
-            self.col_weight[b].copy(), int(sweeps), float(last),
-        )  # fmt: skip
+    def curvatures(self, psi: np.ndarray) -> np.ndarray:
+        """(B, k, k) ``starts.rough_curvature`` at psi, where the lanes stand."""
+        model, s = self.model, self.model.statistics
+        person_variance = psi[:, model.sigma_at, None] ** 2 + 1.0 / np.maximum(self.row_weight, 1e-6)
+        weighted = model.weighted_design / person_variance[:, :, None]
+        information = np.matmul(weighted.transpose(0, 2, 1), model.design)
+        of_steps = np.empty((self.lanes, 0, 0))
+        if model.n_steps:
+            of_steps = np.array([self.cumulant.information(self.blocks, b) for b in range(self.lanes)])
+        none = np.empty((self.lanes, 0, 0))
+        lost = ~np.isfinite(information).all(axis=(1, 2))
+        information[lost] = np.eye(information.shape[1])
+        return curvatures(model.spec, psi, information, none, of_steps, none, person_variance, s.count, self.col_weight)
 
     def set_parameters(self, psi: np.ndarray) -> None:
         try:
             super().set_parameters(psi)
         except ModeNotFound:
-            # everything but this check is done by then, and the lanes that fail it are left to themselves
+            # everything but this check is done by then, and the lanes that fail it are looked at by themselves
             self.alone |= ~(np.abs(self.fixed).max(axis=1) <= 600.0)
             self.fixed[self.alone] = 0.0
             self._load()
@@ -355,6 +704,12 @@ class _Beside(Modes):
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
         self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
         self.schur_diagonal += 1.0
+        if self.small:
+            lost = ~np.isfinite(self._schur_flat).all(axis=(1, 2))
+            if lost.any():
+                self.alone |= lost
+                self._schur_flat[lost] = np.eye(q * j)
+            return
         self.cholesky = []
         for k, lane in enumerate(self._schur_flat):
             factor, info = lapack.dpotrf(lane.T, lower=1, clean=0, overwrite_a=1)
@@ -364,10 +719,22 @@ class _Beside(Modes):
                 factor = lane.T
             self.cholesky.append(factor)
 
-    def _find(self, tolerance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``Modes.find`` lane by lane; a lane whose step would have to be shortened is left to itself."""
-        previous, last = np.full(self.lanes, np.inf), np.full(self.lanes, np.inf)
-        sweeps = np.ones(self.lanes, int)
+    def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
+        if self.small:
+            return np.linalg.solve(self._schur_flat, rhs[:, :, None])[:, :, 0]
+        return super()._without_persons(rhs)
+
+    def schur_inverse(self) -> np.ndarray:
+        if self.small:
+            j = self.model.n_items
+            inverse = np.linalg.inv(self._schur_flat)
+            return inverse.reshape(self.lanes, self.model.q, j, self.model.q, j).transpose(0, 1, 3, 2, 4)
+        return super().schur_inverse()
+
+    def _find(self, tolerance: np.ndarray) -> None:
+        """``Modes.find`` lane by lane; a lane whose step would have to be shortened is left to be looked at by itself."""
+        previous = np.full(self.lanes, np.inf)
+        self.sweeps[:] = 1
         self.sweep()
         moving = ~self.alone
         for _ in range(MAX_NEWTON_STEPS):
@@ -378,13 +745,12 @@ class _Beside(Modes):
             self.v[moving] += dv[moving]
             self.w[moving] += dw[moving]
             self.sweep()
-            sweeps[moving] += 1
-            last[moving] = previous[moving] = longest[moving]
+            self.sweeps[moving] += 1
+            self.last[moving] = previous[moving] = longest[moving]
             moving &= ~((longest < tolerance) | self.alone)
             if not moving.any():
-                return sweeps, last
+                return
         self.alone |= moving
-        return sweeps, last
 
     def _penalised(self) -> np.ndarray:
         """(B,) F at the current u."""
@@ -403,7 +769,10 @@ class _Beside(Modes):
 
     def _logdet(self) -> np.ndarray:
         count = self.model.statistics.count
-        return (count * np.log(self.d)).sum(axis=1) + 2.0 * np.log(self.schur_diagonal).sum(axis=(1,))
+        if not self.small:
+            return (count * np.log(self.d)).sum(axis=1) + 2.0 * np.log(self.schur_diagonal).sum(axis=1)
+        sign, of_items = np.linalg.slogdet(self._schur_flat)
+        return (count * np.log(self.d)).sum(axis=1) + np.where(sign > 0, of_items, np.nan)
 
     def _to_the_mode(self, adjoint: tuple[np.ndarray, np.ndarray, Any]) -> np.ndarray:
         person_slope, item_slope, _ = self.slope()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..model.compress import SufficientStatistics
-from ..model.fit_result import Fit
 from ..model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
+    from ..model.fit_result import Fit
     from ..model.formats import ItemFormats
     from .laplace import LaplaceDeviance
 
@@ -309,6 +309,15 @@ def further_starts(first: np.ndarray, best: np.ndarray, spec: ModelSpec) -> list
     return out
 
 
+def longest_steps(spec: ModelSpec, start: np.ndarray) -> np.ndarray:
+    """(..., k) largest changes in one step of a search from start (..., k)."""
+    n_beta = len(spec.beta_names)
+    longest = np.full(start.shape, 2.0)
+    longest[..., n_beta:] = np.maximum(0.7 * np.abs(start[..., n_beta:]), 0.3)
+    longest[..., n_beta : n_beta + len(spec.steps)] = 1.0
+    return longest
+
+
 def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     """(k, k) positive definite guess of the Hessian of D at psi, where ``deviance`` was last evaluated.
 
@@ -318,36 +327,73 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     """
     if deviance.at is None:  # the last evaluation found no mode
         deviance(psi)
-    s = deviance.statistics
-    _, sigma, factor = deviance.unpack(psi)
-    n_beta, q, n_items = deviance.n_beta, deviance.q, deviance.n_items
-    person_variance = sigma**2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
-    at_items = n_beta - deviance.spec.n_item_coefficients
-    persons = deviance.design[:, :at_items]
-    information = (deviance.weighted_design[:at_items] / person_variance) @ persons
+    s, spec = deviance.statistics, deviance.spec
+    at_items, at = deviance.n_beta - spec.n_item_coefficients, spec.psi_names.index("sigma_theta")
+    person_variance = psi[at] ** 2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
+    information = (deviance.weighted_design[:at_items] / person_variance) @ deviance.design[:, :at_items]
     own = (
         _cluster_information(deviance, psi, person_variance, information)
         if s.clusters is not None
         else np.empty((0, 0))
     )
+    of_items = np.empty((0, 0))
+    if at_items < deviance.n_beta:
+        of_items = _item_information(deviance, deviance.unpack(psi)[2])
+    return curvatures(
+        spec,
+        psi,
+        information,
+        of_items,
+        deviance.step_information(),
+        own,
+        person_variance,
+        s.count,
+        np.asarray(deviance.col_weight),
+    )
+
+
+def curvatures(
+    spec: ModelSpec,
+    psi: np.ndarray,
+    information: np.ndarray,
+    of_items: np.ndarray,
+    of_steps: np.ndarray,
+    of_clusters: np.ndarray,
+    person_variance: np.ndarray,
+    count: np.ndarray,
+    col_weight: np.ndarray,
+) -> np.ndarray:
+    """(..., k, k) ``rough_curvature`` of one table or, with a leading axis, of several side by side.
+
+    Parameters
+    ----------
+    psi : (..., k).
+    information, of_items, of_steps, of_clusters : information on the persons' coefficients given the items, on gamma and delta,
+        on the steps, and twice that on M's lower triangle.
+    person_variance, count : (..., G) variance of each class's one observation of theta, and persons in it.
+    col_weight : (..., 2, J) information on each item by arm.
+    """
+    at, n_beta, n_items = spec.psi_names.index("sigma_theta"), len(spec.beta_names), col_weight.shape[-1]
+    at_items, steps = n_beta - spec.n_item_coefficients, at - len(spec.cluster_factor)
+    sigma = psi[..., at]
+    factor = np.zeros((*psi.shape[:-1], spec.q, spec.q))
+    rows, columns = np.tril_indices(spec.q)
+    factor[..., rows, columns] = psi[..., at + 1 :]
     covariance = np.linalg.pinv(information)
-    covariance[:2, :2] += np.eye(2)[:, :q] @ (factor @ factor.T) @ np.eye(2)[:q] / n_items
-    hessian = np.zeros((len(psi), len(psi)))
-    hessian[:at_items, :at_items] = 2.0 * np.linalg.inv(covariance)
-    if at_items < n_beta:
-        hessian[at_items:n_beta, at_items:n_beta] = 2.0 * _item_information(deviance, factor)
-    floor = max(abs(sigma), SMALLEST_SPREAD)
-    at = deviance.spec.psi_names.index("sigma_theta")
-    steps = at - len(own)
-    hessian[n_beta:steps, n_beta:steps] = 2.0 * deviance.step_information()
-    hessian[steps:at, steps:at] = own
-    hessian[at, at] = 4.0 * floor**2 * float(s.count @ (1.0 / person_variance**2))
-    hessian[at + 1 :, at + 1 :] = _factor_information(deviance, factor)
-    stretch = np.eye(len(psi))
-    stretch[:, at] = -0.35 * sigma / (1.0 + 0.35 * sigma**2) * psi
-    stretch[n_beta:steps, at] = 0.0
-    stretch[at, at] = 1.0
-    return stretch.T @ hessian @ stretch
+    covariance[..., : spec.q, : spec.q] += factor @ factor.swapaxes(-1, -2) / n_items
+    hessian = np.zeros((*psi.shape, psi.shape[-1]))
+    hessian[..., :at_items, :at_items] = 2.0 * np.linalg.inv(covariance)
+    hessian[..., at_items:n_beta, at_items:n_beta] = 2.0 * of_items
+    hessian[..., n_beta:steps, n_beta:steps] = 2.0 * of_steps
+    hessian[..., steps:at, steps:at] = of_clusters
+    floor = np.maximum(np.abs(sigma), SMALLEST_SPREAD)
+    hessian[..., at, at] = 4.0 * floor**2 * (count / person_variance**2).sum(axis=-1)
+    hessian[..., at + 1 :, at + 1 :] = _factor_information(col_weight, factor)
+    stretch = np.zeros_like(hessian) + np.eye(psi.shape[-1])
+    stretch[..., :, at] = (-0.35 * sigma / (1.0 + 0.35 * sigma**2))[..., None] * psi
+    stretch[..., n_beta:steps, at] = 0.0
+    stretch[..., at, at] = 1.0
+    return stretch.swapaxes(-1, -2) @ hessian @ stretch
 
 
 def _cluster_information(
@@ -393,25 +439,30 @@ def _item_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarr
     return information.reshape(spec.n_item_coefficients, -1)
 
 
-def _factor_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarray:
-    """Twice the expected information on the lower triangle of L, given the sampling covariance of each item's effects."""
-    control, treated = (1.0 / np.maximum(h, 1e-6) for h in deviance.col_weight)
-    diagonal = np.diagonal(factor)
+def _factor_information(col_weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """(..., 3, 3), or (..., 1, 1), twice the expected information on the lower triangle of L (..., q, q), given the sampling
+    covariance of each item's effects, of which (..., 2, J) the information by arm is known."""
+    control, treated = np.moveaxis(1.0 / np.maximum(col_weight, 1e-6), -2, 0)
+    diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
     floored = np.copysign(np.maximum(np.abs(diagonal), SMALLEST_SPREAD), diagonal)
-    factor = factor + np.diag(floored - diagonal)
-    if len(factor) == 1:
-        error = control * treated / (control + treated)
-        return np.array([[4.0 * factor[0, 0] ** 2 * float((1.0 / (factor[0, 0] ** 2 + error) ** 2).sum())]])
-    error = np.array([[control, -control], [-control, control + treated]]).transpose(2, 0, 1)
-    precision = np.linalg.inv(factor @ factor.T + error)
+    factor = factor + (floored - diagonal)[..., None] * np.eye(factor.shape[-1])
+    if factor.shape[-1] == 1:
+        error, variance = control * treated / (control + treated), factor[..., 0] ** 2
+        return (4.0 * variance * (1.0 / (variance + error) ** 2).sum(axis=-1, keepdims=True))[..., None]
+    error = np.stack([control, -control, -control, control + treated], axis=-1).reshape(*control.shape, 2, 2)
+    precision = np.linalg.inv((factor @ factor.swapaxes(-1, -2))[..., None, :, :] + error)
     slopes = []
     for row, column in ((0, 0), (1, 0), (1, 1)):
-        move = np.zeros((2, 2))
-        move[row, column] = 1.0
-        slopes.append(precision @ (move @ factor.T + factor @ move.T))
-    information = np.array([[float(np.einsum("iab,iba->", a, b)) for b in slopes] for a in slopes])
+        move = np.zeros_like(factor)
+        move[..., row, column] = 1.0
+        change = move @ factor.swapaxes(-1, -2)
+        slopes.append((precision @ (change + change.swapaxes(-1, -2))[..., None, :, :]).reshape(*control.shape, 4))
+    along = np.stack(slopes, axis=-3).reshape(*factor.shape[:-2], 3, -1)
+    across = np.stack([slope[..., [0, 2, 1, 3]] for slope in slopes], axis=-3).reshape(along.shape)
+    information = along @ across.swapaxes(-1, -2)
     # D is even in either column of L: where one is 0, no slope in the other changes with it
-    coupling = np.hypot(diagonal[0], factor[1, 0]) / np.hypot(floored[0], factor[1, 0]) * diagonal[1] / floored[1]
-    information[2, :2] *= coupling
-    information[:2, 2] *= coupling
+    l21 = factor[..., 1, 0]
+    coupling = np.hypot(diagonal[..., 0], l21) / np.hypot(floored[..., 0], l21) * diagonal[..., 1] / floored[..., 1]
+    information[..., 2, :2] *= coupling[..., None]
+    information[..., :2, 2] *= coupling[..., None]
     return information

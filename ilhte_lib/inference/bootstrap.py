@@ -12,6 +12,7 @@ other persons taking the same test.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,14 +20,15 @@ from pathlib import Path
 import numpy as np
 
 from ..data.trial import ClusterModel, Trial, cluster_codes
-from ..engine.native import fit_statistics
+from ..engine.native import fit_side_by_side, fit_statistics
+from ..engine.side_by_side import Job, can_be_side_by_side
 from ..errors import EngineError, InputError
 from ..messages import quoted
-from ..model.compress import Clusters, SufficientStatistics, sufficient_statistics
+from ..model.compress import Clusters, SufficientStatistics, complete_statistics, sufficient_statistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
 from .delta_method import fisher_interval, item_spreads
-from .replicate import Progress, run_replicates
+from .replicate import Progress, one_by_one, run_replicates
 
 REPLICATES = 999
 SEED = 20250101
@@ -168,11 +170,10 @@ def _refit(
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, statistics in pairs:
         null = fit_statistics(
-            statistics, MODELS[small], smaller=before.get(small), standard_errors=False, method=method, nodes=nodes
+            statistics, MODELS[small], **_starts(before, small), standard_errors=False, method=method, nodes=nodes
         )
-        start = before.get(large, null)
         main = fit_statistics(
-            statistics, MODELS[large], smaller=start, standard_errors=False, method=method, nodes=nodes
+            statistics, MODELS[large], **_starts(before, large, null), standard_errors=False, method=method, nodes=nodes
         )
         if main.deviance > null.deviance + TIE:
             main = fit_statistics(
@@ -180,6 +181,42 @@ def _refit(
             )
         fits |= {small: null, large: main}
     return fits
+
+
+def _starts(before: dict[str, Fit], name: str, null: Fit | None = None) -> dict:
+    """Where a model starts on new data: from its original, which bounds nothing there, or from the smaller model's fit."""
+    if name in before:
+        return {"fitted": {name: before[name]}, "bounds": False}
+    return {"fitted": {} if null is None else {null.spec.name: null}}
+
+
+def _refit_together(
+    plain: list[SufficientStatistics], with_covariate: list[SufficientStatistics] | None, before: dict[str, Fit]
+) -> np.ndarray:
+    """(len(plain), len(ESTIMANDS)) ``estimands`` of the ``_refit`` of each, a row of NaN where there is none."""
+    found: list[dict[str, Fit]] = [{} for _ in plain]
+    pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
+    for small, large, tables in pairs:
+        for name in (small, large):
+            going = [k for k, fits in enumerate(found) if fits is not None]
+            jobs = [Job(tables[k], **_starts(before, name, found[k].get(small))) for k in going]
+            for k, fit in zip(going, fit_side_by_side(jobs, MODELS[name]), strict=True):
+                if isinstance(fit, Fit):
+                    found[k][name] = fit
+                else:
+                    found[k] = None
+        for k, fits in enumerate(found):
+            if fits is not None and fits[large].deviance > fits[small].deviance + TIE:
+                try:
+                    again = fit_statistics(tables[k], MODELS[large], smaller=fits[small], standard_errors=False)
+                    fits[large] = again
+                except EngineError:
+                    found[k] = None
+    rows = np.full((len(plain), len(ESTIMANDS)), np.nan)
+    for row, fits in zip(rows, found, strict=True):
+        if fits is not None:
+            row[:] = estimands(fits)
+    return rows
 
 
 # -- parametric ----------------------------------------------------------------------------------------------------
@@ -250,6 +287,8 @@ class _ParametricTask:
         """The statistics of drawn responses, with or without the covariate."""
         values = self.covariate if covariate else None
         s = self.statistics
+        if values is None and s.trials is None and s.clusters is None:
+            return complete_statistics(s.item_names, self.treat, resp.reshape(len(self.treat), -1), s.formats)
         return sufficient_statistics(
             s.item_names, self.treat, self.person, self.item, resp, values, s.formats, **self.clusters
         )
@@ -259,6 +298,15 @@ class _ParametricTask:
         plain = self.compressed(resp, False)
         with_covariate = self.compressed(resp, True) if self.fit.spec.covariate else None
         return estimands(_refit(plain, with_covariate, {self.fit.spec.name: self.fit}))
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        """Of many replicates, side by side."""
+        if not can_be_side_by_side(self.statistics, self.fit.method):
+            return one_by_one(self, generators)
+        drawn = [self.draw(rng) for rng in generators]
+        plain = [self.compressed(resp, False) for resp in drawn]
+        with_covariate = [self.compressed(resp, True) for resp in drawn] if self.fit.spec.covariate else None
+        return _refit_together(plain, with_covariate, {self.fit.spec.name: self.fit})
 
     def __getstate__(self) -> dict:
         return {"statistics": self.statistics, "fit": self.fit}
@@ -437,13 +485,31 @@ class _ResamplingTask:
             drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))
         return drawn[self.unit]
 
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+    def _drawn(self, rng: np.random.Generator) -> tuple[SufficientStatistics, SufficientStatistics | None]:
         times = self.times(rng)
         plain = self.plain.weighted(times)
         if not 0 < plain.n_control_classes < plain.n_classes:
             raise EngineError("An arm is empty in this draw of clusters.")
-        with_covariate = None if self.with_covariate is None else self.with_covariate.weighted(times)
-        return estimands(_refit(plain, with_covariate, self.before))
+        return plain, None if self.with_covariate is None else self.with_covariate.weighted(times)
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        return estimands(_refit(*self._drawn(rng), self.before))
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        """Of many replicates, side by side."""
+        if self.plain.cluster is not None or next(iter(self.before.values())).method != "laplace":
+            return one_by_one(self, generators)
+        rows = np.full((len(generators), len(ESTIMANDS)), np.nan)
+        drawn = {}
+        for k, rng in enumerate(generators):
+            with suppress(EngineError):
+                drawn[k] = self._drawn(rng)
+        if drawn:
+            plain, with_covariate = (list(tables) for tables in zip(*drawn.values(), strict=True))
+            rows[list(drawn)] = _refit_together(
+                plain, None if self.with_covariate is None else with_covariate, self.before
+            )
+        return rows
 
 
 def resampling_bootstrap(
@@ -486,7 +552,7 @@ def resampling_bootstrap(
     if min(len(units) for units in strata) < 2:
         raise InputError(
             f"Table {quoted(trial.tab)} has a single {'cluster' if clusters else 'person'} to draw from"
-            f"{' in an arm' if len(strata) == 2 else ''}: without a second nothing can be said of how they vary."
+            f"{' in an arm' if len(strata) == 2 else ''}: how they vary cannot be estimated from one."
         )
     if not clusters:
         # persons by themselves are no sample of clusters: the models are those without

@@ -122,7 +122,7 @@ def discriminations(trial: Trial, main: Fit) -> Discriminations:
     EngineError : a model could not be fitted.
     """
     if trial.n_items < 3:
-        raise InputError("With fewer than three items, discriminations are not told from persons.")
+        raise InputError("With fewer than three items, discriminations are not identified.")
     if trial.n_responses > MOST_RESPONSES:
         raise InputError(
             f"With more than {MOST_RESPONSES:,} responses discriminations are not fitted: draw persons (--max-persons)."

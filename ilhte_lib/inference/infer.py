@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -21,13 +20,14 @@ from ..model.fit_result import Fit
 from ..model.formats import StepForm
 from ..model.packed import PackedTrials
 from ..model.spec import MODELS
+from ..progress import step
 from .clusters import ClusterResult, cluster_result
 from .delta_method import rho_se, sigma_zeta_se
 from .effects import Effects
 from .interval import told_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
-from .parts import Missing, Part, Parts
-from .profile import ProfileCurve, ProfileInterval, Profiler, objective
+from .parts import QUICK_WITHOUT, Missing, Part, Parts
+from .profile import ProfileCurve, ProfileInterval, Profiler, objective, wald_interval
 from .units import Unit
 from .weak import FEWEST_CLUSTERS, Weaknesses, weaknesses
 
@@ -56,9 +56,6 @@ MANY = "{:,} classes of persons with different answered items are too many for i
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
 CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only."
-
-Told = Callable[[str, int, int], None]
-"""Called with what is drawn ("null" or "resampling"), the number of finished replicates and of all."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,7 @@ class Inference:
     clustered : whether the trial's persons come in clusters.
     clusters : what M_A says of clusters; None where it has none.
     missing : the parts that could not be computed, each with its reason.
+    left_out : names of the parts that were not wanted (``infer(quick=True)``).
     seconds : wall time.
     """
 
@@ -116,6 +114,7 @@ class Inference:
     missing: tuple[Missing, ...]
     seconds: float
     clusters: ClusterResult | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -123,7 +122,9 @@ class Inference:
         return tuple(map(str, self.missing))
 
     def why_missing(self, part: Part) -> str:
-        """Why a part could not be computed; "" if it was not asked for or is there."""
+        """Why a part could not be computed; "" if it is there, or nobody asked for it."""
+        if part.value in self.left_out:
+            return next(missing.reason for missing in self.missing if missing.part is Part.QUICK)
         return next((missing.reason for missing in self.missing if missing.part is part), "")
 
     @property
@@ -165,7 +166,7 @@ def infer(
     curves: bool = False,
     discriminations: bool = False,
     surface: bool = False,
-    told: Told | None = None,
+    quick: bool = False,
 ) -> Inference:
     """Intervals, tests and what follows for other and for single items.
 
@@ -179,7 +180,7 @@ def infer(
     curves : compute profile curves as well.
     discriminations : fit M_0 and M_A with free discriminations as well (``discriminations``), in memory only.
     surface : take the likelihood over a grid as well (``surface``).
-    told : see ``Told``.
+    quick : leave out everything but the test, the average effect's degrees of freedom and, if asked for, the replicates.
 
     Raises
     ------
@@ -196,7 +197,7 @@ def infer(
     null, main = fits["M_0"], fits["M_A"]
     test = likelihood_ratio(null, main)
     statistics = statistics_of(trial, MODELS["M_A"])
-    parts = Parts()
+    parts = Parts(QUICK_WITHOUT if quick else frozenset())
 
     from ..engine.penalised import penalised_fit, wants_penalised
     from .generalise import generalise
@@ -214,7 +215,7 @@ def infer(
     draws = {"seed": SEED if seed is None else seed, "replicates": replicates, "workers": workers}
     p_bootstrap, fitted = math.nan, 0
     if replicates:
-        drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws, told))
+        drawn_null = parts.attempt(Part.NULL, lambda: _null_draws(statistics, null, test, draws))
         p_bootstrap, fitted = drawn_null or (math.nan, 0)
     resampling = influence = sum_score = others = slopes = None
     if not trial.rows_known:
@@ -224,7 +225,7 @@ def infer(
     else:
         rows = cast("Trial", trial)
         if replicates:
-            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(rows, fits, draws, told))
+            resampling = parts.attempt(Part.RESAMPLING, lambda: _resampled(rows, fits, draws))
         sum_score = parts.attempt(Part.SUM_SCORE, lambda: sum_score_effect(rows))
         if weak.one_way_items and not weak.forbids_conclusions:
             others = parts.attempt(Part.SENSITIVITY, lambda: without_one_way_items(rows, fits, weak))
@@ -252,6 +253,16 @@ def infer(
     if not many:
         free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
+    tested = parts.attempt(Part.ITEMS, lambda: item_inference(statistics, main, free=known))
+    if quick:
+        intervals = {name: wald_interval(main, name) for name in PARAMETERS}
+        of_design = {
+            "Item types": trial.item_covariates,
+            "Other waves": trial.other_waves,
+            "Who benefits": "M_C" in fits,
+        }
+        parts.left_out += [name for name, there in of_design.items() if there]
+        parts.missing.append(Missing(Part.QUICK, f"{', '.join(parts.left_out)}."))
     return Inference(
         statistics=statistics,
         intervals=intervals,
@@ -261,7 +272,7 @@ def infer(
         null_replicates=fitted,
         resampling=resampling,
         generalisation=parts.attempt(Part.OTHER_ITEMS, lambda: generalise(statistics, main)),
-        items=parts.attempt(Part.ITEMS, lambda: item_inference(statistics, main, free=known)),
+        items=tested,
         robust=parts.attempt(Part.ROBUST, lambda: robust_comparison(statistics, main, free=free)) if free else None,
         influence=influence,
         sum_score=sum_score,
@@ -274,6 +285,7 @@ def infer(
         weak=weak,
         clustered=trial.clustered,
         clusters=cluster_result(main, null),
+        left_out=tuple(parts.left_out),
         missing=tuple(parts.missing),
         seconds=time.perf_counter() - clock,
     )
@@ -303,23 +315,17 @@ def _profiles(
     return intervals, tuple(drawn)
 
 
-def _null_draws(
-    statistics: SufficientStatistics, null: Fit, test: LikelihoodRatio, draws: dict, told: Told | None
-) -> tuple[float, int]:
+def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRatio, draws: dict) -> tuple[float, int]:
     from .bootstrap import bootstrap_p_value, parametric_bootstrap
 
-    drawn = parametric_bootstrap(statistics, null, progress=_progress(told, "null"), **draws)
+    drawn = parametric_bootstrap(statistics, null, progress=partial(step, "drawing trials with equal effects"), **draws)
     return bootstrap_p_value(test.statistic, drawn), drawn.replicates - drawn.failed
 
 
-def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict, told: Told | None) -> Bootstrap:
+def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict) -> Bootstrap:
     from .bootstrap import resampling_bootstrap
 
-    return resampling_bootstrap(trial, fits, progress=_progress(told, "resampling"), **draws)
-
-
-def _progress(told: Told | None, what: str) -> Callable[[int, int], None] | None:
-    return None if told is None else lambda done, of: told(what, done, of)
+    return resampling_bootstrap(trial, fits, progress=partial(step, "drawing samples of the persons"), **draws)
 
 
 def with_resampling(result: Effects, inference: Inference) -> Effects:
@@ -395,6 +401,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
         "clusters": inference.clusters and asdict(inference.clusters),
         "only_model_standard_errors": inference.model_only,
         "notes": inference.notes,
+        "left_out": inference.left_out,
         "seconds": inference.seconds,
     }
     names = (

@@ -14,8 +14,10 @@ from ..engine.threads import one_blas_thread
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, at_least_counts, classes
 from ..model.fit_result import Fit
+from ..progress import step
 from .profile import objective
 
+STEP = "leaving items out"
 REFIT_ALL = 4_000_000
 """Up to so many responses times items every item is left out by a refit; beyond, the most influential."""
 REFITTED = 3
@@ -67,7 +69,9 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
     if trial.n_responses * trial.n_items > REFIT_ALL and np.isfinite(fit.vcov).all():
         refitted[:] = False
         # what an item does to the average is about its distance from it over the number of the others
-        for left_out in np.argsort(-np.abs(fit.ranef[:, 1]), kind="stable")[:LOOKED_AT].tolist():
+        looked_at = np.argsort(-np.abs(fit.ranef[:, 1]), kind="stable")[:LOOKED_AT].tolist()
+        for done, left_out in enumerate(looked_at):
+            step(STEP, done, len(looked_at))
             moved = _moved(everything.without(left_out), fit, left_out)
             if moved is None:
                 refitted[left_out] = True
@@ -75,7 +79,9 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
                 values[left_out] = moved
         change = np.abs(values - np.array(_estimates(fit)))
         refitted[np.argsort(np.nan_to_num(change), axis=0)[-REFITTED:].ravel()] = True
-    for left_out in np.flatnonzero(refitted).tolist():
+    again = np.flatnonzero(refitted).tolist()
+    for done, left_out in enumerate(again):
+        step(STEP, done, len(again))
         try:
             without = fit_statistics(
                 everything.without(left_out),

@@ -82,10 +82,15 @@ def average_interval(result: Effects, inference: Inference) -> Interval:
         half = math.hypot(drawn.quantile() * drawn.se(average_estimand(result)), HALF_WIDTH * math.sqrt(of_items))
         if math.isfinite(half):
             return Interval(estimate, estimate - half, estimate + half, Basis.CLUSTERS)
-    half = average_reach(inference) * result.average_se / by
-    if math.isfinite(half):
-        return Interval(estimate, estimate - half, estimate + half, Basis.T)
+    if (by_t := average_by_t(result, average_reach(inference))).defined:
+        return by_t
     return _profile(inference, "treat", estimate, by) or _wald(estimate, result.average_se / by, half=_half(inference))
+
+
+def average_by_t(result: Effects, reach: float) -> Interval:
+    """The average effect -+ ``reach`` standard errors (``generalise.reach_of_average``), in the table's unit."""
+    estimate, half = result.average / result.scale.by, reach * result.average_se / result.scale.by
+    return Interval(estimate, estimate - half, estimate + half, Basis.T if math.isfinite(half) else Basis.NONE)
 
 
 def average_reach(inference: Inference) -> float:

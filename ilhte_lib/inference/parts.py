@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..errors import IlhteError
+from ..progress import step
 
 Result = TypeVar("Result")
 
@@ -34,6 +35,7 @@ class Part(StrEnum):
     DISCRIMINATIONS = "Discriminations"
     SURFACE = "Likelihood for pooling"
     OUT_OF_CORE = "Read out of core"
+    QUICK = "Not computed (quick)"
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,27 @@ class Missing:
         return f"{self.part.value}{f' of {self.of}' if self.of else ''}: {self.reason}"
 
 
-class Parts:
-    """Computes parts one by one and keeps what was missing."""
+QUICK_WITHOUT = frozenset(Part) - {Part.NULL, Part.RESAMPLING, Part.OTHER_ITEMS}
+"""What is left out where estimates and standard errors alone are wanted: replicates are drawn if they are asked for."""
 
-    def __init__(self) -> None:
+
+class Parts:
+    """Computes parts one by one and keeps what was missing, and what was left out because it was not wanted."""
+
+    def __init__(self, unwanted: frozenset[Part] = frozenset()) -> None:
         self.missing: list[Missing] = []
+        self.left_out: list[str] = []
+        self._unwanted = unwanted
 
     def attempt(self, part: Part, compute: Callable[[], Result], of: str = "") -> Result | None:
-        """What ``compute`` returns; None, and an entry in ``missing``, if it raises anything but an interruption."""
+        """What ``compute`` returns; None, and an entry in ``missing``, if it raises anything but an interruption.
+
+        An unwanted part is None too, and in ``left_out``.
+        """
+        if part in self._unwanted:
+            self.left_out.append(part.value)
+            return None
+        step(f"{part.value}{f' of {of}' if of else ''}")
         try:
             return compute()
         except Exception as failure:  # a certified fit is worth more than any part of what follows from it

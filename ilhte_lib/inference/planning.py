@@ -20,12 +20,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..engine.side_by_side import Job, fit_side_by_side
+from ..engine.native import fit_both
 from ..errors import EngineError, InputError
 from ..model.fit_result import Fit
 from ..model.response_matrix import matrix_statistics
 from ..model.simulate import Design, draw_trial
-from ..model.spec import MODELS
 from .lrt import p_values
 
 LEVEL = 0.05
@@ -152,17 +151,16 @@ def simulated(design: Design, numbers: range | list[int]) -> np.ndarray:
     smaller, larger = ("M_0", "M_A") if design.gamma is None else ("M_B", "M_C")
     drawn = [draw_trial(design, k) for k in numbers]
     tables = [matrix_statistics(t.responses, t.treat, t.covariate, formats=design.formats) for t in drawn]
-    null = fit_side_by_side([Job(table) for table in tables], MODELS[smaller])
-    jobs = [Job(table, {smaller: fit} if isinstance(fit, Fit) else {}) for table, fit in zip(tables, null, strict=True)]
-    main = fit_side_by_side(jobs, MODELS[larger], standard_errors=True)
-    return np.array([_results(design, a, b) for a, b in zip(null, main, strict=True)])
+    found = fit_both(tables, smaller, larger, standard_errors=True)
+    return np.array([_results(design, fits) for fits in found])
 
 
-def _results(design: Design, null: Fit | EngineError, main: Fit | EngineError) -> list[float]:
+def _results(design: Design, fits: tuple[Fit, Fit] | EngineError) -> list[float]:
     from scipy.special import ndtr, stdtr
 
-    if isinstance(null, EngineError) or isinstance(main, EngineError):
+    if isinstance(fits, EngineError):
         return [math.nan] * len(RESULTS)
+    null, main = fits
     average, se = main.coefficient("treat"), main.standard_error("treat")
     df = degrees_of_freedom(se, main.sigma_zeta, main.n_items, main.n_persons)
     p = 2.0 * float(stdtr(df, -abs(average / se)))

@@ -157,6 +157,24 @@ def fixed_effect_quantile(fit: Fit, level: float = LEVEL) -> float:
     return float(stdtrit(fit.clusters.degrees_of_freedom, 0.5 + level / 2.0))
 
 
+def wald_interval(fit: Fit, parameter: str, level: float = LEVEL) -> ProfileInterval:
+    """The Wald interval of a parameter of M_A alone, where the likelihood is not profiled: the profile's ends are NaN."""
+    estimate = {
+        "treat": fit.coefficient("treat"),
+        "sigma_theta": fit.sigma_theta,
+        "sigma_zeta": fit.sigma_zeta,
+        "rho": fit.rho,
+    }[parameter]
+    if parameter in ("sigma_zeta", "rho"):
+        se = sigma_zeta_se(fit) if parameter == "sigma_zeta" else rho_se(fit)
+    else:
+        at = fit.spec.psi_names.index(parameter)
+        se = float(np.sqrt(fit.vcov[at, at]))
+    half = fixed_effect_quantile(fit, level) * se
+    nan = float("nan")
+    return ProfileInterval(parameter, estimate, nan, nan, False, False, estimate - half, estimate + half, level)
+
+
 class _Better(Exception):
     """A constrained fit lies below the fit that is being profiled: that was not the optimum."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from ..errors import EngineError, InputError
 
 CHUNK = 8
 """Replicates handed to a worker at a time."""
+CHUNK_TOGETHER = 128
+"""The same, at most, of a task that has many cheaper together."""
 SAVE_EVERY = 5.0
 """Seconds between two savings of the finished replicates."""
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -44,6 +46,14 @@ class Task(Protocol):
     def identity(self) -> tuple: ...
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray: ...
+
+
+@runtime_checkable
+class TaskTogether(Task, Protocol):
+    """A task that has many replicates cheaper together than one by one: a row of ``together`` is what calling it gives."""
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        """(len(generators), len(names)); a row of NaN is a replicate that could not be fitted."""
 
 
 def replicate_generator(seed: int, replicate: int) -> np.random.Generator:
@@ -110,7 +120,10 @@ def run_replicates(
     if progress is not None:
         progress(int(finished.sum()), replicates)
     workers = min(usable_cores() if workers is None else workers, -(-len(open_ones) // CHUNK))
-    chunks = [open_ones[k : k + CHUNK] for k in range(0, len(open_ones), CHUNK)]
+    size = CHUNK
+    if isinstance(task, TaskTogether):
+        size = int(np.clip(-(-len(open_ones) // max(workers, 1)), CHUNK, CHUNK_TOGETHER))
+    chunks = [open_ones[k : k + size] for k in range(0, len(open_ones), size)]
     try:
         if workers <= 1:
             for indices in chunks:
@@ -125,10 +138,17 @@ def run_replicates(
 
 @one_blas_thread
 def _run(task: Task, seed: int, indices: np.ndarray) -> np.ndarray:
-    out = np.full((len(indices), len(task.names)), np.nan)
-    for row, k in zip(out, indices, strict=True):
+    if isinstance(task, TaskTogether):
+        return task.together([replicate_generator(seed, int(k)) for k in indices])
+    return one_by_one(task, [replicate_generator(seed, int(k)) for k in indices])
+
+
+def one_by_one(task: Task, generators: list[np.random.Generator]) -> np.ndarray:
+    """(len(generators), len(names)) results of a task, a row of NaN where it raises ``EngineError``."""
+    out = np.full((len(generators), len(task.names)), np.nan)
+    for row, rng in zip(out, generators, strict=True):
         with suppress(EngineError):
-            row[:] = task(replicate_generator(seed, int(k)))
+            row[:] = task(rng)
     return out
 
 

@@ -131,7 +131,7 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
     if weak.no_common_item:
         said.append(
             "No item was answered in both arms: the effects of single items and their correlation with easiness are not "
-            "identified, and the average effect cannot be told from a difference between the arms' items."
+            "identified, and the average effect cannot be distinguished from a difference between the arms' items."
         )
     for arm in ARMS:
         for answer in sorted({found.answer for found in weak.one_way_items}):

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .packed import PackedTrials
-
 if TYPE_CHECKING:
     from .formats import ItemFormats
+    from .packed import PackedTrials
 
 
 @dataclass(frozen=True)
@@ -159,6 +158,40 @@ def sufficient_statistics(
     )
 
 
+def complete_statistics(
+    item_names: tuple[str, ...], treat: np.ndarray, responses: np.ndarray, formats: ItemFormats | None = None
+) -> SufficientStatistics:
+    """``sufficient_statistics`` of a (P, J) matrix of responses in which none is missing, without covariate or clusters.
+
+    The classes are counted, not sorted: a class is an arm and a score.
+    """
+    n_persons, n_items = responses.shape
+    treated = treat.astype(np.int64)
+    score = responses.sum(axis=1, dtype=np.int64)
+    width = int(score.max(initial=0)) + 1
+    count = np.bincount(treated * width + score, minlength=2 * width)
+    kept = np.flatnonzero(count)
+    total = responses.sum(axis=0, dtype=np.int64)
+    of_treated = treated @ responses
+    at_least = None
+    if formats is not None:
+        reached = [(responses >= m).sum(axis=0) for m in range(1, formats.most + 1)]
+        at_least = np.column_stack(reached).astype(float)
+    return SufficientStatistics(
+        item_names=item_names,
+        n_control_classes=int(np.count_nonzero(kept < width)),
+        count=count[kept].astype(float),
+        score=(kept % width).astype(float),
+        covariate=None,
+        trials=None,
+        item_total=np.array([total - of_treated, of_treated], float),
+        n_persons=n_persons,
+        n_responses=n_persons * n_items,
+        formats=formats,
+        at_least=at_least,
+    )
+
+
 def at_least_counts(item: np.ndarray, resp: np.ndarray, formats: ItemFormats) -> np.ndarray:
     """(J, K) number of responses (n,) of m or more to each item, m = 1..K."""
     width = formats.most + 1
@@ -195,7 +228,7 @@ def classes(
     formats, at_least, covariate_total : as in ``SufficientStatistics``.
     cluster, cluster_effects : as in ``sufficient_statistics``.
     """
-    complete = trials.complete if isinstance(trials, PackedTrials) else bool((trials == 1).all())
+    complete = bool((trials == 1).all()) if isinstance(trials, np.ndarray) else trials.complete
     key = treat.astype(np.int64)
     if cluster is not None:
         cluster = np.unique(cluster, return_inverse=True)[1]
@@ -228,7 +261,7 @@ def classes(
 
 
 def _as_kept(trials: np.ndarray | PackedTrials) -> np.ndarray | PackedTrials:
-    return trials if isinstance(trials, PackedTrials) else trials.astype(float)
+    return trials.astype(float) if isinstance(trials, np.ndarray) else trials
 
 
 def without_clusters(statistics: SufficientStatistics) -> SufficientStatistics:
@@ -255,8 +288,8 @@ def _refine(key: np.ndarray, code: np.ndarray) -> np.ndarray:
 
 def _pattern_codes(trials: np.ndarray | PackedTrials) -> np.ndarray:
     """One integer for each distinct row of ``trials``."""
-    if isinstance(trials, PackedTrials) or trials.max(initial=0) <= 1:
-        packed = trials.bits if isinstance(trials, PackedTrials) else np.packbits(trials.astype(bool), axis=1)
+    if not isinstance(trials, np.ndarray) or trials.max(initial=0) <= 1:
+        packed = np.packbits(trials.astype(bool), axis=1) if isinstance(trials, np.ndarray) else trials.bits
         if packed.shape[1] <= 8:
             word = np.zeros((len(packed), 8), np.uint8)
             word[:, : packed.shape[1]] = packed

@@ -16,6 +16,10 @@ SINGULAR_BELOW = 1e-4
 """A standard deviation (sigma_theta, or a diagonal entry of L, in logits) below this is on the boundary, as in lme4."""
 
 
+LOWER = {q: np.tril_indices(q) for q in range(3)}
+"""Where the lower triangle of a (q, q) factor stands in psi: by rows."""
+
+
 @dataclass(frozen=True)
 class ClusterFit:
     """What a fitted model says of its clusters, logits.
@@ -132,8 +136,8 @@ class Fit:
     @property
     def psi(self) -> np.ndarray:
         """(k,) all parameters in the order of ``spec.psi_names``: beta, steps, M (clusters), sigma_theta, L by rows."""
-        of_clusters = () if self.clusters is None else self.clusters.factor[np.tril_indices(self.spec.cluster_q)]
-        factor = self.item_factor[np.tril_indices(self.spec.q)]
+        of_clusters = () if self.clusters is None else self.clusters.factor[LOWER[self.spec.cluster_q]]
+        factor = self.item_factor[LOWER[self.spec.q]]
         return np.array([*self.beta, *self.steps, *of_clusters, self.sigma_theta, *factor])
 
     @property

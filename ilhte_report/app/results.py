@@ -87,12 +87,12 @@ def dropped(name: str, content: Path, folder: Path) -> Source:
 
     Raises
     ------
-    InputError : it is of no known format.
+    InputError : it is in an unknown format.
     """
     called = os.path.basename(name.replace("\\", "/"))
     ending = format_of(called)
     if not ending:
-        raise InputError(f"{called} is of no known format: save the table as one of {', '.join(FORMATS)}.")
+        raise InputError(f"{called} is in an unknown format: save the table as one of {', '.join(FORMATS)}.")
     tab = source_name(called) or "table"
     target = folder / f"{slug(tab)}{ending}"
     shutil.move(content, target)

@@ -46,24 +46,7 @@ def prepared(
     """
     if goes_out_of_core(where, data, engine_data):
         with _engine(engine_data, scheduler) as relations:
-            trial = large_trial(
-                where.path or where.name,
-                where.tab,
-                covariate=data.covariate,
-                wave=data.wave,
-                id=data.id,
-                item=data.item,
-                resp=data.resp,
-                treat=data.treat,
-                wave_column=data.wave_column,
-                cluster=data.cluster,
-                ignore_clusters=data.ignore_clusters,
-                missing_codes=data.missing_codes,
-                categories=data.categories,
-                threshold=data.threshold,
-                steps=data.steps,
-                relations=relations,
-            )
+            trial = large_trial(where.path or where.name, where.tab, relations=relations, **data.rules_out_of_core)
         return with_item_covariates(trial, data.item_covariates)
     return with_item_covariates(prepare_design(load(where, data), where.tab, data), data.item_covariates)
 

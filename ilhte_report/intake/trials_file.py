@@ -48,14 +48,16 @@ def read_trials(path: Path) -> list[TrialEntry]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where} is no TOML ({error}): mend it there.") from None
+        raise InputError(f"{where} is not valid TOML ({error}): correct it there.") from None
     if others := set(found) - {"defaults", "trial"}:
         raise InputError(f"{where} holds {quoted(min(others))}: it may hold [defaults] and a [[trial]] for each table.")
     trials, defaults = found.get("trial"), found.get("defaults", {})
     if not isinstance(trials, list) or not trials or not all(isinstance(trial, dict) for trial in trials):
         raise InputError(f'{where} names no trial: give each a [[trial]] with file = "trial.csv".')
     if not isinstance(defaults, dict):
-        raise InputError(f"defaults of {where} is no table: write [defaults] and below it the options for all trials.")
+        raise InputError(
+            f"[defaults] of {where} is not a table: write [defaults] and below it the options for all trials."
+        )
     return [_entry(trial, defaults, k, path) for k, trial in enumerate(trials, start=1)]
 
 

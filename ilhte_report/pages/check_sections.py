@@ -186,9 +186,9 @@ def _baseline_sentence(baseline: dict[str, BaselineDifference], *, clustered: bo
     if not known:
         return "Whether the arms differ at baseline is not known."
     apart = [name for name, d in known.items() if abs(d.smd) > 1.96 * d.se]
-    errors = "standard errors of clusters" if clustered else "persons taken as independent"
+    errors = "standard errors of clusters" if clustered else "persons treated as independent"
     if not apart:
-        return f"The arms do not differ at baseline by more than chance would have it ({errors})."
+        return f"The arms do not differ at baseline by more than chance would produce ({errors})."
     return (
         f"The arms differ at baseline in {_some(apart)} by more than 1.96 standard errors ({errors}); chance alone does "
         f"that to one covariate in 20, and {len(known)} {'is' if len(known) == 1 else 'are'} compared here."

@@ -15,6 +15,7 @@ from ilhte_lib.errors import InputError
 from ilhte_lib.model.spec import MODELS
 
 from ..project import find_project, latest_run
+from ..run.folder import by_arm
 from ..studies.computed import computed_folder, read_computed
 from ..words.markdown import escape_markdown, page_table
 from ..words.numbers import number
@@ -83,8 +84,9 @@ def cluster_coverage_table() -> Markdown:
 def certificate_table() -> Markdown:
     """The fits of the latest run by model: how many are certified, and the worst certificate among them."""
     documents = [
-        json.loads(path.read_text(encoding="utf-8"))
+        document
         for path in sorted((latest_run(find_project()) / "fits").glob("[!.]*.json"))
+        for document in by_arm(json.loads(path.read_text(encoding="utf-8")))
     ]
     rows = []
     for model in MODELS:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ilhte_lib.figures.tables import item_effects_figure, table_figure
 from ilhte_lib.inference.units import Unit
+from ilhte_lib.messages import counted as count
 
 from ..words.markdown import escape_markdown
 from ..words.numbers import between, number, p_text
 from .results import RunResults, effects_alt, failed_list
 
 if TYPE_CHECKING:
-    from IPython.display import Markdown
     from plotly.graph_objects import Figure
 
 _FEWEST_POINTS = 3
@@ -33,7 +33,7 @@ def conditions(run: RunResults, tells: bool, *, titled: bool = True) -> str:
     """
     import yaml
 
-    trials = run.only(run.trials)
+    trials = run.counted
     facts = {
         "collection": tells,
         "own": not tells and bool(run.n_tables),
@@ -54,7 +54,17 @@ def _title(run: RunResults) -> str:
         return "No table could be fitted"
     if len(names) == 1:
         return _called(run, names[0])
-    return " and ".join(names) if len(names) == 2 else f"{len(names)} trials"
+    return " and ".join(names) if len(names) == 2 else _numbered(run)
+
+
+def _numbered(run: RunResults) -> str:
+    """How many trials a run holds, and other tables apart."""
+    n, others = len(run.trials), run.n_tables - len(run.trials)
+    if not others:
+        return count(n, "trial", "trials")
+    if not n:
+        return count(others, "table", "tables")
+    return f"{count(n, 'trial', 'trials')} and {count(others, 'other table', 'other tables')}"
 
 
 def _called(run: RunResults, tab: str) -> str:
@@ -66,7 +76,7 @@ def findings(run: RunResults) -> str:
     rows = run.summary.to_dict("records")
     if len(rows) > _MOST_LISTED:
         return (
-            f"This site reports {len(rows)} trials with {run.n_items} items: [all tables](tables.qmd) lists them, and "
+            f"This site reports {_numbered(run)} with {run.n_items} items: [all tables](tables.qmd) lists them, and "
             "each has a page of its own."
         )
     told = [_finding(run, row) for row in rows]
@@ -76,7 +86,9 @@ def findings(run: RunResults) -> str:
 def _finding(run: RunResults, row: dict) -> str:
     name = escape_markdown(_called(run, row["tab"]))
     lead = "" if run.n_tables == 1 else f"**{name}.** "
-    said = f"{lead}{row['n_persons']:,} persons answered {row['n_items']} items. "
+    info = run.info.get(row["tab"])
+    drawn = "A simulated table. " if info and info.kind == "simulated" else ""
+    said = f"{lead}{drawn}{row['n_persons']:,} persons answered {row['n_items']} items. "
     if math.isfinite(row["ate_std"]):
         interval = between(*run.told(row["tab"], "average"))
         p = p_text(row["lrt_pval_mixture"])
@@ -118,16 +130,41 @@ def counted(trials: RunResults) -> str:
     n = trials.n_tables
     if trials.own:
         return f"Of {n} tables"
-    return f"Of {n} tables of randomised trials, from {trials.n_experiments} series of experiments whose persons they share"
+    shared = (
+        f", from {trials.n_experiments} series of experiments whose persons they share"
+        if trials.n_experiments < n
+        else ""
+    )
+    return f"Of {n} tables of randomised trials{shared}"
 
 
-def boundary(trials: RunResults) -> Markdown:
+def apart(run: RunResults) -> str:
+    """What a run holds beside the trials that are counted: of which kind, and by name; nothing where all is counted."""
+    if len(run.trials) in (0, run.n_tables):
+        return ""
+    drawn = run.n_simulated
+    kinds = [
+        _kind(run.visits, 'trial whose "items" are visits', 'trials whose "items" are visits'),
+        _kind(
+            run.not_randomised,
+            "comparison of groups that nobody assigned",
+            "comparisons of groups that nobody assigned",
+        ),
+        f"{count(drawn, 'table', 'tables')} simulated from known values" if drawn else "",
+    ]
+    told = "; ".join(kind for kind in kinds if kind)
+    return f"Beside these the run holds what is no evidence of this kind, and is counted nowhere here: {told}."
+
+
+def _kind(tabs: list[str], one: str, several: str) -> str:
+    return f"{count(len(tabs), one, several)} ({', '.join(escape_markdown(tab) for tab in tabs)})" if tabs else ""
+
+
+def boundary(trials: RunResults) -> str:
     """A sentence on fits with a correlation on its boundary, if there are any."""
-    from IPython.display import Markdown
-
     n = trials.n_boundary_rho
     tables = "one table" if n == 1 else f"{n} tables"
-    return Markdown(
+    return (
         f"In {tables} $\\rho$ is estimated at exactly $-1$ or $1$: a *singular* fit, too few items or too similar effects to say more."
         if n
         else ""

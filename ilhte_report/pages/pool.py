@@ -11,9 +11,8 @@ from ilhte_lib.inference.pool import FEWEST, Pool, pool
 from ilhte_lib.inference.surface import Surface
 from ilhte_lib.messages import counted, listed
 
-from ..run.folder import RunFolder
 from ..words.pool import mean_rows, pool_sentences, pool_words, trial_rows
-from .results import RunResults, read_run
+from .results import read_run
 from .section import Section
 
 if TYPE_CHECKING:
@@ -59,18 +58,14 @@ def pooled_run(folder: Path) -> PooledRun:
     ------
     InputError : the folder holds no finished run.
     """
-    return pooled(read_run(folder), RunFolder(folder))
-
-
-def pooled(run: RunResults, folder: RunFolder) -> PooledRun:
-    """The same of a run that has been read."""
     import math
 
+    run = read_run(folder)
     surfaces: dict[str, Surface] = {}
     likelihood, left_out = {}, []
     for tab in run.trials:
-        document = folder.document(tab)
-        record = ((document or {}).get("inference") or {}).get("surface")
+        document = run.document(tab)
+        record = document["inference"].get("surface")
         if record is None:
             left_out.append(tab)
             continue

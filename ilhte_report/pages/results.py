@@ -18,6 +18,7 @@ from ilhte_lib.errors import InputError
 from ilhte_lib.inference.effects import ALPHA
 
 from ..project import data_folder, find_project, latest_run, slug
+from ..run.folder import refuse_earlier
 from ..words.markdown import escape_markdown
 from ..words.numbers import number
 
@@ -55,18 +56,17 @@ class RunResults:
     folder: Path | None = None
 
     def document(self, tab: str) -> dict:
-        """Everything that is known of one table, ``ilhte_lib.analysis.document``."""
+        """Everything that is known of one table, or of one arm of it (``tab / arm``): ``ilhte_lib.analysis.document``."""
         if self.folder is None:
             raise InputError(f"The run of {tab} has no folder.")
-        return json.loads((self.folder / "fits" / f"{slug(tab)}.json").read_text(encoding="utf-8"))
+        table = self._table(tab)
+        found = json.loads((self.folder / "fits" / f"{slug(table)}.json").read_text(encoding="utf-8"))
+        return found if table == tab else found["arms"]["documents"][tab.removeprefix(f"{table}{BESIDE}")]
 
     def told(self, tab: str, name: str) -> tuple[float, float]:
         """The ends of the interval that a table's page tells: of "average" or "spread" (the table's unit), "rho", "beta3_b" or
         "beta3_c"; NaN for one that does not exist."""
-        told = self.document(tab)["inference"].get("told")
-        if told is None:
-            raise InputError(f"{tab} was fitted by an earlier version: call `ilhte run` again.")
-        found = told[name]
+        found = self.document(tab)["inference"]["told"][name]
         low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
         return low, high
 
@@ -82,8 +82,11 @@ class RunResults:
 
     def page(self, tab: str) -> str:
         """The name of a table's page; of an arm (``tab / arm``) that of its table."""
-        tables = {row["tab"] for row in self.record["tables"]}
-        return slug(tab if tab in tables else tab.rpartition(BESIDE)[0] or tab)
+        return slug(self._table(tab))
+
+    def _table(self, tab: str) -> str:
+        tables = [row["tab"] for row in self.record["tables"]]
+        return next((table for table in tables if table == tab or tab.startswith(f"{table}{BESIDE}")), tab)
 
     def only(self, tabs: list[str]) -> RunResults:
         """The same run as if it held these tables alone."""
@@ -99,9 +102,14 @@ class RunResults:
 
     @property
     def trials(self) -> list[str]:
-        """Tables that findings are counted on: what somebody chose, or of the bundled ones the real, randomised ones whose items
-        are items."""
-        return [tab for tab in self.summary["tab"] if self.own or self.info[tab].is_trial]
+        """Tables that findings are counted on: of the bundled ones the real, randomised ones whose items are items, and all of a
+        user's own."""
+        return [tab for tab in self.summary["tab"] if tab not in self.info or self.info[tab].is_trial]
+
+    @property
+    def counted(self) -> RunResults:
+        """The run as if it held its trials alone; as it is where it has none."""
+        return self.only(self.trials) if self.trials else self
 
     @property
     def visits(self) -> list[str]:
@@ -197,7 +205,7 @@ def read_run(folder: Path) -> RunResults:
 
     Raises
     ------
-    InputError : the folder does not hold a finished run.
+    InputError : the folder does not hold a finished run, or one of an earlier version.
     """
     import pandas as pd
 
@@ -207,6 +215,7 @@ def read_run(folder: Path) -> RunResults:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.") from None
+    refuse_earlier(folder)
     summary, items = _with_numbers(summary, NUMBERS), _with_numbers(items, ITEM_NUMBERS)
     info = {}
     for tab in summary["tab"]:
@@ -280,10 +289,3 @@ def failed_list(run: RunResults) -> Markdown:
 def versions_line(run: RunResults) -> str:
     """Versions the run was computed with."""
     return ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
-
-
-def named(tabs: list[str]) -> Markdown:
-    """Table names in a sentence."""
-    from IPython.display import Markdown
-
-    return Markdown(", ".join(escape_markdown(tab) for tab in tabs) or "none")

@@ -79,14 +79,16 @@ if TYPE_CHECKING:
 
 FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 REST = "The rest"
+LEFT_OUT_IF_QUICK = ("Without an item", "What sum scores would say")
+"""Titles of sections that say why they are empty, which is not so where nobody wanted them."""
 OF_DESIGN = ("Item types", "Wave by wave", "Do the effects last?")
 """How the titles begin of what a table has by its design, whose sentences are on the first screen."""
 MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
-NO_DRAWS = "Nothing was resampled: --bootstrap N does it N times."
-TOLD = "The intervals are those that the sentences above tell. "
+NO_DRAWS = "Nothing was resampled: use --bootstrap N for N replicates."
+TOLD = "The intervals are those given in the sentences above. "
 INTERVALS = (
-    f"{TOLD}One of the profile likelihood holds the values that the likelihood "
-    "does not refute: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
+    f"{TOLD}A profile-likelihood interval holds the values that the likelihood "
+    "does not reject: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
     "is widened for few items. A Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter "
     "ends; of ρ it is symmetric in Fisher's z."
 )
@@ -114,8 +116,9 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
     """
     if analysis.arms is not None:
         return _of_arms(analysis, source)
-    compared = analysis.who_benefits
-    return [
+    quick = bool(analysis.inference.left_out)
+    compared = None if quick else analysis.who_benefits
+    shown = [
         _findings(analysis),
         _items_drawn(analysis),
         _estimates(analysis),
@@ -132,6 +135,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
         _data(analysis, source),
         Section("What was used, and what was left out", rows=_rows(audit_rows(analysis.trial)), left=("Step", "Why")),
     ]
+    return [section for section in shown if section.title not in LEFT_OUT_IF_QUICK] if quick else shown
 
 
 def _models(analysis: Analysis) -> Section:
@@ -294,9 +298,13 @@ def _items(analysis: Analysis) -> list[Section]:
     scale = result.scale
     note = (
         "From the most positive effect to the most negative. Estimates are empirical Bayes, drawn towards the average; standard "
-        "errors include the uncertainty of the average. The p-value is of “this item's effect is the average one”, by an "
-        "estimate that borrows nothing from the other items, after Holm's correction."
+        "errors include the uncertainty of the average."
     )
+    if inference.items is not None:
+        note += (
+            " The p-value is of “this item's effect is the average one”, by an estimate that borrows nothing from the other items, "
+            "after Holm's correction."
+        )
     curves = (
         "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
         "Thick: the items with the most positive and the most negative effect, named at their treated curve."

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.data.catalogue import load_bundled
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.approximation import default_method
-from ilhte_lib.engine.native import fit_models
+from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.inference.effects import ALPHA, effects
-from ilhte_lib.inference.infer import infer
-from ilhte_lib.inference.interval import HALF_WIDTH, average_interval
+from ilhte_lib.inference.generalise import generalise
+from ilhte_lib.inference.interval import HALF_WIDTH, average_by_t
+from ilhte_lib.model.spec import MODELS
 
 from ..project import find_project
 from ..words.numbers import between, number
@@ -145,9 +146,19 @@ class Anxiety:
         return self._told("beta3_c", "beta3_c")
 
     @property
-    def beta3_difference(self) -> str:
-        drawn = self._inference["resampling"]["estimates"]["delta_beta3"]
-        return _with_interval(self._row["delta_beta3"], drawn["lower"], drawn["upper"], 3)
+    def beta3_compared(self) -> str:
+        """A sentence on the difference of the two, which says no more than the intervals."""
+        resampled = self._inference["resampling"]
+        difference = self._row["delta_beta3"]
+        if resampled is None:
+            return f"Their difference is {number(difference, 3)}."
+        drawn = resampled["estimates"]["delta_beta3"]
+        told = _with_interval(difference, drawn["lower"], drawn["upper"], 3)
+        holding_zero = [low <= 0 <= high for low, high in (
+            self.run.told(CAFFEINE, "beta3_b"), self.run.told(CAFFEINE, "beta3_c"))]  # fmt: skip
+        if all(holding_zero) and not drawn["lower"] <= 0 <= drawn["upper"]:
+            return f"Neither can be told from zero, but their difference can: {told}."
+        return f"Their difference is {told}."
 
     @property
     def unequal_steps(self) -> str:
@@ -195,7 +206,8 @@ class Anxiety:
         listed = "; ".join(
             f"{row.label} {number(row.control, 2)} to {number(row.treated, 2)}" for row in rows.itertuples()
         )
-        return f"{len(rows)} items with their mean rating, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
+        found = f"With caffeine {self.more} items rise, {self.less} fall and {self.unclear} show no clear difference."
+        return f"{found} Mean ratings, from 0 to {HIGHEST}, under placebo and under caffeine: {listed}."
 
 
 @dataclass(frozen=True)
@@ -216,7 +228,8 @@ class Fading:
                 trial = prepare(table, tab, wave=str(wave))
                 fits = fit_models(trial, ["M_0", "M_A"], method=default_method(trial.profile))
                 result = effects(trial, fits)
-                average = average_interval(result, infer(trial, fits, replicates=0))
+                reach = generalise(statistics_of(trial, MODELS["M_A"]), fits["M_A"]).reach
+                average = average_by_t(result, reach)
                 rows.append(
                     {
                         "tab": tab,
@@ -257,7 +270,10 @@ class Fading:
             f"{row.treatment} {TIMES[row.wave]} {_with_interval(row.effect, row.low, row.high)}"
             for row in self.rows.itertuples()
         )
-        return f"Average effects on negative affect in SDs of the persons, three films at three times: {told}."
+        clear = (self.rows["low"] > 0) | (self.rows["high"] < 0)
+        counts = [f"{of.sum()} of {len(of)} {TIMES[wave]}" for wave, of in clear.groupby(self.rows["wave"])]
+        found = f"Films whose interval excludes 0: {'; '.join(counts)}."
+        return f"{found} Average effects on negative affect in SDs of the persons: {told}."
 
 
 def _with_interval(value: float, low: float, high: float, digits: int = 2) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import IlhteError, InputError
+from ilhte_lib.files import file_names
 from ilhte_lib.messages import quoted
 
 from ..outputs import KEYWORD, PDF_END
 from ..pages.markdown import sections_markdown
 from ..words.markdown import escape_markdown
-from .figures import draw, file_names, for_print
+from .figures import draw, for_print
 from .latex import latex_text
 from .pandoc import converted
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import IlhteError
 from ilhte_lib.figures.behind import figure_rows
+from ilhte_lib.files import file_names
 from ilhte_lib.manifest import EMPTY_OR_OURS, Manifest
 
 from ..pages.sections import sections
@@ -66,16 +66,6 @@ def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN,
         written.append(kept.write_text(f"{name}.csv", _csv(rows)))
         written.append(kept.write_text(f"{name}.txt", f"{section.title}. {section.alt}\n{section.note}\n"))
     return written
-
-
-def file_names(titles: Sequence[str]) -> list[str]:
-    """Titles of sections as names of files, each another one; names of arms and items in them are strangers'."""
-    names: list[str] = []
-    for title in titles:
-        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "figure"
-        same = sum(known == name or known.startswith(f"{name}--") for known in names)
-        names.append(f"{name}--{same + 1}" if same else name)
-    return names
 
 
 def for_print(figure: Figure, width: float) -> Figure:

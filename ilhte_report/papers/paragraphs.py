@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import IlhteError
+from ilhte_lib.files import file_names
 from ilhte_lib.manifest import EMPTY_OR_OURS, Manifest
 
 from ..pages.origin import bibtex_of
@@ -26,21 +27,19 @@ BIBLIOGRAPHY = "references.bib"
 def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
     """paper.md, paper.docx, paper.tex (for natbib) and references.bib: what the methods and the results say, and what they cite.
 
+    Of a table with several arms: what they say of the arms side by side, and a folder an arm, called after it.
+
     Raises
     ------
     InputError : the folder is somebody else's, or a file that is not ours is in the way.
     """
-    if analysis.arms is not None:
-        Manifest.open(Path(folder), EMPTY_OR_OURS)  # the mark by which the folder is known for ours
-        places = enumerate(analysis.of_arms.values(), 1)
-        return [path for k, one in places for path in write_paragraphs(one, Path(folder) / f"arm-{k}", source)]
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     entries = bibliography(analysis, source)
     text = paragraphs_markdown(analysis)
     beside = {BIBLIOGRAPHY: entries.encode("utf-8")}
     cite = ("--citeproc", f"--bibliography={BIBLIOGRAPHY}")
     latex = converted(text.removesuffix("## References\n"), "latex", "--natbib").decode("utf-8")
-    return [
+    written = [
         kept.write_text("paper.md", f"---\nbibliography: {BIBLIOGRAPHY}\n---\n\n{text}"),
         kept.write("paper.docx", converted(text, "docx", *cite, beside=beside)),
         kept.write_text(
@@ -49,12 +48,17 @@ def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | No
         ),
         kept.write_text(BIBLIOGRAPHY, entries),
     ]
+    if analysis.arms is not None:
+        for place, one in zip(file_names(list(analysis.of_arms)), analysis.of_arms.values(), strict=True):
+            written += write_paragraphs(one, Path(folder) / place, source)
+    return written
 
 
 def paragraphs_markdown(analysis: Analysis) -> str:
     """Methods and results under headings, names escaped; where references are to come stands a heading."""
     results = escape_markdown(results_paragraph(analysis))
-    return f"## Methods\n\n{methods_paragraph(analysis)}\n\n## Results\n\n{results}\n\n## References\n"
+    methods = methods_paragraph(analysis)
+    return f"## Methods\n\n{methods}\n\n## Results\n\n{results}\n\n## References\n"
 
 
 def bibliography(analysis: Analysis, source: Source | None = None) -> str:

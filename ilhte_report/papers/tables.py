@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilhte_lib.errors import InputError
+from ilhte_lib.files import file_names
 from ilhte_lib.manifest import EMPTY_OR_OURS, Manifest
 from ilhte_lib.messages import listed, quoted
 
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from great_tables import GT
 
     from ilhte_lib.analysis import Analysis
+    from ilhte_lib.inference.arms import Arms
 
     from ..intake.source import Source
 
 TABLES = {"estimates": ESTIMATES, "items": ITEMS, "models": FITTED}
 """Name -> title of its section."""
+OF_ARMS = {"arms": "Arms"}
+"""The same of a table with several arms."""
 LONGEST = 25
 """Rows of a LaTeX table on one page; a longer one runs over pages."""
 
@@ -42,26 +46,29 @@ def paper_table(analysis: Analysis, name: str) -> GT:
     ------
     InputError : there is no such table.
     """
-    if name not in TABLES:
-        raise InputError(f"There is no table {quoted(name)}: there are {listed(list(TABLES), len(TABLES))}.")
+    known = _tables_of(analysis)
+    if name in TABLES and analysis.arms is not None:
+        raise InputError(
+            "The table has several arms: ask one of them for its table (a.of_arms), or write all (a.to_tables)."
+        )
+    if name not in known:
+        raise InputError(f"There is no table {quoted(name)}: use one of {listed(list(known), len(known))}.")
     return _great_table(name, _section(analysis, name), analysis.trial.tab)
 
 
 def write_tables(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
     """Every table as .html, .tex (booktabs), .docx and .csv (numbers as they are); files of ours alone are replaced.
 
+    Of a table with several arms: the arms side by side, and a folder an arm, called after it.
+
     Raises
     ------
     InputError : the folder is somebody else's, or a file that is not ours is in the way.
     """
-    if analysis.arms is not None:
-        Manifest.open(Path(folder), EMPTY_OR_OURS)  # the mark by which the folder is known for ours
-        places = enumerate(analysis.of_arms.values(), 1)
-        return [path for k, one in places for path in write_tables(one, Path(folder) / f"arm-{k}", source)]
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = {section.title: section for section in sections(analysis, source)}
     written = []
-    for name, title in TABLES.items():
+    for name, title in _tables_of(analysis).items():
         section = shown[title]
         table = _great_table(name, section, analysis.trial.tab)
         html = table.as_raw_html(make_page=True).replace("<html", '<html lang="en"', 1)
@@ -71,15 +78,18 @@ def write_tables(analysis: Analysis, folder: str | Path, source: Source | None =
             kept.write(f"{name}.docx", converted(_markdown(section, analysis.trial.tab), "docx")),
             kept.write_text(f"{name}.csv", _numbers(analysis, name).to_csv(index=False, lineterminator="\n")),
         ]
+    if analysis.arms is not None:
+        for place, one in zip(file_names(list(analysis.of_arms)), analysis.of_arms.values(), strict=True):
+            written += write_tables(one, Path(folder) / place, source)
     return written
 
 
+def _tables_of(analysis: Analysis) -> dict[str, str]:
+    return TABLES if analysis.arms is None else OF_ARMS
+
+
 def _section(analysis: Analysis, name: str) -> Section:
-    if analysis.arms is not None:
-        raise InputError(
-            "The table has several arms: ask one of them for its table (a.of_arms), or write all (a.to_tables)."
-        )
-    return next(section for section in sections(analysis) if section.title == TABLES[name])
+    return next(section for section in sections(analysis) if section.title == _tables_of(analysis)[name])
 
 
 def _great_table(name: str, section: Section, tab: str) -> GT:
@@ -124,6 +134,8 @@ def _numbers(analysis: Analysis, name: str) -> pd.DataFrame:
     """The table's numbers unrounded, for a program: of the items in the unit that is shown."""
     import pandas as pd
 
+    if analysis.arms is not None:
+        return _arms_frame(analysis.arms)
     if name == "models":
         return analysis.tidy()
     if name == "items":
@@ -141,3 +153,17 @@ def _numbers(analysis: Analysis, name: str) -> pd.DataFrame:
             for term, unit, shown, se in lines
         ]
     )  # fmt: skip
+
+
+def _arms_frame(arms: Arms) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for row in arms.rows:
+        numbers: dict[str, object] = {"arm": csv_safe(row.arm), "n_control": row.n_control, "n_treated": row.n_treated}
+        numbers |= {"unit": row.unit.value}
+        for name, shown in (("average", row.average), ("sigma_zeta", row.spread)):
+            numbers |= {name: shown.estimate, f"{name}_low": shown.low, f"{name}_high": shown.high}
+        p = ("p_average", "p_average_holm", "p_equal", "p_equal_holm")
+        rows.append(numbers | {column: getattr(row, column) for column in p})
+    return pd.DataFrame(rows)

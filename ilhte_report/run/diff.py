@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilhte_lib.data.arms import BESIDE
 from ilhte_lib.errors import InputError
 
 from ..project import find_project
 from ..words.printable import visible
-from .folder import RunFolder
+from .folder import RunFolder, by_arm
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +40,8 @@ class Change:
 
     Attributes
     ----------
-    what : a column of the summary, or "status", "data", "items", "largest item effect".
+    what : a column of the summary, or "status", "data", "arms", "items", the item that moved most; of one of several arms
+        after the arm's name and a colon.
     before, after : its values in the two runs.
     """
 
@@ -50,7 +52,8 @@ class Change:
     @property
     def is_decision(self) -> bool:
         """Whether it is more than a number's size."""
-        return self.what in DECISIONS or self.what in ("status", "data", "items")
+        what = self.what.rpartition(": ")[2]  # of an arm, after its name
+        return what in DECISIONS or what in ("status", "data", "arms", "items")
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,15 @@ def _changes(old: RunFolder, new: RunFolder, tab: str) -> Iterator[Change]:
     before, after = old.document(tab), new.document(tab)
     if before is None or after is None:
         return
+    arms, others = ({document["tab"]: document for document in by_arm(whole)} for whole in (before, after))
+    if arms.keys() != others.keys():
+        yield Change("arms", _listed(sorted(arms.keys() - others.keys())), _listed(sorted(others.keys() - arms.keys())))
+    for name in sorted(arms.keys() & others.keys()):
+        for change in _document_changes(arms[name], others[name]):
+            yield change if name == tab else replace(change, what=f"{name.removeprefix(tab + BESIDE)}: {change.what}")
+
+
+def _document_changes(before: dict, after: dict) -> Iterator[Change]:
     for name, value, changed in _pairs(before["summary"], after["summary"]):
         if name not in NOT_COMPARED and not _same(value, changed):
             yield Change(name, value, changed)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..project import slug
 from .folder import FULL
-from .key import code_sha256
+from .key import code_sha256, directly_imported
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -121,7 +121,7 @@ def _executed(task: Task, scratch: Path, clock: float) -> tuple[str, str]:
         iopub_timeout=START_LIMIT,
         timeout_func=seconds_left,
         resources=here,
-        **kernel_options(str(scratch)),
+        **kernel_options(str(scratch), task.code, directly_imported(task.notebook)),
     )
     document = (scratch / "fits" / f"{slug(task.tab)}.json").read_text(encoding="utf-8")
     if json.loads(document)["provenance"]["input_sha256"] != task.input_sha256:
@@ -173,7 +173,7 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
     # a kernel without memory for the words of its error leaves none
     speechless = name == "CellExecutionError" and not message.strip()
     if isinstance(failure, DeadKernelError) or speechless or "MemoryError" in name or _WANT_OF_MEMORY.search(message):
-        return "Its kernel died, most often for want of memory: fit it alone (--jobs 1) or on a larger machine."
+        return "Its kernel died, most often because memory ran out: fit it alone (--jobs 1) or on a larger machine."
     if isinstance(failure, _Changed):
         return "The table's data changed while it was read: run it again."
     if name == "OSError" and re.match(rf"\[Errno ({'|'.join(map(str, FULL))})\]", message):

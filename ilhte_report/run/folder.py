@@ -28,6 +28,8 @@ from ..project import slug
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REMEDY = "name an empty or a new folder with --out."
 _FRAMES = ("summary.parquet", "items.parquet")
+_TOLD = ("told", "resampling", "sum_score", "steps")
+"""What of a table's inference the site's pages tell."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,22 @@ def by_arm(document: dict[str, Any]) -> list[dict[str, Any]]:
     """A table's document, or those of its arms."""
     arms = document.get("arms")
     return [document] if arms is None else list(arms["documents"].values())
+
+
+def refuse_earlier(run: Path) -> None:
+    """Raise InputError, one sentence with the remedy, where an earlier version wrote a run without something that pages tell."""
+    import pyarrow.parquet
+
+    from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
+
+    remedy = "was made by an earlier version of ilhte: call `ilhte run` again."
+    for name, columns in zip(_FRAMES, (SUMMARY_COLUMNS, ITEM_COLUMNS), strict=True):
+        if not set(columns) <= set(pyarrow.parquet.read_schema(run / name).names):
+            raise InputError(f"The run {run.name} {remedy}")
+    for path in sorted((run / "fits").glob("[!.]*.json")):
+        for document in by_arm(json.loads(path.read_text(encoding="utf-8"))):
+            if not set(_TOLD) <= set(document.get("inference") or ()):
+                raise InputError(f"{path.stem} in the run {run.name} {remedy}")
 
 
 @contextmanager

@@ -82,10 +82,8 @@ def code_sha256(notebook: str, engine: str) -> str:
 @cache
 def imported_modules(notebook: str) -> dict[str, Path]:
     """Our own modules that a notebook imports, directly or through one another, with their files."""
-    cells = json.loads(notebook)["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     found: dict[str, Path] = {}
-    waiting = list(_imports(code, package=""))
+    waiting = list(_imports(_code(notebook), package=""))
     while waiting:
         name = waiting.pop()
         file = _file_of(name)
@@ -94,6 +92,16 @@ def imported_modules(notebook: str) -> dict[str, Path]:
             package = name if file.name == "__init__.py" else name.rpartition(".")[0]
             waiting += _imports(file.read_text(encoding="utf-8"), package)
     return found
+
+
+def directly_imported(notebook: str) -> list[str]:
+    """Our own modules that the cells of a notebook import."""
+    return sorted({name for name in _imports(_code(notebook), package="") if _file_of(name)})
+
+
+def _code(notebook: str) -> str:
+    cells = json.loads(notebook)["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
 def _imports(code: str, package: str) -> Iterator[str]:

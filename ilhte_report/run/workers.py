@@ -43,7 +43,9 @@ def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor,
     try:
         client = Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError) as error:
-        raise InputError(f"No Dask scheduler answers at {scheduler}: check the address and that it runs.") from error
+        raise InputError(
+            f"No Dask scheduler answers at {scheduler}: check the address and that it is running."
+        ) from error
     with client:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)

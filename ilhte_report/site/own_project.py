@@ -54,7 +54,7 @@ def make_project(
     files = _files(table)
     written = read_manifest(folder)
     if written is not None and MARK not in written and any(path.name != MANIFEST for path in folder.iterdir()):
-        raise InputError(f"{folder} is a folder of ilhte, but no project: {_REMEDY}")
+        raise InputError(f"{folder} is a folder of ilhte, but not a project: {_REMEDY}")
     manifest = Manifest.open(folder, _REMEDY)
     for name, content in files.items():
         target = folder / name

@@ -19,11 +19,13 @@ from ilhte_lib.files import sha256_of
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, refuse_foreign, replaced_folder
 
 from ..project import MARK, OWN_TRIALS, SOURCES, find_project, latest_run, own_trials
-from .run_pages import copy_run_pages
+from .by_quarto import written_by_quarto
+from .unchanged import STAMP, Inputs, state_of
 
 _PATIENCE = 15
 _ELSEWHERE = "name an empty or a new folder with --to."
 _ASSETS = "move what is yours elsewhere: assets/ is written when the site is rendered."
+_SITE = "move it elsewhere, or delete it if an earlier render left it."
 
 
 def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], None] = print) -> Path:
@@ -34,10 +36,15 @@ def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], N
     """
     from plotly.offline import get_plotlyjs
 
+    from ..run.folder import refuse_earlier
+    from .run_pages import copy_run_pages
+
     Manifest.open(project / "assets", _ASSETS, _plotly_alone).write_text("plotly.min.js", get_plotlyjs())
     if run is None and not os.environ.get("ILHTE_RUN"):
         run = _default_run(project)
     run = run or latest_run(project)
+    if (run / "summary.parquet").is_file():
+        refuse_earlier(run)
     for path in copy_run_pages(run, project / "tables"):
         echo(f"{path} was edited since ilhte wrote it: your version is kept.")
     return run
@@ -80,10 +87,34 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
         environment["ILHTE_RUN"] = str(run)
     quarto = find_quarto()
     with _alone(project):
-        site = _with_quarto(quarto, project, environment, echo) if quarto else _preview(project, run, environment, echo)
+        site = _rendered(quarto, project, run, environment, echo)
         if to is not None:
             site = _publish(site, Path(to).resolve(), echo)
     echo(f"The site: {site / 'index.html'}")
+    return site
+
+
+def _rendered(
+    quarto: str | None, project: Path, run: Path | None, environment: dict[str, str], echo: Callable[[str], None]
+) -> Path:
+    """The site's folder, rendered if anything of what it is made of has changed."""
+    from .config import read_config
+
+    site, renderer = read_config(project).output, state_of(quarto)
+    if (site / STAMP).is_file():
+        read = run or (None if os.environ.get("ILHTE_RUN") else _default_run(project)) or latest_run(project)
+        if Inputs(project, site, read, renderer).unchanged():
+            echo(
+                f"Nothing has changed since {site} was rendered: it stands (without that folder it is rendered again)."
+            )
+            return site
+        # what is being made is not what the stamp is of
+        (site / STAMP).unlink(missing_ok=True)
+    before = Inputs(project, site, run or project, renderer).sources()
+    site = _with_quarto(quarto, project, environment, echo) if quarto else _preview(project, run, environment, echo)
+    # a file that was saved meanwhile may or may not be in the site
+    if Inputs(project, site, run or project, renderer).sources() == before:
+        Inputs(project, site, run or latest_run(project), renderer).keep()
     return site
 
 
@@ -107,22 +138,40 @@ def render_here(run: Path | None = None, to: Path | None = None, echo: Callable[
 
 
 def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
-    """Quarto calls `prepare_site` itself, through the pre-render script that `_quarto.yml` names."""
+    """Quarto calls `prepare_site` itself, through the pre-render script that `_quarto.yml` names.
+
+    It empties the folder that it writes into: therefore one of its own, from which the site is taken.
+    """
     from .config import read_config
 
     echo(f"Rendering with Quarto ({quarto}).")
+    site = read_config(project).output
+    made = Path(".quarto") / "ilhte-site"
     environment = {**environment, "QUARTO_PYTHON": sys.executable}
-    done = subprocess.run([quarto, "render"], cwd=project, env=environment, check=False)
-    if done.returncode:
-        raise EngineError("quarto render failed: its message stands above.")
-    return read_config(project).output
+    _know_quartos(site, project)
+    with replaced_folder(site, _SITE) as (new, kept):
+        command = [quarto, "render", "--output-dir", str(made)]
+        if subprocess.run(command, cwd=project, env=environment, check=False).returncode:
+            raise EngineError("quarto render failed: see its message above.")
+        shutil.copytree(project / made, new, dirs_exist_ok=True)
+        shutil.rmtree(project / made)
+    _tell_kept(kept, echo)
+    return site
 
 
 def _preview(project: Path, run: Path | None, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
+    from .config import read_config
     from .preview.site import build_site
 
     echo("Quarto is not installed here, so this is a preview render; with Quarto, `quarto render` makes the full site.")
+    _know_quartos(read_config(project).output, project)
     return build_site(project, prepare_site(project, run, echo), environment, echo)
+
+
+def _know_quartos(site: Path, project: Path) -> None:
+    """Lists what Quarto, called by itself, wrote into the site, so that it is not taken for a user's."""
+    if site.is_dir() and read_manifest(site) is None and any(site.iterdir()):
+        Manifest.open(site, _SITE, lambda folder: written_by_quarto(folder, project))
 
 
 def find_quarto() -> str | None:
@@ -149,7 +198,7 @@ def _alone(project: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"Another `ilhte render` of {project} is at work: wait until it has ended.") from None
+        raise InputError(f"Another `ilhte render` of {project} is running: wait until it has finished.") from None
     try:
         yield
     finally:
@@ -162,9 +211,13 @@ def _publish(site: Path, to: Path, echo: Callable[[str], None]) -> Path:
         ours = read_manifest(site)
         for path in sorted(site.rglob("*")):
             name = path.relative_to(site).as_posix()
-            if path.is_file() and name != MANIFEST and (ours is None or name in ours):
+            if path.is_file() and name not in (MANIFEST, STAMP) and (ours is None or name in ours):
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, new / name)
+    _tell_kept(kept, echo)
+    return to
+
+
+def _tell_kept(kept: list[Path], echo: Callable[[str], None]) -> None:
     for path in kept:
         echo(f"{path} is your edited version of a file that was replaced.")
-    return to

@@ -33,5 +33,5 @@ def approximation_sentence(main: Fit, asked: str) -> str:
     if asked != "auto":
         return f"{text}."
     if main.n_items <= FEW_ITEMS:
-        return f"{text}: with {main.n_items} items Laplace's likelihood would take σ_θ for too small."
+        return f"{text}: with {main.n_items} items Laplace's likelihood would underestimate σ_θ."
     return f"{text}: Laplace's likelihood would be off by more than half a standard error of σ_θ."

@@ -25,13 +25,13 @@ def arms_sentences(found: Arms) -> list[str]:
     controls = max(row.n_control for row in found.rows)
     said = [
         f"{arms.capitalize()} against one control ({found.control}): the same {controls} persons are the control of each, so that "
-        "estimates of different arms go up and down together."
+        "estimates for different arms are positively correlated."
     ]
     differ = [row.arm for row in found.rows if row.p_average_holm < ALPHA]
     vary = [row.arm for row in found.rows if row.p_equal_holm < ALPHA]
     for names, what, otherwise in (
         (differ, "The average effect differs from zero", "No average effect differs from zero"),
-        (vary, "Effects differ between items", "For no arm is it shown that effects differ between items"),
+        (vary, "Effects differ between items", "For no arm is there evidence that effects differ between items"),
     ):
         said.append(
             f"{what} after {found.correction}'s correction over the arms: {listed(names, 6)}."

@@ -29,7 +29,7 @@ def cluster_finding(inference: Inference, column: str) -> str:
         return ""
     alike = between(found.icc_lower, found.icc_upper)
     interval = "" if alike == between(math.nan, math.nan) else f" [95% interval {alike}]"
-    few = ", few to know how they vary" if inference.weak.few_clusters else ""
+    few = ", too few to know well how they vary" if inference.weak.few_clusters else ""
     return (
         f"Persons come in {found.count} {'sites' if found.both_arms else 'clusters'} (column {quoted(column)}){few}, which all "
         f"models allow for: intraclass correlation {number(found.icc, 2)}{interval}."
@@ -62,7 +62,9 @@ def cluster_findings(found: ClusterResult, inference: Inference, column: str) ->
     if found.sigma_u == 0.0:
         said.append("Clusters do not differ beyond what their persons do: σ_u is 0, a singular fit.")
     if inference.weak.few_clusters:
-        said.append(f"{found.count} clusters are few: σ_u is known poorly, and intervals that rest on it are rough.")
+        said.append(
+            f"{found.count} clusters are few: σ_u is estimated poorly, and intervals that depend on it are rough."
+        )
     return tuple(said)
 
 
@@ -71,7 +73,7 @@ def _of_average(inference: Inference) -> str:
     here = inference.generalisation
     if here is None or not math.isfinite(here.reach):
         return ""
-    return f", that of the average effect ± {here.reach:.2f}, for which the number of items counts too"
+    return f", that of the average effect ± {here.reach:.2f}, which depends on the number of items too"
 
 
 def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:

@@ -36,13 +36,13 @@ def item_types_sentences(found: Explanation, result: Effects, terms: Terms = TRI
     inside = subject[0].lower() + subject[1:]
     tests = f"{p_words(found.p_permutation)} by permutation; likelihood ratio {number(found.statistic, 2)}, {p_words(found.p)}"
     if not found.converged:
-        return [f"The model with {names} is not certified: its estimates mean nothing."]
+        return [f"The model with {names} is not certified: its estimates are meaningless."]
     if result.weak.forbids_conclusions:
-        said = [f"Whether {inside} go with {names} is not concluded from so weak a table ({tests})."]
+        said = [f"Whether {inside} go with {names} cannot be concluded from data this weak ({tests})."]
     elif found.p_permutation < ALPHA:
         said = [f"{subject} differ by {names} ({tests})."]
     else:
-        said = [f"That {inside} differ by {names} is not shown ({tests})."]
+        said = [f"There is no evidence that {inside} differ by {names} ({tests})."]
     spread = f"{number(found.sigma_zeta / scale.by, 2)} {scale.unit.plural}"
     if math.isfinite(found.share):
         without = number(found.sigma_zeta_without / scale.by, 2)

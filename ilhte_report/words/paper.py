@@ -23,6 +23,7 @@ from ilhte_lib.inference.units import Unit
 from ilhte_lib.messages import counted
 from ilhte_lib.model.formats import StepForm
 
+from .arms import arms_sentences
 from .markdown import escape_markdown
 from .numbers import ends, number
 from .sentences import (
@@ -38,6 +39,7 @@ from .terms import TRIAL, terms_of
 
 if TYPE_CHECKING:
     from ilhte_lib.analysis import Analysis
+    from ilhte_lib.inference.arms import Arms
 
 _BASES = {
     Basis.T: "t quantiles with Satterthwaite's degrees of freedom",
@@ -48,7 +50,9 @@ _BASES = {
 
 
 def results_paragraph(analysis: Analysis) -> str:
-    """What the trial shows, one paragraph of plain text."""
+    """What the trial shows, one paragraph of plain text; of several arms, side by side."""
+    if analysis.arms is not None:
+        return _arms_results(analysis.arms)
     result, inference = analysis.effects, analysis.inference
     said = (
         caveat(analysis.info),
@@ -67,11 +71,32 @@ def results_paragraph(analysis: Analysis) -> str:
 
 def methods_paragraph(analysis: Analysis) -> str:
     """How it was computed, one paragraph of Markdown with citations (``[@key]`` of references.bib); names are escaped."""
+    if analysis.arms is not None:
+        return _arms_methods(analysis.arms)
     said = (
         _models(analysis), _ratings(analysis), _covariate(analysis), _clusters(analysis), _estimation(analysis), _units(analysis),
         _test(analysis), _intervals(analysis), _items(analysis), _resampling(analysis),
     )  # fmt: skip
     return " ".join(sentence for sentence in said if sentence)
+
+
+def _arms_results(found: Arms) -> str:
+    """What several arms show beside each other, one paragraph of plain text."""
+    told = [
+        f"{row.arm} ({counted(row.n_treated, 'person', 'persons')}): {_with_interval(row.average, f' {row.unit.plural}')}, "
+        f"{_p(row.p_average_holm)}; standard deviation of item effects {_with_interval(row.spread, f' {row.unit.plural}')}, {_p(row.p_equal_holm)}."
+        for row in found.rows
+    ]
+    return " ".join([*arms_sentences(found), *told])
+
+
+def _arms_methods(found: Arms) -> str:
+    """How several arms were compared, one paragraph of Markdown with citations; names are escaped."""
+    return (
+        f"Each of {len(found.rows)} arms was compared with {escape_markdown(found.control)}, in an analysis of its own with the same control "
+        f"persons, as the arm's own paragraph says. p-values, of no average effect and of equal effects on all items, were corrected for "
+        f"the number of arms by {found.correction}'s method [@holm1979simple]; confidence intervals are for one arm at a time."
+    )
 
 
 def _apa(value: float, digits: int = 2, *, below_one: bool = False) -> str:

@@ -257,7 +257,7 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
             return DASH
         items = items_needed(inference.statistics, main, target * scale.by)
         floor = persons_floor(inference.statistics, main)
-        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach, {scaled(floor)} stays"
+        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach: {scaled(floor)} stays"
 
     lines = [
         (f"SE of the average effect, items taken as a sample ({unit})", scaled(found.se_with_item_sampling)),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.units import Scale
     from ilhte_lib.inference.without_one_way import WithoutOneWayItems
 
-NONE_TESTABLE = "No item has different responses in each arm, so that none can be tested against the average."
+NONE_TESTABLE = "No item has different responses in each arm, so none can be tested against the average."
 AT_BOUNDARY = 0.9999
 """A correlation beyond this is on its boundary."""
 

@@ -28,7 +28,7 @@ class BrokenOff(Exception):
 
 
 SENTENCES = {
-    "quota": "Redivis, where the IRW lies, refuses further downloads for now, your quota or rate limit is used up"
+    "quota": "Redivis, which hosts the IRW, refuses further downloads for now because your quota or rate limit is used up"
     " ({detail}): wait until it renews (exports are counted over 30 days) and run the same command again.",
     "credentials": "Redivis does not accept your credentials ({detail}): make an API token in your account there and set"
     " it as REDIVIS_API_TOKEN, or, without one, sign in when the browser opens.",
@@ -36,9 +36,9 @@ SENTENCES = {
     "absent": "Redivis has no {what} ({detail}): check the name, and the IRW version if you gave one.",
     "refused": "Redivis refuses to give {what} ({detail}): report it on itemresponsewarehouse.org.",
     "unavailable": "Redivis has a fault of its own ({detail}): try again later.",
-    "slow": "Redivis ({host}) did not answer in time, however often it was asked: try again later.",
-    "unreachable": "Redivis ({host}) cannot be reached or breaks off the connection: check the network and any proxy.",
-    "broken": "The download of {what} broke off each time and nothing of it was kept ({detail}): try again later.",
+    "slow": "Redivis ({host}) did not answer in time after repeated attempts: try again later.",
+    "unreachable": "Redivis ({host}) cannot be reached or drops the connection: check the network and any proxy.",
+    "broken": "The download of {what} broke off each time and nothing was kept ({detail}): try again later.",
     "other": "{what} cannot be read ({detail}): check that the packages irw and redivis are up to date.",
 }
 PASSING = {"unavailable", "slow", "unreachable", "broken"}

@@ -1,0 +1,213 @@
+"""A process that has imported what a notebook needs, and from which the kernels of a run are forked.
+
+An interpreter that starts and imports NumPy, SciPy, pandas, Plotly and IPython works for longer than many a fit takes. One
+process does it, and each kernel is a fork of it: a process of its own, with memory of its own, which may die without harm to
+the others. The process that forks computes nothing, holds no sockets and has one thread, since threads do not survive a fork.
+It ends with the run; kernels end when it does (``ipykernel`` looks after its parent).
+
+On Linux alone: other systems have no fork, or libraries that do not survive one.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO, Any
+
+AVAILABLE = sys.platform == "linux"
+THIRD_PARTY = (
+    "ipykernel.kernelapp", "ipykernel.zmqshell", "ipykernel.iostream", "numpy", "scipy.linalg", "scipy.special", "pandas", "plotly.graph_objects",
+    "plotly.io", "plotly.subplots",
+)  # fmt: skip
+"""What a fit and its page import, much of it at the first use."""
+
+
+class KernelServer:
+    """The process, and what is asked of it; every method may be called from any thread.
+
+    Parameters
+    ----------
+    modules : what to import beside ``THIRD_PARTY``.
+    environment : of the process, and of every fork unless told otherwise.
+    """
+
+    def __init__(self, modules: Sequence[str], environment: dict[str, str]) -> None:
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            # -P: no module that happens to lie in the current folder
+            [sys.executable, "-P", "-m", __name__, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def fork(self, command: Sequence[str], environment: dict[str, str], folder: str, log: str) -> int:
+        """Start a kernel; its process id, which is also that of its group.
+
+        Parameters
+        ----------
+        command : as for ``python -m ipykernel_launcher``.
+        folder : where it works.
+        log : the file its own words go into.
+
+        Raises
+        ------
+        OSError : the process is gone, or could not fork.
+        """
+        asked = {"fork": list(command), "environment": environment, "folder": folder, "log": log}
+        pid = self._ask(asked)
+        if not isinstance(pid, int):
+            raise OSError(str(pid))
+        return pid
+
+    def status(self, pid: int) -> int | None:
+        """The exit status of a kernel, as ``subprocess.Popen`` has it; None while it runs."""
+        try:
+            return self._ask({"status": pid})
+        except OSError:
+            # who forked it is gone, and it goes too
+            with suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+            return -signal.SIGKILL
+
+    def _ask(self, question: dict[str, Any]) -> Any:
+        with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(question).encode() + b"\n")
+                self._process.stdin.flush()
+                answer = self._process.stdout.readline()
+            except (BrokenPipeError, ValueError):
+                answer = b""
+            if not answer:
+                raise OSError("The process that kernels are forked from has ended.")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """End it; kernels that still run end with it."""
+        with self._lock:
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(OSError):
+                    pipe.close()
+        self._process.wait()
+
+
+class ForkedKernel:
+    """A kernel of a server with what ``jupyter_client`` uses of ``subprocess.Popen``."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, server: KernelServer, pid: int) -> None:
+        self.pid = pid
+        self._server, self._status = server, None
+        self._signalling = threading.Lock()
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+        with self._signalling:
+            if self._status is None:
+                self._status = self._server.status(self.pid)
+        return self._status
+
+    def wait(self) -> int | None:
+        """The exit status of a kernel that has ended (who waits has polled before)."""
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the kernel and what it started; nothing if it has ended."""
+        with self._signalling:
+            # until its status was asked for its number is nobody else's
+            if self._status is None:
+                with suppress(ProcessLookupError):
+                    try:
+                        os.killpg(self.pid, number)
+                    except ProcessLookupError:  # it has not made its group yet
+                        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+
+def main(modules: Sequence[str]) -> None:
+    """Import, then fork a kernel for each request on the standard input, until that ends."""
+    # what anything prints is not to be taken for an answer
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    for module in (*THIRD_PARTY, *modules):
+        # a kernel that needs it says what is wrong
+        with suppress(Exception):
+            importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # so that no fork has to copy what it only looks at
+    request = _forked(requests, answers)
+    if request is not None:
+        _be_kernel(request)
+
+
+def _forked(requests: IO[bytes], answers: IO[bytes]) -> dict | None:
+    """None at the end of the requests; in a fork, the request it was made for."""
+    for line in requests:
+        request = json.loads(line)
+        answer: Any
+        if "status" in request:
+            answer = _status(request["status"])
+        else:
+            try:
+                answer = os.fork()
+            except OSError as failure:
+                answer = f"No kernel could be forked: {failure.strerror}."
+            if answer == 0:
+                os.setsid()
+                requests.close()
+                answers.close()
+                return request
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+    return None
+
+
+def _status(pid: int) -> int | None:
+    try:
+        done, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return -signal.SIGKILL
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def _be_kernel(request: dict) -> None:
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    gc.unfreeze()
+    from ipykernel.kernelapp import launch_new_instance
+
+    sys.argv = ["ipykernel_launcher", *request["fork"], f"--IPKernelApp.parent_handle={os.getppid()}"]
+    launch_new_instance(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
