@@ -62,6 +62,14 @@ def test_degrees_of_freedom_are_between_those_of_items_and_of_persons(data):
     assert reach_of_average(0.2, 0.2, 5, 498) == pytest.approx((498, student.ppf(0.975, 498)))
     # all of it the items': the interval of a mean of five, with their variance estimated by the mean square over five
     assert reach_of_average(0.2, 0.0, 5, 498) == pytest.approx((4, student.ppf(0.975, 4) * np.sqrt(5 / 4)))
+    # items that seem not to differ are taken to differ by so much at least, and no more than they seem to where that is more
+    assert reach_of_average(0.2, 0.2, 5, 498, 0.95, 0.04) == pytest.approx(
+        (
+            0.08**2 / (0.04**2 / 4 + 0.04**2 / 498),
+            student.ppf(0.975, 0.08**2 / (0.04**2 / 4 + 0.04**2 / 498)) * np.sqrt(2),
+        )
+    )
+    assert reach_of_average(0.3, 0.2, 5, 498, 0.95, 0.01) == reach_of_average(0.3, 0.2, 5, 498)
     few, many = (reach_of_average(0.3, 0.2, 9, clusters)[0] for clusters in (3, 40))
     assert few < many  # few clusters in place of many persons
     assert np.isnan(reach_of_average(np.nan, 0.2, 5, 498)).all() and np.isnan(reach_of_average(0.2, 0.2, 5, 0)).all()

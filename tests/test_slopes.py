@@ -10,10 +10,11 @@ from test_clusters_engine import rows_of, statistics_of
 
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.laplace import LaplaceDeviance
-from ilhte_lib.engine.native import fit_models
-from ilhte_lib.engine.slopes import SlopesDeviance, fit_slopes
+from ilhte_lib.engine.native import fit_models, fit_statistics
+from ilhte_lib.engine.slopes import SlopesDeviance, bends, curve_of, fit_slopes
 from ilhte_lib.errors import InputError
 from ilhte_lib.model.compress import sufficient_statistics
+from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.spec import MODELS
 from ilhte_report.intake.source import load, source
 
@@ -35,7 +36,8 @@ def some_psi(deviance: SlopesDeviance, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("by_arm", [False, True])
 @pytest.mark.parametrize(("design", "kind"), CASES)
 def test_gradient_is_that_of_differences(design, kind, by_arm):
-    deviance, step = SlopesDeviance(statistics(design, kind), by_arm), 1e-3
+    # with a curve where each arm has its own SD, without where they share one
+    deviance, step = SlopesDeviance(statistics(design, kind), by_arm, by_arm), 1e-3
     psi = some_psi(deviance, 3)
     gradient = deviance(psi).gradient
     for k, unit in enumerate(np.eye(len(psi)) * step):
@@ -101,3 +103,32 @@ def test_out_of_core_it_is_refused():
     data = replace(statistics("", "complete"), covariate_total=None)
     with pytest.raises(InputError, match="out of core"):
         SlopesDeviance(data, True)
+
+
+def test_a_curve_that_was_drawn_is_found_and_taken_out_of_the_interaction():
+    rng = np.random.default_rng(7)
+    n, j = 1500, 12
+    treat, c = np.arange(n) % 2, (2.0 * rng.binomial(20, 0.5, n) - 20) / np.sqrt(20)
+    eta = (rng.standard_normal(n) + 0.5 * c + (0.3 + 0.2 * treat) * (c**2 - 1))[:, None] + rng.standard_normal(j)
+    responses = (rng.random((n, j)) < 1 / (1 + np.exp(-eta))).astype(int)
+    data = matrix_statistics(responses, treat, (c - c.mean()) / c.std())
+    square = curve_of(data)
+    for column in (np.ones(len(square)), data.covariate):
+        assert np.average(square * column, weights=data.count) == pytest.approx(0.0, abs=1e-12)
+    assert np.average(square**2, weights=data.count) == pytest.approx(1.0)
+    smaller = fit_statistics(data, MODELS["M_C"])
+    straight, curved = (fit_slopes(data, smaller, curved=of) for of in (False, True))
+    by = np.sqrt(2.0 - 2.0 / 20)  # the SD of c^2, less what a binomial of 20 lacks of the normal
+    for name, truth in (("curve", 0.3 * by), ("treat:curve", 0.2 * by)):
+        assert abs(curved.coefficient(name) - truth) < 3.0 * curved.standard_error(name)
+    assert curved.loglik > straight.loglik + 20 and curved.n_parameters == straight.n_parameters + 2
+    low, high = curved.interval("treat:cov")
+    assert low < 0 < high
+
+
+def test_two_values_of_a_covariate_cannot_bend():
+    drawn = np.random.default_rng(1).integers(0, 2, (40, 3))
+    data = matrix_statistics(drawn, np.arange(40) % 2, np.repeat([-1.0, 1.0], 20))
+    assert not bends(data)
+    with pytest.raises(InputError, match="fewer than three values"):
+        fit_slopes(data, fit_statistics(data, MODELS["M_C"]), curved=True)

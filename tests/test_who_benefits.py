@@ -17,7 +17,7 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.read import read_table
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
-from ilhte_lib.engine.slopes import fit_slopes
+from ilhte_lib.engine.slopes import bends, fit_slopes
 from ilhte_lib.errors import InputError
 from ilhte_lib.inference.bootstrap import ESTIMANDS, Bootstrap
 from ilhte_lib.inference.look_alike import look_alike
@@ -81,6 +81,29 @@ def small_fits(small):
 )
 def test_rule(constant, flexible, predicted, expected):
     assert verdict(*(with_wald_interval(*pair) for pair in (constant, flexible, predicted))) == expected
+
+
+@pytest.mark.parametrize(
+    ("flexible", "slopes", "expected"),
+    [
+        # both find it, on one side
+        ((0.20, 0.05), (0.19, 0.06), "person-level"),
+        # M_D does not, or finds the opposite
+        ((0.20, 0.05), (0.19, 0.12), "cannot tell"),
+        ((0.20, 0.05), (-0.19, 0.06), "cannot tell"),
+        # nothing is left in either; M_D finds something, or holds all that M_B finds
+        ((0.00, 0.05), (0.01, 0.06), "item-level"),
+        ((0.00, 0.05), (0.13, 0.06), "cannot tell"),
+        ((0.00, 0.05), (0.02, 0.12), "cannot tell"),
+        # not fitted
+        ((0.20, 0.05), (math.nan, math.nan), "person-level"),
+        # it makes no claim of its own
+        ((0.06, 0.08), (0.20, 0.05), "cannot tell"),
+    ],
+)
+def test_a_claim_holds_under_m_d_too(flexible, slopes, expected):
+    pairs = ((0.16, 0.05), flexible, (0.15, 0.03), slopes)
+    assert verdict(*(with_wald_interval(*pair) for pair in pairs)) == expected
 
 
 def test_interval_excludes_zero_only_if_it_is_there():
@@ -180,7 +203,9 @@ def test_uncertified_fit_gives_no_verdict(small, small_fits):
     assert verdict_sentence(result) == "Cannot tell: the fit of M_C is not certified."
 
 
-def test_bootstrap_replaces_the_intervals_and_knows_clusters(small, small_fits):
+def test_bootstrap_replaces_the_intervals_and_knows_clusters(small, small_fits, monkeypatch):
+    # M_D takes persons as independent, and has no say in what resampling is for
+    monkeypatch.setattr("ilhte_lib.inference.who_benefits._slopes", lambda *_: Estimate(math.nan, math.nan, math.nan))
     clustered = replace(small, cluster=np.arange(small.n_persons) % 10)
     assert who_benefits(clustered, small_fits).clustered
     estimates = np.zeros((199, len(ESTIMANDS)))
@@ -215,17 +240,36 @@ def test_section_of_a_page_escapes_names(small, small_fits, monkeypatch):
     assert len(comparison_rows(who_benefits(hostile, small_fits))) == 6
 
 
-def test_m_d_stands_beside_m_c_and_warns_where_the_verdict_rests_on_m_c(small, small_fits):
+def test_m_d_bends_and_has_to_agree(small, small_fits):
     found = who_benefits(small, small_fits)
-    direct = fit_slopes(small.sufficient_statistics(True), small_fits["M_C"])
+    statistics = small.sufficient_statistics(True)
+    assert bends(statistics)
+    direct = fit_slopes(statistics, small_fits["M_C"], curved=True)
     assert (found.slopes.low, found.slopes.high) == pytest.approx(direct.interval("treat:cov"), rel=1e-9)
-    holds, excludes = Estimate(0.1, -0.1, 0.3), Estimate(0.2, 0.1, 0.3)
-    for word in ("person-level", "masked"):
-        assert "rests on what M_C assumes" in slopes_sentence(replace(found, verdict=word, slopes=holds))
-        assert slopes_sentence(replace(found, verdict=word, slopes=excludes)) == ""
-    assert slopes_sentence(replace(found, verdict="cannot tell", slopes=holds)) == ""
-    unknown = replace(found, verdict="person-level", slopes=Estimate(math.nan, math.nan, math.nan))
-    assert slopes_sentence(unknown) == "" and len(comparison_rows(unknown)) == 5
+    assert direct.beta_names[4:] == ("curve", "treat:curve") and "curve" in direct.formula
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    claim = replace(found, verdict="person-level", reason="")
+    assert slopes_sentence(claim) == ""
+    assert "was not fitted" in slopes_sentence(replace(claim, slopes=unknown))
+    assert slopes_sentence(replace(claim, verdict="cannot tell", slopes=unknown)) == ""
+    assert len(comparison_rows(replace(claim, slopes=unknown))) == 5
+
+
+def test_what_m_d_objects_to_is_not_decided_and_why(small, small_fits, monkeypatch):
+    claims = dict(small_fits)
+    flexible = small_fits["M_C"]
+    at = flexible.spec.beta_names.index("treat:cov")
+    beta = flexible.beta.copy()
+    beta[at] = 5.0 * flexible.se[at]
+    claims["M_C"] = replace(flexible, beta=beta)
+    for slopes, expected in (((1.0, 0.9), "cannot tell"), ((1.0, 0.1), "person-level")):
+        monkeypatch.setattr("ilhte_lib.inference.who_benefits._slopes", lambda *_, of=slopes: with_wald_interval(*of))
+        found = who_benefits(small, claims)
+        assert found.verdict == expected
+    assert found.reason == ""
+    monkeypatch.setattr("ilhte_lib.inference.who_benefits._slopes", lambda *_: with_wald_interval(1.0, 0.9))
+    sentence = verdict_sentence(who_benefits(small, claims))
+    assert sentence.startswith("Cannot tell: person-level by M_C, but the interval holds 0") and "(M_D)." in sentence
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

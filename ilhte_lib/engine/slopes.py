@@ -4,7 +4,9 @@
 
 lme4's ``resp ~ treat * cov + (1|id) + (treat * cov|item)``, with ``(0 + arm|id)`` in place of ``(1|id)`` where the SD of
 persons is that of their arm. It is what M_C assumes away: that all items share the slope of the covariate and the
-interaction, and that treatment does not widen persons.
+interaction, and that treatment does not widen persons. With a curve, the fixed part has two terms more: what the covariate's
+square adds to a straight line, for everyone and for the treated. The square is taken without its mean and its regression on
+the covariate, so that ``treat:cov`` keeps its meaning, the slope of a straight line through the effects.
 
 Loadings differ from class to class, so that nothing of ``modes`` is shared but the plan: persons are eliminated, and all
 other random effects stand in one dense block. With ``r_gi`` the row of a cell in that block and ``y_g = sum_i W_gi r_gi``
@@ -32,7 +34,7 @@ from .starts import SMALLEST_SPREAD
 Q = 4
 MOST_CELLS = 40_000_000
 """Classes times random effects beside the persons': eight bytes each, in several arrays."""
-TERMS = ("easiness", "treat", "cov", "treat:cov")
+CURVE = ("curve", "treat:curve")
 STEP = 1e-3
 ALMOST_SAME = 1e-3
 """Log-likelihood: a spread is put at 0 where that costs no more."""
@@ -45,7 +47,8 @@ class SlopesFit:
     Attributes
     ----------
     loglik : maximised log-likelihood, comparable with that of ``Fit`` to the same persons.
-    beta_names, beta, se : fixed effects ("intercept", "treat", "cov", "treat:cov"), estimates and standard errors.
+    beta_names, beta, se : fixed effects ("intercept", "treat", "cov", "treat:cov", with a curve also "curve" and
+        "treat:curve", per SD of the square's part), estimates and standard errors.
     sigma_theta : SD of persons in the control and in the treated arm; twice the same where it is shared.
     item_cov : (4, 4) covariance of the items' easiness, effect, slope of the covariate and interaction.
     by_arm : whether sigma_theta is each arm's own.
@@ -94,7 +97,7 @@ class SlopesDeviance:
 
     method = "laplace"
 
-    def __init__(self, statistics: SufficientStatistics, by_arm: bool):
+    def __init__(self, statistics: SufficientStatistics, by_arm: bool, curved: bool = False):
         s = self.statistics = statistics
         if s.covariate is None or s.covariate_total is None:
             raise InputError("M_D needs a covariate, and the responses person by person: it is not fitted out of core.")
@@ -104,12 +107,17 @@ class SlopesDeviance:
         self.size = Q * s.n_items + self.c * self.n_clusters
         if s.n_classes * self.size > MOST_CELLS:
             raise EngineError(f"M_D is not fitted to a trial of {s.n_classes:,} different persons: draw persons.")
+        self.beta_names = (*spec.beta_names, *(CURVE if curved else ()))
         self.names = (
-            *spec.beta_names, *spec.steps, *spec.cluster_factor, *(("sigma_0", "sigma_1") if by_arm else ("sigma_theta",)),
+            *self.beta_names, *spec.steps, *spec.cluster_factor, *(("sigma_0", "sigma_1") if by_arm else ("sigma_theta",)),
             *(f"l{r + 1}{k + 1}" for r in range(Q) for k in range(r + 1)),
         )  # fmt: skip
         ones = np.ones(s.n_classes)
         self.z = np.column_stack([ones, s.arm, s.covariate, s.arm * s.covariate])
+        self.x = self.z
+        if curved:
+            square = curve_of(s)
+            self.x = np.column_stack([self.z, square, s.arm * square])
         self.trials = 1.0 if s.trials is None else s.trials
         t, c = s.item_total, s.covariate_total
         self.total = np.array([t.sum(axis=0), t[1], c.sum(axis=0), c[1]])
@@ -124,13 +132,13 @@ class SlopesDeviance:
 
     def _set(self, psi: np.ndarray) -> None:
         spec, s = self.spec, self.statistics
-        cuts = np.cumsum([4, len(spec.steps), len(spec.cluster_factor), 2 if self.by_arm else 1])
+        cuts = np.cumsum([len(self.beta_names), len(spec.steps), len(spec.cluster_factor), 2 if self.by_arm else 1])
         self.beta, self.steps, m, sigma, lower = np.split(psi, cuts)
         self.sigma = np.where(s.arm > 0, sigma[-1], sigma[0])
         self.factor, self.own = np.zeros((Q, Q)), np.zeros((self.c, self.c))
         self.factor[self.lower], self.own[self.own_lower] = lower, m
         self.a, self.m = self.z @ self.factor, self.z[:, : self.c] @ self.own
-        self.fixed = self.z @ self.beta
+        self.fixed = self.x @ self.beta
         if not np.abs(self.fixed).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
         # (G, c S): the loadings of a class on the clusters' effects
@@ -294,7 +302,7 @@ class SlopesDeviance:
         covariance = (along_items - share * x_items) * (self.weight * count[:, None])[:, None, :]
         by_factor = col @ self._item_part(self.u).T + self.item_residual @ self._item_part(adjoint_u).T
         by_factor += 2.0 * np.einsum("gk,gli->kl", self.z, covariance, optimize=True)
-        by_beta = (count * row) @ self.z
+        by_beta = (count * row) @ self.x
         by_own = np.zeros((self.c, self.c))
         if self.c:
             k, adjoint_k = (w[n_u:].reshape(self.n_clusters, self.c) for w in (self.u, adjoint_u))
@@ -330,7 +338,24 @@ class SlopesDeviance:
         return (out + out.T) / 2.0
 
 
-def fit_slopes(statistics: SufficientStatistics, smaller: Fit, *, by_arm: bool = True) -> SlopesFit:
+def bends(statistics: SufficientStatistics) -> bool:
+    """Whether a curve can be told from a straight line: both arms have three values of the covariate or more."""
+    covariate, cut = statistics.covariate, statistics.n_control_classes
+    return covariate is not None and min(len(np.unique(of)) for of in (covariate[:cut], covariate[cut:])) > 2
+
+
+def curve_of(statistics: SufficientStatistics) -> np.ndarray:
+    """(G,) the covariate's square without its mean and its regression on the covariate over persons, in SDs."""
+    c, n = np.asarray(statistics.covariate, float), statistics.count
+    line = np.column_stack([np.ones(len(c)), c])
+    weighted = line * n[:, None]
+    rest = c**2 - line @ np.linalg.solve(weighted.T @ line, weighted.T @ c**2)
+    return rest / np.sqrt(np.average(rest**2, weights=n))
+
+
+def fit_slopes(
+    statistics: SufficientStatistics, smaller: Fit, *, by_arm: bool = True, curved: bool = False
+) -> SlopesFit:
     """Fit M_D to the persons who have the covariate.
 
     How to call it: ``fit_slopes(trial.sufficient_statistics(True), fits["M_C"])``; then ``.coefficient("treat:cov")`` and
@@ -342,13 +367,16 @@ def fit_slopes(statistics: SufficientStatistics, smaller: Fit, *, by_arm: bool =
     statistics : with covariate, in memory (binary or ordered items; clusters as in the other models).
     smaller : M_C fitted to them, to start from; the result is not below it in log-likelihood.
     by_arm : each arm has its own SD of persons; else they share one.
+    curved : the log-odds may bend with the covariate, in each arm as they like.
 
     Raises
     ------
-    InputError : there is no covariate, or the trial was read out of core.
+    InputError : there is no covariate, it has too few values to bend (``bends``), or the trial was read out of core.
     EngineError : no optimum could be found, or the trial is too large.
     """
-    deviance = SlopesDeviance(statistics, by_arm)
+    if curved and statistics.covariate is not None and not bends(statistics):
+        raise InputError("The covariate has fewer than three values in an arm: M_D is fitted to it without a curve.")
+    deviance = SlopesDeviance(statistics, by_arm, curved)
     try:
         return _fitted(deviance, smaller)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
@@ -363,24 +391,31 @@ def _start(deviance: SlopesDeviance, smaller: Fit, size: float) -> np.ndarray:
     factor[[2, 3], [2, 3]] = size
     own = () if smaller.clusters is None else smaller.clusters.factor[np.tril_indices(deviance.c)]
     sigma = [max(smaller.sigma_theta, SMALLEST_SPREAD)] * (2 if deviance.by_arm else 1)
-    return np.array([*smaller.beta, *smaller.steps, *own, *sigma, *factor[deviance.lower]])
+    beta = np.zeros(len(deviance.beta_names))
+    beta[: len(smaller.beta)] = smaller.beta
+    return np.array([*beta, *smaller.steps, *own, *sigma, *factor[deviance.lower]])
 
 
-def _minimum(deviance: SlopesDeviance, start: np.ndarray, free: np.ndarray) -> Minimum:
-    here = deviance(start)
-    curvature = np.diag(np.maximum(np.abs(start), 1.0))
-    raw = deviance.hessian(here, np.full(len(start), 1e-2), free)
+def _curvature(deviance: SlopesDeviance, start: np.ndarray) -> np.ndarray:
+    """(k, k) that of the deviance where a search starts, made positive: one serves every search of a fit."""
+    everything = np.arange(len(start))
+    raw = deviance.hessian(deviance(start), np.full(len(start), 1e-2), everything)
     values, vectors = np.linalg.eigh(raw)
-    curvature[np.ix_(free, free)] = (vectors * np.maximum(np.abs(values), 1.0)) @ vectors.T
+    return (vectors * np.maximum(np.abs(values), 1.0)) @ vectors.T
+
+
+def _minimum(deviance: SlopesDeviance, start: np.ndarray, free: np.ndarray, curvature: np.ndarray) -> Minimum:
     longest = np.full(len(start), 0.3)
-    longest[:4] = 1.0
+    longest[: len(deviance.beta_names)] = 1.0
     return minimise(deviance, start, curvature, free, longest)
 
 
 def _fitted(deviance: SlopesDeviance, smaller: Fit) -> SlopesFit:
     names, everything = list(deviance.names), np.arange(len(deviance.names))
+    starts = [_start(deviance, smaller, size) for size in (SMALLEST_SPREAD, 0.05)]
+    curvature = _curvature(deviance, starts[-1])
     best = min(
-        (_minimum(deviance, _start(deviance, smaller, size), everything) for size in (SMALLEST_SPREAD, 0.05)),
+        (_minimum(deviance, start, everything, curvature) for start in starts),
         key=lambda found: found.evaluation.deviance,
     )
     # columns of L that are all but 0 are put at 0, from the last: D is even in each, and so flat there
@@ -390,7 +425,8 @@ def _fitted(deviance: SlopesDeviance, smaller: Fit) -> SlopesFit:
         if max(abs(best.evaluation.psi[j]) for j in column) < 0.05:
             psi = best.evaluation.psi.copy()
             psi[list(held | column)] = 0.0
-            there = _minimum(deviance, psi, np.array([j for j in everything if j not in held | column]))
+            left = np.array([j for j in everything if j not in held | column])
+            there = _minimum(deviance, psi, left, curvature)
             if there.evaluation.deviance <= best.evaluation.deviance + 2.0 * ALMOST_SAME:
                 best, held = there, held | column
     free = np.array([j for j in everything if j not in held])
@@ -398,21 +434,24 @@ def _fitted(deviance: SlopesDeviance, smaller: Fit) -> SlopesFit:
     hessian = deviance.hessian(here, np.full(len(everything), STEP), free)
     smallest = float(np.linalg.eigvalsh(hessian)[0])
     certified = smallest > 0
-    se = np.full(4, np.nan)
+    fixed = len(deviance.beta_names)
+    se = np.full(fixed, np.nan)
     if certified:
         vcov = 2.0 * np.linalg.inv(hessian)
         certified = bool((np.abs(here.gradient[free]) * np.sqrt(np.diagonal(vcov))).max() < 1e-2)
         if certified:
-            se = np.sqrt(np.diagonal(vcov)[:4])
+            se = np.sqrt(np.diagonal(vcov)[:fixed])
     here = deviance(here.psi)
     clusters, spreads = smaller.clusters, [abs(here.psi[names.index(n)]) for n in names if n.startswith("sigma_")]
     diagonal = [abs(here.psi[names.index(f"l{k + 1}{k + 1}")]) for k in range(Q)]
     persons = "(0 + arm|id)" if deviance.by_arm else "(1|id)"
     formula = smaller.spec.formula.replace("(treat|item)", "(treat * cov|item)").replace("(1|id)", persons)
+    if fixed > Q:
+        formula = formula.replace("treat * cov + ", "treat * (cov + curve) + ", 1)
     return SlopesFit(
         loglik=-here.deviance / 2.0,
-        beta_names=smaller.spec.beta_names,
-        beta=here.psi[:4].copy(),
+        beta_names=deviance.beta_names,
+        beta=here.psi[:fixed].copy(),
         se=se,
         sigma_theta=(float(spreads[0]), float(spreads[-1])),
         item_cov=deviance.factor @ deviance.factor.T,

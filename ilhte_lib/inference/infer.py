@@ -271,7 +271,7 @@ def infer(
         p_bootstrap=p_bootstrap,
         null_replicates=fitted,
         resampling=resampling,
-        generalisation=parts.attempt(Part.OTHER_ITEMS, lambda: generalise(statistics, main)),
+        generalisation=parts.attempt(Part.OTHER_ITEMS, lambda: generalise(statistics, main, penalised=penalised)),
         items=tested,
         robust=parts.attempt(Part.ROBUST, lambda: robust_comparison(statistics, main, free=free)) if free else None,
         influence=influence,

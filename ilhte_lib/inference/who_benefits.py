@@ -1,6 +1,8 @@
 """Who benefits? Is a treatment-by-covariate interaction one of persons, or made by the items?
 
-The rule of the verdict, with 95% intervals throughout:
+The rule of the verdict, with 95% intervals throughout; each claim must hold under M_C and again with M_D in its place, on the
+same side of 0. M_D (``engine.slopes``) frees what M_C assumes: items may differ in how the covariate moves their effect, persons
+more in one arm than in the other, and the log-odds may bend with the covariate.
 
 masked
     the interval of beta_3 under M_C, in which items have effects of their own, excludes 0; that under M_B does not; and the
@@ -12,7 +14,7 @@ item-level
     the interval under M_C holds 0 and not what M_B finds, so that not all of it can be the persons'; that under M_B excludes 0,
     that of the predicted bias does too, and the predicted bias is between 1/2 and 3/2 of beta_3 of M_B.
 cannot tell
-    otherwise, and always where M_B or M_C is not certified or the table is too weak (``weak``): an arm of few persons
+    otherwise, where M_D objects, and always where M_B or M_C is not certified or the table is too weak (``weak``): an arm of few persons
     with the covariate, persons who differ beyond the likelihood's approximation, and, for "item-level" and "masked", where it does
     not hold without the items that an arm answered one way.
 
@@ -33,7 +35,7 @@ import numpy as np
 
 from ..data.trial import PreparedTrial, Trial
 from ..engine.native import fit_statistics
-from ..engine.slopes import fit_slopes
+from ..engine.slopes import bends, fit_slopes
 from ..errors import IlhteError, InputError
 from ..messages import listed
 from ..model.fit_result import Fit
@@ -89,8 +91,8 @@ class WhoBenefits:
     difference : beta_3(M_B) - beta_3(M_C), logits; an interval only from a bootstrap, never from two fits' variances.
     predicted : the closed form of that difference at the estimates of M_C, logits.
     slopes : beta_3 of M_D (``engine.slopes``), in which items may differ in the covariate's slope and the interaction, and
-        persons more in one arm than in the other, logits; NaN where it was not fitted (``SLOPES_CELLS``). The verdict does
-        not take it.
+        persons more in one arm than in the other, and the log-odds bend with the covariate where it has three values in each
+        arm, logits; NaN where it was not fitted (``SLOPES_CELLS``). The verdict then is by M_C alone.
     verdict : see the module.
     reason : why the verdict could not be reached by the rule, or "".
     clustered : whether persons come in clusters that the intervals do not know of.
@@ -139,8 +141,12 @@ def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstra
         beta3_c = Estimate(value_c, *bootstrap.interval("beta3_c", value_c))
         difference = Estimate(value_b - value_c, *bootstrap.interval("delta_beta3", value_b - value_c))
     weak = weaknesses(trial, {name: fits[name] for name in ("M_B", "M_C")})
-    found = verdict(beta3_b, beta3_c, predicted)
-    reason = _too_weak(trial, fits, weak, found)
+    slopes = _slopes(trial, flexible)
+    by_model = verdict(beta3_b, beta3_c, predicted)
+    found = verdict(beta3_b, beta3_c, predicted, slopes)
+    reason = _too_weak(trial, fits, weak, by_model)
+    if not reason and found != by_model:
+        reason = _objection(by_model)
     return WhoBenefits(
         covariate=str(trial.covariate_name),
         n_persons=flexible.n_persons,
@@ -149,7 +155,7 @@ def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstra
         flexible=beta3_c,
         difference=difference,
         predicted=predicted,
-        slopes=_slopes(trial, flexible),
+        slopes=slopes,
         verdict="cannot tell" if reason else found,
         reason=reason,
         clustered=trial.clustered and not trial.clusters_modelled and (bootstrap is None or not bootstrap.of_clusters),
@@ -174,7 +180,7 @@ def _slopes(trial: PreparedTrial, flexible: Fit) -> Estimate:
     if statistics.n_classes * statistics.n_items > SLOPES_CELLS:
         return unknown
     try:
-        found = fit_slopes(statistics, flexible)
+        found = fit_slopes(statistics, flexible, curved=bends(statistics))
     except (IlhteError, ArithmeticError, np.linalg.LinAlgError):
         return unknown
     return Estimate(found.coefficient("treat:cov"), *found.interval("treat:cov"))
@@ -230,8 +236,32 @@ def needs_covariate(trial: PreparedTrial) -> PreparedTrial:
     return trial
 
 
-def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verdict:
-    """The rule of this module from beta_3 of M_B, beta_3 of M_C and the predicted bias, all with intervals."""
+def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate, slopes: Estimate | None = None) -> Verdict:
+    """The rule of this module from beta_3 of M_B, beta_3 of M_C and the predicted bias, all with intervals.
+
+    Parameters
+    ----------
+    constant, flexible, predicted : of M_B, of M_C, and of the closed form.
+    slopes : of M_D; without its interval the verdict is by M_C alone.
+    """
+    found = _by(constant, flexible, predicted)
+    if found == "cannot tell" or slopes is None or not np.isfinite(slopes.low):
+        return found
+    same_side = found == "item-level" or slopes.value * flexible.value > 0
+    return found if same_side and _by(constant, slopes, predicted) == found else "cannot tell"
+
+
+def _objection(claim: Verdict) -> str:
+    """What M_D has against a verdict by M_C."""
+    said = "holds 0 or lies on the other side" if claim != "item-level" else "excludes 0 or holds what M_B finds"
+    return (
+        f"{claim} by M_C, but the interval {said} where items may differ in the slope, persons in spread by arm, and the "
+        "log-odds may bend (M_D)"
+    )
+
+
+def _by(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verdict:
+    """The rule by one model in which items differ."""
     if flexible.excludes_zero:
         hidden = predicted.excludes_zero and predicted.value * flexible.value < 0
         shown = constant.excludes_zero or not np.isfinite(constant.low)

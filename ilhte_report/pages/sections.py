@@ -252,7 +252,8 @@ def _penalised(analysis: Analysis) -> list[Section]:
     note = (
         f"Shown because {why}: the log-likelihood plus 0.75 log det Σ, Σ the covariance of easiness and item effect, is at its "
         "highest inside the boundary. It is the default Wishart prior of bglmer in the R package blme (Chung et al. 2015, "
-        "doi:10.3102/1076998615570945). For reading beside the estimates; no test, interval or sentence uses it."
+        "doi:10.3102/1076998615570945). For reading beside the estimates; no test uses it. The interval of the average effect counts on "
+        "no less spread of the items than it has, since maximum likelihood often finds too little with few items."
     )
     return [Section("Kept off the boundary", rows=_rows(rows), note=note)]
 

@@ -17,13 +17,13 @@ RULE = (
     "The verdict is person-level if the 95% interval under M_C excludes 0, but masked if that of M_B does not while the predicted "
     "bias excludes 0 on the other side; item-level if the interval under M_C holds 0 but not what M_B "
     "finds, those of M_B and of the predicted bias exclude 0, and that bias is between half and one and a half of what M_B finds; "
-    "else cannot tell."
+    "else cannot tell. M_D has to say the same in M_C's place, where it is fitted."
 )
 ASSUMED = (
     "M_C assumes that an item's effect is the same for persons of any {}, that the log-odds rise in a straight line with it, that "
     "treatment does not change how much persons differ, that item effects are normal, and that persons (or their clusters) are "
-    "independent. Where one of these fails, its interval excludes 0 too often. M_D, where it is shown, assumes neither the first "
-    "nor the third: its items may differ in the slope of {} and in the interaction, and its persons in spread by arm."
+    "independent. Where one of these fails, its interval excludes 0 too often. M_D, where it is shown, assumes none of the first "
+    "three: its items may differ in the slope of {} and in the interaction, its persons in spread by arm, and the log-odds may bend."
 )
 """With the covariate's name in it."""
 
@@ -34,7 +34,7 @@ def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
         ("Sum score", result.sum_score),
         ("M_B, all items alike", result.constant),
         ("M_C, items differ", result.flexible),
-        *([("M_D, slopes differ too", result.slopes)] if math.isfinite(result.slopes.value) else []),
+        *([("M_D, slopes and spreads too", result.slopes)] if math.isfinite(result.slopes.value) else []),
         ("M_B − M_C", result.difference),
         ("Bias of M_B predicted from the items", result.predicted),
     )
@@ -75,13 +75,12 @@ def verdict_sentence(result: WhoBenefits, terms: Terms = TRIAL) -> str:
 
 
 def slopes_sentence(result: WhoBenefits) -> str:
-    """A warning where a claim about persons rests on what M_C assumes, else nothing."""
-    claims = result.verdict in ("person-level", "masked") and math.isfinite(result.slopes.low)
-    if not claims or result.slopes.excludes_zero:
+    """A warning where a claim rests on what M_C assumes, since M_D was not fitted; else nothing."""
+    if result.verdict == "cannot tell" or math.isfinite(result.slopes.low):
         return ""
     return (
-        f"The verdict rests on what M_C assumes: where items may differ in how {result.covariate} moves their effect, and persons "
-        f"in spread by arm (M_D), the interval holds 0 ({bracketed(result.slopes)})."
+        f"The verdict rests on what M_C assumes: the model in which items may differ in how {result.covariate} moves their effect, "
+        "and persons in spread by arm (M_D), was not fitted here."
     )
 
 
