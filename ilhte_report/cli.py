@@ -61,6 +61,35 @@ MethodOption = Annotated[
 ]
 
 
+class EngineData(StrEnum):
+    """What counts a table that is not read into memory."""
+
+    duckdb = "duckdb"
+    spark = "spark"
+    dask = "dask"
+
+
+_CLUSTER = "Large tables and clusters"
+EngineDataOption = Annotated[
+    EngineData | None,
+    typer.Option(
+        help="What counts the table, which then is not read into memory: DuckDB here, or a cluster of Spark or Dask. Default: DuckDB for "
+        "large files and addresses.",
+        rich_help_panel=_CLUSTER,
+        show_default=False,
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where that cluster is: Dask's scheduler (tcp://host:8786) or Spark's master (spark://host:7077, yarn). Default: this "
+        "machine, or what Spark is set to.",
+        rich_help_panel=_CLUSTER,
+        show_default=False,
+    ),
+]
+
+
 class Format(StrEnum):
     """What `ilhte fit` prints."""
 
@@ -72,7 +101,7 @@ EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the na
 TableArgument = Annotated[
     str,
     typer.Argument(
-        help="A table: CSV, TSV, Parquet ..., irw:NAME, or the name of a bundled one.",
+        help="A table: CSV, TSV, Parquet ..., a folder of Parquet, s3:// and the like, irw:NAME, or the name of a bundled one.",
         metavar="FILE",
         show_default=False,
     ),
@@ -184,6 +213,8 @@ def fit(
             rich_help_panel=_PAPER,
         ),
     ] = None,
+    engine_data: EngineDataOption = None,
+    scheduler: SchedulerOption = None,
     *,
     data: DataOptions,
 ) -> None:
@@ -227,7 +258,7 @@ def fit(
         from ilhte_lib.analysis import analyse_trial
 
         began = time.perf_counter()
-        trial = prepared(where, data)
+        trial = prepared(where, data, engine_data, scheduler)
         if r_code is not None:
             refuse_r_code(trial)
         read = time.perf_counter()
@@ -235,7 +266,7 @@ def fit(
             trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn,
             discriminations=True, quick=quick,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
-            input_sha256=where.sha256,
+            input_sha256=where.sha256 or None,
         )  # fmt: skip
     waiting = ExitStack()
     waiting.enter_context(drawing(Console(stderr=True), quiet=console.stderr))
@@ -275,12 +306,19 @@ def fit(
                 names = sum(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))
                 console.print(f"Written to {folder}: {counted(names, 'file', 'files')}.", highlight=False, markup=False)
         if not trial.rows_known:
-            console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
+            by = f" by {engine_data.value}" if engine_data else ""
+            console.print(f"Read out of core{by} in {read - began:.1f} s.", highlight=False)
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
 @takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
-def check(file: TableArgument, *, data: DataOptions) -> None:
+def check(
+    file: TableArgument,
+    engine_data: EngineDataOption = None,
+    scheduler: SchedulerOption = None,
+    *,
+    data: DataOptions,
+) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
@@ -293,8 +331,8 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     from .terminal import print_sections
 
     where = source(file)
-    if goes_out_of_core(where, data):
-        print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
+    if goes_out_of_core(where, data, engine_data):
+        print_sections(Console(), where.tab, large_check_sections(prepared(where, data, engine_data, scheduler)))
         return
     refused = None
     for tab, table in by_arm(load(where, data), where.tab, data.arms):
@@ -431,7 +469,13 @@ def run(
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
 @takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
 def who_benefits(
-    file: TableArgument, engine: EngineOption = Engine.native, method: MethodOption = None, *, data: DataOptions
+    file: TableArgument,
+    engine: EngineOption = Engine.native,
+    method: MethodOption = None,
+    engine_data: EngineDataOption = None,
+    scheduler: SchedulerOption = None,
+    *,
+    data: DataOptions,
 ) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
@@ -442,6 +486,7 @@ def who_benefits(
     from ilhte_lib.inference.who_benefits import needs_covariate
     from ilhte_lib.inference.who_benefits import who_benefits as compare
 
+    from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
     from .pages.sections import Section, who_benefits_section
     from .terminal import print_sections
@@ -449,7 +494,10 @@ def who_benefits(
     from .words.terms import terms_of
 
     where = source(file)
-    trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
+    if goes_out_of_core(where, data, engine_data):
+        trial = needs_covariate(prepared(where, data, engine_data, scheduler))
+    else:
+        trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
     fits = fit_models(
         trial, ["M_B", "M_C"], engine=engine.value, method=method or default_method(trial.profile, engine.value)
     )

@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.formats import StepForm
+from ..model.packed import PackedTrials
 from ..model.spec import MODELS
 from ..progress import step
 from .clusters import ClusterResult, cluster_result
@@ -51,6 +52,7 @@ RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c
 INFLUENCE_LIMIT = 100_000_000
 """Leaving items out reads all responses once an item: not done beyond so many readings."""
 
+MANY = "{:,} classes of persons with different answered items are too many for it: Wald intervals are told."
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
 CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only."
@@ -205,7 +207,11 @@ def infer(
     from .without_one_way import without_one_way_items
 
     weak = weaknesses(trial, fits)
-    intervals, drawn = _profiles(statistics, null, main, curves, parts)
+    # what needs many evaluations is not worth their hours: so large a sample's Wald intervals are as good
+    many = isinstance(statistics.trials, PackedTrials)
+    if many:
+        parts.missing += [Missing(part, MANY.format(statistics.n_classes)) for part in (Part.PROFILES, Part.FREE)]
+    intervals, drawn = ({}, ()) if many else _profiles(statistics, null, main, curves, parts)
     draws = {"seed": SEED if seed is None else seed, "replicates": replicates, "workers": workers}
     p_bootstrap, fitted = math.nan, 0
     if replicates:
@@ -241,9 +247,11 @@ def infer(
         if main.formats.form == StepForm.RATING and len(set(main.formats.group.tolist())) < main.n_items:
             shared = parts.attempt(Part.STEPS, lambda: steps_test(statistics, main))
     penalised = None
-    if wants_penalised(main) and not weak.forbids_conclusions:
+    if wants_penalised(main) and not weak.forbids_conclusions and not many:
         penalised = parts.attempt(Part.PENALISED, lambda: penalised_fit(statistics, main))
-    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
+    free = None
+    if not many:
+        free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     tested = parts.attempt(Part.ITEMS, lambda: item_inference(statistics, main, free=known))
     if quick:
