@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from run_cases import ilhte, small_project, write_table
 from test_large import draw
 from typer.testing import CliRunner
 
@@ -182,6 +183,18 @@ def test_an_address_is_passed_on_untouched(table, tmp_path):
 def test_what_does_not_go_together(options, said):
     done = CliRunner().invoke(app, ["fit", *options])
     assert isinstance(done.exception, InputError) and said in str(done.exception)
+
+
+def test_a_run_has_a_partitioned_folder_and_no_address(tmp_path):
+    """In a kernel DuckDB cannot draw a bar, and may not be told to draw none; what an address holds has no digest."""
+    project = small_project(tmp_path)
+    one = pd.read_csv(write_table(tmp_path / "one.csv", 3))
+    one.to_parquet(project / "parts", partition_cols=["treat"])
+    done = ilhte("run", "parts", "s3://bucket/table", "--bootstrap", 0, "--out", "run", cwd=project)
+    assert "parts: fitted" in done.stdout + done.stderr
+    assert "s3://bucket/table is an address, and a run keeps a table by the bytes of its files" in " ".join(
+        (done.stdout + done.stderr).split()
+    )
 
 
 def test_an_empty_folder_is_no_table(tmp_path):

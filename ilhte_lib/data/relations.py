@@ -311,8 +311,9 @@ class DuckDB:
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error
-        # standard output belongs to the results
-        self._connection.execute("SET enable_progress_bar = false")
+        # standard output belongs to the results; a kernel that cannot draw a bar may not even say that it draws none
+        with suppress(self._error):
+            self._connection.execute("SET enable_progress_bar = false")
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from ..engine.native import statistics_of
+from ..engine.approximation import ENOUGH_FOR_LAPLACE
+from ..engine.native import fit_statistics, statistics_of
 from ..engine.threads import one_blas_thread
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
@@ -316,15 +317,25 @@ def _profiles(
 
 
 def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRatio, draws: dict) -> tuple[float, int]:
-    from .bootstrap import bootstrap_p_value, parametric_bootstrap
+    """P-value and number of replicates. Where the trial was fitted by quadrature the replicates, drawn from that fit, are fitted
+    by Laplace, and the trial's own likelihood ratio is then Laplace's too: any statistic may be compared with its own draws."""
+    from .bootstrap import bootstrap_p_value, by_laplace, parametric_bootstrap
 
-    drawn = parametric_bootstrap(statistics, null, progress=partial(step, "drawing trials with equal effects"), **draws)
-    return bootstrap_p_value(test.statistic, drawn), drawn.replicates - drawn.failed
+    observed = test.statistic
+    if null.method != "laplace":
+        smaller = fit_statistics(statistics, null.spec, fitted={"M_0": null}, bounds=False, standard_errors=False)
+        larger = fit_statistics(statistics, MODELS["M_A"], smaller=smaller, standard_errors=False)
+        observed = likelihood_ratio(smaller, larger).statistic
+    told = partial(step, "drawing trials with equal effects")
+    drawn = parametric_bootstrap(statistics, by_laplace(null), progress=told, **draws)
+    return bootstrap_p_value(observed, drawn), drawn.replicates - drawn.failed
 
 
 def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict) -> Bootstrap:
-    from .bootstrap import resampling_bootstrap
+    from .bootstrap import by_laplace, resampling_bootstrap
 
+    if trial.n_items >= ENOUGH_FOR_LAPLACE:
+        fits = {name: by_laplace(fit) for name, fit in fits.items()}
     return resampling_bootstrap(trial, fits, progress=partial(step, "drawing samples of the persons"), **draws)
 
 

@@ -70,6 +70,9 @@ class Source:
         )
 
 
+ADDRESS_IN_RUN = "{} is an address, and a run keeps a table by the bytes of its files: use `ilhte fit`, or name files of this machine."
+
+
 def source(name: str, tab: str | None = None) -> Source:
     """The source a name stands for: ``irw:`` and a name, an existing file, else a bundled table; called ``tab`` if given.
 
@@ -117,6 +120,8 @@ def sources(names: Sequence[str]) -> list[Source]:
             found.append(_without_data(name, name.removeprefix(IRW_PREFIX), missing[name]))
         elif name == BUNDLED and not Path(name).exists():
             found += bundled_sources()
+        elif is_address(name):
+            found.append(_without_data(name, source_name(name.rstrip("/")), ADDRESS_IN_RUN.format(name)))
         elif name.lower().endswith(TRIALS):
             found += [replace(_file_source(trial.file), **trial.named()) for trial in read_trials(Path(name))]
         elif Path(name).is_dir() and not is_table_folder(Path(name)):
