@@ -410,3 +410,20 @@ def test_the_table_behind_a_figure_has_every_point(analysis):
         names
     ) == 6
     assert all(np.isfinite([row["low"], row["high"]]).all() for row in rows if "low" in row)
+
+
+@pytest.mark.parametrize("width", [85, 150])
+def test_the_lower_edge_of_a_wide_figure_is_on_the_page_of_its_pdf(analysis, width):
+    """Kaleido's PDF draws a figure smaller by a margin of 8 pixels, and leaves white what falls into the lower one."""
+    from ilhte_report.papers.figures import _with_lower_edge, for_print
+
+    figure = analysis.plot("items")
+    figure.update_layout(height=260, showlegend=True)
+    plain = for_print(figure, width)
+    drawn = _with_lower_edge(plain)
+    w, h, page = plain.layout.width, plain.layout.height, drawn.layout.height
+    legend = page * (1 - (drawn.layout.legend.y or 0))  # its lower edge, from above
+    assert 8 + legend * (w - 16) / w <= page - 8
+    assert page - drawn.layout.margin.b == h - plain.layout.margin.b  # the plot itself is as before
+    tall = for_print(analysis.plot("items"), width).update_layout(height=w + 1)
+    assert _with_lower_edge(tall) is tall

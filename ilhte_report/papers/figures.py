@@ -7,6 +7,7 @@ installed; where there is none matplotlib draws the same traces.
 from __future__ import annotations
 
 import html
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ _SMALLER = 0.72
 """Height in print as a part of that on the page, whose letters are as much larger."""
 _FONT = {"size": 10, "family": "Arial, Helvetica, Liberation Sans, sans-serif", "color": "#1b1b1b"}
 """10 pixels: 7.5 points."""
+_PAGE_MARGIN = 8
+"""Pixels that kaleido's PDF leaves white on each side, by drawing a figure smaller."""
 
 
 def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN, *, browser: bool = True) -> list[Path]:
@@ -120,15 +123,16 @@ def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> d
     with tempfile.TemporaryDirectory() as folder:
         wanted = [
             {
-                "fig": figure.to_plotly_json(),
+                "fig": shown.to_plotly_json(),
                 "path": Path(folder) / f"{name}.{ending}",
                 "opts": {
-                    "format": ending, "width": figure.layout.width, "height": figure.layout.height,
+                    "format": ending, "width": shown.layout.width, "height": shown.layout.height,
                     "scale": DOTS_PER_INCH / 96 if ending == "png" else 1,
                 },
             }
             for name, figure in figures.items()
             for ending in formats
+            for shown in [_with_lower_edge(figure) if ending == "pdf" else figure]
         ]  # fmt: skip
         try:
             # no script from a network address: plotly.js is the installed one, and no text of ours is TeX
@@ -143,6 +147,21 @@ def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> d
             }
         except OSError as missing:
             raise IlhteError(f"A figure was not drawn ({missing.filename}): draw without the browser.") from None
+
+
+def _with_lower_edge(figure: Figure) -> Figure:
+    """Taller by what kaleido's PDF would cut off at the lower edge, where the legend is, of a figure wider than high."""
+    from plotly.graph_objects import Figure
+
+    width, height = figure.layout.width, figure.layout.height
+    if height >= width:
+        return figure
+    more = math.ceil(2 * _PAGE_MARGIN * (1 - height / width)) + 1
+    out = Figure(figure)
+    out.update_layout(height=height + more, margin={"b": figure.layout.margin.b + more})
+    if figure.layout.legend.yref == "container":
+        out.update_layout(legend={"y": (figure.layout.legend.y or 0) + more / (height + more)})
+    return out
 
 
 def _with_words(svg: str, title: str, words: str) -> str:
