@@ -21,6 +21,7 @@ from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
 
 if TYPE_CHECKING:
+    from .intake.source import Source
     from .outputs import Output
     from .pages.section import Section
 
@@ -132,6 +133,21 @@ SeedOption = Annotated[
 
 def _tell_kept(path: Path) -> None:
     typer.echo(f"ilhte: {path} was edited since ilhte wrote it: your version is kept.", err=True)
+
+
+def _meant(where: Source, data: DataOptions) -> str:
+    """What the columns of a table that was refused look like, as a command, if they look like more than was said; else nothing."""
+    from .intake.columns import look
+    from .pages.reproduce import command_line
+
+    if where.path is None or not where.path.is_file():
+        return ""
+    with suppress(InputError):
+        guess = look(where.path, sheet=data.sheet, header_row=data.header_row).guess.changed()
+        if not guess.keys() <= data.changed().keys():
+            command = command_line(where.name, DataOptions.of(guess | data.changed()), command="check")
+            return f" Its columns look like `{command}`."
+    return ""
 
 
 def _own_trials() -> list[str] | None:
@@ -301,6 +317,9 @@ def fit(
             print(sections_markdown(where.tab, shown), file=console.file)
         else:
             print_sections(console, where.tab, shown, most_rows=FULL if full else ON_ONE_SCREEN)
+        for output in written.values():
+            if not output.to_standard_output and output.path.is_file():
+                console.print(f"Written: {output.name}.", highlight=False, markup=False)
         for folder in (tables, figures, r_code):
             if folder is not None and folder.is_dir():
                 names = sum(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))
@@ -335,7 +354,11 @@ def check(
         print_sections(Console(), where.tab, large_check_sections(prepared(where, data, engine_data, scheduler)))
         return
     refused = None
-    for tab, table in by_arm(load(where, data), where.tab, data.arms):
+    try:
+        loaded = load(where, data)
+    except InputError as error:
+        raise InputError(f"{error}{_meant(where, data)}") from error
+    for tab, table in by_arm(loaded, where.tab, data.arms):
         found = check_table(table, tab, **{**data.rules, "arms": None})
         print_sections(Console(), tab, check_sections(found))
         refused = refused or found.refusal

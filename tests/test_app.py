@@ -247,6 +247,16 @@ def test_columns_are_taken_for_what_they_are_called_and_hold(tmp_path, header, r
     } == guess
 
 
+def test_ratings_in_words_and_a_column_with_a_placebo_are_seen(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "Person,Site name,Drink (blinded),I feel: wide awake,I feel: lively,I feel: sad\n"
+        "a,x,Placebo,often,never,k.A.\nb,y,2 mg/kg,never,often,never\nc,x,4 mg/kg,often,k.A.,often\n"
+    )
+    guess = look(tmp_path / "t.csv").guess
+    assert (guess.id, guess.treat, guess.control) == ("Person", "Drink (blinded)", "Placebo")
+    assert guess.wide == ("I feel: *",)
+
+
 def test_the_command_is_quoted():
     data = DataOptions(id="a b", wide=("q*", "$(x)"), missing_codes=("-99",), lower_is_better=True)
     assert command_line("-x y.csv", data, bootstrap=0) == (
