@@ -88,8 +88,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     # a slash cannot be in a file name
     path = folder / f"{HOSTILE.replace('/', '')}.csv"
     table.assign(item=table["item"].map(names)).to_csv(path, index=False)
-    own = [path, folder / f"{OWN}.csv", folder / "mine_other.csv"]
-    for k, where in enumerate(own[1:]):
+    own = [folder / f"{OWN}.csv", folder / "mine_other.csv", path]
+    for k, where in enumerate(own[:2]):
         simulate_trial(Design(120, 6 - k, 9 + k, sigma_zeta=0.6, gamma=0.5))[0].to_csv(where, index=False)
     run = project / "results" / "r"
     with pytest.MonkeyPatch.context() as patched:
