@@ -601,8 +601,8 @@ def design(
     sites: Annotated[
         bool | None,
         typer.Option(
-            "--sites/--randomised-clusters",
-            help="Persons are randomised within clusters, not clusters as a whole.",
+            "--sites/--no-sites",
+            help="Persons are randomised within clusters; --no-sites: clusters as a whole.",
             rich_help_panel=_PLANNED,
             show_default=False,
         ),
