@@ -100,8 +100,7 @@ def source(name: str, tab: str | None = None) -> Source:
     if _looks_like_path(name):
         raise InputError(f"There is no file {name}: check the path.")
     info = table_info(name, data_folder())
-    digest = info.sha256 or hashlib.sha256(repr(info.truth).encode()).hexdigest()
-    return Source(name, info.tab, None, info, digest)
+    return Source(name, info.tab, None, info, info.digest)
 
 
 def sources(names: Sequence[str]) -> list[Source]:
