@@ -172,6 +172,15 @@ def test_verbagg_is_what_tmb_found():
     assert at[-2] / spread == pytest.approx(VERBAGG["rho"], abs=2e-3)
 
 
+def test_verbagg_with_equal_slopes_is_its_quadrature_fit():
+    trial = trial_of("verbagg_gender")
+    main = fit_statistics(trial.sufficient_statistics(False), MAIN, method="aghq", nodes=41, standard_errors=False)
+    ours = TwoParameterDeviance(
+        response_patterns(trial.item_names, trial.treat, trial.person, trial.item, trial.resp), MAIN, free=False
+    )
+    assert ours(main.psi).deviance == pytest.approx(main.deviance, abs=1e-8)
+
+
 def test_effects_that_are_only_slopes_vanish():
     """Items differ in discrimination, treatment moves persons, and no item has an effect of its own."""
     rng = np.random.default_rng(12)

@@ -197,10 +197,14 @@ def _interactions(read: Read) -> None:
     excluded: Callable[[tuple[float, float]], bool] = lambda ends: ends[0] > 0 or ends[1] < 0  # noqa: E731
     if verdict.startswith(("Person-level", "Masked")):
         assert excluded(of_c) and (of_c[0] > 0) == (" rises with " in verdict), verdict
+        freed = read.interval(table, "M_D")
+        assert freed is None or (excluded(freed) and (freed[0] > 0) == (of_c[0] > 0)), verdict
     elif verdict.startswith("Item-level"):
         assert not excluded(of_c) and excluded(bias), verdict
     elif "may rise or fall" in verdict or "its interval includes 0" in verdict:
         assert not excluded(of_c), verdict
+    elif verdict.startswith("Cannot tell: ") and " by M_C, but " in verdict:
+        assert excluded(of_c) == ("item-level" not in verdict) and read.interval(table, "M_D") is not None, verdict
     else:
         assert re.match(r"Cannot tell: .*(fewer than|not certified|differ too much|may rest on)", verdict), verdict
 
