@@ -192,6 +192,7 @@ def fit(
 
     from ilhte_lib.files import to_json
     from ilhte_lib.manifest import EMPTY_OR_OURS, refuse_foreign
+    from ilhte_lib.messages import counted
     from ilhte_lib.progress import step
     from ilhte_lib.r_code import refuse_r_code
 
@@ -269,6 +270,10 @@ def fit(
             print(sections_markdown(where.tab, shown), file=console.file)
         else:
             print_sections(console, where.tab, shown, most_rows=FULL if full else ON_ONE_SCREEN)
+        for folder in (tables, figures, r_code):
+            if folder is not None and folder.is_dir():
+                names = sum(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))
+                console.print(f"Written to {folder}: {counted(names, 'file', 'files')}.", highlight=False, markup=False)
         if not trial.rows_known:
             console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
 
@@ -520,6 +525,24 @@ def design(
     interaction: _planned("Interaction of treatment and pretest, per SD. Default: 0.", float) = None,
     treated: _planned("Share of the persons treated. Default: 0.5.", float) = None,
     missing: _planned("Share of the responses missing at random. Default: 0.", float) = None,
+    clusters: _planned("Clusters, over which persons are spread evenly. Default: none.", int, min=4) = None,
+    icc: _planned("Intraclass correlation of the persons of a cluster. Default: 0.1 with --clusters.", float) = None,
+    sites: Annotated[
+        bool | None,
+        typer.Option(
+            "--sites/--randomised-clusters",
+            help="Persons are randomised within clusters, not clusters as a whole.",
+            rich_help_panel=_PLANNED,
+            show_default=False,
+        ),
+    ] = None,
+    site_sd: _planned("SD of the average effect between sites. Default: 0.", float) = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|laplace|aghq", help="How trials are fitted; auto is what their analysis would take."
+        ),
+    ] = "auto",
     pilot: Annotated[
         Path | None,
         typer.Option(
@@ -549,15 +572,22 @@ def design(
     given = {
         "persons": persons, "items": items, "categories": categories, "effect": effect, "sigma_theta": sigma_theta, "sigma_b": sigma_b,
         "sigma_zeta": sigma_zeta, "rho": rho, "pretest": pretest, "interaction": interaction, "treated": treated, "missing": missing,
+        "clusters": clusters, "icc": icc, "sites": sites, "site_sd": site_sd,
     }  # fmt: skip
     wanted = planned_design(given, pilot, SEED if seed is None else seed)
     written = outputs({"--json": json, "--html": html}, [pilot], force=force)
     if html is not None:
         import_module("plotly")
     with drawing(Console(stderr=True)) as told:
-        found = power(wanted, replicates, progress=lambda done, of: told("Simulating trials", done, of))
+        found = power(wanted, replicates, method=method, progress=lambda done, of: told("Simulating trials", done, of))
     tests = [asdict(test) for test in found.tests]
-    document = {"design": asdict(wanted), "replicates": found.replicates, "failed": found.failed, "tests": tests}
+    document = {
+        "design": asdict(wanted),
+        "method": found.method,
+        "replicates": found.replicates,
+        "failed": found.failed,
+        "tests": tests,
+    }
     _write_and_print("A planned trial", planning_sections(found), document, written)
 
 
@@ -587,7 +617,8 @@ def render(
     typer.echo(f"Rendered in {time.perf_counter() - clock:.0f} s.")
 
 
-@app.command(epilog="Example: ilhte init reading-trial --table scores.xlsx")
+@app.command(epilog='Example: ilhte init reading-trial --table scores.xlsx --sheet "Data 2019" --header-row 3')
+@takes_data_options()
 def init(
     folder: Annotated[Path, typer.Argument(help="An empty or a new folder.", show_default=False)],
     table: Annotated[
@@ -596,16 +627,25 @@ def init(
             help="A trial's file, to be copied into data/; default an example drawn at random.", show_default=False
         ),
     ] = None,
+    *,
+    data: DataOptions,
 ) -> None:
     """Make a Quarto project of your own: data, trials.toml, a page to write on, a workflow that publishes it."""
-    from .site.own_project import make_project
+    from .site.own_project import make_project, options_of, refusal_of
 
-    made = make_project(folder, table, edited=_tell_kept)
+    if table is None and data.changed():
+        raise InputError("The options describe a table: name its file with --table.")
+    options = None if table is None else options_of(table, data)
+    made = make_project(folder, table, options, edited=_tell_kept)
     typer.echo(
         f"A project in {made}. In that folder, `quarto render` (or `ilhte render`) fits its trials and writes _site/index.html."
     )
-    if table is not None:
+    if table is not None and options is not None:
         typer.echo(f"What the columns of {table.name} look like stands in {made / 'trials.toml'}: correct it there.")
+        if refused := refusal_of(table, options):
+            typer.echo(
+                f"As it stands there it cannot be fitted yet: {refused} The option --x-y of a sentence is x-y = there."
+            )
 
 
 @app.command("app", epilog="Example: ilhte app")

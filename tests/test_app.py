@@ -295,6 +295,30 @@ def test_from_a_file_to_results_that_the_command_and_the_notebook_give_too(page,
     assert Path(coming.value.path()).read_text().startswith("<svg")
 
 
+def test_a_fit_is_followed_and_stopped(page, tmp_path):
+    """By the keyboard: Stop takes Fit's place in the order, says what it is at, and leaves the page ready for another fit."""
+    trial().to_csv(tmp_path / "long.csv", index=False)
+    take(page, tmp_path / "long.csv")
+    page.fill("#bootstrap", "9999")
+    page.click("#fit")
+    playwright.expect(page.locator("#course")).to_contain_text(re.compile(r", \d+ of 9999 "), timeout=60_000)
+    assert page.evaluate(OVERFLOW) <= 0
+    page.focus("#stop")
+    page.keyboard.press("Enter")
+    says(page, "#check_told", "The fit was stopped")
+    assert page.locator("#stop").count() == 0 and page.inner_text("#course") == ""
+    page.fill("#bootstrap", "0")
+    fit(page)
+    assert page.inner_text("#command") == "ilhte fit long.csv"
+    with zipfile.ZipFile(io.BytesIO(downloaded(page, "paper"))) as archive:
+        names = set(archive.namelist())
+        assert (
+            archive.read("tables/items.docx")[:2] == b"PK"
+            and archive.read("figures/items-in-one-figure.pdf")[:4] == b"%PDF"
+        )
+    assert {"tables/paper.docx", "tables/models.tex", "figures/items-in-one-figure.svg"} <= names
+
+
 def test_options_change_the_result(page, tmp_path):
     table = pd.concat([trial().assign(wave=1), trial(ate=1.5).assign(wave=2)])
     table.assign(cov_other=table["id"] % 7).to_csv(tmp_path / "waves.csv", index=False)

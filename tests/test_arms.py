@@ -185,3 +185,23 @@ def test_a_run_has_a_row_an_arm_and_one_page(table, tmp_path, monkeypatch):
     arms = ["trial / <b>visits", "trial / letters", "trial / letters 2"]
     assert list(run.summary["tab"]) == arms and list(run.items.groupby("tab").size()) == [J] * 3
     assert set(page_addresses(run).values()) == {"tables/trial.html"}
+
+
+def test_a_paper_gets_the_arms_side_by_side_and_a_folder_of_each(found, tmp_path):
+    pytest.importorskip("great_tables", reason="great_tables is not installed (extra 'papers')")
+    pypandoc = pytest.importorskip("pypandoc", reason="pypandoc is not installed (extra 'papers')")
+    found.to_tables(tmp_path / "tables")
+    folders = sorted(path.name for path in (tmp_path / "tables").iterdir() if path.is_dir())
+    assert folders == ["b-visits", "letters", "letters-2"]
+    for folder in folders:
+        assert (tmp_path / "tables" / folder / "items.docx").is_file()
+    word = pypandoc.convert_file(str(tmp_path / "tables" / "arms.docx"), "plain", extra_args=["--wrap=none"])
+    numbers = pd.read_csv(tmp_path / "tables" / "arms.csv").set_index("arm")
+    for row in found.arms.rows:
+        assert f"{row.arm} ({row.n_treated})" in word and f"{row.arm} ({row.n_treated}" in found.paragraph
+        assert numbers.loc[row.arm, "p_average_holm"] == pytest.approx(row.p_average_holm, rel=1e-12)
+        assert numbers.loc[row.arm, "sigma_zeta_high"] == pytest.approx(row.spread.high, rel=1e-12)
+    assert "compared with usual" in found.methods and "Holm's method [@holm1979simple]" in found.methods
+    with pytest.raises(InputError, match="ask one of them"):
+        found.table("items")
+    assert "letters 2" in found.table("arms").as_raw_html()

@@ -37,6 +37,14 @@ def small() -> pd.DataFrame:
     return pd.concat([after.assign(wave=0), after], ignore_index=True)
 
 
+def test_codes_for_missing_are_no_responses_in_any_number_of_the_check():
+    table = small().query("wave == 1").drop(columns="wave").assign(resp=lambda t: t["resp"].where(t.index % 9 > 0, 99))
+    found = check_table(table, "t", missing_codes=("99",))
+    (score,) = (c for c in found.candidates if c.name == "cov_score")
+    assert score.correlation == pytest.approx(found.trial.covariate_correlation, rel=1e-12)
+    assert sum(arm.missing for arm in found.arms) == (table["resp"] == 99).sum()
+
+
 def in_wave_1(table: pd.DataFrame, persons: slice, items: list[str]) -> pd.Series:
     who = sorted(table["id"].unique())[persons]
     return (table["wave"] == 1) & table["id"].isin(who) & table["item"].isin(items)

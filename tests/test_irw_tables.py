@@ -22,7 +22,7 @@ from redivis_server import TOKEN, RedivisServer
 
 from ilhte_lib.data.read import read_table
 from ilhte_lib.errors import EngineError, InputError
-from ilhte_report.intake.irw.tables import cache_folder, cached, fetch, rct_tables, write_bibtex
+from ilhte_report.intake.irw.tables import cache_folder, cached, fetch, rct_tables
 from ilhte_report.intake.irw.trouble import IrwError
 from ilhte_report.project import slug
 
@@ -165,14 +165,6 @@ def test_the_name_is_the_warehouses_own(redivis):
     assert table.name == "Sparse_Trial"
     assert table.bibtex == ()
     assert table.path.stem == slug("Sparse_Trial")
-
-
-def test_citations_are_written_once_each(redivis, tmp_path):
-    tables, _ = get("gilbert_meta_1", "gilbert_meta_2", "too_small")
-    write_bibtex([*tables, *tables], tmp_path / "irw.bib")
-    text = (tmp_path / "irw.bib").read_text()
-    assert text.count("@article") == 2
-    assert "@article{gilbert_meta_2," in text
 
 
 def test_the_vignettes_selection(redivis):

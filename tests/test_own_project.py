@@ -71,6 +71,28 @@ def test_a_table_comes_along_with_what_its_columns_look_like(tmp_path):
     assert look(table).guess.changed() == {key: value for key, value in trial.items() if key not in ("file", "name")}
 
 
+def test_what_is_said_of_a_workbook_stands_in_its_file_of_trials(tmp_path):
+    """A code book first, a title and an empty row above the names: what is missing is said, and said options are kept."""
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed (extra 'formats')")
+    wide = pd.read_csv(wide_trial(tmp_path / "wide.csv"))
+    book = openpyxl.Workbook()
+    for row in (["Variable", "Meaning"], ["q1", "the first question"], ["q2", "the second"]):
+        book.active.append(row)
+    rows = book.create_sheet("Data")
+    for row in (["A trial"], [], list(wide.columns), *wide.values.tolist()):
+        rows.append(row)
+    book.save(tmp_path / "trial.xlsx")
+    first = call("init", tmp_path / "first", "--table", tmp_path / "trial.xlsx")
+    assert first.code == 0 and "cannot be fitted yet" in first.out and "--sheet" in first.out
+    done = call("init", tmp_path / "mine", "--table", tmp_path / "trial.xlsx", "--sheet", "Data", "--header-row", 3)
+    assert done.code == 0 and "cannot be fitted" not in done.out
+    (trial,) = tomllib.loads((tmp_path / "mine" / "trials.toml").read_text())["trial"]
+    assert trial | {"file": "", "name": ""} == {
+        "file": "", "name": "", "sheet": "Data", "header-row": 3, "id": "student", "treat": "arm", "control": "usual", "wide": ["q*"],
+    }  # fmt: skip
+    assert "--table" in refusal(call("init", tmp_path / "none", "--sheet", "Data"))
+
+
 def test_what_is_edited_stays_and_what_is_missing_comes_back(tmp_path):
     made = make_project(tmp_path / "mine")
     before = contents(made)

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import zipfile
+from html import unescape
 from xml.etree import ElementTree
 
 import numpy as np
@@ -341,8 +342,14 @@ def test_the_report_in_word_is_read_back(analysis, monkeypatch):
     content = document.report_document(analysis, sections(analysis), "x.docx")
     with zipfile.ZipFile(io.BytesIO(content)) as parts:
         core = parts.read("docProps/core.xml").decode()
+        described = [
+            unescape(text)
+            for text in re.findall(r'<wp:docPr [^>]*descr="([^"]*)"', parts.read("word/document.xml").decode())
+        ]
         media = [name for name in parts.namelist() if name.startswith("word/media/")]
     assert ">written by ilhte<" in core and "a_b &amp; &lt;i&gt;c&lt;/i&gt;" in core and len(media) == len(NAMES)
+    words = [" ".join(section.alt.split()) for section in sections(analysis) if section.figure]
+    assert [" ".join(text.split()) for text in described] == words
     with pytest.raises(InputError, match="Quarto or by XeLaTeX"):
         document.report_document(analysis, sections(analysis), "x.pdf")
     with pytest.raises(InputError, match=r"\.docx for Word"):

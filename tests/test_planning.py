@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from command_line import call, refusal
 from conftest import PROJECT
+from scipy.special import stdtr, stdtrit
 
 from ilhte_lib.analysis import analyse
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.errors import InputError
 from ilhte_lib.files import to_json
-from ilhte_lib.inference.generalise import persons_floor
+from ilhte_lib.inference.generalise import generalise, persons_floor
 from ilhte_lib.inference.planning import (
     RESULTS,
     closed_average,
     closed_interaction,
     information,
+    method_for,
     power,
     simulated,
     steps_for,
@@ -93,6 +95,39 @@ def test_the_closed_form_and_a_fit_agree_on_what_persons_leave():
     assert persons_floor(statistics, fit) < closed_average(fitted)[0]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"clusters": 16}, {"clusters": 16, "sites": True}, {"clusters": 16, "sites": True, "sigma_site": 0.3}],
+    ids=("randomised", "sites", "sites with effects of their own"),
+)
+def test_clusters_in_closed_form_are_near_what_is_simulated(more):
+    design = replace(DESIGN, n_persons=320, sigma_u=0.5, **more)
+    found = power(design, 24)
+    average = found.test("average")
+    assert average.se == pytest.approx(average.closed_se, rel=0.1)
+    assert average.power_low - 0.05 <= average.closed_power <= average.power_high + 0.05
+    assert found.method == "laplace" and found.failed == 0
+    alone = closed_average(replace(design, clusters=None, sigma_u=0.0, sites=False, sigma_site=0.0))[0]
+    assert (average.closed_se > alone) == (more != {"clusters": 16, "sites": True})
+
+
+def test_a_trial_in_clusters_is_tested_by_the_interval_of_its_analysis():
+    """The p-value is below 5% exactly where the interval of the average effect excludes 0; the same by quadrature."""
+    for design in (replace(DESIGN, clusters=12, sigma_u=0.4), replace(DESIGN, n_items=6), DESIGN):
+        drawn, method = draw_trial(design, 3), method_for(design)
+        of_clusters = {"cluster": design.cluster} if design.clusters else {}
+        statistics = matrix_statistics(drawn.responses, drawn.treat, **of_clusters)
+        main = fit_statistics(statistics, MODELS["M_A"], method=method)
+        row = dict(zip(RESULTS, simulated(design, [3], method)[0], strict=True))
+        assert row["average"] == pytest.approx(main.coefficient("treat"), abs=1e-6)
+        known = generalise(statistics, main)
+        p = 2 * stdtr(known.df, -abs(known.ate) / known.se_with_item_sampling * stdtrit(known.df, 0.975) / known.reach)
+        assert row["average_p"] == pytest.approx(p, abs=1e-5)
+    assert [method_for(replace(DESIGN, n_items=j, **c)) for j, c in ((10, {}), (11, {}), (10, {"clusters": 9}))] == [
+        "aghq", "laplace", "laplace",
+    ]  # fmt: skip
+
+
 def test_steps_and_refusals():
     assert steps_for(2) is None and steps_for(4) == (-0.5, 0.0, 0.5)
     for wrong in (lambda: steps_for(1), lambda: power(DESIGN, 0), lambda: power(replace(DESIGN, n_items=2), 5)):
@@ -116,6 +151,23 @@ def test_a_pilot_gives_the_design(tmp_path):
 
 def main_share(analysis) -> float:
     return float(analysis.trial.treat[analysis.trial.person].mean())
+
+
+def test_a_pilot_in_clusters_gives_clusters(tmp_path):
+    table, _ = simulate_trial(Design(240, 11, 4, clusters=12, sigma_u=0.6, ate=0.4))
+    analysis = analyse(table)
+    pilot = tmp_path / "pilot.json"
+    pilot.write_text(to_json(analysis.document()))
+    own = analysis.fits["M_A"]
+    design = planned_design({}, pilot, 1)
+    assert (design.clusters, design.sites, design.sigma_site) == (12, False, 0.0)
+    assert design.sigma_u == pytest.approx(own.clusters.sigma_u)
+    assert planned_design({"persons": 480}, pilot, 1).clusters == 24
+    assert planned_design({"persons": 480, "clusters": 10, "icc": 0.2}, pilot, 1).sigma_u == pytest.approx(
+        own.sigma_theta / 2
+    )
+    said = " ".join(planning_sections(power(design, 2))[0].sentences)
+    assert "12 clusters of about 20" in said and "(1|cluster) in the models" in said
 
 
 def test_a_pilot_of_ratings_gives_their_steps(tmp_path):
@@ -151,6 +203,10 @@ def test_the_command(tmp_path):
         (["--interaction", 0.2], "need a pretest"),
         (["--treated", 0], "treat_share"),
         (["--from", "nothing.json"], "cannot be read"),
+        (["--clusters", 10, "--icc", 1], "less than 1"),
+        (["--icc", 0.1], "need clusters"),
+        (["--clusters", 10, "--site-sd", 0.2], "hold both arms"),
+        (["--clusters", 10, "--method", "aghq"], "no clusters in its model"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(options, said):

@@ -120,6 +120,8 @@ def test_exactly_what_is_meant_is_published_and_no_page_names_this_machine(publi
             assert str(published.parent) not in text, name
             # what Quarto leaves of an expression without a value
             assert "<code>{python}" not in text, name
+            # sections have no numbers
+            assert "Section&nbsp;" not in text, name
 
 
 def pages(published: Path) -> list[str]:

@@ -267,3 +267,18 @@ def test_drawing_arrays_needs_numpy_alone():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_arms_of_clusters():
+    """Whole clusters are randomised, or persons within each site, and a trial without clusters is drawn as before."""
+    design = Design(203, 5, 3, clusters=20, sigma_u=0.5, treat_share=0.4)
+    cluster, treat = design.cluster, draw_trial(design).treat
+    share = np.bincount(cluster, weights=treat) / np.bincount(cluster)
+    assert set(share) == {0.0, 1.0} and share.sum() == design.clusters_treated == 8
+    assert set(np.bincount(cluster)) == {10, 11}
+    sites = draw_trial(replace(design, sites=True)).treat
+    assert sites.sum() == replace(design, sites=True).n_treated == 81
+    assert set(np.bincount(cluster, weights=sites)) <= {3, 4, 5}
+    table, truth = simulate_trial(design)
+    assert table.groupby("id")["cluster"].nunique().eq(1).all() and truth["clusters"] == 20
+    assert "clusters" not in simulate_trial(Design(20, 3, 1))[1]

@@ -34,7 +34,6 @@ from .starts import SMALLEST_SPREAD
 Q = 4
 MOST_CELLS = 40_000_000
 """Classes times random effects beside the persons': eight bytes each, in several arrays."""
-TERMS = ("easiness", "treat", "cov", "treat:cov")
 CURVE = ("curve", "treat:curve")
 STEP = 1e-3
 ALMOST_SAME = 1e-3

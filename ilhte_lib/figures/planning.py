@@ -13,10 +13,18 @@ from .theme import BLUE, GREY, GRID, RED, VIOLET, axis_title, compact, layout
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from ..model.simulate import Design
+
 
 def item_numbers(n_items: int) -> list[int]:
     """Half of the items, as many, and twice as many."""
     return sorted({max(3, n_items // 2), n_items, 2 * n_items})
+
+
+def _of_size(design: Design, n_persons: int, n_items: int) -> Design:
+    """The same design with other numbers; clusters keep their size."""
+    clusters = None if design.clusters is None else max(4, round(design.clusters * n_persons / design.n_persons))
+    return replace(design, n_persons=max(n_persons, 2 * (clusters or 0)), n_items=n_items, clusters=clusters)
 
 
 def planning_figure(found: Power) -> go.Figure:
@@ -28,7 +36,7 @@ def planning_figure(found: Power) -> go.Figure:
     for n_items, colour, dash in zip(
         item_numbers(design.n_items), (GREY, BLUE, VIOLET), ("dot", "solid", "dash"), strict=False
     ):
-        powers = [closed_average(replace(design, n_persons=int(n), n_items=n_items))[1] for n in persons]
+        powers = [closed_average(_of_size(design, int(n), n_items))[1] for n in persons]
         figure.add_scatter(
             x=[int(n) for n in persons], y=compact(powers), mode="lines", name=f"{n_items} items", line={"color": colour, "dash": dash, "width": 2},
             hovertemplate=f"{n_items} items, %{{x}} persons: %{{y:.2f}}<extra></extra>",

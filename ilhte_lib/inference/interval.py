@@ -174,13 +174,11 @@ def _half(inference: Inference) -> float:
     return HALF_WIDTH if inference.clusters is None else inference.clusters.quantile
 
 
-def _wald(
-    estimate: float, se: float, low: float = -math.inf, high: float = math.inf, half: float = HALF_WIDTH
-) -> Interval:
+def _wald(estimate: float, se: float, low: float = -math.inf, half: float = HALF_WIDTH) -> Interval:
     if not math.isfinite(se):
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
     half = half * se
-    return Interval(estimate, max(low, estimate - half), min(high, estimate + half), Basis.WALD)
+    return Interval(estimate, max(low, estimate - half), estimate + half, Basis.WALD)
 
 
 def _fisher(rho: float, se: float) -> Interval:

@@ -1,12 +1,15 @@
 """What a planned trial would find: power and standard errors, by simulation with the engine and in closed form.
 
-Trials are drawn from the design (``model.simulate``) and fitted as a real one would be: with a pretest by M_B and M_C, without
-by M_0 and M_A. The average effect is tested by t with Satterthwaite's degrees of freedom, that effects differ between items by
-the likelihood ratio with its mixture p-value, and the interaction with the pretest by its standard error. Logits throughout.
+Trials are drawn from the design (``model.simulate``) and analysed as a real one would be: with a pretest by M_B and M_C, without
+by M_0 and M_A, with random effects of clusters where there are clusters, by quadrature where ``auto`` always takes it. The average
+effect is tested by t with Satterthwaite's degrees of freedom (``generalise.reach_of_average``), that effects differ between
+items by the likelihood ratio with its mixture p-value, and the interaction with the pretest by its standard error. Logits.
 
 Closed forms, for an equal chance to answer every item:
 
     SE(beta_1)^2 = sigma_zeta^2 / J + (1/N_1 + 1/N_0) (sigma_theta^2 + 1/I),     SE(beta_3)^2 = the second term,
+
+and to the first (1/G_1 + 1/G_0) sigma_u^2 is added where clusters are randomised, sigma_site^2 / G where persons are within sites,
 
 I the expected information of a person's answers, J times the mean variance of a response. (Of a mean over persons and items:
 Brennan 2001, Generalizability Theory; 1/I is the error variance of theta.) Of the test of item effects there is none.
@@ -16,25 +19,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from ..engine.native import fit_both
+from ..engine.approximation import CHOICES, FEW_ITEMS
+from ..engine.native import fit_both, fit_statistics
 from ..errors import EngineError, InputError
+from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.response_matrix import matrix_statistics
 from ..model.simulate import Design, draw_trial
+from ..model.spec import MODELS
+from .generalise import effect_covariance, reach_of_average
 from .lrt import p_values
+from .replicate import replicate_number, run_replicates
 
 LEVEL = 0.05
 REPLICATES = 1000
 SEED = 20250101
 STEP_SPACING = 0.5
 """Steps of planned items with more than two categories lie so far apart, logits."""
-CHUNK = 64
-"""Trials drawn and fitted at a time."""
-RESULTS = (
+RESULTS: tuple[str, ...] = (
     "average",
     "average_se",
     "average_p",
@@ -83,11 +89,13 @@ class Power:
     design : the design, with the seed.
     trials : (R, len(RESULTS)) results of the simulated trials; a row of NaN could not be fitted.
     tests : of the average effect, of the items and, with a pretest, of the interaction.
+    method : by which the trials were fitted, "laplace" or "aghq".
     """
 
     design: Design
     trials: np.ndarray
     tests: tuple[PlannedTest, ...]
+    method: str = "laplace"
 
     @property
     def replicates(self) -> int:
@@ -119,8 +127,31 @@ def steps_for(categories: int) -> tuple[float, ...] | None:
     return tuple(float(step) for step in steps)
 
 
+def method_for(design: Design, method: str = "auto") -> str:
+    """By which method the analysis of such a trial fits: what ``auto`` always takes for few items, else Laplace.
+
+    With more than ``FEW_ITEMS`` items ``auto`` decides by the table, and takes Laplace nearly always.
+
+    Raises
+    ------
+    InputError : the method is unknown, or quadrature was asked for with clusters.
+    """
+    if method not in CHOICES:
+        raise InputError(f"Method '{method}' is not known: use one of {', '.join(CHOICES)}.")
+    if method == "aghq" and design.clusters is not None:
+        raise InputError("Quadrature over persons (aghq) has no clusters in its model: use method laplace.")
+    if method == "auto":
+        return "aghq" if design.n_items <= FEW_ITEMS and design.clusters is None else "laplace"
+    return method
+
+
 def power(
-    design: Design, replicates: int = REPLICATES, *, progress: Callable[[int, int], None] = lambda done, of: None
+    design: Design,
+    replicates: int = REPLICATES,
+    *,
+    method: str = "auto",
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Power:
     """Simulate a design.
 
@@ -128,6 +159,9 @@ def power(
     ----------
     design : what is planned; its seed is that of the trials, of which number k is ``draw_trial(design, k)``.
     replicates : how many trials are drawn.
+    method : "auto", "laplace" or "aghq"; see ``method_for``.
+    workers : as in ``replicate.run_replicates``; default 1 where trials are fitted side by side, which takes seconds, and else
+        one a core.
     progress : called with the number of finished trials and of all.
 
     Raises
@@ -138,45 +172,111 @@ def power(
         raise InputError(f"{replicates} trials were asked for: at least 1 is needed.")
     if design.n_items < 3 or min(design.n_treated, design.n_persons - design.n_treated) < 2:
         raise InputError("A planned trial needs at least three items and two persons in each arm.")
-    rows = np.full((replicates, len(RESULTS)), np.nan)
-    for first in range(0, replicates, CHUNK):
-        numbers = range(first, min(first + CHUNK, replicates))
-        rows[first : numbers.stop] = simulated(design, numbers)
-        progress(numbers.stop, replicates)
-    return Power(design, rows, _tests(design, rows))
+    method = method_for(design, method)
+    together = method == "laplace" and design.clusters is None
+    task = (_PlannedTogether if together else _Planned)(design, method)
+    if workers is None and (together or replicates < MANY):
+        workers = 1
+    rows = run_replicates(task, replicates, design.seed, workers=workers, progress=progress)
+    return Power(design, rows, _tests(design, rows), task.method)
 
 
-def simulated(design: Design, numbers: range | list[int]) -> np.ndarray:
+MANY = 64
+"""From so many trials on that are fitted one by one, it is worth starting a process on each core."""
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A ``replicate.Task``: trials of a design, fitted by a method."""
+
+    design: Design
+    method: str
+    names = RESULTS
+
+    @property
+    def identity(self) -> tuple:
+        return (astuple(self.design), self.method)
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        return simulated(self.design, [replicate_number(rng)], self.method)[0]
+
+
+class _PlannedTogether(_Planned):
+    """The same where trials are fitted side by side."""
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        return simulated(self.design, [replicate_number(rng) for rng in generators])
+
+
+def simulated(design: Design, numbers: range | list[int], method: str = "laplace") -> np.ndarray:
     """(len(numbers), len(RESULTS)) results of the trials of a design with these numbers."""
     smaller, larger = ("M_0", "M_A") if design.gamma is None else ("M_B", "M_C")
-    drawn = [draw_trial(design, k) for k in numbers]
-    tables = [matrix_statistics(t.responses, t.treat, t.covariate, formats=design.formats) for t in drawn]
-    found = fit_both(tables, smaller, larger, standard_errors=True)
-    return np.array([_results(design, fits) for fits in found])
+    tables = [_drawn(design, k) for k in numbers]
+    if design.clusters is None:
+        fits = fit_both(tables, smaller, larger, standard_errors=True)
+    else:
+        fits = [_one_by_one(table, smaller, larger) for table in tables]
+    if method == "aghq":
+        fits = [_by_quadrature(table, found) for table, found in zip(tables, fits, strict=True)]
+    return np.array([_results(design, table, found) for table, found in zip(tables, fits, strict=True)])
 
 
-def _results(design: Design, fits: tuple[Fit, Fit] | EngineError) -> list[float]:
-    from scipy.special import ndtr, stdtr
+def _drawn(design: Design, number: int) -> SufficientStatistics:
+    trial = draw_trial(design, number)
+    clusters: dict = {}
+    if design.clusters is not None:
+        clusters = {"cluster": design.cluster, "cluster_effects": design.sigma_site > 0}
+    return matrix_statistics(trial.responses, trial.treat, trial.covariate, formats=design.formats, **clusters)
+
+
+def _one_by_one(table: SufficientStatistics, smaller: str, larger: str) -> tuple[Fit, Fit] | EngineError:
+    try:
+        null = fit_statistics(table, MODELS[smaller], standard_errors=False)
+        return null, fit_statistics(table, MODELS[larger], smaller=null)
+    except EngineError as failure:
+        return failure
+
+
+def _by_quadrature(table: SufficientStatistics, found: tuple[Fit, Fit] | EngineError) -> tuple[Fit, Fit] | EngineError:
+    """The same models by quadrature, from where Laplace ended."""
+    if isinstance(found, EngineError):
+        return found
+    null, main = (fit.spec.name for fit in found)
+    try:
+        first = fit_statistics(table, MODELS[null], fitted={null: found[0]}, standard_errors=False, method="aghq")
+        return first, fit_statistics(table, MODELS[main], fitted={null: first, main: found[1]}, method="aghq")
+    except EngineError as failure:
+        return failure
+
+
+def _results(design: Design, table: SufficientStatistics, fits: tuple[Fit, Fit] | EngineError) -> list[float]:
+    from scipy.special import ndtr, stdtr, stdtrit
 
     if isinstance(fits, EngineError):
         return [math.nan] * len(RESULTS)
     null, main = fits
     average, se = main.coefficient("treat"), main.standard_error("treat")
-    df = degrees_of_freedom(se, main.sigma_zeta, main.n_items, main.n_persons)
-    p = 2.0 * float(stdtr(df, -abs(average / se)))
+    here = float(np.sqrt(effect_covariance(table, main).sum())) / main.n_items
+    of_persons = main.n_persons - 2 if main.clusters is None else main.clusters.degrees_of_freedom
+    df, reach = reach_of_average(se, here, main.n_items, of_persons)
+    # the interval reaches this many SEs, where a t of df reaches one
+    wider = reach / float(stdtrit(df, 1.0 - LEVEL / 2.0))
+    p = 2.0 * float(stdtr(df, -abs(average / (se * wider))))
     interaction = interaction_se = interaction_p = math.nan
     if design.gamma is not None:
         interaction, interaction_se = main.coefficient("treat:cov"), main.standard_error("treat:cov")
-        interaction_p = 2.0 * float(ndtr(-abs(interaction / interaction_se)))
+        ratio = -abs(interaction / interaction_se)
+        interaction_p = 2.0 * float(ndtr(ratio) if main.clusters is None else stdtr(of_persons, ratio))
     items_p = p_values(null.deviance - main.deviance).mixture
     return [average, se, p, main.sigma_zeta, main.rho, items_p, interaction, interaction_se, interaction_p]
 
 
-def degrees_of_freedom(se: float, sigma_zeta: float, n_items: int, n_persons: float) -> float:
-    """Satterthwaite's of beta_1, whose variance is sigma_zeta^2 / J of the items on J - 1 and the rest of the persons on N - 2."""
+def degrees_of_freedom(se: float, sigma_zeta: float, n_items: int, of_persons: float) -> float:
+    """Satterthwaite's of beta_1, whose variance is sigma_zeta^2 / J of the items on J - 1 and the rest of the persons, or clusters,
+    on ``of_persons``."""
     of_items = min(sigma_zeta**2 / n_items, se**2)
-    of_persons = se**2 - of_items
-    return se**4 / (of_items**2 / (n_items - 1) + of_persons**2 / (n_persons - 2))
+    variance_of_persons = se**2 - of_items
+    return se**4 / (of_items**2 / (n_items - 1) + variance_of_persons**2 / of_persons)
 
 
 def _tests(design: Design, rows: np.ndarray) -> tuple[PlannedTest, ...]:
@@ -235,14 +335,26 @@ def persons_variance(design: Design) -> float:
     return (1.0 / treated + 1.0 / (design.n_persons - treated)) * (design.sigma_theta**2 + 1.0 / information(design))
 
 
+def clusters_variance(design: Design) -> float:
+    """What clusters add to the variance of beta_1, squared logits: their levels where they are randomised, which cancel within
+    sites, and there the effects that differ between sites."""
+    if design.clusters is None:
+        return 0.0
+    if design.sites:
+        return design.sigma_site**2 / design.clusters
+    treated = design.clusters_treated
+    return design.sigma_u**2 * (1.0 / treated + 1.0 / (design.clusters - treated))
+
+
 def closed_average(design: Design) -> tuple[float, float]:
     """(SE, power) of beta_1 in closed form; the power by the noncentral t distribution."""
     from scipy.special import nctdtr, stdtrit
 
     # without a pretest in the model its variance is the persons'
     whole = design if design.gamma is not None else replace(design, sigma_theta=design.sigma_person)
-    se = math.sqrt(design.sigma_zeta**2 / design.n_items + persons_variance(whole))
-    df = degrees_of_freedom(se, design.sigma_zeta, design.n_items, design.n_persons)
+    se = math.sqrt(design.sigma_zeta**2 / design.n_items + persons_variance(whole) + clusters_variance(design))
+    of_persons = design.n_persons - 2 if design.clusters is None else design.clusters - (1 if design.sites else 2)
+    df = degrees_of_freedom(se, design.sigma_zeta, design.n_items, of_persons)
     critical, shift = float(stdtrit(df, 1.0 - LEVEL / 2.0)), design.ate / se
     return se, float(1.0 - nctdtr(df, shift, critical) + nctdtr(df, shift, -critical))
 

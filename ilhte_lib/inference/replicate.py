@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -59,6 +59,12 @@ class TaskTogether(Task, Protocol):
 def replicate_generator(seed: int, replicate: int) -> np.random.Generator:
     """The random numbers of one replicate: PCG64 on child number ``replicate`` of ``SeedSequence(seed)``."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(replicate,))))
+
+
+def replicate_number(rng: np.random.Generator) -> int:
+    """Which replicate a generator of ``replicate_generator`` is of."""
+    (k,) = cast("np.random.SeedSequence", rng.bit_generator.seed_seq).spawn_key
+    return k
 
 
 def usable_cores() -> int:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from ..data.trial import ClusterModel, cluster_codes
-from ..engine.approximation import NODES
 from ..engine.laplace import LaplaceDeviance
 from ..engine.native import SEARCH_TOLERANCE, fit_statistics
 from ..engine.objective import ModeNotFound
@@ -204,23 +204,11 @@ def _number(name: str, otherwise: float) -> float:
         return otherwise
 
 
-def _fits(
-    trial: Trial, before: dict[str, Fit] | None = None, *, standard_errors: bool = True, like: Fit | None = None
-) -> dict[str, Fit]:
-    """M_0 and M_A, by the approximation of the likelihood that ``like`` has; default Laplace's."""
-    statistics = trial.sufficient_statistics(False)
-    method, nodes = ("laplace", NODES) if like is None else (like.method, like.nodes)
-    null = fit_statistics(
-        statistics, MODELS["M_0"], fitted=before or {}, standard_errors=standard_errors, method=method, nodes=nodes
-    )
-    main = fit_statistics(
-        statistics,
-        MODELS["M_A"],
-        fitted={"M_0": null, **(before or {})},
-        standard_errors=standard_errors,
-        method=method,
-        nodes=nodes,
-    )
+def _fits(trial: Trial, like: Fit) -> dict[str, Fit]:
+    """M_0 and M_A, by the approximation of the likelihood that ``like`` has."""
+    fit = partial(fit_statistics, trial.sufficient_statistics(False), method=like.method, nodes=like.nodes)
+    null = fit(MODELS["M_0"])
+    main = fit(MODELS["M_A"], fitted={"M_0": null})
     return {"M_0": null, "M_A": main}
 
 

@@ -14,6 +14,8 @@ def matrix_statistics(
     covariate: np.ndarray | None = None,
     item_names: tuple[str, ...] | None = None,
     formats: ItemFormats | None = None,
+    cluster: np.ndarray | None = None,
+    cluster_effects: bool = False,
 ) -> SufficientStatistics:
     """Compress a (P, J) matrix of responses.
 
@@ -23,8 +25,11 @@ def matrix_statistics(
     treat : (P,) 0 control, 1 treated.
     covariate : (P,) covariate, or None.
     item_names : J names; default "1" to "J".
+    cluster, cluster_effects : as in ``compress.sufficient_statistics``.
     """
     n_items = responses.shape[1]
     person, item = np.nonzero(responses >= 0)
     names = item_names or tuple(str(k + 1) for k in range(n_items))
-    return sufficient_statistics(names, treat, person, item, responses[person, item], covariate, formats)
+    return sufficient_statistics(
+        names, treat, person, item, responses[person, item], covariate, formats, cluster, cluster_effects
+    )

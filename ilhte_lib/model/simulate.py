@@ -47,7 +47,12 @@ class Design:
     forms : number of planned test forms, balanced over persons; form f omits every item whose number is f
         modulo ``forms``. None for a single complete form.
     steps : tau_1 ... tau_K of every item, adding up to 0, for responses of 0 to K (see ``formats``); None for 0 and 1.
-    treat_share : share of persons treated; exactly ``round(treat_share * n_persons)`` of them, chosen at random.
+    treat_share : share of persons treated; exactly ``round(treat_share * n_persons)`` of them, chosen at random; of clusters
+        that are randomised, or of the persons of each site.
+    clusters : number of clusters, over which persons are spread evenly; None for persons by themselves.
+    sigma_u : SD of the clusters' levels; sigma_theta is then the SD within clusters.
+    sites : whether persons were randomised within clusters, which then hold both arms, and not clusters as a whole.
+    sigma_site : SD of the treatment's effect between sites.
 
     Raises
     ------
@@ -69,6 +74,10 @@ class Design:
     forms: int | None = None
     treat_share: float = 0.5
     steps: tuple[float, ...] | None = None
+    clusters: int | None = None
+    sigma_u: float = 0.0
+    sites: bool = False
+    sigma_site: float = 0.0
 
     def __post_init__(self) -> None:
         rules = {
@@ -90,6 +99,17 @@ class Design:
             "steps must be two or more numbers that add up to 0": self.steps is None
             or (len(self.steps) > 1 and abs(sum(self.steps)) < 1e-9),
             "forms must lie between 2 and n_items": self.forms is None or 2 <= self.forms <= self.n_items,
+            "clusters must be at least 4, of two or more persons on average": self.clusters is None
+            or 4 <= self.clusters <= self.n_persons / 2,
+            "sigma_u and sigma_site must be finite and not negative": all(
+                0 <= s < np.inf for s in (self.sigma_u, self.sigma_site)
+            ),
+            "sigma_u and sites need clusters": self.clusters is not None or (self.sigma_u == 0 and not self.sites),
+            "effects differ between clusters only where these hold both arms (sites)": self.sites
+            or self.sigma_site == 0,
+            "treat_share must leave two clusters in each arm": self.clusters is None
+            or self.sites
+            or 2 <= self.clusters_treated <= self.clusters - 2,
         }
         for rule, kept in rules.items():
             if not kept:
@@ -97,8 +117,31 @@ class Design:
 
     @property
     def n_treated(self) -> int:
-        """Persons in the treatment arm."""
+        """Persons in the treatment arm; where clusters are randomised, but for one or two, which their sizes differ by."""
+        if self.clusters and not self.sites:
+            return round(self.n_persons * self.clusters_treated / self.clusters)
         return round(self.treat_share * self.n_persons)
+
+    @property
+    def clusters_treated(self) -> int:
+        """Clusters that are treated, where clusters are randomised."""
+        return round(self.treat_share * (self.clusters or 0))
+
+    @property
+    def cluster(self) -> np.ndarray:
+        """(N,) each person's cluster, 0 ... clusters - 1."""
+        return np.arange(self.n_persons) * (self.clusters or 1) // self.n_persons
+
+    def draw_arms(self, rng: np.random.Generator) -> np.ndarray:
+        """(N,) int8 arms: of persons, of whole clusters, or of the persons of each site."""
+        n = self.n_persons
+        if self.clusters is None:
+            return (rng.permutation(n) < self.n_treated).astype(np.int8)
+        if not self.sites:
+            return (rng.permutation(self.clusters) < self.clusters_treated)[self.cluster].astype(np.int8)
+        # in a random order within sites the treated come at even distances, so that each site has its share of them
+        place = np.argsort(np.lexsort((rng.random(n), self.cluster)))
+        return np.diff(np.floor(np.arange(n + 1) * (self.n_treated / n) + 1e-9))[place].astype(np.int8)
 
     @property
     def formats(self) -> ItemFormats | None:
@@ -128,6 +171,8 @@ class Design:
             parts.append(f"cat{len(self.steps) + 1}")
         if self.missing:
             parts.append(f"mis{hundredths(self.missing)}")
+        if self.clusters:
+            parts.append(f"{'sites' if self.sites else 'cl'}{self.clusters}_su{hundredths(self.sigma_u)}")
         if self.forms:
             parts.append(f"forms{self.forms}")
         return "_".join(parts)
@@ -173,7 +218,7 @@ def draw_trial(design: Design, replication: int | None = None) -> SimulatedTrial
     rng = random_generator(design, replication)
     n, j = design.n_persons, design.n_items
     easiness, zeta = _draw_items(design, rng)
-    treat = (rng.permutation(n) < design.n_treated).astype(np.int8)
+    treat = design.draw_arms(rng)
     person = design.ate * treat + design.sigma_theta * rng.standard_normal(n)
     covariate = None
     if design.gamma is not None:
@@ -183,6 +228,9 @@ def draw_trial(design: Design, replication: int | None = None) -> SimulatedTrial
             flips = design.baseline_levels - 1
             covariate = (2.0 * rng.binomial(flips, 0.5, n) - flips) / np.sqrt(flips)
         person += (design.gamma + design.beta_3 * treat) * covariate
+    if design.clusters is not None:
+        levels, effects = rng.standard_normal((2, design.clusters))
+        person += design.sigma_u * levels[design.cluster] + design.sigma_site * effects[design.cluster] * treat
     eta = person[:, None] + np.where(treat[:, None] == 1, easiness + zeta, easiness)
     if design.steps is None or design.formats is None:
         responses = (rng.random((n, j)) * (1.0 + np.exp(-eta)) < 1.0).astype(np.int8)
@@ -213,7 +261,9 @@ def truth_of(design: Design) -> dict[str, Any]:
     """
     easiness, zeta = _draw_items(design, random_generator(design))
     names, sd = item_names(design), design.sigma_person
-    known = {key: value for key, value in asdict(design).items() if key != "steps" or value is not None}
+    fields = asdict(design)
+    unused = ({"steps"} if design.steps is None else set()) | (set(_OF_CLUSTERS) if design.clusters is None else set())
+    known = {key: value for key, value in fields.items() if key not in unused}
     return {
         **known,
         "sigma_person": sd,
@@ -244,10 +294,14 @@ def simulate_trial(design: Design) -> tuple[pd.DataFrame, dict[str, Any]]:
     )
     if trial.covariate is not None:
         table["std_baseline"] = np.repeat(trial.covariate, j)
+    if design.clusters is not None:
+        table["cluster"] = np.repeat(design.cluster + 1, j)
     if trial.shown is not None:
         table = table[trial.shown.ravel()].reset_index(drop=True)
     return table, truth_of(design)
 
+
+_OF_CLUSTERS = ("clusters", "sigma_u", "sites", "sigma_site")
 
 _PRETEST_21: dict[str, Any] = {"gamma": 0.7, "baseline_levels": 21}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from shiny import Inputs, Outputs, Session, reactive, render, ui
 from ilhte_lib.analysis import analyse_trial
 from ilhte_lib.data.arms import by_arm
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.progress import telling
 
 from ..intake.check import check_table
 from ..intake.preparation import goes_out_of_core, prepared
@@ -27,12 +27,10 @@ from ..pages.reproduce import notebook
 from ..pages.section import Section
 from ..pages.sections import sections
 from ..project import slug
+from .course import LOOKED_AT, Course
 from .form import PREFIX, SHAPE, chosen, described, given, guessed
 from .page import BOOTSTRAP, DONE, MOST_REPLICATES, results_shown, sentence, told, written
 from .results import Fitted, Table, dropped, looked_at, named, zipped
-
-_ONE_AT_A_TIME = threading.Lock()
-"""Held while models are fitted, which takes all of a processor and much memory."""
 
 
 def server(input: Inputs, output: Outputs, session: Session) -> None:
@@ -44,6 +42,15 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
     table_told: reactive.Value[Tag | None] = reactive.value(None)
     check_told: reactive.Value[Tag | None] = reactive.value(None)
     check_shown: reactive.Value[Tag | None] = reactive.value(None)
+    going: reactive.Value[Course | None] = reactive.value(None)
+
+    def stop() -> None:
+        with reactive.isolate():
+            now = going()
+        if now is not None:
+            now.stop()
+
+    session.on_ended(stop)
 
     async def find(search: Callable[[], Source]) -> None:
         for shown in (table, check_told, check_shown, data):
@@ -137,9 +144,9 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
 
     @ui.bind_task_button(button_id="fit")
     @reactive.extended_task
-    async def fitting(now: Table, options: DataOptions, bootstrap: int) -> Fitted | str:
+    async def fitting(now: Table, options: DataOptions, bootstrap: int, course: Course) -> Fitted | str:
         try:
-            return await asyncio.to_thread(fitted, now, options, bootstrap)
+            return await asyncio.to_thread(fitted, now, options, bootstrap, course)
         except Exception as error:
             return judged(error)[0]
 
@@ -156,7 +163,23 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
             return
         check_told.set(None)
         wanted = input.bootstrap()
-        fitting(now, options, min(max(int(wanted or 0), 0), MOST_REPLICATES))
+        course = Course()
+        going.set(course)
+        fitting(now, options, min(max(int(wanted or 0), 0), MOST_REPLICATES), course)
+
+    @reactive.effect
+    @reactive.event(input.stop)
+    def _stop() -> None:
+        stop()
+
+    @output(id="course")
+    @render.ui
+    def _course() -> Tag | None:
+        now = going()
+        if now is None or fitting.status() != "running":
+            return None
+        reactive.invalidate_later(LOOKED_AT)
+        return tags.p(f"{now.words} …")
 
     @output(id="table_told")
     @render.ui
@@ -188,8 +211,15 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
             ),
             ui.input_action_button("check_again", "Check"),
             ui.input_task_button("fit", "Fit", label_busy="Fitting …"),
+            ui.output_ui("stopping", inline=True),
+            told("course"),
             told("check_told"),
         )
+
+    @output(id="stopping")
+    @render.ui
+    def _stopping() -> Tag | None:
+        return ui.input_action_button("stop", "Stop") if fitting.status() == "running" else None
 
     @output(id="check_told")
     @render.ui
@@ -260,16 +290,18 @@ def checked(table: Table, data: DataOptions) -> tuple[list[Section], str | None]
     return said, refusal
 
 
-def fitted(table: Table, data: DataOptions, bootstrap: int) -> Fitted:
+def fitted(table: Table, data: DataOptions, bootstrap: int, course: Course) -> Fitted:
     """What ``ilhte fit`` finds, with figures.
 
     Raises
     ------
-    InputError, EngineError : as ``ilhte fit``.
+    InputError, EngineError : as ``ilhte fit``; Stopped.
     """
     where = table.where
-    with _ONE_AT_A_TIME:
-        trial = prepared(where, data)
+    course.turn()
+    try:
+        with telling(course.told):
+            trial = prepared(where, data)
         analysis = analyse_trial(
             trial,
             replicates=bootstrap,
@@ -278,7 +310,11 @@ def fitted(table: Table, data: DataOptions, bootstrap: int) -> Fitted:
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better),
             info=where.info,
             input_sha256=where.sha256,
+            told=course.told,
         )
+        course.go_on()
+    finally:
+        course.end()
     return Fitted(table, data, bootstrap, analysis, sections(analysis, where))
 
 

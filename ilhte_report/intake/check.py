@@ -10,6 +10,7 @@ import numpy as np
 from ilhte_lib.data.baseline import BaselineDifference, baseline_difference
 from ilhte_lib.data.columns import as_numbers
 from ilhte_lib.data.covariate import Candidate, candidates, judged
+from ilhte_lib.data.missing_codes import named_codes, without_codes
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.scores import coded
 from ilhte_lib.data.screening import concerns
@@ -125,6 +126,9 @@ def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
             categories=(), candidates=(), baseline={}, concerns=(),
         )  # fmt: skip
     labels = options.get("categories") or table.attrs.get("categories")
+    codes = named_codes(options.get("missing_codes")) or ()
+    known = [name for name in ("resp", trial.covariate_name) if name in table.columns]
+    table = table.assign(**{name: without_codes(table[name], codes) for name in known})
     rows = _rows_of_wave(table.assign(resp=coded(table["resp"], tab, labels)), trial)
     values = rows.dropna(subset=["resp"]).groupby("item", sort=False)["resp"].nunique()
     found = candidates(rows)

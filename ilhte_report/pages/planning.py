@@ -12,21 +12,23 @@ from ilhte_lib.inference.planning import Power, steps_for
 from ilhte_lib.messages import quoted
 from ilhte_lib.model.simulate import Design
 
-from ..words.planning import items_or_persons, planned, planning_rows, planning_words, preregistration
+from ..words.planning import fitted_by, items_or_persons, planned, planning_rows, planning_words, preregistration
 from .section import Section
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NOTE = (
-    "Each simulated trial is drawn, fitted by Laplace and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
+    "Each simulated trial is drawn, fitted and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
     "effects by the likelihood ratio's mixture p-value. Logits; power with its 95% Monte Carlo interval, SE the mean standard "
     "error; beside them closed forms, where there are any."
 )
 DEFAULTS: dict[str, Any] = {
     "persons": 500, "items": 20, "categories": 2, "effect": 0.2, "sigma_theta": 1.0, "sigma_b": 1.0, "sigma_zeta": 0.4, "rho": 0.0,
-    "pretest": None, "interaction": 0.0, "treated": 0.5, "missing": 0.0,
+    "pretest": None, "interaction": 0.0, "treated": 0.5, "missing": 0.0, "clusters": None, "icc": None, "sites": False, "site_sd": 0.0,
 }  # fmt: skip
+USUAL_ICC = 0.1
+"""Of clusters whose intraclass correlation nobody gave."""
 """What is planned where nothing is said and there is no pilot."""
 
 
@@ -47,10 +49,17 @@ def planned_design(given: dict[str, Any], pilot: Path | None, seed: int) -> Desi
     values = DEFAULTS | known | said
     if "categories" in said or steps is None:
         steps = steps_for(values["categories"])
+    if "clusters" in known and "persons" in said and "clusters" not in said:
+        # more persons are more clusters of the pilot's size
+        values["clusters"] = round(known["clusters"] * values["persons"] / known["persons"])
+    icc = values["icc"] if values["clusters"] is None or values["icc"] is not None else USUAL_ICC
+    if icc is not None and not 0 <= icc < 1:
+        raise InputError(f"An intraclass correlation of {icc:g} was given: it is at least 0 and less than 1.")
     return Design(
         values["persons"], values["items"], seed, sigma_theta=values["sigma_theta"], ate=values["effect"], sigma_b=values["sigma_b"],
         sigma_zeta=values["sigma_zeta"], rho=values["rho"], gamma=values["pretest"], beta_3=values["interaction"],
-        missing=values["missing"], treat_share=values["treated"], steps=steps,
+        missing=values["missing"], treat_share=values["treated"], steps=steps, clusters=values["clusters"],
+        sigma_u=values["sigma_theta"] * math.sqrt(icc / (1 - icc)) if icc else 0.0, sites=values["sites"], sigma_site=values["site_sd"],
     )  # fmt: skip
 
 
@@ -78,6 +87,13 @@ def from_pilot(path: Path) -> tuple[dict[str, Any], tuple[float, ...] | None]:
         }  # fmt: skip
         if "cov" in model["beta"]:
             known |= {"pretest": float(model["beta"]["cov"]), "interaction": float(model["beta"]["treat:cov"])}
+        if model.get("cluster_cov"):
+            own, alike = document["inference"]["clusters"], model["cluster_cov"]
+            known |= {
+                "clusters": int(own["count"]), "sites": bool(own["both_arms"]),
+                "icc": alike[0][0] / (alike[0][0] + model["sigma_theta"] ** 2),
+                "site_sd": math.sqrt(alike[1][1]) if len(alike) > 1 else 0.0,
+            }  # fmt: skip
         known["missing"] = max(0.0, 1.0 - float(summary["n_responses"]) / (known["persons"] * known["items"]))
         free = list(model["steps"].values())
     except OSError as error:
@@ -97,7 +113,7 @@ def planning_sections(found: Power) -> list[Section]:
         return planning_figure(found)
 
     failed = (f"{found.failed} simulated trials could not be fitted and are left out.",) if found.failed else ()
-    said = (planned(found.design), items_or_persons(found))
+    said = (planned(found.design), fitted_by(found), items_or_persons(found))
     curves = "In closed form, for half as many, as many and twice as many items; the point was simulated, with its 95% interval."
     return [
         Section("The plan", said, failed, tuple(planning_rows(found)), note=NOTE),

@@ -142,11 +142,6 @@ class RunResults:
         return sum(info.kind == "simulated" for info in self.info.values())
 
     @property
-    def n_real(self) -> int:
-        """Fitted tables that are not simulated."""
-        return self.n_tables - self.n_simulated
-
-    @property
     def n_significant(self) -> int:
         """Tables whose item effects are significant under the run's profile."""
         return int(self.summary["sig_il_hte"].sum())

@@ -68,8 +68,10 @@ def report_document(analysis: Analysis, sections: Sequence[Section], name: str) 
     text = sections_markdown("", sections, figures)
     head = f'---\ntitle: "{_quoted(analysis.trial.tab)}"\nkeywords: ["{KEYWORD}"]\nlang: en\n'
     if ending == "docx":
+        # what Quarto calls fig-alt, the words for who does not see a figure, is alt to pandoc
+        plain = text.replace('{fig-alt="', '{alt="')
         return _by_quarto(f"{head}---\n\n{text}", "docx", files) or converted(
-            f"{head}---\n\n{text}", "docx", beside=files
+            f"{head}---\n\n{plain}", "docx", beside=files
         )
     return _pdf(head, text, files) + PDF_END
 

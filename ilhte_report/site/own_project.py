@@ -18,6 +18,8 @@ from ilhte_lib.manifest import MANIFEST, Manifest, is_untouched, read_manifest
 from ilhte_lib.model.simulate import Design, simulate_trial
 
 from ..intake.columns import look
+from ..intake.preparation import goes_out_of_core, prepared
+from ..intake.source import source
 from ..project import MARK, OWN_TRIALS, SOURCES, slug
 
 if TYPE_CHECKING:
@@ -35,8 +37,35 @@ _TRIALS_TEXT = """\
 """
 
 
+def options_of(table: Path, given: DataOptions) -> DataOptions:
+    """What is said of a table's columns, and what they look like where nothing is said.
+
+    Raises
+    ------
+    InputError : the table cannot be read.
+    """
+    guess = look(table, sheet=given.sheet, header_row=given.header_row).guess
+    return DataOptions.of(guess.changed() | given.changed())
+
+
+def refusal_of(table: Path, options: DataOptions) -> str | None:
+    """Why a table cannot be fitted by these options, or None if it can."""
+    where = source(str(table))
+    if goes_out_of_core(where, options):
+        return None  # a file this large is looked at when it is fitted
+    try:
+        prepared(where, options)
+    except InputError as refused:
+        return str(refused)
+    return None
+
+
 def make_project(
-    folder: Path, table: Path | None = None, *, edited: Callable[[Path], None] = lambda path: None
+    folder: Path,
+    table: Path | None = None,
+    options: DataOptions | None = None,
+    *,
+    edited: Callable[[Path], None] = lambda path: None,
 ) -> Path:
     """Make a project of one's own in an empty or a new folder, or bring back what is missing in one that was made so before.
 
@@ -45,13 +74,14 @@ def make_project(
     folder : where.
     table : the file of a trial, which is copied into ``data/`` and named in ``trials.toml`` with what its columns look
         like; None for an example drawn at random.
+    options : what its columns are, from ``options_of``; None for what they look like.
     edited : called with the path of each file that was edited since it was made, and is kept.
 
     Raises
     ------
     InputError : the folder holds something else, or the table cannot be read.
     """
-    files = _files(table)
+    files = _files(table, options)
     written = read_manifest(folder)
     if written is not None and MARK not in written and any(path.name != MANIFEST for path in folder.iterdir()):
         raise InputError(f"{folder} is a folder of ilhte, but not a project: {_REMEDY}")
@@ -65,14 +95,14 @@ def make_project(
     return folder
 
 
-def _files(table: Path | None) -> dict[str, bytes]:
+def _files(table: Path | None, options: DataOptions | None) -> dict[str, bytes]:
     """Name -> content of everything in a new project."""
     sources = _sources()
     if table is None:
         data_name, data, options = "data/example.csv", _example().to_csv(index=False).encode(), DataOptions()
         title = "An example, drawn at random"
     else:
-        options, data = look(table).guess, table.read_bytes()
+        options, data = options or options_of(table, DataOptions()), table.read_bytes()
         title = source_name(table)
         data_name = f"data/{slug(title)}{format_of(table.name)}"
     files = {

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ilhte_lib.inference.replicate import Progress, replicate_generator, run_replicates
+from ilhte_lib.engine.native import fit_both
+from ilhte_lib.errors import EngineError
+from ilhte_lib.inference.replicate import Progress, replicate_generator, replicate_number, run_replicates
 from ilhte_lib.model.compress import SufficientStatistics
+from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
 
@@ -50,12 +53,13 @@ class Study:
         return tuple(astuple(design) for design in self.designs)
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        # rng is child k of the seed, the very stream that draw_trial(replication=k) opens
-        (k,) = rng.bit_generator.seed_seq.spawn_key
+        return np.array(self.analyse(self._drawn(replicate_number(rng)), rng))
+
+    def _drawn(self, k: int) -> SufficientStatistics:
+        # the generator of replicate k is child k of the seed, the very stream that draw_trial(replication=k) opens
         design = self.designs[k % len(self.designs)]
         trial = draw_trial(design, replication=k)
-        statistics = matrix_statistics(trial.responses, trial.treat, trial.covariate, formats=design.formats)
-        return np.array(self.analyse(statistics, rng))
+        return matrix_statistics(trial.responses, trial.treat, trial.covariate, formats=design.formats)
 
     def simulate(
         self,
@@ -75,3 +79,33 @@ class Study:
         numbers = np.fromiter(numbers, int)
         rows = np.array([self(replicate_generator(self.seed, int(k))) for k in numbers])
         return self.table(numbers, rows, self.designs)
+
+
+@dataclass(frozen=True)
+class PairStudy(Study):
+    """A study that begins with M_0 and M_A of each trial, which are fitted side by side; a ``replicate.TaskTogether``.
+
+    Attributes
+    ----------
+    analyse : as in ``Study``, of many trials of one design: it makes their numbers from statistics, generators and fits.
+    standard_errors : whether M_A has them.
+    """
+
+    analyse: Callable[[list[SufficientStatistics], list[np.random.Generator], list[tuple[Fit, Fit]]], list]
+    standard_errors: bool = True
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        return self.together([rng])[0]
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        numbers = np.array([replicate_number(rng) for rng in generators])
+        rows = np.full((len(numbers), len(self.names)), np.nan)
+        for cell in range(len(self.designs)):
+            own = np.flatnonzero(numbers % len(self.designs) == cell)
+            tables = [self._drawn(int(k)) for k in numbers[own]]
+            fits = fit_both(tables, "M_0", "M_A", standard_errors=self.standard_errors)
+            done = [k for k, found in enumerate(fits) if not isinstance(found, EngineError)]
+            found = self.analyse([tables[k] for k in done], [generators[own[k]] for k in done], [fits[k] for k in done])
+            for k, row in zip(done, found, strict=True):
+                rows[own[k]] = row
+        return rows

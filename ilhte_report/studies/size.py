@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ilhte_lib.engine.native import fit_statistics
+from ilhte_lib.engine.native import fit_both
+from ilhte_lib.errors import EngineError
 from ilhte_lib.inference.bootstrap import TIE, parametric_draw
 from ilhte_lib.inference.lrt import p_values
 from ilhte_lib.model.compress import SufficientStatistics
+from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.simulate import Design
-from ilhte_lib.model.spec import MODELS
 
-from .simulation import Study
+from .simulation import PairStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,18 +34,20 @@ DESIGNS = tuple(
 TESTS = ("naive", "halved", "mixture", "bootstrap")
 
 
-def _ratio(statistics) -> tuple[float, object]:
-    """The likelihood ratio of M_0 against M_A, and the fit of M_0."""
-    null = fit_statistics(statistics, MODELS["M_0"], standard_errors=False)
-    main = fit_statistics(statistics, MODELS["M_A"], smaller=null, standard_errors=False)
-    return max(null.deviance - main.deviance, 0.0), null
+def _ratio(fits: tuple[Fit, Fit] | EngineError) -> float:
+    """The likelihood ratio of M_0 against M_A."""
+    return np.nan if isinstance(fits, EngineError) else max(fits[0].deviance - fits[1].deviance, 0.0)
 
 
-def _ratios(statistics: SufficientStatistics, rng: np.random.Generator) -> list[float]:
-    observed, null = _ratio(statistics)
-    (child,) = rng.bit_generator.seed_seq.spawn(1)
-    again, _ = _ratio(parametric_draw(statistics, null, np.random.default_rng(child)))
-    return [observed, again]
+def _ratios(
+    tables: list[SufficientStatistics], generators: list[np.random.Generator], fits: list[tuple[Fit, Fit]]
+) -> list[list[float]]:
+    again = []
+    for table, rng, (null, _) in zip(tables, generators, fits, strict=True):
+        (child,) = rng.bit_generator.seed_seq.spawn(1)
+        again.append(parametric_draw(table, null, np.random.default_rng(child)))
+    drawn = fit_both(again, "M_0", "M_A")
+    return [[_ratio(observed), _ratio(other)] for observed, other in zip(fits, drawn, strict=True)]
 
 
 def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -> pd.DataFrame:
@@ -60,7 +63,7 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
     )
 
 
-STUDY = Study(DESIGNS, ("lrt_stat", "lrt_bootstrap"), _ratios, _table)
+STUDY = PairStudy(DESIGNS, ("lrt_stat", "lrt_bootstrap"), _ratios, _table, standard_errors=False)
 """Its table has one row a trial: replication, n_items, lrt_stat, and lrt_bootstrap, the ratio in one trial drawn from
 its fitted M_0."""
 

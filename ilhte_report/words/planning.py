@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ilhte_lib.inference.planning import PlannedTest, Power, information
+from ilhte_lib.engine.approximation import FEW_ITEMS
+from ilhte_lib.inference.planning import PlannedTest, Power, clusters_variance, information
 from ilhte_lib.messages import counted
 
 from .numbers import between, number
@@ -28,18 +29,45 @@ _ASKED = {
 
 def planned(design: Design) -> str:
     """The design in a sentence."""
-    control = design.n_persons - design.n_treated
+    control, clusters = design.n_persons - design.n_treated, design.clusters
     categories = 2 if design.steps is None else len(design.steps) + 1
     text = (
         f"{control} control and {design.n_treated} treated persons, {counted(design.n_items, 'item', 'items')} of {categories} categories; in logits, "
         f"persons vary by σ_θ = {number(design.sigma_theta, 2)}, items by σ_b = {number(design.sigma_b, 2)}, item effects by σ_ζ = "
         f"{number(design.sigma_zeta, 2)} around β₁ = {number(design.ate, 2)} with ρ = {number(design.rho, 2)}"
     )
+    if clusters is not None:
+        size, alike = (
+            number(design.n_persons / clusters, 0),
+            design.sigma_u**2 / (design.sigma_u**2 + design.sigma_theta**2),
+        )
+        text += (
+            f"; persons come in {clusters} {'sites' if design.sites else 'clusters'} of about {size}, which vary by σ_u = "
+            f"{number(design.sigma_u, 2)} (intraclass correlation {number(alike, 2)}; σ_θ is within them)"
+        )
+        if design.sites and design.sigma_site:
+            text += f" and in the effect by {number(design.sigma_site, 2)}"
+        text += (
+            ", and are randomised within them" if design.sites else f"; {design.clusters_treated} clusters are treated"
+        )
     if design.gamma is not None:
         text += f", a pretest has slope {number(design.gamma, 2)} per SD (σ_θ is what it leaves) and interaction β₃ = {number(design.beta_3, 2)}"
     if design.missing:
         text += f"; {100 * design.missing:.0f}% of the responses are missing at random"
     return f"{text}."
+
+
+def fitted_by(found: Power) -> str:
+    """By what the simulated trials were fitted, and where the analysis of a real one may differ."""
+    design = found.design
+    if found.method == "aghq":
+        return "Trials are fitted by quadrature over persons, as `ilhte fit` does with so few items."
+    if design.clusters is not None:
+        term, option = ("(treat|cluster)", " --cluster-effects") if design.sigma_site > 0 else ("(1|cluster)", "")
+        return f"Trials are fitted by Laplace with {term} in the models, as `ilhte fit{option}` does with clusters."
+    if design.n_items <= FEW_ITEMS:
+        return "Trials are fitted by Laplace, where `ilhte fit` takes quadrature over persons (--method auto) with so few items."
+    return "Trials are fitted by Laplace, as `ilhte fit` does unless quadrature over persons would move σ_θ by half its standard error."
 
 
 def preregistration(found: Power) -> str:
@@ -51,9 +79,12 @@ def preregistration(found: Power) -> str:
         said.append(f"{_ASKED[test.name]} ({size}{number(test.truth, 2)} logits) with power {chance}")
     average = found.test("average")
     replicates = found.replicates - found.failed
+    in_clusters = ""
+    if design.clusters is not None:
+        in_clusters = f" in {design.clusters} {'sites' if design.sites else 'clusters that are randomised'}"
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     return (
-        f"With {design.n_persons} persons, {design.n_treated} of them treated, and {counted(design.n_items, 'item', 'items')}, tests at 5% "
+        f"With {design.n_persons} persons{in_clusters}, {design.n_treated} of them treated, and {counted(design.n_items, 'item', 'items')}, tests at 5% "
         f"find {listed}; the standard error of the average effect is {number(average.se, 3)} logits on average, which allows "
         f"for other items ({counted(replicates, 'simulated trial', 'simulated trials')}, seed {design.seed})."
     )
@@ -63,6 +94,13 @@ def items_or_persons(found: Power) -> str:
     """What the standard error of the average effect is made of, in closed form."""
     design, average = found.design, found.test("average")
     share = design.sigma_zeta**2 / design.n_items / average.closed_se**2
+    if clusters := clusters_variance(design):
+        of_clusters = 100 * clusters / average.closed_se**2
+        return (
+            f"Of the variance of the average effect, {100 * share:.0f}% comes from which items are asked, {of_clusters:.0f}% from which "
+            f"{'sites' if design.sites else 'clusters'} take part, and the rest from persons: more persons in the same ones reduce the "
+            "rest alone."
+        )
     return (
         f"Of the variance of the average effect, {100 * share:.0f}% comes from which items are asked and the rest from persons and "
         f"their {number(information(design), 1)} units of information: more persons reduce the rest alone."

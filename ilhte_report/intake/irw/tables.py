@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,12 +140,6 @@ def cache_folder() -> Path:
     except ImportError as error:
         raise EngineError('IRW tables need the package platformdirs: pip install "ilhte[irw]".') from error
     return user_cache_path("ilhte", appauthor=False) / "irw"
-
-
-def write_bibtex(tables: Iterable[IrwTable], path: Path) -> None:
-    """Write the citations of tables, each once, as a BibTeX file."""
-    entries = dict.fromkeys(entry.strip() for table in tables for entry in table.bibtex)
-    write_text(path, "".join(f"{entry}\n\n" for entry in entries))
 
 
 def _release(irw_version: int | None) -> str:
