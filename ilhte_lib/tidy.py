@@ -253,7 +253,8 @@ def _told(analysis: Analysis, fit: Fit, name: str) -> Interval | None:
 
 
 def _values(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
-    """Modes of the random effects with their conditional standard deviations: items, then persons where they are in memory."""
+    """Modes of the random effects with their conditional standard deviations: items, then clusters and persons where they are
+    in memory."""
     terms = (_INTERCEPT, "treat")[: fit.spec.q]
     for k, name in enumerate(fit.item_names):
         for at, term in enumerate(terms):
@@ -262,14 +263,11 @@ def _values(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
     if analysis.trial.rows_known:
         trial = rows_of(analysis.trial)
         found = persons(trial, fit)
-        for k, values in enumerate(() if found.clusters is None else found.clusters):
-            for term, value in zip((_INTERCEPT, "treat"), values, strict=False):
-                yield {
-                    "group": "cluster",
-                    "level": str(k),
-                    "term": term,
-                    **_numbers(_wald(float(value), math.nan), math.nan),
-                }
+        if found.clusters is not None and found.clusters_se is not None:
+            for (k, effect), value in np.ndenumerate(found.clusters):
+                se = float(found.clusters_se[k, effect])
+                row = {"group": "cluster", "level": str(k), "term": (_INTERCEPT, "treat")[effect]}
+                yield {**row, **_numbers(_wald(float(value), se), se)}
         for name, theta, se in zip(trial.person_ids, found.theta, found.se, strict=True):
             if math.isfinite(theta):
                 shown = _wald(float(theta), float(se))

@@ -21,6 +21,7 @@ from .options import takes_data_options
 from .run.key import PAGE_REPLICATES
 
 if TYPE_CHECKING:
+    from .intake.source import Source
     from .outputs import Output
     from .pages.section import Section
 
@@ -61,6 +62,35 @@ MethodOption = Annotated[
 ]
 
 
+class EngineData(StrEnum):
+    """What counts a table that is not read into memory."""
+
+    duckdb = "duckdb"
+    spark = "spark"
+    dask = "dask"
+
+
+_CLUSTER = "Large tables and clusters"
+EngineDataOption = Annotated[
+    EngineData | None,
+    typer.Option(
+        help="What counts the table, which then is not read into memory: DuckDB here, or a cluster of Spark or Dask. Default: DuckDB for "
+        "large files and addresses.",
+        rich_help_panel=_CLUSTER,
+        show_default=False,
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where that cluster is: Dask's scheduler (tcp://host:8786) or Spark's master (spark://host:7077, yarn). Default: this "
+        "machine, or what Spark is set to.",
+        rich_help_panel=_CLUSTER,
+        show_default=False,
+    ),
+]
+
+
 class Format(StrEnum):
     """What `ilhte fit` prints."""
 
@@ -72,7 +102,7 @@ EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the na
 TableArgument = Annotated[
     str,
     typer.Argument(
-        help="A table: CSV, TSV, Parquet ..., irw:NAME, or the name of a bundled one.",
+        help="A table: CSV, TSV, Parquet ..., a folder of Parquet, s3:// and the like, irw:NAME, or the name of a bundled one.",
         metavar="FILE",
         show_default=False,
     ),
@@ -103,6 +133,21 @@ SeedOption = Annotated[
 
 def _tell_kept(path: Path) -> None:
     typer.echo(f"ilhte: {path} was edited since ilhte wrote it: your version is kept.", err=True)
+
+
+def _meant(where: Source, data: DataOptions) -> str:
+    """What the columns of a table that was refused look like, as a command, if they look like more than was said; else nothing."""
+    from .intake.columns import look
+    from .pages.reproduce import command_line
+
+    if where.path is None or not where.path.is_file():
+        return ""
+    with suppress(InputError):
+        guess = look(where.path, sheet=data.sheet, header_row=data.header_row).guess.changed()
+        if not guess.keys() <= data.changed().keys():
+            command = command_line(where.name, DataOptions.of(guess | data.changed()), command="check")
+            return f" Its columns look like `{command}`."
+    return ""
 
 
 def _own_trials() -> list[str] | None:
@@ -184,6 +229,8 @@ def fit(
             rich_help_panel=_PAPER,
         ),
     ] = None,
+    engine_data: EngineDataOption = None,
+    scheduler: SchedulerOption = None,
     *,
     data: DataOptions,
 ) -> None:
@@ -227,7 +274,7 @@ def fit(
         from ilhte_lib.analysis import analyse_trial
 
         began = time.perf_counter()
-        trial = prepared(where, data)
+        trial = prepared(where, data, engine_data, scheduler)
         if r_code is not None:
             refuse_r_code(trial)
         read = time.perf_counter()
@@ -235,7 +282,7 @@ def fit(
             trial, engine=engine.value, method=method and method.value, replicates=bootstrap, seed=seed, workers=None, curves=drawn,
             discriminations=True, quick=quick,
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better), info=where.info,
-            input_sha256=where.sha256,
+            input_sha256=where.sha256 or None,
         )  # fmt: skip
     waiting = ExitStack()
     waiting.enter_context(drawing(Console(stderr=True), quiet=console.stderr))
@@ -270,17 +317,27 @@ def fit(
             print(sections_markdown(where.tab, shown), file=console.file)
         else:
             print_sections(console, where.tab, shown, most_rows=FULL if full else ON_ONE_SCREEN)
+        for output in written.values():
+            if not output.to_standard_output and output.path.is_file():
+                console.print(f"Written: {output.name}.", highlight=False, markup=False)
         for folder in (tables, figures, r_code):
             if folder is not None and folder.is_dir():
                 names = sum(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))
                 console.print(f"Written to {folder}: {counted(names, 'file', 'files')}.", highlight=False, markup=False)
         if not trial.rows_known:
-            console.print(f"Read out of core in {read - began:.1f} s.", highlight=False)
+            by = f" by {engine_data.value}" if engine_data else ""
+            console.print(f"Read out of core{by} in {read - began:.1f} s.", highlight=False)
 
 
 @app.command(epilog="Example: ilhte check trial.csv --id student --resp correct --treat arm --control usual")
 @takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
-def check(file: TableArgument, *, data: DataOptions) -> None:
+def check(
+    file: TableArgument,
+    engine_data: EngineDataOption = None,
+    scheduler: SchedulerOption = None,
+    *,
+    data: DataOptions,
+) -> None:
     """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
@@ -293,11 +350,15 @@ def check(file: TableArgument, *, data: DataOptions) -> None:
     from .terminal import print_sections
 
     where = source(file)
-    if goes_out_of_core(where, data):
-        print_sections(Console(), where.tab, large_check_sections(prepared(where, data)))
+    if goes_out_of_core(where, data, engine_data):
+        print_sections(Console(), where.tab, large_check_sections(prepared(where, data, engine_data, scheduler)))
         return
     refused = None
-    for tab, table in by_arm(load(where, data), where.tab, data.arms):
+    try:
+        loaded = load(where, data)
+    except InputError as error:
+        raise InputError(f"{error}{_meant(where, data)}") from error
+    for tab, table in by_arm(loaded, where.tab, data.arms):
         found = check_table(table, tab, **{**data.rules, "arms": None})
         print_sections(Console(), tab, check_sections(found))
         refused = refused or found.refusal
@@ -431,7 +492,13 @@ def run(
 @app.command("who-benefits", epilog="Example: ilhte who-benefits trial.csv --covariate pretest")
 @takes_data_options(without=("lower_is_better", "item_covariates", "pretest_from_wave"))
 def who_benefits(
-    file: TableArgument, engine: EngineOption = Engine.native, method: MethodOption = None, *, data: DataOptions
+    file: TableArgument,
+    engine: EngineOption = Engine.native,
+    method: MethodOption = None,
+    engine_data: EngineDataOption = None,
+    scheduler: SchedulerOption = None,
+    *,
+    data: DataOptions,
 ) -> None:
     """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
     from rich.console import Console
@@ -442,6 +509,7 @@ def who_benefits(
     from ilhte_lib.inference.who_benefits import needs_covariate
     from ilhte_lib.inference.who_benefits import who_benefits as compare
 
+    from .intake.preparation import goes_out_of_core, prepared
     from .intake.source import load, source
     from .pages.sections import Section, who_benefits_section
     from .terminal import print_sections
@@ -449,7 +517,10 @@ def who_benefits(
     from .words.terms import terms_of
 
     where = source(file)
-    trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
+    if goes_out_of_core(where, data, engine_data):
+        trial = needs_covariate(prepared(where, data, engine_data, scheduler))
+    else:
+        trial = needs_covariate(prepare(load(where, data), where.tab, **data.rules))
     fits = fit_models(
         trial, ["M_B", "M_C"], engine=engine.value, method=method or default_method(trial.profile, engine.value)
     )
@@ -530,8 +601,8 @@ def design(
     sites: Annotated[
         bool | None,
         typer.Option(
-            "--sites/--randomised-clusters",
-            help="Persons are randomised within clusters, not clusters as a whole.",
+            "--sites/--no-sites",
+            help="Persons are randomised within clusters; --no-sites: clusters as a whole.",
             rich_help_panel=_PLANNED,
             show_default=False,
         ),

@@ -29,6 +29,7 @@ EXTRAS = {
     "report": ("papermill", "nbclient", "nbformat", "ipykernel", "jupyter_client", "filelock", "plotly", "pyarrow", "yaml",
                "pypandoc", "IPython"),
     "large": ("duckdb",),
+    "spark": ("pyspark", "py4j"),
     "irw": ("irw", "redivis", "requests", "platformdirs"),
     "cluster": ("distributed", "dask"),
     "formats": ("pyreadstat", "pyreadr", "openpyxl", "irw_validate"),

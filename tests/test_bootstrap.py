@@ -18,11 +18,14 @@ from ilhte_lib.inference.bootstrap import (
     _ParametricTask,
     _ResamplingTask,
     bootstrap_p_value,
+    by_laplace,
     estimands,
     parametric_bootstrap,
     resampling_bootstrap,
 )
 from ilhte_lib.inference.effects import effects
+from ilhte_lib.inference.infer import infer
+from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.replicate import replicate_generator, run_replicates
 from ilhte_lib.model.compress import sufficient_statistics
 from ilhte_lib.model.simulate import Design, simulate_trial
@@ -197,6 +200,31 @@ def clustered(within: bool):
         }
     )
     return prepare(table, "villages")
+
+
+def test_what_is_drawn_is_fitted_by_laplace_where_the_trial_was_fitted_by_quadrature():
+    """The draws of persons are the same for both, so that 12 of them tell how alike their standard errors are."""
+    trial = prepared(n_items=10, n_persons=150)
+    fits = fit_models(trial, ["M_0", "M_A"], method="aghq")
+    found = infer(trial, fits, replicates=12, seed=3, quick=True)
+    by_quadrature = resampling_bootstrap(trial, fits, replicates=12, seed=3, workers=1)
+    for name in ("ate", "ate_std", "sigma_zeta", "sigma_zeta_std"):
+        assert found.resampling.se(name) != by_quadrature.se(name)
+        assert found.resampling.se(name) == pytest.approx(by_quadrature.se(name), rel=0.04), name
+
+    laplace = fit_models(trial, ["M_0", "M_A"])
+    statistics = statistics_of(trial, MODELS["M_0"])
+    drawn = parametric_bootstrap(statistics, by_laplace(fits["M_0"]), replicates=12, seed=3, workers=1)
+    statistic = likelihood_ratio(laplace["M_0"], laplace["M_A"]).statistic
+    assert found.p_bootstrap == bootstrap_p_value(statistic, drawn)
+
+    few = prepared(n_items=5)
+    fits = fit_models(few, ["M_0", "M_A"], method="aghq")
+    found, again = (
+        infer(few, fits, replicates=3, seed=3, quick=True).resampling,
+        resampling_bootstrap(few, fits, replicates=3, seed=3, workers=1),
+    )
+    assert found.se("ate") == again.se("ate")
 
 
 def test_clusters_are_drawn_whole_within_arm():

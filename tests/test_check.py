@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 
 import numpy as np
@@ -319,3 +320,18 @@ def test_a_wave_column_of_another_name(tmp_path):
     done = call("check", path, "--wave-column", "time", "--wave", "0")
     assert done.code == 0 and "wave 0" in done.out
     assert "--wave-column 'time'" in refusal(call("check", path, "--wave-column", "times"))
+
+
+def test_a_table_that_nobody_has_described_is_answered_by_a_command_that_works(tmp_path):
+    table = tmp_path / "drinks.csv"
+    rng = np.random.default_rng(3)
+    body = [f"p{k},{'Placebo' if k % 2 else 'Coffee'},{','.join(map(str, rng.integers(0, 2, 4)))}" for k in range(60)]
+    table.write_text("Person,Drink,q1,q2,q3,q4\n" + "\n".join(body) + "\n")
+    said = refusal(call("check", table))
+    command = said.split(" Its columns look like `")[1].removesuffix("`.")
+    assert command == f"ilhte check {table} --id Person --treat Drink --control Placebo --wide 'q*'"
+    done = call(*shlex.split(command)[1:])
+    assert done.code == 0 and "60 persons, 4 items" in done.out
+    # where all was said that is known, nothing is added
+    rest = ("--treat", "Drink", "--control", "Placebo", "--wide", "q*")
+    assert "look like" not in refusal(call("check", table, "--id", "Nobody", *rest))

@@ -167,7 +167,7 @@ def test_a_download_that_breaks_off_each_time(redivis, monkeypatch):  # noqa: F8
 
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     redivis.fail(ROWS, "cut")
-    assert "broke off each time and nothing of it was kept" in last_line(call("fetch", "gilbert_meta_1"), code=3)
+    assert "broke off each time and nothing was kept" in last_line(call("fetch", "gilbert_meta_1"), code=3)
     assert not cache().exists() or names_in_cache() == []
 
 

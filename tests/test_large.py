@@ -238,15 +238,6 @@ def test_python_sees_classes_and_never_responses(tmp_path):
     assert max(fetched) <= 4 * 8 * 2
 
 
-def test_too_many_answer_patterns_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("ilhte_lib.data.large.MOST_CELLS", 500)
-    path = write(draw(missing=0.3), tmp_path, ".parquet")
-    with pytest.raises(
-        InputError, match="different answer patterns of 9 items, too many to fit at once: draw at most 55 persons"
-    ):
-        large_trial(path)
-
-
 def test_what_is_large(tmp_path, monkeypatch):
     parquet, text = write(draw(), tmp_path, ".parquet"), write(draw(), tmp_path, ".csv")
     assert not is_large(parquet) and not is_large(text)

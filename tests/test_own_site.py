@@ -265,3 +265,9 @@ def test_a_run_of_an_earlier_version_is_one_sentence_with_the_remedy(tmp_path, m
             InputError, match=r"^a in the run s was made by an earlier version of ilhte: call `ilhte run` again\.$"
         ):
             reader(other)
+
+
+def test_a_file_named_like_a_bundled_table_is_ones_own(tmp_path):
+    """Else its page would tell of caffeine, and its numbers would be counted with those of the collection."""
+    run = read_run(write_run(tmp_path / "r", ["caffeine_anxiety"], False, {}))
+    assert run.info == {} and run.own and run.trials == ["caffeine_anxiety"]

@@ -29,6 +29,8 @@ told <- do.call(rbind, lapply(names(models), function(n) {
         data.frame(model = n, term = "logLik", value = as.numeric(logLik(m)), se = NA))
 }))
 write.csv(told, "told.csv", row.names = FALSE)
+modes <- do.call(rbind, lapply(names(models), function(n) cbind(model = n, as.data.frame(ranef(models[[n]], condVar = TRUE)))))
+write.csv(modes, "modes.csv", row.names = FALSE)
 """
 PAIRS = {
     "id (Intercept) NA": ("id", "sd__(Intercept)"),
@@ -67,6 +69,13 @@ def agree(analysis, folder: Path, only: tuple[str, ...]) -> None:
             (found,) = mine[(mine["effect"] == "fixed") & (mine["term"] == row.term)].itertuples()
             assert float(row.se) == pytest.approx(float(mine.loc[found.Index, "std.error"]), rel=1e-4), row
         assert float(row.value) == pytest.approx(found.estimate, abs=1e-4), row
+    names = {"grpvar": "group", "grp": "level"}
+    theirs = pd.read_csv(folder / "modes.csv", dtype={"grp": str}).rename(columns=names)
+    modes = analysis.tidy(effects="ran_vals")
+    both = modes[modes["model"].isin(only)].merge(theirs, on=["model", "group", "level", "term"])
+    assert len(both) == len(theirs) == modes["model"].isin(only).sum()
+    np.testing.assert_allclose(both["estimate"], both["condval"], atol=1e-4)
+    np.testing.assert_allclose(both["std.error"], both["condsd"], atol=1e-4)
 
 
 def test_a_real_table(tmp_path):

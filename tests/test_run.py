@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -292,6 +293,17 @@ def test_plain_progress() -> None:
     assert lines[0] == "[1/3, 2 running, 0 failed] kept: kept"
     assert lines[1] == "[2/3, 1 running, 0 failed, about 0 s left] good [bold]: fitted (1.3 s)"
     assert lines[2] == "[3/3] bad\\x1b[2J failed: No\\nrows: [x]."
+
+
+def test_a_run_that_is_long_at_a_table_says_so(monkeypatch) -> None:
+    monkeypatch.setattr("ilhte_report.run.progress.SILENCE", 0.05)
+    screen = io.StringIO()
+    with progress(Console(file=screen, width=80)) as told:
+        told(None, Standing(0, 2, 0, 0, 2))
+        deadline = time.monotonic() + 10
+        while "at work" not in screen.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert screen.getvalue().startswith("[0/2, 2 running, 0 failed] at work for 0 s\n")
 
 
 def test_quiet_progress() -> None:

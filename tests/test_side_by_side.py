@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +141,17 @@ def test_what_replicates_cost(monkeypatch):
     assert not alone, len(alone)
     # 182 calls, and 95 sweeps a replicate, with what idles beside the slowest
     assert len(swept) < 220 and sum(swept) < 110 * 64
+
+
+def test_linear_algebra_that_fails_for_all_is_done_one_by_one(monkeypatch):
+    """And no thread is left waiting."""
+    drawn = tables(DESIGNS["complete"], 3)
+    alone = fit_statistics(drawn[1], MODELS["M_0"], standard_errors=False)
+
+    def singular(*_: object) -> None:
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setattr(side_by_side._Lanes, "curvatures", singular)
+    before = threading.active_count()
+    found = fit_side_by_side([Job(s) for s in drawn], MODELS["M_0"])
+    assert found[1].deviance == alone.deviance and threading.active_count() == before

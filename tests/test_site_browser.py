@@ -45,6 +45,9 @@ HOSTILE_ITEMS = (
     "$\\href{javascript:alert(6)}{x}$ ```",
 )
 PRETESTED = "sim_n0200_j20_sz50_rho00_pre"
+OWN = "mine_pretest"
+OTHERS = {"bacteria_weeks": 0, "respiratory_visits": 0, "mathexam14w_group": 1, PRETESTED: 3}
+"""Tables of the collection that are no trials, and their place in the list."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,19 @@ class Site:
         return self.summary.sort_values(["ate_std", "tab"], kind="stable")
 
     @property
+    def trials(self) -> pd.DataFrame:
+        """What the first page draws and counts: the tables of one's own."""
+        return self.summary[~self.summary["tab"].isin(OTHERS)]
+
+    @property
     def listed(self) -> pd.DataFrame:
         """The tables as the grid has them: trials, groups nobody assigned, own files, simulated ones."""
-        kinds = {"bacteria_weeks": 0, "respiratory_visits": 0, "mathexam14w_group": 1, PRETESTED: 3}
-        return self.ordered.sort_values("tab", key=lambda tab: tab.map(kinds).fillna(2), kind="stable")
+        return self.ordered.sort_values("tab", key=lambda tab: tab.map(OTHERS).fillna(2), kind="stable")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Five tables, one of them with names that mean harm, through notebooks and the preview renderer."""
+    """Seven tables, one of them with names that mean harm, through notebooks and the preview renderer."""
     folder = tmp_path_factory.mktemp("site")
     project = copied_project(folder / "project")
     table, _ = simulate_trial(Design(n_persons=150, n_items=len(HOSTILE_ITEMS), seed=8, sigma_zeta=0.6, gamma=0.5))
@@ -81,14 +88,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     # a slash cannot be in a file name
     path = folder / f"{HOSTILE.replace('/', '')}.csv"
     table.assign(item=table["item"].map(names)).to_csv(path, index=False)
+    own = [folder / f"{OWN}.csv", folder / "mine_other.csv", path]
+    for k, where in enumerate(own[:2]):
+        simulate_trial(Design(120, 6 - k, 9 + k, sigma_zeta=0.6, gamma=0.5))[0].to_csv(where, index=False)
     run = project / "results" / "r"
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(project)
         patched.delenv("ILHTE_RUN", raising=False)
         patched.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]))
-        wanted = ["bacteria_weeks", "respiratory_visits", "mathexam14w_group", PRETESTED, str(path)]
+        wanted = [*OTHERS, *map(str, own)]
         outcomes = run_tables(sources(wanted), run, Settings(bootstrap=19))
-        assert [outcome.status for outcome in outcomes] == ["fitted"] * 5, outcomes
+        assert [outcome.status for outcome in outcomes] == ["fitted"] * 7, outcomes
         prepare_site(project, run)
         build_site(project, run, {**os.environ, "ILHTE_RUN": str(run)}, lambda line: None)
     return Site(project / "_site", pd.read_parquet(run / "summary.parquet"), pd.read_parquet(run / "items.parquet"))
@@ -135,29 +145,30 @@ def test_both_figures_draw_the_right_number_of_points(visit, site: Site):
     page = visit("index.html")
     traces = figure(page, "fig-items").locator(".scatterlayer .trace")
     points = [traces.nth(n).locator(".point").count() for n in range(traces.count())]
-    significant = site.summary.set_index("tab")["sig_il_hte"].astype(bool)
-    of_significant = int(site.items["tab"].map(significant).sum())
-    expected = [of_significant, len(site.items) - of_significant, int(significant.sum()), int((~significant).sum())]
+    significant = site.trials.set_index("tab")["sig_il_hte"].astype(bool)
+    items = site.items[site.items["tab"].isin(site.trials["tab"])]
+    of_significant = int(items["tab"].map(significant).sum())
+    expected = [of_significant, len(items) - of_significant, int(significant.sum()), int((~significant).sum())]
     # a trace without points draws nothing
-    assert sorted(points) == sorted(n for n in expected if n) and sum(points) == len(site.items) + 5
-    drawn = site.summary.dropna(subset=["delta_beta3", "sd_ratio"])
+    assert sorted(points) == sorted(n for n in expected if n) and sum(points) == len(items) + 3
+    drawn = site.trials.dropna(subset=["delta_beta3", "sd_ratio"])
     assert figure(page, "fig-interaction").locator(".scatterlayer .point").count() == len(drawn) > 0
 
 
 def test_the_hover_has_the_numbers_of_its_table(visit, site: Site):
     page = visit("index.html")
-    row = site.summary.set_index("tab").loc[PRETESTED]
-    both = {"ρ": row["rho"], "Items": 20, "N": 200}
+    row = site.summary.set_index("tab").loc[OWN]
+    both = {"ρ": row["rho"], "Items": 6, "N": 120}
     own = {
         "fig-items": {"ATE": row["ate_std"], "σζ": row["sigma_zeta_std"]},
         "fig-interaction": {"Δβ₃": row["delta_beta3"], "SD ratio": row["sd_ratio"]},
     }
     for label, expected in own.items():
-        page.mouse.move(*point_of(page, label, PRETESTED))
+        page.mouse.move(*point_of(page, label, OWN))
         hover = figure(page, label).locator(".hoverlayer .hovertext")
         hover.wait_for()
         text = hover.text_content().replace("\u200b", "")  # which stand around a subscript
-        assert text.startswith(PRETESTED)
+        assert text.startswith(OWN)
         found = {
             name: number_in(value) for name, value in re.findall(r"(ATE|σζ|ρ|Items|N|Δβ₃|SD ratio): (−?[\d.]+)", text)
         }
@@ -191,20 +202,20 @@ def point_of(page, label: str, tab: str) -> tuple[float, float]:
 @pytest.mark.parametrize("label", ["fig-items", "fig-interaction"])
 def test_a_click_on_a_point_opens_the_page_of_its_table(visit, site: Site, label: str):
     page = visit("index.html")
-    page.mouse.click(*point_of(page, label, PRETESTED))
-    page.wait_for_url(f"**/tables/{PRETESTED}.html")
+    page.mouse.click(*point_of(page, label, OWN))
+    page.wait_for_url(f"**/tables/{OWN}.html")
 
 
 def test_on_a_phone_the_first_tap_shows_and_the_second_opens(visit):
     page = visit("index.html", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    at = point_of(page, "fig-items", "bacteria_weeks")
+    at = point_of(page, "fig-items", OWN)
     page.touchscreen.tap(*at)
     figure(page, "fig-items").locator(".hoverlayer .hovertext").wait_for()
     assert page.url.endswith("index.html")
     # sooner it would be a double tap, which resets the zoom
     page.wait_for_timeout(600)
     page.touchscreen.tap(*at)
-    page.wait_for_url("**/tables/bacteria_weeks.html")
+    page.wait_for_url(f"**/tables/{OWN}.html")
 
 
 @pytest.mark.parametrize("label", ["fig-items", "fig-interaction"])
@@ -212,21 +223,21 @@ def test_tables_are_found_and_opened_by_name_with_the_keyboard(visit, site: Site
     page = visit("index.html")
     box = figure(page, label).get_by_label("Highlight tables by name")
     box.focus()
-    page.keyboard.type("SIM pre")
+    page.keyboard.type("MINE pre")
     status = figure(page, label).locator("[role=status]")
-    assert status.text_content() == f"1 table: {PRETESTED}"
+    assert status.text_content() == f"1 table: {OWN}"
     dimmed = page.evaluate(
         """(label) => [...document.querySelectorAll(`#${label} .scatterlayer .point`)]
             .filter((point) => Number(getComputedStyle(point).opacity) < 0.3).length""",
         label,
     )
     total = figure(page, label).locator(".scatterlayer .point").count()
-    kept = 1 + (20 if label == "fig-items" else 0)
+    kept = 1 + (6 if label == "fig-items" else 0)
     assert dimmed == total - kept
-    assert "sim_n0200" in figure(page, label).locator(".annotation-text").last.text_content()
+    assert OWN in figure(page, label).locator(".annotation-text").last.text_content()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**/tables/{PRETESTED}.html")
+    page.wait_for_url(f"**/tables/{OWN}.html")
 
 
 def test_what_is_not_there_is_not_found(visit):
@@ -283,18 +294,18 @@ def test_the_grid_searches_and_filters(visit, site: Site):
     page = visit("tables.html")
     status = page.locator(".explorer [role=status]")
     page.get_by_label("Kind").select_option("simulated")
-    assert status.text_content() == "1 of 5 tables." and len(column(page, 1)) == 1
+    assert status.text_content() == "1 of 7 tables." and len(column(page, 1)) == 1
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("Covariate").select_option("with")
-    page.wait_for_function("document.querySelector('.explorer [role=status]').textContent !== '5 tables.'")
+    page.wait_for_function("document.querySelector('.explorer [role=status]').textContent !== '7 tables.'")
     assert len(column(page, 1)) == int(site.summary["delta_beta3"].notna().sum())
     page.get_by_role("button", name="Show all").click()
     page.locator(".explorer").get_by_label("Search").fill("OTITIS bacteria")
-    assert column(page, 1)[0].startswith("bacteria_weeks") and status.text_content() == "1 of 5 tables."
+    assert column(page, 1)[0].startswith("bacteria_weeks") and status.text_content() == "1 of 7 tables."
     page.locator(".explorer").get_by_label("Search").fill("no such table")
-    assert status.text_content() == "0 of 5 tables."
+    assert status.text_content() == "0 of 7 tables."
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.querySelector('.explorer [role=status]').textContent === '5 tables.'")
+    page.wait_for_function("document.querySelector('.explorer [role=status]').textContent === '7 tables.'")
     if site.summary["sig_il_hte"].nunique() > 1:
         page.get_by_label("Spread of effects").select_option("significant")
         assert len(column(page, 1)) == int(site.summary["sig_il_hte"].sum())

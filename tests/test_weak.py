@@ -214,7 +214,7 @@ def test_replicates_that_fail_cost_only_themselves(parts, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise ModeNotFound("no mode")
 
-    monkeypatch.setattr(bootstrap, "_refit", broken)
+    monkeypatch.setattr(bootstrap, "_refit_together", broken)
     found = infer(parts[0], parts[1], replicates=3)
     assert {missing.part for missing in found.missing} == {Part.NULL, Part.RESAMPLING}
     assert math.isnan(found.p_bootstrap) and found.null_replicates == 0 and found.items is not None

@@ -73,6 +73,11 @@ class TableInfo:
         """Whether it is a real experiment whose items are items: what findings may be counted on."""
         return self.kind == "real" and self.randomised and self.items_are == "items"
 
+    @property
+    def digest(self) -> str:
+        """What tells its data from others of the same name: the file's checksum, or that of what it was drawn from."""
+        return self.sha256 or hashlib.sha256(repr(self.truth).encode()).hexdigest()
+
 
 def bundled_tables(data_folder: str | Path | None) -> list[str]:
     """Names of the bundled collection, real tables first; without a data folder (None) the simulated ones alone."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..messages import quoted
 from .contents import Contents, Sought, not_read, odd_bytes, refuse_duplicates, refuse_nested
+from .place import parquet_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def read_parquet(path: Path, sought: Sought) -> Contents:
-    """The table of a Parquet file; columns of names with missing values are Python integers, not floating point.
+    """The table of a Parquet file, or of a folder of them with its partitions; columns of names with missing values are Python integers, not floating point.
 
     Raises
     ------
@@ -24,13 +25,23 @@ def read_parquet(path: Path, sought: Sought) -> Contents:
     import pyarrow.parquet
 
     where = quoted(path.name)
-    # opened here: Arrow takes no names that are not UTF-8
-    with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
-        schema = file.schema_arrow
+
+    def of(source: Any, schema: pa.Schema) -> tuple[pa.Table, list[str]]:
         refuse_duplicates(schema.names, where)
         nested = [field.name for field in schema if pa.types.is_nested(field.type)]
         refuse_nested(nested, sought, where)
-        table = file.read(columns=[name for name in schema.names if name not in nested])
+        return source(columns=[name for name in schema.names if name not in nested]), nested
+
+    if path.is_dir():
+        import pyarrow.dataset
+
+        files = [str(file) for file in parquet_files(path)]
+        data = pyarrow.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
+        table, nested = of(data.to_table, data.schema)
+    else:
+        # opened here: Arrow takes no names that are not UTF-8
+        with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
+            table, nested = of(file.read, file.schema_arrow)
     text, odd = _as_text(table)
     # the file's own note about pandas types would bring back indices and extension types
     frame = text.to_pandas(ignore_metadata=True)

@@ -21,6 +21,7 @@ from .columnar import read_parquet
 from .contents import Contents, Sought, refuse_duplicates
 from .delimited import read_delimited
 from .labelled import read_spss, read_stata
+from .place import parquet_files
 from .precision import numbers_if_exact
 from .r_objects import read_rds
 from .workbook import read_workbook
@@ -46,18 +47,19 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
     """
     sought = sought or Sought()
     where = quoted(path.name)
-    if path.is_dir():
-        raise InputError(f"{where} is a folder: name the file that holds the responses.")
-    if not path.is_file():
+    is_folder = path.is_dir()
+    if is_folder and not parquet_files(path):
+        raise InputError(f"{where} is a folder without Parquet files: name the file that holds the responses.")
+    if not is_folder and not path.is_file():
         raise InputError(f"There is no file {quoted(str(path), 200)}: check the name and the folder.")
-    ending = format_of(path.name)
+    ending = ".parquet" if is_folder else format_of(path.name)
     if not ending:
         raise InputError(f"{where} is in an unknown format: save the table as one of {', '.join(FORMATS)}.")
     _refuse_options(ending, sought, where)
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{where} is empty: check that it was written or downloaded completely.")
-        other = other_format(path, ending)
+        other = None if is_folder else other_format(path, ending)
         if other:
             raise InputError(f"{where} is {other}.")
         with warnings.catch_warnings():

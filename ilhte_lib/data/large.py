@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..messages import counted, listed, quoted
 from ..model.compress import SufficientStatistics, classes
 from ..model.formats import ItemFormats, StepForm
+from ..model.packed import KEPT_CELLS, ROWS_AT_ONCE, PackedTrials
 from .clusters import FEWEST_MODELLED, WITHOUT, changing_sentence, cluster_model, refuse_clusters, too_few
 from .columns import BLANKS, NO_WIDTH, NUMBER, TRUTH, as_numbers
 from .contents import Sought
@@ -29,6 +30,7 @@ from .file_formats import csv_header, refuse_duplicates
 from .identifiers import check_identifiers, item_labels, natural_key, plainest_sql, refuse_two_spellings
 from .items import keep_items, note_items_of_one_arm
 from .missing_codes import CODES, named_codes, suspected, suspicion, without_codes
+from .place import Place, parquet_files, place
 from .precision import LONG_NAMES, SINGLE, lost_digits
 from .prepare import check_columns, chosen_among, not_the_numbers
 from .relations import (
@@ -40,15 +42,17 @@ from .relations import (
     NUMBERED_CELLS,
     WORD,
     DuckDB,
+    Query,
     Relations,
     candidate_sql,
     classes_sql,
     coded_sql,
     correlation_sql,
     extremes_sql,
-    is_parquet,
     numbered_sql,
     persons_sql,
+    persons_who,
+    smallest,
     without_sql,
 )
 from .scores import Scoring, category_names, coded, dichotomised, labels_of, scores
@@ -65,8 +69,6 @@ LARGE_ROWS = 5_000_000
 LARGE_TEXT = 200_000_000
 """So is a CSV file with more bytes."""
 MOST_VALUES = 1_000_000
-MOST_CELLS = 60_000_000
-"""More classes times items than this would not fit into memory when fitting (about 40 bytes each)."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +165,14 @@ class LargeTrial:
 
 
 def is_large(path: Path) -> bool:
-    """Whether a file is one for ``large_trial``: Parquet with many rows, or much CSV."""
+    """Whether a file, or a folder of Parquet files, is one for ``large_trial``: Parquet with many rows, or much CSV."""
     name = path.name.lower()
-    if name.endswith(".parquet"):
+    if path.is_dir() or name.endswith(".parquet"):
         try:
             import pyarrow.parquet as pq
 
-            return pq.read_metadata(path).num_rows > LARGE_ROWS
+            files = parquet_files(path) if path.is_dir() else [path]
+            return sum(pq.read_metadata(file).num_rows for file in files) > LARGE_ROWS
         except (ImportError, OSError, ValueError):
             return False
     return name.endswith(".csv") and path.stat().st_size > LARGE_TEXT
@@ -198,7 +201,8 @@ def large_trial(
 
     Parameters
     ----------
-    path : a Parquet or CSV file in long format.
+    path : a Parquet or CSV file in long format, a folder of Parquet files (partitioned or not), or an address of either, which is
+        passed on as it is.
     tab : its name, for messages and results; default the file's name.
     covariate, wave, missing_codes, categories, threshold, steps : as for ``prepare.prepare``.
     id, item, resp, treat, wave_column : names of the columns in the file; only the wave's may be absent.
@@ -210,14 +214,14 @@ def large_trial(
     InputError : the file cannot be used so; one sentence names the reason and the remedy.
     EngineError : DuckDB is not installed.
     """
-    path = Path(path)
-    tab = tab or path.name.split(".")[0]
+    where = place(path)
+    tab = tab or where.name.split(".")[0]
     names = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave_column}
     codes = named_codes(missing_codes)
 
     def reduced(by: Relations) -> LargeTrial:
         scoring = Scoring(categories, threshold, StepForm(steps))
-        return _Reduction(by, path, tab, names, covariate, codes, scoring, cluster, ignore_clusters).trial(wave)
+        return _Reduction(by, where, tab, names, covariate, codes, scoring, cluster, ignore_clusters).trial(wave)
 
     if relations is not None:
         return reduced(relations)
@@ -231,7 +235,7 @@ class _Reduction:
     def __init__(
         self,
         relations: Relations,
-        path: Path,
+        where: Place,
         tab: str,
         names: dict[str, str],
         asked: str | None,
@@ -244,9 +248,9 @@ class _Reduction:
 
         self.relations, self.tab, self.asked, self.codes, self.audit = relations, tab, asked, codes, Audit()
         self.scoring, self.labels = scoring, labels_of(scoring.categories)
-        self.path, self.called = path, names
-        columns, separator = _header(path, names)
-        refuse_duplicates(columns, quoted(path.name))
+        self.where, self.called = where, names
+        columns, separator = _header(where, names, relations)
+        refuse_duplicates(columns, quoted(where.name))
         roles = {name: role for role, name in names.items()}
         # as ``read_table`` has it: a column that bears a role's standard name without being it is left out
         at = {roles.get(name, name): k for k, name in enumerate(columns) if name in roles or name not in names}
@@ -257,7 +261,7 @@ class _Reduction:
         self.has_wave = "wave" in at
         self.candidates = [asked] if asked else [c for c in at if c == "std_baseline"]
         self.candidates = self.candidates or [c for c in at if c.startswith("cov_")]
-        kinds = relations.kinds(path, len(columns))
+        kinds = relations.kinds(where, len(columns))
         words = ", ".join(f"'{word}'" for word in MISSING_WORDS)
 
         def column(name: str) -> str:
@@ -267,7 +271,7 @@ class _Reduction:
                 value = f"DECODE({value})"
             if kind not in ("text", "bytes"):
                 return value
-            listed_word = "" if is_parquet(path) else f" OR {value} IN ({words})"
+            listed_word = "" if not where.is_text else f" OR {value} IN ({words})"
             return f"CASE WHEN TRIM(BOTH {_NOTHING} FROM {value}) = ''{listed_word} THEN NULL ELSE {value} END"
 
         def number(name: str) -> str:
@@ -306,7 +310,7 @@ class _Reduction:
         for k, name in enumerate(self.candidates):
             select |= {f"covariate{k}": number(name), f"bad_covariate{k}": bad(name)}
             select[f"raw_covariate{k}"] = f"CAST({column(name)} AS STRING)"
-        relations.open(path, len(columns), select, separator)
+        relations.open(where, len(columns), select, separator)
         self.kinds = {role: kinds[at[role]] for role in ("id", "item")}
 
     def trial(self, wave: str | None) -> LargeTrial:
@@ -476,12 +480,14 @@ class _Reduction:
             shown = self.relations.fetch(
                 f"SELECT CAST(value AS STRING) AS value FROM {role}s WHERE k IN ({keys}) ORDER BY k LIMIT 4"
             )
-            which = "id, item" if role == "resp" else "id, MIN(item) AS item"
-            group = "" if role == "resp" else "GROUP BY id"
-            rows = self.relations.fetch(
+            which, group = ("id, item", "") if role == "resp" else ("id, MIN(item) AS item", "GROUP BY id")
+            order = "ORDER BY id, item LIMIT 4"
+            query = Query(
                 f"SELECT {which} FROM responses JOIN {role}s ON responses.raw_{role} = {role}s.value "
-                f"WHERE {role}s.k IN ({keys}) AND id IS NOT NULL {group} ORDER BY id, item LIMIT 4"
+                f"WHERE {role}s.k IN ({keys}) AND id IS NOT NULL {group} {order}",
+                f"SELECT {which} FROM parts {group} {order}",
             )
+            rows = self.relations.fetch(query)
             raise not_the_numbers(
                 role, self.tab, int(wrong["named"].sum()), map(str, shown["value"]), pd.DataFrame(rows)
             )
@@ -560,8 +566,8 @@ class _Reduction:
         if not n_rows > 0:
             return Examples(0)
         where = f"FROM seen WHERE {IN_QUESTION} AND {condition}"
-        values = self.relations.fetch(f"SELECT DISTINCT raw_covariate{k} AS value {where} ORDER BY value LIMIT 4")
-        persons = self.relations.fetch(f"SELECT DISTINCT id {where} ORDER BY id LIMIT 4")
+        values = self.relations.fetch(smallest(f"SELECT DISTINCT raw_covariate{k} AS value {where}", "value", "value"))
+        persons = self.relations.fetch(smallest(f"SELECT DISTINCT id {where}", "id", "id"))
         return Examples(int(n_rows), tuple(map(str, values["value"])), tuple(map(str, persons["id"])))
 
     def _standardised(self, name: str, value: np.ndarray, treat: np.ndarray, count: np.ndarray) -> np.ndarray | None:
@@ -595,9 +601,9 @@ class _Reduction:
 
     def _ids(self, condition: str) -> tuple[int, str]:
         """How many persons meet a condition, and the first three."""
-        number = int(self.relations.fetch(f"SELECT COUNT(*) AS n FROM persons WHERE {condition}")["n"][0])
-        query = f"SELECT id FROM persons WHERE {condition} ORDER BY id LIMIT 4"
-        first = list(self.relations.fetch(query)["id"]) if number else []
+        count, those = persons_who(condition)
+        number = int(self.relations.fetch(count)["n"][0])
+        first = list(self.relations.fetch(those)["id"]) if number else []
         return number, listed((str(value) for value in first), 3)
 
     def _note_lost_digits(self, role: str, what: str, relation: str, column: str) -> None:
@@ -613,12 +619,14 @@ class _Reduction:
         else:
             return
         for condition in conditions:
-            found = self.relations.fetch(
-                f"SELECT {column} AS name, TYPEOF({column}) AS kind FROM {relation} WHERE {condition} ORDER BY {order} LIMIT 100"
+            query = Query(
+                f"SELECT {column} AS name, TYPEOF({column}) AS kind FROM {relation} WHERE {condition} ORDER BY {order} LIMIT 100",
+                f"SELECT * FROM parts ORDER BY {order.replace(f'{column} ', 'name ')} LIMIT 100",
             )
+            found = self.relations.fetch(query)
             names = pd.Series(found["name"], name=self.called[role])
             is_single = "".join(found["kind"][:1]).upper() == "FLOAT"
-            lost = lost_digits(names, what, quoted(self.path.name), single=is_single, is_excel=False)
+            lost = lost_digits(names, what, quoted(self.where.name), single=is_single, is_excel=False)
             if lost:
                 self.audit.flags.append(lost)
                 return
@@ -638,10 +646,9 @@ class _Reduction:
                 )
         if self.kinds["id"] in ("text", "bytes"):
             plain = plainest_sql("id", self.relations.matches, self.relations.composed)
-            pairs = self.relations.fetch(
-                f"SELECT MIN(id) AS one, MAX(id) AS other FROM persons WHERE left1 > 0 GROUP BY {plain} "
-                "HAVING COUNT(*) > 1 ORDER BY one LIMIT 4"
-            )
+            # both spellings are in one part: parts of persons are told apart by this
+            spelled = f"SELECT MIN(id) AS one, MAX(id) AS other FROM persons WHERE left1 > 0 GROUP BY {plain} HAVING COUNT(*) > 1"
+            pairs = self.relations.fetch(smallest(spelled, "one, other", "one"))
             refuse_two_spellings(list(zip(pairs["one"], pairs["other"], strict=True)), "id", self.tab)
         cells = " + ".join(f"CAST(BIT_COUNT(word{word}) AS BIGINT)" for word in range(n_words))
         twice, which = self._ids(f"left6 > {cells}")
@@ -660,20 +667,23 @@ class _Reduction:
 
     def _classes(
         self, n_words: int, n_items: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | PackedTrials, np.ndarray, np.ndarray | None]:
         """Arm, score, covariate (NaN if missing), trials, count and cluster (None without) of groups of like persons."""
         self.relations.keep("classes", classes_sql(n_words))
-        size = int(self.relations.fetch("SELECT COUNT(*) AS n FROM classes")["n"][0])
-        if size * n_items > MOST_CELLS:
-            raise InputError(
-                f"Table {quoted(self.tab)} has {size:,} different answer patterns of {n_items} items, too many to fit at once: "
-                f"draw at most {MOST_CELLS // n_items:,} persons, or fit without covariate."
-            )
         found = self.relations.fetch("SELECT * FROM classes")
         words = [found[f"word{word}"].astype(np.int64) for word in range(n_words)]
-        trials = np.empty((size, n_items), np.int64)
-        for at in range(n_items):
-            trials[:, at] = (words[at // WORD] >> (at % WORD)) & 1
+        size = len(found["n"])
+        trials: np.ndarray | PackedTrials
+        if size * n_items <= KEPT_CELLS:
+            trials = np.column_stack([_bit(words, at, slice(None)) for at in range(n_items)])
+        else:
+            bits = np.empty((size, -(-n_items // 8)), np.uint8)
+            for start in range(0, size, ROWS_AT_ONCE):
+                rows = slice(start, start + ROWS_AT_ONCE)
+                bits[rows] = np.packbits(
+                    np.column_stack([_bit(words, at, rows) for at in range(n_items)]).astype(bool), axis=1
+                )
+            trials = PackedTrials(bits, n_items)
         return (
             found["treat"].astype(np.int64),
             found["score"].astype(np.int64),
@@ -726,9 +736,12 @@ class _Reduction:
         """The steps of ``prepare`` in their order, with rows, persons and items each removed."""
         audit = self.audit
         gone = ", ".join(
-            f"SUM(CASE WHEN left{k} > 0 AND left{k + 1} = 0 THEN 1 ELSE 0 END) AS gone{k}" for k in range(6)
+            f"CAST(SUM(CASE WHEN left{k} > 0 AND left{k + 1} = 0 THEN 1 ELSE 0 END) AS BIGINT) AS gone{k}"
+            for k in range(6)
         )
-        persons = {k: int(v[0]) for k, v in self.relations.fetch(f"SELECT {gone} FROM persons").items()}
+        sums = ", ".join(f"CAST(SUM(gone{k}) AS BIGINT) AS gone{k}" for k in range(6))
+        query = Query(f"SELECT {gone} FROM persons", f"SELECT {sums} FROM parts")
+        persons = {k: int(v[0]) for k, v in self.relations.fetch(query).items()}
         named = cells[cells["k"].notna()]
         within = named[in_wave[named.index]]
         answered = within[within["resp"].notna()]
@@ -792,18 +805,25 @@ def _counts(
     return answers, total, at_least
 
 
+def _bit(words: Sequence[np.ndarray], item: int, rows: slice) -> np.ndarray:
+    """Whether the item was answered, 0 or 1."""
+    return (words[item // WORD][rows] >> (item % WORD)) & 1
+
+
 _NOTHING = f"CONCAT('{BLANKS}{NO_WIDTH[1:]}', CHR(0))"
 """What blank text is made of, in SQL, whose texts cannot hold a NUL."""
 
 
-def _header(path: Path, names: dict[str, str]) -> tuple[list[str], str]:
-    """Names of a file's columns as they are written, and what separates them in a text file."""
-    if not is_parquet(path):
-        where = quoted(path.name)
-        layout = layout_of(path, Sought(names={}, needed=tuple(names.values())[:4]), ",", where)
+def _header(where: Place, names: dict[str, str], relations: Relations) -> tuple[list[str], str]:
+    """Names of a table's columns as they are written, and what separates them in a text file."""
+    if where.is_remote or where.is_folder:
+        return relations.names(where), ","
+    path = Path(where.address)
+    if where.is_text:
+        layout = layout_of(path, Sought(names={}, needed=tuple(names.values())[:4]), ",", quoted(where.name))
         if layout.skipped:
             raise InputError(
-                f"{where} has rows above or below its header that are not data: remove them, because a file this large is read "
+                f"{quoted(where.name)} has rows above or below its header that are not data: remove them, because a file this large is read "
                 "as it stands."
             )
         return csv_header(path, layout.separator), layout.separator

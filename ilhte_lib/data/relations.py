@@ -1,7 +1,8 @@
 """The relational step: a long table of any size reduced to counts, in SQL that DuckDB and Spark run alike.
 
 Whatever enters the sufficient statistics is a count, a sum of integers, a minimum, a maximum or a bit-wise or, so that
-it does not depend on the engine, its threads or the order of the rows.
+it does not depend on the engine, its threads or the order of the rows. A ``Query`` says in SQL too how what it gives of
+parts of the rows makes the whole, for engines that work on parts (``parts.Dask``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from ..errors import EngineError, InputError
 from ..messages import quoted, wrong_count
+from .place import Place, parquet_files
 
 WORD = 60
 """So many items' answers are kept in the bits of one integer."""
@@ -25,9 +28,39 @@ MISSING_WORDS = (
     "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
 
-CELLS = """
+
+class Query(str):
+    """SQL over the responses or the persons.
+
+    Attributes
+    ----------
+    part : the SQL for a part of them.
+    merged : the SQL over ``parts``, what all parts gave, one below the other, that gives the whole.
+    """
+
+    part: str
+    merged: str
+
+    def __new__(cls, sql: str, merged: str, part: str | None = None) -> Self:
+        query = super().__new__(cls, sql)
+        query.part, query.merged = part or str(sql), merged
+        return query
+
+
+def smallest(sql: str, columns: str, order: str) -> Query:
+    """The rows that come first in an order: ``sql`` has DISTINCT or GROUP BY, and neither ORDER BY nor LIMIT."""
+    limited = f"ORDER BY {order} LIMIT 4"
+    return Query(f"{sql} {limited}", f"SELECT DISTINCT {columns} FROM parts {limited}")
+
+
+CELLS = Query(
+    """
 SELECT item, raw_resp, raw_treat, wave, COUNT(*) AS n, COUNT(id) AS named
-FROM responses GROUP BY item, raw_resp, raw_treat, wave"""
+FROM responses GROUP BY item, raw_resp, raw_treat, wave""",
+    """
+SELECT item, raw_resp, raw_treat, wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
+FROM parts GROUP BY item, raw_resp, raw_treat, wave""",
+)
 """The first scan: how often item, response, arm and wave come together, which decides what is kept."""
 
 
@@ -81,24 +114,39 @@ def extremes_sql(k: int, codes: Sequence[float]) -> str:
     """Smallest and largest value of the k-th candidate outside the codes, and whether it holds any of them."""
     other = f"CASE WHEN covariate{k} NOT IN ({_numbers(codes)}) AND ABS(covariate{k}) < 1e308 THEN covariate{k} END"
     coded = f"CASE WHEN covariate{k} IN ({_numbers(codes)}) THEN 1 ELSE 0 END"
-    return f"SELECT MIN({other}) AS low, MAX({other}) AS high, SUM({coded}) AS coded FROM marked WHERE {IN_QUESTION}"
+    return Query(
+        f"SELECT MIN({other}) AS low, MAX({other}) AS high, CAST(SUM({coded}) AS BIGINT) AS coded FROM marked WHERE {IN_QUESTION}",
+        "SELECT MIN(low) AS low, MAX(high) AS high, CAST(SUM(coded) AS BIGINT) AS coded FROM parts",
+    )
 
 
 def coded_sql(k: int, codes: Sequence[float]) -> str:
     """How many persons have each of the codes."""
-    return (
-        f"SELECT covariate{k} AS code, COUNT(DISTINCT id) AS persons FROM marked "
-        f"WHERE {IN_QUESTION} AND covariate{k} IN ({_numbers(codes)}) GROUP BY covariate{k}"
+    those = f"FROM marked WHERE {IN_QUESTION} AND covariate{k} IN ({_numbers(codes)})"
+    return Query(
+        f"SELECT covariate{k} AS code, COUNT(DISTINCT id) AS persons {those} GROUP BY covariate{k}",
+        "SELECT code, COUNT(DISTINCT id) AS persons FROM parts GROUP BY code",
+        part=f"SELECT DISTINCT covariate{k} AS code, id {those}",
     )
 
 
 def candidate_sql(k: int) -> str:
     """What the k-th candidate for the covariate holds."""
     x = f"x{k}"
-    return (
-        f"SELECT COUNT({x}) AS present, SUM(bad_covariate{k}) AS text, SUM(CASE WHEN ABS({x}) > 1.7976931348623157e308 THEN 1 ELSE 0 END) "
-        f"AS infinite, MIN({x}) AS low, MAX({x}) AS high, AVG(CASE WHEN ABS({x}) < 1e300 THEN {x} END) AS centre "
-        f"FROM seen WHERE {IN_QUESTION}"
+    counts = {
+        "present": f"COUNT({x})",
+        "text": f"SUM(bad_covariate{k})",
+        "infinite": f"SUM(CASE WHEN ABS({x}) > 1.7976931348623157e308 THEN 1 ELSE 0 END)",
+    }
+    plain = f"CASE WHEN ABS({x}) < 1e300 THEN {x} END"
+    said = ", ".join(f"CAST({count} AS BIGINT) AS {name}" for name, count in counts.items())
+    said += f", MIN({x}) AS low, MAX({x}) AS high"
+    those = f"FROM seen WHERE {IN_QUESTION}"
+    sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in counts)
+    return Query(
+        f"SELECT {said}, AVG({plain}) AS centre {those}",
+        f"SELECT {sums}, MIN(low) AS low, MAX(high) AS high, SUM(total) / SUM(plain) AS centre FROM parts",
+        part=f"SELECT {said}, SUM({plain}) AS total, COUNT({plain}) AS plain {those}",
     )
 
 
@@ -106,56 +154,93 @@ def correlation_sql(k: int, centre: float) -> str:
     """How the k-th candidate goes with the responses of the control arm; ``centre`` keeps the sums small."""
     both = f"treat = 0 AND resp IS NOT NULL AND x{k} IS NOT NULL"
     pairs = f"CASE WHEN {both} THEN resp END", f"CASE WHEN {both} THEN x{k} - CAST({centre!r} AS DOUBLE) END"
-    return (
-        f"SELECT COUNT({pairs[0]}) AS pairs, "
-        f"MIN({pairs[0]}) = MAX({pairs[0]}) OR MIN({pairs[1]}) = MAX({pairs[1]}) AS constant, CORR({pairs[0]}, {pairs[1]}) AS r "
-        f"FROM seen WHERE {IN_QUESTION}"
+    those = f"FROM seen WHERE {IN_QUESTION}"
+    y, x = pairs
+    ends = ", ".join(f"{side}({v}) AS {side.lower()}_{n}" for n, v in (("y", y), ("x", x)) for side in ("MIN", "MAX"))
+    sums = {"y": y, "x": x, "yy": f"{y} * {y}", "xx": f"{x} * {x}", "yx": f"{y} * {x}"}
+    in_part = ", ".join(f"SUM({value}) AS {name}" for name, value in sums.items())
+    spread = {name: f"GREATEST(SUM(pairs) * SUM({name}{name}) - SUM({name}) * SUM({name}), 0)" for name in "yx"}
+    constant = "MIN(min_y) = MAX(max_y) OR MIN(min_x) = MAX(max_x)"
+    return Query(
+        f"SELECT COUNT({y}) AS pairs, MIN({y}) = MAX({y}) OR MIN({x}) = MAX({x}) AS constant, CORR({y}, {x}) AS r {those}",
+        f"SELECT CAST(SUM(pairs) AS BIGINT) AS pairs, {constant} AS constant, "
+        f"CASE WHEN {constant} THEN NULL ELSE (SUM(pairs) * SUM(yx) - SUM(y) * SUM(x)) / SQRT({spread['y']} * {spread['x']}) END AS r FROM parts",
+        part=f"SELECT CAST(COUNT({y}) AS DOUBLE) AS pairs, {ends}, {in_part} {those}",
     )
 
 
 def persons_sql(n_words: int, covariate: int | None) -> str:
     """The last scan: one row a person, with the number of rows after each rule and, of those kept, score and answers."""
     rules = ("item IS NOT NULL", "in_wave = 1", "resp IS NOT NULL", "treat IS NOT NULL", "varies = 1", "is_kept = 1")
-    columns = ["id"]
+    columns = {}
     for step in range(len(rules) + 1):
-        columns.append(f"SUM(CASE WHEN {' AND '.join(('1 = 1', *rules[:step]))} THEN 1 ELSE 0 END) AS left{step}")
+        columns[f"left{step}"] = "SUM", f"CASE WHEN {' AND '.join(('1 = 1', *rules[:step]))} THEN 1 ELSE 0 END"
     in_arm, kept = " AND ".join((*rules[:2], rules[3])), " AND ".join(rules)
-    columns += [
-        f"{side}(CASE WHEN {in_arm} THEN treat END) AS {name}"
-        for side, name in (("MIN", "treat"), ("MAX", "other_treat"))
-    ]
     value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN x{covariate} END"
-    columns += [f"MIN({value}) AS covariate", f"MAX({value}) AS other_covariate"]
-    named = f"CASE WHEN {' AND '.join(rules[:4])} THEN cluster END"
-    columns += [f"MIN({named}) AS cluster", f"MAX({named}) AS other_cluster"]
-    columns.append(f"SUM(CASE WHEN {kept} THEN CAST(points AS BIGINT) ELSE 0 END) AS score")
+    within = {
+        "treat": f"CASE WHEN {in_arm} THEN treat END",
+        "covariate": value,
+        "cluster": f"CASE WHEN {' AND '.join(rules[:4])} THEN cluster END",
+    }
+    for name, expression in within.items():
+        columns |= {name: ("MIN", expression), f"other_{name}": ("MAX", expression)}
+    columns["score"] = "SUM", f"CASE WHEN {kept} THEN CAST(points AS BIGINT) ELSE 0 END"
     for word in range(n_words):
-        columns.append(f"BIT_OR(CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END) AS word{word}")
-    return f"SELECT {', '.join(columns)} FROM seen GROUP BY id"
+        columns[f"word{word}"] = "BIT_OR", f"CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END"
+
+    def gathered(own: bool) -> str:
+        called = {name: (how, expression if own else name) for name, (how, expression) in columns.items()}
+        sums = {name: f"{how}({value})" for name, (how, value) in called.items()}
+        return ", ".join(
+            f"{f'CAST({value} AS BIGINT)' if value.startswith('SUM') else value} AS {name}"
+            for name, value in sums.items()
+        )
+
+    return Query(
+        f"SELECT id, {gathered(True)} FROM seen GROUP BY id", f"SELECT id, {gathered(False)} FROM parts GROUP BY id"
+    )
+
+
+def persons_who(condition: str) -> tuple[Query, Query]:
+    """How many persons meet a condition, and the first four."""
+    those = f"FROM persons WHERE {condition}"
+    return (
+        Query(f"SELECT COUNT(*) AS n {those}", "SELECT CAST(SUM(n) AS BIGINT) AS n FROM parts"),
+        smallest(f"SELECT id {those}", "id", "id"),
+    )
 
 
 def classes_sql(n_words: int) -> str:
     """Persons with the same arm, cluster, covariate, score and answered items, and how many they are."""
     key = ", ".join(["treat", "cluster", "covariate", "score", *(f"word{word}" for word in range(n_words))])
-    return f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}"
+    return Query(
+        f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}",
+        f"SELECT {key}, CAST(SUM(n) AS BIGINT) AS n FROM parts GROUP BY {key}",
+    )
 
 
-COVARIATE_SCORES = """
+COVARIATE_SCORES = Query(
+    """
 SELECT seen.k AS k, persons.treat AS treat, points, COUNT(*) AS n
 FROM seen JOIN persons ON seen.id = persons.id
 WHERE in_wave = 1 AND resp IS NOT NULL AND seen.treat IS NOT NULL AND is_kept = 1 AND persons.covariate IS NOT NULL
-GROUP BY seen.k, persons.treat, points"""
+GROUP BY seen.k, persons.treat, points""",
+    "SELECT k, treat, points, CAST(SUM(n) AS BIGINT) AS n FROM parts GROUP BY k, treat, points",
+)
 """How often each score of each item occurs among the persons who have the covariate."""
 
 
 class Relations(Protocol):
     """An engine that runs SQL and keeps relations. A view is computed when used, a kept relation once."""
 
-    def kinds(self, path: Path, n_columns: int) -> list[str]:
-        """What each of a file's columns holds: "text", "bytes", "number" (with a fraction) or "other"."""
+    def names(self, where: Place) -> list[str]:
+        """The columns of a folder or an address, those of its partitions last."""
 
-    def open(self, path: Path, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
-        """Make ``responses`` the view of a file with these columns, each an expression of the file's ones, c0, c1, ..."""
+    def kinds(self, where: Place, n_columns: int) -> list[str]:
+        """What each of a table's columns holds: "text", "bytes", "number" (with a fraction) or "other"."""
+
+    def open(self, where: Place, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
+        """Make ``responses`` the view of a table with these columns, each an expression of the table's ones, c0, c1, ..."""
 
     def matches(self, text: str, pattern: str) -> str:
         """The expression that a text as a whole matches a pattern of RE2."""
@@ -176,6 +261,8 @@ class Relations(Protocol):
 
 _CSV = """header = true, auto_detect = false, quote = '"', escape = '"', comment = ''"""
 """One dialect, not the likeliest: a file that does not keep to it is refused."""
+_HTTPFS = ("s3", "s3a", "s3n", "gs", "gcs", "r2", "http", "https", "hf")
+"""The schemes of DuckDB's extension httpfs."""
 _KINDS = {"VARCHAR": "text", "BLOB": "bytes", "DOUBLE": "number", "FLOAT": "number"}
 
 
@@ -224,8 +311,9 @@ class DuckDB:
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error
-        # standard output belongs to the results
-        self._connection.execute("SET enable_progress_bar = false")
+        # standard output belongs to the results; a kernel that cannot draw a bar may not even say that it draws none
+        with suppress(self._error):
+            self._connection.execute("SET enable_progress_bar = false")
 
     def __enter__(self) -> Self:
         return self
@@ -240,25 +328,83 @@ class DuckDB:
         except self._error as failure:
             raise InputError(_fault(str(failure))) from None
 
-    def _file(self, path: Path, n_columns: int, separator: str = ",") -> str:
-        if set("*?[") & set(str(path)):
+    def _parquet(self, where: Place) -> str:
+        """The function that reads Parquet: one file, all files of a folder and of those below it, or an address."""
+        address = where.address
+        if where.is_remote:
+            self._reach(address)
+            # a folder, where what holds the files can be asked for them; httpfs cannot of http://
+            inside = "'" + f"{address.rstrip('/')}/**/*.parquet".replace("'", "''") + "'"
+            if not set("*?[") & set(address) and self._found(inside):
+                return f"read_parquet({inside}, hive_partitioning = true)"
+            return f"read_parquet({_text(address)}, hive_partitioning = true)"
+        if not where.is_folder:
+            return f"read_parquet({_text(address)})"
+        files = parquet_files(Path(address))
+        if not files:
+            raise InputError(f"The folder {quoted(address)} holds no Parquet files: name a folder that does.")
+        listed = ", ".join(_text(str(file)) for file in files)
+        return f"read_parquet([{listed}], hive_partitioning = true)"
+
+    def _found(self, pattern: str) -> bool:
+        try:
+            return bool(self._connection.execute(f"SELECT file FROM glob({pattern}) LIMIT 1").fetchall())
+        except self._error:
+            return False
+
+    def _reach(self, address: str) -> None:
+        """Make an address readable: by httpfs where it is installed, else by what fsspec has for its scheme."""
+        scheme = address.split("://")[0].lower()
+        if scheme in _HTTPFS:
+            with suppress(self._error):
+                self._connection.execute("LOAD httpfs")
+                return
+        try:
+            import fsspec
+
+            self._connection.register_filesystem(fsspec.core.url_to_fs(address)[0])
+        except (ImportError, ValueError):
+            if scheme not in _HTTPFS:
+                raise EngineError(
+                    f"DuckDB needs a package of fsspec to read {scheme}:// (for s3:// s3fs, for hdfs:// pyarrow): install it, or "
+                    "count with --engine-data spark."
+                ) from None
+        except self._error:
+            pass  # registered before
+
+    def _file(self, where: Place, n_columns: int, separator: str = ",") -> str:
+        if not where.is_remote and set("*?[") & set(where.address):
             raise InputError(
-                f"DuckDB reads *, ? and [ in the path {quoted(str(path))} as a pattern: rename the file or folder."
+                f"DuckDB reads *, ? and [ in the path {quoted(where.address)} as a pattern: rename the file or folder."
             )
-        name = "'" + str(path).replace("'", "''") + "'"
-        if is_parquet(path):
-            return f"read_parquet({name}) AS file({', '.join(f'c{k}' for k in range(n_columns))})"
+        if not where.is_text:
+            return f"{self._parquet(where)} AS file({', '.join(f'c{k}' for k in range(n_columns))})"
         columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n_columns))
-        return f"read_csv({name}, {_CSV}, delim = '{separator}', columns = {{{columns}}})"
+        return f"read_csv({_text(where.address)}, {_CSV}, delim = '{separator}', columns = {{{columns}}})"
 
-    def kinds(self, path: Path, n_columns: int) -> list[str]:
-        if not is_parquet(path):
-            return ["text"] * n_columns
-        described = self._run(f"DESCRIBE SELECT * FROM {self._file(path, n_columns)}").fetchall()
-        return [_KINDS.get(row[1], "other") for row in described]
+    def names(self, where: Place) -> list[str]:
+        return [row[0] for row in self._run(f"DESCRIBE SELECT * FROM {self._parquet(where)}").fetchall()]
 
-    def open(self, path: Path, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
-        self.view("responses", f"SELECT {_named(select)} FROM {self._file(path, n_columns, separator)}")
+    def kinds(self, where: Place, n_columns: int) -> list[str]:
+        return ["text"] * n_columns if where.is_text else self.kinds_of(f"SELECT * FROM {self._file(where, n_columns)}")
+
+    def kinds_of(self, sql: str) -> list[str]:
+        """``kinds`` of the columns of a query."""
+        return [_KINDS.get(row[1], "other") for row in self._run(f"DESCRIBE {sql}").fetchall()]
+
+    def open(self, where: Place, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
+        self.view("responses", f"SELECT {named(select)} FROM {self._file(where, n_columns, separator)}")
+
+    def register(self, name: str, given: Any) -> None:
+        """Give a relation of Arrow or pandas a name, without a copy."""
+        self._connection.register(name, given)
+
+    def arrow(self, sql: str) -> Any:
+        """The result of a SELECT as an Arrow table."""
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        except self._error as failure:
+            raise InputError(_fault(str(failure))) from None
 
     def matches(self, text: str, pattern: str) -> str:
         return f"regexp_full_match({text}, '{pattern}')"
@@ -294,18 +440,66 @@ class Spark:
     def __init__(self, session: Any):
         self._session = session
 
-    def _file(self, path: Path, n_columns: int, separator: str = ",") -> Any:
+    @classmethod
+    def at(cls, master: str | None = None) -> Self:
+        """The session of this process, or a new one.
+
+        Parameters
+        ----------
+        master : as Spark has it: spark://host:7077, yarn, local-cluster[2,1,1024]; None for what Spark is set to (spark-defaults.conf,
+            spark-submit), else this machine.
+
+        Raises
+        ------
+        EngineError : PySpark or Java is not here, or the master does not answer.
+        """
+        try:
+            from pyspark.errors import PySparkException
+            from pyspark.sql import SparkSession
+        except ImportError:
+            raise EngineError(
+                "Counting on Spark needs one more package, and Java: pip install 'ilhte[spark]'."
+            ) from None
+        # standard output belongs to the results
+        builder = SparkSession.builder.appName("ilhte").config("spark.ui.showConsoleProgress", "false")
+        try:
+            session = (builder.master(master) if master else builder).getOrCreate()
+        except (PySparkException, RuntimeError, OSError) as failure:
+            raise EngineError(
+                f"Spark did not start ({str(failure).splitlines()[0]}): check that Java is installed and what --scheduler names."
+            ) from None
+        session.sparkContext.setLogLevel("OFF")
+        return cls(session)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._session.stop()
+
+    def _file(self, where: Place, n_columns: int | None, separator: str = ",") -> Any:
+        # a path without a scheme would be one of the cluster's own file system
+        address = where.address if where.is_remote else f"file:{where.local}"
         read = self._session.read
-        file = read.parquet(str(path)) if is_parquet(path) else read.csv(str(path), header=True, sep=separator)
-        return file.toDF(*(f"c{k}" for k in range(n_columns)))
+        try:
+            file = read.csv(address, header=True, sep=separator) if where.is_text else read.parquet(address)
+        except Exception as failure:
+            # of pyspark or py4j, whichever noticed
+            raise InputError(
+                f"Spark could not read {quoted(where.address, 200)} ({str(failure).splitlines()[0]}): check the address."
+            ) from None
+        return file if n_columns is None else file.toDF(*(f"c{k}" for k in range(n_columns)))
 
-    def kinds(self, path: Path, n_columns: int) -> list[str]:
+    def names(self, where: Place) -> list[str]:
+        return list(self._file(where, None).columns)
+
+    def kinds(self, where: Place, n_columns: int) -> list[str]:
         kinds = {"string": "text", "binary": "bytes", "double": "number", "float": "number"}
-        return [kinds.get(kind, "other") for _, kind in self._file(path, n_columns).dtypes]
+        return [kinds.get(kind, "other") for _, kind in self._file(where, n_columns).dtypes]
 
-    def open(self, path: Path, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
-        self._file(path, n_columns, separator).createOrReplaceTempView("file")
-        self.view("responses", f"SELECT {_named(select)} FROM file")
+    def open(self, where: Place, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
+        self._file(where, n_columns, separator).createOrReplaceTempView("file")
+        self.view("responses", f"SELECT {named(select)} FROM file")
 
     def matches(self, text: str, pattern: str) -> str:
         return f"{text} RLIKE '^({pattern})$'"
@@ -330,12 +524,13 @@ class Spark:
         return {name: _plain(np.array([row[k] for row in rows], dtype=object)) for k, name in enumerate(result.columns)}
 
 
-def is_parquet(path: Path) -> bool:
-    return path.name.lower().endswith(".parquet")
-
-
-def _named(select: Mapping[str, str]) -> str:
+def named(select: Mapping[str, str]) -> str:
+    """The columns of a SELECT, by name."""
     return ", ".join(f"{expression} AS {name}" for name, expression in select.items())
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ def exact_gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarr
 
         dD/dpsi = dF/dpsi + d(log det H)/dpsi |_u - a' (1/2) d2F/(du dpsi).
     """
-    model, sigma, d, weight = modes.model, modes.sigma, modes.d, modes.weight
+    model, sigma, d = modes.model, modes.sigma, modes.d
     b, j = modes.lanes, model.n_items
     variance = sigma * sigma
     inverse = modes.schur_inverse().reshape(b, -1, j * j)
@@ -32,7 +32,8 @@ def exact_gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarr
     # (with clusters see there)
     quadratic, trace_row = np.empty_like(d), np.empty_like(d)
     trace_col, by_j = 0.0, 0.0
-    for block in modes.blocks:
+    pulled: np.ndarray | float | None = None if modes.stored else 0.0
+    for block in modes.filled():
         rows, w = block.rows, block.weight
         wk, third, own = block.scratch
         for t, part_weight, part in block.parts:
@@ -53,19 +54,22 @@ def exact_gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarr
         own *= third
         trace_row[:, rows] = np.matmul(own, model.ones)
         trace_col = trace_col + np.matmul(model.count_by_arm[..., rows], own)
+        if not modes.stored:
+            along = variance * trace_row[:, rows] / d_rows
+            pulled = pulled + np.matmul(model.count_by_arm[..., rows] * along[:, None, :], w)
 
     trace_cluster = None
     if clusters is not None:
         quadratic = clusters.of_persons(quadratic, modes.row_weight)
         trace_cluster = clusters.collect(trace_row)
     adjoint_v, adjoint_w, offsets, shared, adjoint_k = modes.solve(
-        sigma * trace_row, np.matmul(modes.a_transposed, trace_col), trace_cluster
+        sigma * trace_row, np.matmul(modes.a_transposed, trace_col), trace_cluster, pulled
     )
     moved = sigma * adjoint_v
     if clusters is not None:
         moved = moved + clusters.shift(adjoint_k)
     adjoint_row = moved * modes.row_weight + shared
-    adjoint_col = np.matmul(model.count_by_arm * moved[:, None, :], weight) + offsets * modes.col_weight
+    adjoint_col = modes.pull(moved) + offsets * modes.col_weight
 
     row = trace_row - 2.0 * modes.person_residual - adjoint_row
     col = trace_col - 2.0 * modes.item_residual - adjoint_col
@@ -85,7 +89,7 @@ def exact_gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarr
     )
     by_steps = np.empty((b, 0))
     if model.n_steps:
-        for block in modes.blocks:
+        for block in modes.filled():
             along = moved[:, block.rows, None] + np.matmul(model.membership[block.rows], offsets)
             by_j = by_j + modes.cumulant.slope_through_the_mode(block, along)
         by_steps = modes.cumulant.gradient(by_j)

@@ -19,6 +19,9 @@ METHODS = ("laplace", "aghq")
 CHOICES = ("auto", *METHODS)
 FEW_ITEMS = 10
 """With no more items than this ``auto`` takes quadrature, and a search for the optimum always has several starts."""
+ENOUGH_FOR_LAPLACE = 8
+"""With so many items the estimates of drawn persons are Laplace's, at a twentieth of the cost, also where the trial was fitted by
+quadrature: their standard errors are the same to 2% in the bundled tables of ten items, to 12% only in one of four."""
 NOTICED = 0.5
 """So much of its standard error sigma_theta may be off before ``auto`` takes quadrature."""
 NODES = 15

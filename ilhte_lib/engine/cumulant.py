@@ -7,6 +7,7 @@ write into their buffers; B is the number of values of psi side by side.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -249,7 +250,7 @@ class OrderedCategories:
         """(B, S) dD/dtau of the free steps from the sums of the two slopes over the blocks."""
         return self.formats.free(2.0 * self.model.statistics.at_least + self._by_step(by_j))
 
-    def shift(self, blocks: list[_Block], dsteps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def shift(self, blocks: Iterable[_Block], dsteps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How the expected scores fall along each row of ``dsteps`` (R, S): (R, G) a person and (R, 2, J) the items by arm,
         of the one lane, or with B rows of each lane along its own."""
         change = self._by_j(self.formats.constants(dsteps), 0.0)  # (R, K + 1, J)
@@ -270,7 +271,7 @@ class OrderedCategories:
             persons[:, block.rows] = here
         return persons, sum(of_j * change[:, j, None, :] for j, of_j in enumerate(items))
 
-    def information(self, blocks: list[_Block], lane: int = 0) -> np.ndarray:
+    def information(self, blocks: Iterable[_Block], lane: int = 0) -> np.ndarray:
         """(S, S) expected information on the free steps beside the items' and persons' predictors (of one lane)."""
         count = self.model.statistics.count
         count = count if count.ndim == 1 else count[lane]

@@ -8,6 +8,8 @@ Journal of Statistical Software 67(1)). The mode and everything at it come from 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..model.compress import SufficientStatistics
@@ -17,8 +19,12 @@ from .modes import Model, Modes
 from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .tiny import TinyDeviance
 
+if TYPE_CHECKING:
+    from ..model.fit_result import Fit
+
 HESSIAN_CELLS = 65536
 """So many cells (class x item x psi) are differentiated side by side, where a single psi has fewer."""
+ONE_SIDED = 0.1
 
 
 class LaplaceDeviance:
@@ -47,6 +53,8 @@ class LaplaceDeviance:
         self._last: Evaluation | None = None
         self._last_step = np.inf
         self._cold = self._swept = False
+        self.curvature: np.ndarray | None = None
+        """(k, k) the Hessian to begin with where the start is known to be near (``thinned``), else None."""
 
     @property
     def v(self) -> np.ndarray:
@@ -73,7 +81,7 @@ class LaplaceDeviance:
         if not self.model.n_steps:
             return np.empty((0, 0))
         modes = self._at_last()
-        return modes.cumulant.information(modes.blocks)
+        return modes.cumulant.information(modes.filled())
 
     def _at_last(self) -> Modes:
         """The workspace with every array at the last psi."""
@@ -96,6 +104,13 @@ class LaplaceDeviance:
         """Start the next mode search from these standardised item easinesses (J,), and persons from their scores."""
         self.modes.w[0, 0] = easiness
         self.at, self._cold = None, True
+
+    def start_near(self, fit: Fit) -> None:
+        """Start the next mode search from the items of a fit to almost the same data; where it has a Hessian, take it too."""
+        if fit.item_factor[-1, -1] > 0.0 and fit.item_factor[0, 0] > 0.0:
+            self.modes.w[0] = np.linalg.solve(fit.item_factor, fit.ranef.T)
+        if np.isfinite(fit.vcov).all():
+            self.curvature = 2.0 * np.linalg.inv(fit.vcov)
 
     def __call__(self, psi: np.ndarray) -> Evaluation:
         """Deviance and exact gradient at psi.
@@ -162,7 +177,8 @@ class LaplaceDeviance:
         """Hessian of D in the free parameters, by central differences of the exact gradient.
 
         The modes at the shifted points are taken from the exact derivative of the mode: its error is even in the step,
-        the same on both sides, and cancels in the difference, so no Newton step is needed there.
+        the same on both sides, and cancels in the difference, so no Newton step is needed there. Where cells are not kept a
+        tenth of the step is taken to one side alone, which leaves standard errors exact to about 1e-5 of themselves.
 
         Parameters
         ----------
@@ -174,10 +190,18 @@ class LaplaceDeviance:
         -------
         (f, f) symmetric matrix, ordered as ``free``.
         """
-        if self.at is None or not np.array_equal(self.at, at.psi):
+        modes_kept = self.modes.stored
+        if not modes_kept:
+            # half as many passes: one-sided differences of a tenth of the step, from the gradient at an exact mode
+            tolerance, self.tolerance = self.tolerance, MODE_TOLERANCE
+            at = self(at.psi)
+            self.tolerance = tolerance
+            steps = steps * ONE_SIDED
+        elif self.at is None or not np.array_equal(self.at, at.psi):
             self(at.psi)
         shifts = np.diag(steps)[free]
-        shifts = np.concatenate([shifts, -shifts])
+        if modes_kept:
+            shifts = np.concatenate([shifts, -shifts])
         modes = self._at_last()
         moves = [move for move in modes.derivative(shifts) if move is not None]
         cells = self.model.n_classes * self.n_items
@@ -193,8 +217,12 @@ class LaplaceDeviance:
                 beside.set_parameters(at.psi + shifts[some])
                 beside.sweep()
                 gradients.append(exact_gradient(beside)[0])
-        up, down = np.split(np.concatenate(gradients)[:, free], 2)
-        raw = (up - down) / (2.0 * steps[free, None])
+        there = np.concatenate(gradients)[:, free]
+        if modes_kept:
+            up, down = np.split(there, 2)
+            raw = (up - down) / (2.0 * steps[free, None])
+        else:
+            raw = (there - at.gradient[free]) / steps[free, None]
         return (raw + raw.T) / 2.0
 
     # -- what a fit reports ------------------------------------------------------------------------------------

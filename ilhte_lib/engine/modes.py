@@ -12,12 +12,14 @@ here sees the number of persons.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
 from ..model.compress import SufficientStatistics
+from ..model.packed import KEPT_CELLS, PackedTrials
 from ..model.spec import ModelSpec
 from .clusters import ClusterPart, loading_map
 from .cumulant import OrderedCategories, TwoCategories
@@ -135,7 +137,7 @@ class Model:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some consecutive classes, and views of the workspace's arrays of cells for them.
+    """Some consecutive classes, and views of the workspace's arrays of cells for them, which blocks share if they are not kept.
 
     ``parts`` has, for each arm with classes in the block, (arm, weights, scratch rows).
     """
@@ -176,7 +178,10 @@ class Modes:
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
         self.clusters = None if model.statistics.clusters is None else ClusterPart(model, lanes)
-        self.cells = np.empty((2, lanes, g, j))
+        block = min(g, max(1, (self.block_cells or BLOCK_CELLS) // (j * lanes)))
+        # more are not kept: what is needed of them is computed again, block by block
+        self.stored = g * j * lanes <= KEPT_CELLS
+        self.cells = np.empty((2, lanes, g if self.stored else block, j))
         self.expected, self.weight = self.cells
         self.sums = np.empty((2, lanes, g))
         self.row_weight = self.sums[1]
@@ -189,12 +194,13 @@ class Modes:
         # row and column factors of h_pp + K_ii, see laplace
         self.outer_rows, self.outer_columns = np.empty((lanes, g, 3)), np.ones((lanes, 3, j))
         self.outer_rows[:, :, :2] = model.membership
-        self.blocks = self._blocks(max(1, (self.block_cells or BLOCK_CELLS) // (j * lanes)))
+        self.blocks = self._blocks(block)
 
     def _blocks(self, size: int) -> list[_Block]:
         model, g = self.model, self.model.n_classes
-        size = min(size, g)
         scratch = np.empty((3, self.lanes, size, model.n_items))
+        answers = model.statistics.trials
+        unpacked = np.empty((size, model.n_items)) if isinstance(answers, PackedTrials) else None
         blocks = []
         for start in range(0, g, size):
             stop = min(start + size, g)
@@ -203,13 +209,58 @@ class Modes:
             for t, arm in enumerate(model.arms):
                 low, high = max(start, arm.start), min(stop, arm.stop)
                 if low < high:
-                    parts.append((t, self.weight[:, low:high], own[0, :, low - start : high - start]))
-            trials = None if model.statistics.trials is None else model.statistics.trials[..., rows, :]
-            cells = self.cells[:, :, rows]
+                    within = slice(low - start, high - start)
+                    kept = slice(low, high) if self.stored else within
+                    parts.append((t, self.weight[:, kept], own[0, :, within]))
+            if unpacked is not None:
+                trials = unpacked[: stop - start]
+            else:
+                trials = None if answers is None else answers[..., rows, :]
+            cells = self.cells[:, :, rows if self.stored else slice(0, stop - start)]
             blocks.append(_Block(rows, cells, cells[0], cells[1], trials, own, tuple(parts)))
         return blocks
 
     # -- one pass -----------------------------------------------------------------------------------------------
+
+    def answered(self) -> Iterator[_Block]:
+        """The blocks, with their numbers of responses."""
+        packed = self.model.statistics.trials
+        for block in self.blocks:
+            if isinstance(packed, PackedTrials):
+                packed.unpack(block.rows, block.trials)
+            yield block
+
+    def filled(self) -> Iterator[_Block]:
+        """The blocks, with expected scores and weights at the last predictor: computed again if they are not kept."""
+        if self.stored:
+            yield from self.blocks
+            return
+        for block in self.answered():
+            self.cumulant.moments(block)
+            yield block
+
+    def pull(self, values: np.ndarray) -> np.ndarray:
+        """(R, 2, J) sums over persons, by arm, of values (R, G) times weights."""
+        counts = self.model.count_by_arm
+        if self.stored:
+            return np.matmul(counts * values[:, None, :], self.weight)
+        out: np.ndarray | float = 0.0
+        for block in self.filled():
+            out = out + np.matmul(counts[..., block.rows] * values[:, None, block.rows], block.weight)
+        return out
+
+    def spread(self, offsets: np.ndarray) -> np.ndarray:
+        """(R, G) sums over a person's items of weights times offsets (R, 2, J) of the arm."""
+        if self.stored:
+            return self.by_arm(self.weight, offsets)
+        out = np.empty((len(offsets), self.model.n_classes))
+        for block in self.filled():
+            at = block.rows.start
+            for t, weight, _ in block.parts:
+                stop = at + weight.shape[1]
+                np.matmul(weight, offsets[:, t, :, None], out=out[:, at:stop, None])
+                at = stop
+        return out
 
     def set_parameters(self, psi: np.ndarray) -> None:
         """Work at these psi, (B, k), from now on.
@@ -248,12 +299,18 @@ class Modes:
         variance = self.sigma * self.sigma
         columns = 0.0
         fresh = [True, True]
-        for block in self.blocks:
+        self.pulled: np.ndarray | float | None = None if self.stored else 0.0
+        for block in self.answered():
             rows, weight, scaled = block.rows, block.weight, block.scratch[0]
             self.cumulant.moments(block)
             self.sums[:, :, rows] = np.matmul(block.cells, model.ones)
             columns = columns + np.matmul(model.count_by_arm[..., rows], block.cells)
             d = self.d[:, rows] = 1.0 + variance * self.row_weight[:, rows]
+            if not self.stored:
+                # what the Newton step from here pulls, which would take a pass of its own
+                slope = self.sigma * (s.score[..., rows] - self.sums[0][:, rows]) - self.v[:, rows]
+                along = self.sigma * slope / d
+                self.pulled = self.pulled + np.matmul(model.count_by_arm[..., rows] * along[:, None, :], weight)
             scale = self.sigma * np.sqrt(s.count[..., rows] / d)
             np.matmul(scale[:, :, None], model.ones[None, :], out=scaled)
             scaled *= weight
@@ -300,11 +357,16 @@ class Modes:
         return out
 
     def solve(
-        self, person_rhs: np.ndarray, item_rhs: np.ndarray, cluster_rhs: np.ndarray | None = None
+        self,
+        person_rhs: np.ndarray,
+        item_rhs: np.ndarray,
+        cluster_rhs: np.ndarray | None = None,
+        pulled: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """H^-1 applied to a vector: (B, G) entries of one person of each class, (B, q, J) of the items, (B, S, c) of clusters.
 
-        With B = 1 the right-hand sides may have any number of vectors.
+        With B = 1 the right-hand sides may have any number of vectors. ``pulled`` is ``pull`` of sigma times those of persons by d,
+        where it is known.
 
         Returns
         -------
@@ -312,17 +374,15 @@ class Modes:
         offsets, shared : (B, 2, J) the items' solution on the scale of eta, (B, G) its sum over a person's weights.
         clusters : the solution for clusters, None without.
         """
-        model = self.model
-        pulled = self.sigma * person_rhs / self.d
-        pull = model.count_by_arm * pulled[:, None, :]
-        by_arm = np.matmul(pull, self.weight)
+        along = self.sigma * person_rhs / self.d
+        by_arm = self.pull(along) if pulled is None else pulled
         if self.clusters is not None:
-            cluster_rhs = cluster_rhs - self.clusters.collect(pulled * self.row_weight)
-            by_arm += self.clusters.pull(cluster_rhs)
+            cluster_rhs = cluster_rhs - self.clusters.collect(along * self.row_weight)
+            by_arm = by_arm + self.clusters.pull(cluster_rhs)
         rhs = item_rhs - np.matmul(self.a_transposed, by_arm)
         items = self._without_persons(rhs.reshape(len(rhs), -1)).reshape(item_rhs.shape)
         offsets = np.matmul(self.a, items)
-        shared = self.by_arm(self.weight, offsets)
+        shared = self.spread(offsets)
         if self.clusters is None:
             return (person_rhs - self.sigma * shared) / self.d, items, offsets, shared, None
         clusters = self.clusters.back(cluster_rhs, offsets)
@@ -363,7 +423,7 @@ class Modes:
         model, s = self.model, self.model.statistics
         person_part, offsets = self.person_part()[0], self.item_part()[0]
         log_terms = np.empty(model.n_classes)
-        for block in self.blocks:
+        for block in self.answered():
             terms = block.scratch[0]
             self.cumulant.log_terms(block, terms)
             log_terms[block.rows] = np.matmul(terms[0], model.ones)
@@ -379,8 +439,11 @@ class Modes:
         spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
         if s.trials is None:
             mean = offsets.mean(axis=2) @ model.membership.T
+        elif isinstance(s.trials, PackedTrials):
+            mean = np.concatenate([s.trials[arm] @ offsets[0, t] for t, arm in enumerate(model.arms)])[None]
+            mean /= np.maximum(s.trials @ model.ones, 1.0)
         else:
-            trials = np.broadcast_to(s.trials, self.expected.shape)
+            trials = np.broadcast_to(s.trials, (self.lanes, model.n_classes, model.n_items))
             mean = self.by_arm(trials, offsets) / np.maximum(s.trials @ model.ones, 1.0)
         rate = (s.score + 0.5) / (model.most_score + 1.0)
         distance = spread * np.log(rate / (1.0 - rate)) - mean - self.fixed
@@ -403,7 +466,7 @@ class Modes:
         sweeps = 1
         for _ in range(MAX_NEWTON_STEPS):
             person_rhs, item_rhs, cluster_rhs = self.slope()
-            dv, dw, offsets, _, dk = self.solve(person_rhs, item_rhs, cluster_rhs)
+            dv, dw, offsets, _, dk = self.solve(person_rhs, item_rhs, cluster_rhs, self.pulled)
             promised = float(count @ (person_rhs * dv)[0] + np.vdot(item_rhs, dw))
             longest = float(abs(self.sigma[0, 0]) * np.abs(dv).max() + np.abs(offsets).max())
             if dk is not None:
@@ -461,11 +524,11 @@ class Modes:
             dm = model.cluster_loadings(dpsi)
             shift = shift + self.clusters.shift(self.clusters.k, dm)
         offsets = np.matmul(da, self.w) + model.item_offsets(dbeta)
-        weighted = np.matmul(model.count_by_arm * shift[:, None, :], self.weight) + offsets * self.col_weight
+        weighted = self.pull(shift) + offsets * self.col_weight
         item_rhs = np.matmul(da.transpose(0, 2, 1), self.item_residual) - np.matmul(self.a_transposed, weighted)
-        fallen = shift * self.row_weight + self.by_arm(self.weight, offsets)
+        fallen = shift * self.row_weight + self.spread(offsets)
         if model.n_steps:
-            of_persons, of_items = self.cumulant.shift(self.blocks, dsteps)
+            of_persons, of_items = self.cumulant.shift(self.filled(), dsteps)
             fallen -= of_persons
             item_rhs = item_rhs + np.matmul(self.a_transposed, of_items)
         person_rhs = dsigma * self.person_residual - self.sigma * fallen

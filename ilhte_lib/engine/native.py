@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import LOWER, SINGULAR_BELOW, ClusterFit, Fit
+from ..model.packed import PackedTrials
 from ..model.spec import MODELS, ModelSpec
 from ..progress import step
 from .approximation import (
@@ -34,6 +35,7 @@ from .optimise import Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .side_by_side import Job, side_by_side
 from .starts import further_starts, longest_steps, rough_curvature, start, start_from
+from .thinned import thinned, worth_thinning
 from .threads import one_blas_thread
 
 if TYPE_CHECKING:
@@ -177,7 +179,7 @@ def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = 
     if plain.clusters is not None:
         return Choice("laplace", nodes, {})  # quadrature has no clusters in its model
     cells = largest.n_classes * largest.n_items
-    if cells * nodes > AUTO_MOST_CELLS:
+    if cells * nodes > AUTO_MOST_CELLS or isinstance(largest.trials, PackedTrials):
         return Choice(
             "laplace", nodes, {},
             f"The likelihood is Laplace's: quadrature over {largest.n_classes:,} classes of persons would need about "
@@ -253,6 +255,10 @@ def fit_statistics(
         raise InputError(
             "Quadrature over persons (aghq) does not support clusters: use method laplace, or leave clusters out of the model."
         )
+    if method == "aghq" and isinstance(statistics.trials, PackedTrials):
+        raise InputError(
+            f"{statistics.n_classes:,} classes of persons are too many for quadrature (aghq): use method laplace."
+        )
     if deviance is None:
         deviance = (
             LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
@@ -261,8 +267,13 @@ def fit_statistics(
     # fits with other steps or clusters have nothing to start from
     same = (spec.steps, spec.cluster_factor)
     fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
-    first, easiness = start(statistics, spec, fitted)
+    near = None
+    if method == "laplace" and worth_thinning(statistics):
+        near = fit_statistics(thinned(statistics), spec, fitted=fitted)
+    first, easiness = start(statistics, spec, fitted if near is None else {**fitted, spec.name: near})
     deviance.start_modes(easiness)
+    if near is not None:
+        deviance.start_near(near)
     nested = [
         (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
         for smaller in fitted.values()
@@ -299,7 +310,18 @@ def fit_side_by_side(
             deviance=deviance,
         )
 
-    return side_by_side(jobs, spec, fit, lanes)
+    try:
+        return side_by_side(jobs, spec, fit, lanes)
+    except (ModeNotFound, np.linalg.LinAlgError):
+        # one table that no linear algebra is possible with must not cost the others their fits
+        return [_fit_or_failure(fit, job) for job in jobs]
+
+
+def _fit_or_failure(fit: Callable[[Job, Any], Fit], job: Job) -> Fit | EngineError:
+    try:
+        return fit(job, None)
+    except EngineError as failure:
+        return failure
 
 
 def fit_both(
@@ -379,7 +401,9 @@ def _minimise(deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, ba
         return deviance.minimise(start, free, basin)
     deviance(start)
     stop = None if basin is None else basin.holds
-    return minimise(deviance, start, rough_curvature(deviance, start), free, longest_steps(deviance.spec, start), stop)
+    known = getattr(deviance, "curvature", None)
+    curvature = rough_curvature(deviance, start) if known is None else known
+    return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop)
 
 
 def _search(
@@ -396,7 +420,9 @@ def _search(
     if spec.cluster_q == 2 and not near_edge:
         m21, m22 = (psi[spec.psi_names.index(name)] for name in ("m21", "m22"))
         near_edge = abs(m21) > 0.95 * np.hypot(m21, m22)
-    if statistics_are_few(deviance.statistics) or near_edge or not best.converged:
+    # a start that is known to be near comes from a search over starts
+    several = getattr(deviance, "curvature", None) is None and (statistics_are_few(deviance.statistics) or near_edge)
+    if several or not best.converged:
         best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
             known = Basin(best, spec)

@@ -93,15 +93,20 @@ def _fit_group(jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], F
         return run
 
     searches = [_Search(work(k)) for k in range(len(jobs))]
-    for search in searches:
-        search.resume(None)
-    # minima last: what the others lead to may ask for one too, and the more the better
-    while waiting := [search for search in searches if search.asked is not None]:
-        kind = min((search.asked.kind for search in waiting), key=KINDS.index)
-        asking = [search for search in waiting if search.asked.kind == kind]
-        answers = getattr(together, kind)([search.asked for search in asking])
-        for search, answer in zip(asking, answers, strict=True):
-            search.resume(answer)
+    try:
+        for search in searches:
+            search.resume(None)
+        # minima last: what the others lead to may ask for one too, and the more the better
+        while waiting := [search for search in searches if search.asked is not None]:
+            kind = min((search.asked.kind for search in waiting), key=KINDS.index)
+            asking = [search for search in waiting if search.asked.kind == kind]
+            answers = getattr(together, kind)([search.asked for search in asking])
+            for search, answer in zip(asking, answers, strict=True):
+                search.resume(answer)
+    finally:
+        # whatever happened, no thread is left waiting
+        for search in searches:
+            search.end()
     return out
 
 
@@ -123,6 +128,10 @@ class _Request:
     basin: Basin | None = None
 
 
+class _Ended(BaseException):
+    """A search that is not to go on, because another one failed."""
+
+
 class _Search:
     """A search that is suspended whenever it asks for something: a thread that runs only while its caller waits."""
 
@@ -139,11 +148,13 @@ class _Search:
     def _run(self) -> None:
         self._go.acquire()
         try:
-            self._work(self)
+            if not isinstance(self._answer, _Ended):
+                self._work(self)
         except BaseException as failure:
             self._failure = failure
         self.asked = None
-        self._back.release()
+        if self._back.locked():
+            self._back.release()
 
     def resume(self, answer: Any) -> None:
         """Let it run until it asks again (``asked``) or has ended (``asked`` is None)."""
@@ -153,12 +164,19 @@ class _Search:
         if self._failure is not None:
             raise self._failure
 
+    def end(self) -> None:
+        """Let a search that still waits, or has not begun, come to its end."""
+        if self._thread.is_alive():
+            self._answer = _Ended()
+            self._go.release()
+            self._thread.join()
+
     def ask(self, request: _Request) -> Any:
         """Called by the search itself: wait for the answer."""
         self.asked = request
         self._back.release()
         self._go.acquire()
-        if isinstance(self._answer, ModeNotFound):
+        if isinstance(self._answer, _Ended):
             raise self._answer
         return self._answer
 

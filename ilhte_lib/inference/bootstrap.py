@@ -160,6 +160,11 @@ def estimands(fits: dict[str, Fit]) -> np.ndarray:
     )  # fmt: skip
 
 
+def by_laplace(fit: Fit) -> Fit:
+    """The fit as one to draw from, or to start from, whose replicates are fitted by Laplace."""
+    return replace(fit, method="laplace")
+
+
 def _refit(
     plain: SufficientStatistics, with_covariate: SufficientStatistics | None, before: dict[str, Fit]
 ) -> dict[str, Fit]:

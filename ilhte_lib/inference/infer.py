@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from ..engine.native import statistics_of
+from ..engine.approximation import ENOUGH_FOR_LAPLACE
+from ..engine.native import fit_statistics, statistics_of
 from ..engine.threads import one_blas_thread
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.formats import StepForm
+from ..model.packed import PackedTrials
 from ..model.spec import MODELS
 from ..progress import step
 from .clusters import ClusterResult, cluster_result
@@ -51,6 +53,7 @@ RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c
 INFLUENCE_LIMIT = 100_000_000
 """Leaving items out reads all responses once an item: not done beyond so many readings."""
 
+MANY = "{:,} classes of persons with different answered items are too many for it: Wald intervals are told."
 OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
 CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only."
@@ -205,7 +208,11 @@ def infer(
     from .without_one_way import without_one_way_items
 
     weak = weaknesses(trial, fits)
-    intervals, drawn = _profiles(statistics, null, main, curves, parts)
+    # what needs many evaluations is not worth their hours: so large a sample's Wald intervals are as good
+    many = isinstance(statistics.trials, PackedTrials)
+    if many:
+        parts.missing += [Missing(part, MANY.format(statistics.n_classes)) for part in (Part.PROFILES, Part.FREE)]
+    intervals, drawn = ({}, ()) if many else _profiles(statistics, null, main, curves, parts)
     draws = {"seed": SEED if seed is None else seed, "replicates": replicates, "workers": workers}
     p_bootstrap, fitted = math.nan, 0
     if replicates:
@@ -241,9 +248,11 @@ def infer(
         if main.formats.form == StepForm.RATING and len(set(main.formats.group.tolist())) < main.n_items:
             shared = parts.attempt(Part.STEPS, lambda: steps_test(statistics, main))
     penalised = None
-    if wants_penalised(main) and not weak.forbids_conclusions:
+    if wants_penalised(main) and not weak.forbids_conclusions and not many:
         penalised = parts.attempt(Part.PENALISED, lambda: penalised_fit(statistics, main))
-    free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
+    free = None
+    if not many:
+        free = parts.attempt(Part.FREE, lambda: free_item_effects(statistics, main.sigma_persons, main.steps))
     known = free or FreeEffects.undefined(main.n_items)
     tested = parts.attempt(Part.ITEMS, lambda: item_inference(statistics, main, free=known))
     if quick:
@@ -308,15 +317,25 @@ def _profiles(
 
 
 def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRatio, draws: dict) -> tuple[float, int]:
-    from .bootstrap import bootstrap_p_value, parametric_bootstrap
+    """P-value and number of replicates. Where the trial was fitted by quadrature the replicates, drawn from that fit, are fitted
+    by Laplace, and the trial's own likelihood ratio is then Laplace's too: any statistic may be compared with its own draws."""
+    from .bootstrap import bootstrap_p_value, by_laplace, parametric_bootstrap
 
-    drawn = parametric_bootstrap(statistics, null, progress=partial(step, "drawing trials with equal effects"), **draws)
-    return bootstrap_p_value(test.statistic, drawn), drawn.replicates - drawn.failed
+    observed = test.statistic
+    if null.method != "laplace":
+        smaller = fit_statistics(statistics, null.spec, fitted={"M_0": null}, bounds=False, standard_errors=False)
+        larger = fit_statistics(statistics, MODELS["M_A"], smaller=smaller, standard_errors=False)
+        observed = likelihood_ratio(smaller, larger).statistic
+    told = partial(step, "drawing trials with equal effects")
+    drawn = parametric_bootstrap(statistics, by_laplace(null), progress=told, **draws)
+    return bootstrap_p_value(observed, drawn), drawn.replicates - drawn.failed
 
 
 def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict) -> Bootstrap:
-    from .bootstrap import resampling_bootstrap
+    from .bootstrap import by_laplace, resampling_bootstrap
 
+    if trial.n_items >= ENOUGH_FOR_LAPLACE:
+        fits = {name: by_laplace(fit) for name, fit in fits.items()}
     return resampling_bootstrap(trial, fits, progress=partial(step, "drawing samples of the persons"), **draws)
 
 

@@ -195,7 +195,7 @@ def _without_constant_items(statistics: SufficientStatistics) -> tuple[np.ndarra
     usable = (s.item_total > 0) & (s.item_total < answers * highest)
     if usable.all():
         return usable, s
-    trials = np.ones((s.n_classes, s.n_items)) if s.trials is None else s.trials.copy()
+    trials = np.ones((s.n_classes, s.n_items)) if s.trials is None else s.trials @ np.eye(s.n_items)
     score, total = s.score.copy(), s.item_total.copy()
     for t, arm in enumerate((slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes))):
         at_top = (s.item_total[t] == answers[t] * highest) & ~usable[t]

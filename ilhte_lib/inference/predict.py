@@ -32,15 +32,17 @@ class Persons:
     theta : (P,) modes of theta given the estimates, logits; NaN for persons whom the model did not use. Where the model has
         clusters theta is what is left of a person within them.
     se : (P,) their conditional standard deviations given the estimates, items being uncertain too, as lme4's ``condVar``,
-        logits; NaN where the model has clusters.
+        logits; clusters, where the model has them, are uncertain too.
     clusters : (S, c) modes of the clusters' level and, with c = 2, effect, logits, in the order of ``cluster_codes``; None
         for a model without.
+    clusters_se : (S, c) their conditional standard deviations, logits; None for a model without.
     of_cluster : (P,) what its cluster adds to a person's linear predictor in the person's own arm, logits; else 0.
     """
 
     theta: np.ndarray
     se: np.ndarray
     clusters: np.ndarray | None
+    clusters_se: np.ndarray | None
     of_cluster: np.ndarray
 
 
@@ -139,10 +141,10 @@ def persons(trial: Trial, fit: Fit) -> Persons:
 
     clusters, of_cluster, weight, v = _cluster_modes(trial, fit, score, modes)
     theta = sigma * v
-    se = np.full(n, np.nan) if fit.clusters is not None else _conditional_se(fit, trial.treat, weight)
+    se, clusters_se = _conditional_se(fit, trial, weight)
     unused = ~trials.any(axis=1)
     theta[unused] = se[unused] = np.nan
-    return Persons(theta, se, clusters, of_cluster)
+    return Persons(theta, se, clusters, clusters_se, of_cluster)
 
 
 def _cluster_modes(
@@ -154,8 +156,8 @@ def _cluster_modes(
     if fit.clusters is None or codes is None:
         _, weight, v = modes(nothing)
         return None, nothing, weight, v
-    factor, size = fit.clusters.factor, len(fit.clusters.factor)
-    loading = np.column_stack([np.ones(trial.n_persons), trial.treat])[:, :size] @ factor
+    factor, loading = fit.clusters.factor, _cluster_loadings(fit.clusters.factor, trial.treat)
+    size = len(factor)
     k = np.zeros((int(codes.max()) + 1, size))
     for _ in range(MOST_STEPS):
         of_cluster = (loading * k[codes]).sum(axis=1)
@@ -172,30 +174,53 @@ def _cluster_modes(
     return k @ factor.T, of_cluster, weight, v
 
 
-def _conditional_se(fit: Fit, treat: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(P,) sigma times the root of the diagonal of H^-1 (``engine.modes``), from the weights W of cells (P, J).
+def _cluster_loadings(factor: np.ndarray, treat: np.ndarray) -> np.ndarray:
+    """(P, c) what a unit of each effect of its cluster adds to a person's linear predictor."""
+    return np.asarray(np.column_stack([np.ones(len(treat)), treat])[:, : len(factor)] @ factor)
 
-    With h_p = 1 + sigma^2 sum_i W_pi, S the Schur complement over the items and c_p = sigma W_p a_T' the coupling of person
-    and items, the entry of a person is 1 / h_p + c_p' S^-1 c_p / h_p^2.
+
+def _conditional_se(fit: Fit, trial: Trial, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """(P,) of persons and (S, c) of clusters: roots of the diagonal of H^-1 (``engine.modes``) on the scale of the effects,
+    from the weights W of cells (P, J).
+
+    With h_p = 1 + sigma^2 sum_i W_pi, S the Schur complement over items and clusters and c_p the coupling of person and these
+    (sigma W_p a_T' to items, sigma sum_i W_pi l_p to its cluster), the entry of a person is 1 / h_p + c_p' S^-1 c_p / h_p^2.
+    Within S clusters, whose blocks C_s are small and alone, are eliminated in their turn: with B_s between the items and s,
+    z the part of c_p of its cluster and y that of items, c_p' S^-1 c_p = z' C_s^-1 z + (y - B_s C_s^-1 z)' M (y - B_s C_s^-1 z),
+    where M is the inverse over the items.
     """
-    sigma, n_items, q = fit.sigma_theta, fit.n_items, fit.spec.q
+    sigma, n_items, q, treat = fit.sigma_theta, fit.n_items, fit.spec.q, trial.treat
     h = 1.0 + sigma**2 * weight.sum(axis=1)
     loadings = [fit.item_factor.T @ (1.0, arm)[:q] for arm in (0.0, 1.0)]
     schur = np.eye(n_items * q)
+    to_items = np.empty((len(h), n_items * q))
     for arm, a in enumerate(loadings):
         w = weight[treat == arm]
         between = np.diag(w.sum(axis=0)) - (w.T * (sigma**2 / h[treat == arm])) @ w
         schur += np.kron(between, np.outer(a, a))
-    inverse = np.linalg.inv(schur)
+        to_items[treat == arm] = np.kron(w, a)
     variance = 1.0 / h
-    for arm, a in enumerate(loadings):
-        here = treat == arm
-        spread = np.kron(np.eye(n_items), a[:, None])
-        of_items = spread.T @ inverse @ spread
-        variance[here] += (sigma / h[here]) ** 2 * np.einsum(
-            "pi,ij,pj->p", weight[here], of_items, weight[here], optimize=True
-        )
-    return sigma * np.sqrt(variance)
+    codes = trial.of_clusters["cluster"]
+    if fit.clusters is None or codes is None:
+        quadratic = np.einsum("pi,ij,pj->p", to_items, np.linalg.inv(schur), to_items, optimize=True)
+        return sigma * np.sqrt(variance + (sigma / h) ** 2 * quadratic), None
+    factor, loading = fit.clusters.factor, _cluster_loadings(fit.clusters.factor, treat)
+    n_clusters, c = int(codes.max()) + 1, len(factor)
+    total = weight.sum(axis=1)
+    block = np.tile(np.eye(c), (n_clusters, 1, 1))
+    np.add.at(block, codes, loading[:, :, None] * loading[:, None, :] * (total / h)[:, None, None])
+    between = np.zeros((n_clusters, n_items * q, c))
+    np.add.at(between, codes, to_items[:, :, None] * (loading / h[:, None])[:, None, :])
+    inverse = np.linalg.inv(block)
+    through = between @ inverse
+    of_items = np.linalg.inv(schur - np.einsum("sic,sjc->ij", through, between, optimize=True))
+    z = loading * total[:, None]
+    y = to_items - np.einsum("pic,pc->pi", through[codes], z)
+    quadratic = np.einsum("pc,pcd,pd->p", z, inverse[codes], z, optimize=True)
+    quadratic += np.einsum("pi,ij,pj->p", y, of_items, y, optimize=True)
+    of_clusters = inverse + np.einsum("sic,ij,sjd->scd", through, of_items, through, optimize=True)
+    spread = np.einsum("kc,scd,kd->sk", factor, of_clusters, factor)
+    return sigma * np.sqrt(variance + (sigma / h) ** 2 * quadratic), np.sqrt(spread)
 
 
 def expected(fit: Fit, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .formats import ItemFormats
+    from .packed import PackedTrials
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class SufficientStatistics:
     count : (G,) persons in each class.
     score : (G,) their sum score r_g.
     covariate : (G,) their covariate, or None for models without one.
-    trials : (G, J) responses each person of the class gave to each item, or None if everyone gave exactly one to each.
+    trials : (G, J) responses each person of the class gave to each item, or None if everyone gave exactly one to each; as bits
+        where there are many classes.
     item_total : (2, J) sum of the responses to each item, by arm (control, treated).
     n_persons, n_responses : sizes of the data behind it.
     formats : the items' formats; None where all have two categories.
@@ -68,7 +70,7 @@ class SufficientStatistics:
     count: np.ndarray
     score: np.ndarray
     covariate: np.ndarray | None
-    trials: np.ndarray | None
+    trials: np.ndarray | PackedTrials | None
     item_total: np.ndarray
     n_persons: int
     n_responses: int
@@ -201,7 +203,7 @@ def classes(
     item_names: tuple[str, ...],
     treat: np.ndarray,
     score: np.ndarray,
-    trials: np.ndarray,
+    trials: np.ndarray | PackedTrials,
     covariate: np.ndarray | None,
     item_total: np.ndarray,
     n_responses: int,
@@ -226,7 +228,7 @@ def classes(
     formats, at_least, covariate_total : as in ``SufficientStatistics``.
     cluster, cluster_effects : as in ``sufficient_statistics``.
     """
-    complete = bool((trials == 1).all())
+    complete = bool((trials == 1).all()) if isinstance(trials, np.ndarray) else trials.complete
     key = treat.astype(np.int64)
     if cluster is not None:
         cluster = np.unique(cluster, return_inverse=True)[1]
@@ -247,7 +249,7 @@ def classes(
         count=total.astype(float),
         score=score[first].astype(float),
         covariate=None if covariate is None else np.asarray(covariate, float)[first],
-        trials=None if complete else trials[first].astype(float),
+        trials=None if complete else _as_kept(trials[first]),
         item_total=item_total,
         n_persons=int(total.sum()),
         n_responses=n_responses,
@@ -258,12 +260,18 @@ def classes(
     )
 
 
+def _as_kept(trials: np.ndarray | PackedTrials) -> np.ndarray | PackedTrials:
+    return trials.astype(float) if isinstance(trials, np.ndarray) else trials
+
+
 def without_clusters(statistics: SufficientStatistics) -> SufficientStatistics:
     """The same trial in the classes that it has without clusters."""
     s = statistics
     if s.clusters is None:
         return s
-    trials = np.ones((s.n_classes, s.n_items), np.int64) if s.trials is None else s.trials.astype(np.int64)
+    trials = np.ones((s.n_classes, s.n_items), np.int64) if s.trials is None else s.trials
+    if isinstance(trials, np.ndarray):
+        trials = trials.astype(np.int64)
     return classes(
         s.item_names, s.arm, s.score.astype(np.int64), trials, s.covariate, s.item_total, s.n_responses, s.count, s.formats,
         s.at_least, covariate_total=s.covariate_total,
@@ -278,10 +286,10 @@ def _refine(key: np.ndarray, code: np.ndarray) -> np.ndarray:
     return key * levels + code
 
 
-def _pattern_codes(trials: np.ndarray) -> np.ndarray:
+def _pattern_codes(trials: np.ndarray | PackedTrials) -> np.ndarray:
     """One integer for each distinct row of ``trials``."""
-    if trials.max(initial=0) <= 1:
-        packed = np.packbits(trials.astype(bool), axis=1)
+    if not isinstance(trials, np.ndarray) or trials.max(initial=0) <= 1:
+        packed = np.packbits(trials.astype(bool), axis=1) if isinstance(trials, np.ndarray) else trials.bits
         if packed.shape[1] <= 8:
             word = np.zeros((len(packed), 8), np.uint8)
             word[:, : packed.shape[1]] = packed

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from ilhte_lib.errors import InputError
-
 STARTED = "The models are fitted"
 WAITING = "Another fit of this machine goes first"
 STOPPING = "It stops after the step it is at"
@@ -16,8 +14,11 @@ LOOKED_AT = 0.5
 """Seconds from one look at how far a fit is to the next."""
 
 
-class Stopped(InputError):
-    """Somebody pressed the button that stops a fit."""
+class Stopped(BaseException):
+    """Somebody pressed the button that stops a fit.
+
+    No Exception: a part of the inference that fails with one is left out, and the others go on.
+    """
 
 
 class Course:

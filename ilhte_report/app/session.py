@@ -27,7 +27,7 @@ from ..pages.reproduce import notebook
 from ..pages.section import Section
 from ..pages.sections import sections
 from ..project import slug
-from .course import LOOKED_AT, Course
+from .course import LOOKED_AT, Course, Stopped
 from .form import PREFIX, SHAPE, chosen, described, given, guessed
 from .page import BOOTSTRAP, DONE, MOST_REPLICATES, results_shown, sentence, told, written
 from .results import Fitted, Table, dropped, looked_at, named, zipped
@@ -147,6 +147,8 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
     async def fitting(now: Table, options: DataOptions, bootstrap: int, course: Course) -> Fitted | str:
         try:
             return await asyncio.to_thread(fitted, now, options, bootstrap, course)
+        except Stopped as stopped:
+            return str(stopped)
         except Exception as error:
             return judged(error)[0]
 

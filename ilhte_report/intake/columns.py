@@ -33,6 +33,9 @@ _CALLED = {
     "covariate": ("stdbaseline", "pretest", "pre", "baseline"),
 }  # fmt: skip
 """What such columns are called, without signs and in small letters; the more usual first."""
+_MOST_ARMS = 8
+_PLAIN_CONTROLS = ("control", "control group", "ctrl", "placebo", "usual", "business as usual", "usual care")
+"""An arm of such a name says what its column is."""
 _CONTROLS = ("control", "ctrl", "c", "placebo", "usual", "business as usual", "none", "0", "no")
 
 
@@ -122,6 +125,8 @@ def _guess(names: tuple[str, ...], values: dict[str, tuple[str, ...]], table: pd
         items = _item_columns([name for name in names if name not in taken.values()], values, table)
     else:
         items = None
+    if "treat" not in taken and (arm := _arm_column([n for n in names if n not in taken.values()], values)):
+        taken["treat"] = arm
     control = _control(values.get(taken.get("treat", ""), ()))
     standard = {"wave_column": "wave", "cluster": "cluster", "covariate": "std_baseline"}
     own = {role: name for role, name in taken.items() if name != standard.get(role)}
@@ -131,18 +136,17 @@ def _guess(names: tuple[str, ...], values: dict[str, tuple[str, ...]], table: pd
 def _item_columns(
     names: list[str], values: dict[str, tuple[str, ...]], table: pd.DataFrame
 ) -> tuple[str, ...]:  # fmt: skip
-    """Columns of few whole numbers, by the pattern that their names share or one by one; none if they are too few."""
-    scores = [
-        name
-        for name in names
-        if 1 < len(values.get(name, ())) <= _MOST_CATEGORIES + 2
-        and (as_numbers(table[name].dropna().head(200)) % 1 == 0).all()
-    ]
-    # q1, q2, q10; or feels_afraid, feels_upset
-    series: dict[str, list[str]] = {}
-    for name in scores:
-        for stem in {re.sub(r"\d+\D{0,2}$", "", name), re.sub(r"(?<=[_.\- ])[^_.\- ]*$", "", name)} - {name}:
-            series.setdefault(stem, []).append(name)
+    """Columns of few whole numbers, or of the same few words under names that begin alike, by the pattern that their names share
+    or one by one; none if they are too few."""
+    few = [name for name in names if 1 < len(values.get(name, ())) <= _MOST_CATEGORIES + 2]
+    scores = [name for name in few if (as_numbers(table[name].dropna().head(200)) % 1 == 0).all()]
+    series = _series(scores)
+    if len(scores) < _FEWEST_ITEMS:
+        series = {
+            stem: members
+            for stem, members in _series(few).items()
+            if len({value for name in members for value in values[name]}) <= _MOST_CATEGORIES + 2
+        }
     stem = max(series, key=lambda stem: len(series[stem]), default="")
     members = series.get(stem, [])
     if stem and len(members) >= _FEWEST_ITEMS and not re.search(r"[*?\[\]]", stem):
@@ -151,6 +155,27 @@ def _item_columns(
             return (pattern,)
     chosen = members if len(members) >= _FEWEST_ITEMS else scores
     return tuple(chosen) if len(chosen) >= _FEWEST_ITEMS else ()
+
+
+def _series(names: list[str]) -> dict[str, list[str]]:
+    """Beginning -> the names that have it: q1, q2, q10; feels_afraid, feels_upset; How sure: of this, How sure: of that."""
+    series: dict[str, list[str]] = {}
+    ends = (r"\d+\D{0,2}$", r"(?<=[_.\- ])[^_.\- ]*$", r"(?<=[:?] )[^:?]*$")
+    for name in names:
+        for stem in {re.sub(end, "", name) for end in ends} - {name}:
+            series.setdefault(stem, []).append(name)
+    return series
+
+
+def _arm_column(names: list[str], values: dict[str, tuple[str, ...]]) -> str | None:
+    """The column one of whose few values is a control group's name, if there is just one."""
+    found = [
+        name
+        for name in names
+        if 1 < len(values.get(name, ())) <= _MOST_ARMS
+        and any(arm.strip().casefold() in _PLAIN_CONTROLS for arm in values[name])
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _control(arms: tuple[str, ...]) -> str | None:

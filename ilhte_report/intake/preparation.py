@@ -1,38 +1,85 @@
-"""A table on its way to a fit: in memory, or reduced to sufficient statistics out of core where the file is large."""
+"""A table on its way to a fit: in memory, or reduced to sufficient statistics by an engine of data."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from ilhte_lib.data.design import prepare_design
 from ilhte_lib.data.item_file import with_item_covariates
 from ilhte_lib.data.large import LargeTrial, is_large, large_trial
 from ilhte_lib.data.options import DataOptions
 from ilhte_lib.data.trial import Trial
+from ilhte_lib.errors import InputError
 
 from .source import Source, load
 
+if TYPE_CHECKING:
+    from ilhte_lib.data.relations import Relations
 
-def prepared(where: Source, data: DataOptions) -> Trial | LargeTrial:
+ENGINES = ("duckdb", "spark", "dask")
+"""What counts a table that is not read into memory."""
+_ONLY_IN_MEMORY = {
+    "profile": "profile vignette", "max_persons": "--max-persons", "repeated": "--repeated trials", "id_within_cluster": "--id-within-cluster",
+    "cluster_effects": "--cluster-effects", "control": "--control", "pretest_from_wave": "--pretest-from-wave", "contrast": "--contrast",
+    "wide": "--wide", "header_row": "--header-row", "sheet": "--sheet",
+}  # fmt: skip
+"""What only memory gives, by its option: the vignette's rules, draws, trials by rows, arms by name, wide files."""
+
+
+def prepared(
+    where: Source, data: DataOptions, engine_data: str | None = None, scheduler: str | None = None
+) -> Trial | LargeTrial:
     """The trial in a source, by the rules of ``ilhte_lib.data.prepare``.
 
-    A large file is never read into memory, unless something is asked for that only memory gives: the vignette's rules,
-    a draw of persons, repeated rows as trials, arms by name, a wide file, clusters.
+    A large file is never read into memory, unless something is asked for that only memory gives.
+
+    Parameters
+    ----------
+    engine_data : one of ``ENGINES``, to count even a small table with; None for DuckDB where the table is large or an address.
+    scheduler : where Dask or Spark runs, ``parts.Dask.at``, ``relations.Spark.at``; None for this machine, or what Spark is set to.
 
     Raises
     ------
-    InputError : the file cannot be used; one sentence names the reason and the remedy.
-    EngineError : the file is large and DuckDB is not installed.
+    InputError : the table cannot be used; one sentence names the reason and the remedy.
+    EngineError : the engine is not installed.
     """
-    if goes_out_of_core(where, data):
-        trial = large_trial(where.path, where.tab, **data.rules_out_of_core)
-    else:
-        trial = prepare_design(load(where, data), where.tab, data)
-    return with_item_covariates(trial, data.item_covariates)
+    if goes_out_of_core(where, data, engine_data):
+        with _engine(engine_data, scheduler) as relations:
+            trial = large_trial(where.path or where.name, where.tab, relations=relations, **data.rules_out_of_core)
+        return with_item_covariates(trial, data.item_covariates)
+    return with_item_covariates(prepare_design(load(where, data), where.tab, data), data.item_covariates)
 
 
-def goes_out_of_core(where: Source, data: DataOptions) -> bool:
-    """Whether the source is a large file and nothing is asked for that only memory gives."""
-    in_memory = (
-        data.profile != "full" or data.max_persons or data.repeated != "error" or data.id_within_cluster or data.cluster_effects
-        or data.control or data.pretest_from_wave or data.contrast or data.wide or data.header_row or data.sheet
-    )  # fmt: skip
-    return where.path is not None and not in_memory and is_large(where.path)
+def goes_out_of_core(where: Source, data: DataOptions, engine_data: str | None = None) -> bool:
+    """Whether an engine of data counts the source: it is large, an address, or the engine was named.
+
+    Raises
+    ------
+    InputError : something is asked for that only memory gives, of a table that is not to be read into memory.
+    """
+    changed = data.changed()
+    asked = [option for name, option in _ONLY_IN_MEMORY.items() if changed.get(name)]
+    if not (engine_data or where.is_address):
+        return where.path is not None and not asked and is_large(where.path)
+    if asked:
+        raise InputError(
+            f"{', '.join(asked)} needs the table in memory: leave it out, or fit a file without --engine-data."
+        )
+    if where.path is None and not where.is_address:
+        raise InputError(f"{where.tab} is a bundled table, which is read into memory: leave out --engine-data.")
+    return True
+
+
+def _engine(engine_data: str | None, scheduler: str | None) -> AbstractContextManager[Relations | None]:
+    if engine_data == "spark":
+        from ilhte_lib.data.relations import Spark
+
+        return Spark.at(scheduler)
+    if engine_data == "dask":
+        from ilhte_lib.data.parts import Dask
+
+        return Dask.at(scheduler)
+    if scheduler is not None:
+        raise InputError("DuckDB counts in this process and has no --scheduler: name --engine-data spark or dask.")
+    return nullcontext()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ilhte_lib.data.catalogue import TableInfo, bundled_tables, load_bundled, table_info
 from ilhte_lib.data.file_formats import FORMATS, format_of
 from ilhte_lib.data.options import DataOptions
+from ilhte_lib.data.place import is_address, is_table_folder, parquet_files
 from ilhte_lib.data.read import option_of, read_table, source_name
 from ilhte_lib.data.waves import IRW
 from ilhte_lib.errors import EngineError, InputError
@@ -38,9 +39,10 @@ class Source:
     ----------
     name : what the user wrote: a bundled table's name, a path, or ``irw:`` and a name.
     tab : the table's name.
-    path : the file (for an IRW table its copy in the cache), or None for a bundled table.
+    path : the file or the folder of Parquet files (for an IRW table its copy in the cache), or None for a bundled table and an
+        address.
     info : the catalogue's entry of a bundled table, else None.
-    sha256 : of the file's bytes; of the design and seed for a simulated table.
+    sha256 : of the file's bytes; of the design and seed for a simulated table; "" for an address.
     irw : version and citations of an IRW table, else None.
     trouble : why it cannot be read, one sentence, or None; a run lists such a table as failed.
     options : data options of this table alone, of a file of trials (``trials_file``).
@@ -56,11 +58,19 @@ class Source:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def is_address(self) -> bool:
+        """Whether it is s3://, hdfs:// or the like, which an engine of data reads."""
+        return is_address(self.name)
+
+    @property
     def renamed(self) -> bool:
         """Whether it is called otherwise than its file or table."""
         return (
             self.trouble is None and self.path is not None and self.irw is None and self.tab != source_name(self.path)
         )
+
+
+ADDRESS_IN_RUN = "{} is an address, and a run keeps a table by the bytes of its files: use `ilhte fit`, or name files of this machine."
 
 
 def source(name: str, tab: str | None = None) -> Source:
@@ -80,16 +90,17 @@ def source(name: str, tab: str | None = None) -> Source:
         return _irw_source(name)
     if not name.strip():
         raise InputError("The name of the table is empty: give a file, irw:NAME or the name of a bundled table.")
+    if is_address(name):
+        return Source(name, source_name(name.rstrip("/")), None, None, sha256="")
     path = Path(name)
     if path.exists():
         if path.is_dir():
-            raise InputError(f"{name} is a folder: name a file in it (`ilhte run` takes folders).")
+            return _folder_source(name, path)
         return Source(name, _readable(source_name(path)), path, None, sha256_of(path))
     if _looks_like_path(name):
         raise InputError(f"There is no file {name}: check the path.")
     info = table_info(name, data_folder())
-    digest = info.sha256 or hashlib.sha256(repr(info.truth).encode()).hexdigest()
-    return Source(name, info.tab, None, info, digest)
+    return Source(name, info.tab, None, info, info.digest)
 
 
 def sources(names: Sequence[str]) -> list[Source]:
@@ -108,9 +119,11 @@ def sources(names: Sequence[str]) -> list[Source]:
             found.append(_without_data(name, name.removeprefix(IRW_PREFIX), missing[name]))
         elif name == BUNDLED and not Path(name).exists():
             found += bundled_sources()
+        elif is_address(name):
+            found.append(_without_data(name, source_name(name.rstrip("/")), ADDRESS_IN_RUN.format(name)))
         elif name.lower().endswith(TRIALS):
             found += [replace(_file_source(trial.file), **trial.named()) for trial in read_trials(Path(name))]
-        elif Path(name).is_dir():
+        elif Path(name).is_dir() and not is_table_folder(Path(name)):
             found += [_file_source(str(path)) for path in _tables_in(Path(name))]
         else:
             found.append(_file_source(name))
@@ -144,6 +157,23 @@ def load(where: Source, data: DataOptions | None = None) -> pd.DataFrame:
     return load_bundled(where.tab, data_folder())
 
 
+def _folder_source(name: str, folder: Path) -> Source:
+    """A folder of Parquet files as one table, whose digest is that of its files' names and digests."""
+    files = parquet_files(folder)
+    if not files:
+        raise InputError(
+            f"{name} is a folder without Parquet files: name a file in it (`ilhte run` takes folders of tables)."
+        )
+    digests = (f"{file.relative_to(folder).as_posix()} {sha256_of(file)}\n" for file in files)
+    return Source(
+        name,
+        _readable(source_name(folder)),
+        folder,
+        None,
+        hashlib.sha256("".join(digests).encode("utf-8", "surrogateescape")).hexdigest(),
+    )
+
+
 def _readable(name: str) -> str:
     """A file's name as text that can be written: bytes that are no UTF-8 as the sign for an unknown character."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -171,7 +201,10 @@ def _without_data(name: str, tab: str, trouble: str) -> Source:
 
 def _tables_in(folder: Path) -> list[Path]:
     try:
-        files = sorted(p for p in folder.iterdir() if p.is_file() and format_of(p.name) and not p.name.startswith("."))
+        files = sorted(
+            p for p in folder.iterdir()
+            if not p.name.startswith(".") and (is_table_folder(p) if p.is_dir() else p.is_file() and format_of(p.name))
+        )  # fmt: skip
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}): check its permissions.") from None
     if not files:

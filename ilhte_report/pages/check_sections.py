@@ -112,7 +112,9 @@ def _format(found: Check) -> Section:
         return Section(title, (f"{checker} finds nothing amiss.",))
     refused = [finding.sentence for finding in found.findings if finding.refused]
     noted = [finding.sentence for finding in found.findings if not finding.refused]
-    verdict = f"would refuse this table for {len(refused)} of these" if refused else "would take this table"
+    verdict = "would take this table"
+    if refused:
+        verdict = f"would refuse this table for {len(refused)} of these, which matters for sharing it there, not for fitting it"
     said = (f"{checker} {verdict}:", *(f"noted: {sentence}" for sentence in noted))
     return Section(title, said, tuple(f"refused: {sentence}" for sentence in refused))
 

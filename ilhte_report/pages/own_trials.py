@@ -71,6 +71,21 @@ def _called(run: RunResults, tab: str) -> str:
     return run.info[tab].title if tab in run.info else tab
 
 
+def seen(run: RunResults) -> str:
+    """How many persons and items a single trial has; of several, whose control may be the same persons, where that is said."""
+    if not run.n_tables:
+        return ""
+    if run.n_tables > 1:
+        return (
+            "Below stands how many persons and items the models see of each; its page says what was left out, and why."
+        )
+    (row,) = run.summary.to_dict("records")
+    return (
+        f"The models see the responses of {row['n_persons']:,} persons to {row['n_items']} items; the trial's page says what "
+        "was left out, and why."
+    )
+
+
 def findings(run: RunResults) -> str:
     """A paragraph a table, with its numbers and the way to its page."""
     rows = run.summary.to_dict("records")

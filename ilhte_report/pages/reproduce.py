@@ -12,15 +12,16 @@ from ilhte_lib.data.read import source_name
 from ..run.key import fit_notebook
 
 
-def command_line(file: str, data: DataOptions, **more: Any) -> str:
+def command_line(file: str, data: DataOptions, *, command: str = "fit", **more: Any) -> str:
     """``ilhte fit FILE`` with every option that differs from its default, quoted for a POSIX shell.
 
     Parameters
     ----------
     file : as it is named on the command line.
+    command : another than "fit".
     more : further options by name, ``bootstrap=99``; those that are None or 0 are left out.
     """
-    words = ["ilhte", "fit", f"./{file}" if file.startswith("-") else file]
+    words = ["ilhte", command, f"./{file}" if file.startswith("-") else file]
     for name, value in (*data.changed().items(), *more.items()):
         option = f"--{name.replace('_', '-')}"
         if value is True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -212,12 +213,13 @@ def read_run(folder: Path) -> RunResults:
         raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.") from None
     refuse_earlier(folder)
     summary, items = _with_numbers(summary, NUMBERS), _with_numbers(items, ITEM_NUMBERS)
-    info = {}
+    info, digests = {}, {row["tab"]: row.get("input_sha256") for row in record["tables"]}
     for tab in summary["tab"]:
-        try:
-            info[tab] = table_info(tab, data_folder())
-        except InputError:
-            continue
+        with suppress(InputError):
+            known = table_info(tab, data_folder())
+            # a file of one's own may have the name of a bundled table
+            if known.digest == digests.get(tab):
+                info[tab] = known
     return RunResults(summary, items, record, info, folder)
 
 

@@ -17,7 +17,7 @@ from ilhte_lib.messages import quoted
 from ..outputs import KEYWORD, PDF_END
 from ..pages.markdown import sections_markdown
 from ..words.markdown import escape_markdown
-from .figures import draw, for_print
+from .figures import PER_MM, draw, for_print
 from .latex import latex_text
 from .pandoc import converted
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ENDINGS = (".docx", ".pdf")
 PAGE = 150.0
 """Width of figures, mm."""
+HIGHEST = 170.0
+"""Height that a figure may have, mm: a caption has its place below it."""
 _ENGINES = ("xelatex", "lualatex")
 _LONGEST = 600
 """Seconds that Quarto may take."""
@@ -66,10 +68,13 @@ def report_document(analysis: Analysis, sections: Sequence[Section], name: str) 
     files = {f"{name}.{ending}": content for (name, ending), content in images.items()}
     figures = {s.title: f"{name}.{kind}" for name, s in zip(names, shown, strict=True)}
     text = sections_markdown("", sections, figures)
+    for name, figure in drawn.items():
+        if figure.layout.height > HIGHEST * PER_MM:  # many items: else the caption falls off the page
+            text = text.replace(f"({name}.{kind}){{", f"({name}.{kind}){{height={HIGHEST:g}mm ")
     head = f'---\ntitle: "{_quoted(analysis.trial.tab)}"\nkeywords: ["{KEYWORD}"]\nlang: en\n'
     if ending == "docx":
         # what Quarto calls fig-alt, the words for who does not see a figure, is alt to pandoc
-        plain = text.replace('{fig-alt="', '{alt="')
+        plain = text.replace('fig-alt="', 'alt="')
         return _by_quarto(f"{head}---\n\n{text}", "docx", files) or converted(
             f"{head}---\n\n{plain}", "docx", beside=files
         )

@@ -121,7 +121,10 @@ def _latex(table: GT, section: Section) -> str:
     text = text.replace(r"\begin{minipage}{\linewidth}", "\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize")
     text = text.replace(r"\begin{tabular*}", "\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular*}")
     needs = "booktabs,caption,longtable,array"
-    return f"% written by ilhte; in the preamble: \\usepackage{{{needs}}}\n{latex_text(text)}"
+    scripts = (
+        "% names in other alphabets than the Latin one need XeLaTeX or LuaLaTeX, and a font that has their letters"
+    )
+    return f"% written by ilhte; in the preamble: \\usepackage{{{needs}}}\n{scripts}\n{latex_text(text)}"
 
 
 def _markdown(section: Section, tab: str) -> str:

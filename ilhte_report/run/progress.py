@@ -1,7 +1,8 @@
-"""What a run shows while it works: a bar on a terminal, a line a table elsewhere."""
+"""What a run shows while it works: a bar on a terminal, elsewhere a line a table, and one where none has come for a while."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     Told = Callable[[TableOutcome | None, Standing], None]
 
+SILENCE = 20.0
+"""Seconds after which a run that has nothing to tell says that it works."""
+
 
 @contextmanager
 def progress(console: Console, *, quiet: bool = False) -> Iterator[Told]:
@@ -23,7 +27,7 @@ def progress(console: Console, *, quiet: bool = False) -> Iterator[Told]:
     if console.is_terminal and not quiet:
         yield from _bar(console)
     else:
-        yield _lines(console, quiet)
+        yield from _lines(console, quiet)
 
 
 def _bar(console: Console) -> Iterator[Told]:
@@ -43,21 +47,43 @@ def _bar(console: Console) -> Iterator[Told]:
         yield told
 
 
-def _lines(console: Console, quiet: bool) -> Told:
-    clock = _Clock()
+def _lines(console: Console, quiet: bool) -> Iterator[Told]:
+    clock, news, over = _Clock(), threading.Event(), threading.Event()
+    at: Standing | None = None
 
-    def told(outcome: TableOutcome | None, standing: Standing) -> None:
-        if outcome is None or (quiet and outcome.status != "failed"):
-            return
-        what = _failure(outcome) if outcome.status == "failed" else f"{visible(outcome.tab)}: {outcome.status}"
-        if outcome.status == "fitted":
-            what += f" ({outcome.seconds:.1f} s)"
+    def line(standing: Standing, what: str) -> None:
         still = (
             f", {standing.running} running, {standing.failed} failed{clock.left(standing)}" if standing.running else ""
         )
         console.print(f"[{standing.done}/{standing.of}{still}] {what}", markup=False, highlight=False, soft_wrap=True)
 
-    return told
+    def told(outcome: TableOutcome | None, standing: Standing) -> None:
+        nonlocal at
+        at = standing
+        news.set()
+        if outcome is None or (quiet and outcome.status != "failed"):
+            return
+        what = _failure(outcome) if outcome.status == "failed" else f"{visible(outcome.tab)}: {outcome.status}"
+        if outcome.status == "fitted":
+            what += f" ({outcome.seconds:.1f} s)"
+        line(standing, what)
+
+    def breathe() -> None:
+        while not over.is_set():
+            if not news.wait(SILENCE) and at is not None and at.running:
+                line(at, f"at work for {clock.seconds():.0f} s")
+            news.clear()
+
+    breath = threading.Thread(target=breathe, daemon=True)
+    if not quiet:
+        breath.start()
+    try:
+        yield told
+    finally:
+        over.set()
+        news.set()
+        if not quiet:
+            breath.join()
 
 
 def _failure(outcome: TableOutcome) -> str:
@@ -70,9 +96,12 @@ class _Clock:
     def __init__(self) -> None:
         self._start = time.monotonic()
 
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
     def left(self, standing: Standing) -> str:
         worked = standing.done - standing.kept
         if not worked or standing.done == standing.of:
             return ""
-        seconds = (time.monotonic() - self._start) / worked * (standing.of - standing.done)
+        seconds = self.seconds() / worked * (standing.of - standing.done)
         return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"

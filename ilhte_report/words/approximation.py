@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ilhte_lib.engine.approximation import FEW_ITEMS
+from ilhte_lib.engine.approximation import ENOUGH_FOR_LAPLACE, FEW_ITEMS
 
 if TYPE_CHECKING:
     from ilhte_lib.model.fit_result import Fit
@@ -30,8 +30,10 @@ def approximation_sentence(main: Fit, asked: str) -> str:
             why = "; quadrature over persons has no clusters in its model"
         return f"The likelihood is Laplace's, as in lme4{why}."
     text = "Persons are integrated out by adaptive quadrature, which lme4 cannot do"
-    if asked != "auto":
-        return f"{text}."
-    if main.n_items <= FEW_ITEMS:
-        return f"{text}: with {main.n_items} items Laplace's likelihood would underestimate σ_θ."
-    return f"{text}: Laplace's likelihood would be off by more than half a standard error of σ_θ."
+    if asked == "auto" and main.n_items <= FEW_ITEMS:
+        text += f": with {main.n_items} items Laplace's likelihood would underestimate σ_θ"
+    elif asked == "auto":
+        text += ": Laplace's likelihood would be off by more than half a standard error of σ_θ"
+    if main.n_items < ENOUGH_FOR_LAPLACE:
+        return f"{text}. A bootstrap fits the trials it draws by Laplace, the persons it draws by quadrature."
+    return f"{text}. A bootstrap fits what it draws by Laplace."

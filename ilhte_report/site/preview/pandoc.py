@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 from functools import cache
@@ -24,7 +25,9 @@ def markdown_blocks(text: str, what: str) -> list[dict]:
 
 def tree_html(tree: dict, arguments: list[str], what: str) -> str:
     """A whole page: `tree` written through the template that `arguments` name."""
-    return _pandoc(["--from", "json", "--to", "html5", "--standalone", *arguments], json.dumps(tree), what)
+    made = _pandoc(["--from", "json", "--to", "html5", "--standalone", *arguments], json.dumps(tree), what)
+    # a link to each line of code that nobody can see or reach
+    return re.sub(r'<a href="#cb\d+-\d+" aria-hidden="true" tabindex="-1"></a>', "", made)
 
 
 @cache

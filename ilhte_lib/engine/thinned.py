@@ -1,0 +1,72 @@
+"""A fit to many classes of persons begins at that to a few of them, each of which stands for its neighbours.
+
+Classes are in order, so every k-th of an arm is like all of them. With its count taken k times the deviance has about the same
+minimum and curvature as that of all classes: Newton's method needs two or three evaluations from there. The items' totals
+stay those of all persons, and the scores of the few are moved by a fraction so that they sum to them. Nothing of the few remains in what is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..model.compress import SufficientStatistics
+from ..model.packed import KEPT_CELLS
+
+FEW_CELLS = 300_000
+"""Of classes times items."""
+MOST_SHIFT = 0.4
+"""What a score is moved by at most."""
+
+
+def worth_thinning(statistics: SufficientStatistics) -> bool:
+    """Whether there are so many classes; those of clusters cannot be left out."""
+    cells = statistics.n_classes * statistics.n_items
+    return cells > max(KEPT_CELLS, 1.5 * FEW_CELLS) and statistics.clusters is None
+
+
+def thinned(statistics: SufficientStatistics) -> SufficientStatistics:
+    """About ``FEW_CELLS`` cells that stand for all; its ``item_total`` and ``count`` are no whole numbers."""
+    s = statistics
+    wanted = max(FEW_CELLS // s.n_items, 100)
+    chosen, count = [], []
+    for arm in (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes)):
+        size = arm.stop - arm.start
+        step = max(1, round(size * 2 / wanted))
+        rows = np.arange(arm.start + step // 2 if step < size else arm.start, arm.stop, step)
+        chosen.append(rows)
+        count.append(s.count[rows] * (s.count[arm].sum() / s.count[rows].sum()))
+    rows, weights = np.concatenate(chosen), np.concatenate(count)
+    cut = len(chosen[0])
+    trials, total, at_least = None, s.item_total, s.at_least
+    if s.trials is not None:
+        own = s.trials[rows]
+        trials = np.asarray(own @ np.eye(s.n_items))
+        answers = np.array(
+            [
+                s.count[: s.n_control_classes] @ s.trials[: s.n_control_classes],
+                s.count[s.n_control_classes :] @ s.trials[s.n_control_classes :],
+            ]
+        )
+        kept = np.array([weights[:cut] @ trials[:cut], weights[cut:] @ trials[cut:]])
+        total = total * (kept / np.maximum(answers, 1.0))
+        if at_least is not None:
+            at_least = at_least * (kept.sum(axis=0) / np.maximum(answers.sum(axis=0), 1.0))[:, None]
+    # the sums of persons and of items have to be one number in each arm: otherwise intercept and items could drift apart for ever
+    score, total = s.score[rows].copy(), total.copy()
+    for t, arm in enumerate((slice(0, cut), slice(cut, len(rows)))):
+        lacking = total[t].sum() - weights[arm] @ score[arm]
+        score[arm] += np.clip(lacking / weights[arm].sum(), -MOST_SHIFT, MOST_SHIFT)
+        total[t] *= weights[arm] @ score[arm] / max(total[t].sum(), 1.0)
+    return replace(
+        s,
+        n_control_classes=cut,
+        count=weights,
+        score=score,
+        covariate=None if s.covariate is None else s.covariate[rows],
+        trials=trials,
+        item_total=total,
+        at_least=at_least,
+        covariate_total=None,
+    )

@@ -1,0 +1,284 @@
+"""Any size: cells recomputed in place of kept, folders and addresses, and the same counts on clusters of Dask and Spark."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_cases import ilhte, small_project, write_table
+from test_large import draw
+from typer.testing import CliRunner
+
+from ilhte_lib import InputError
+from ilhte_lib.data import large
+from ilhte_lib.data.large import large_trial
+from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.read import read_table
+from ilhte_lib.engine import modes, thinned
+from ilhte_lib.engine.native import fit_models, fit_statistics
+from ilhte_lib.model.compress import SufficientStatistics, classes
+from ilhte_lib.model.packed import PackedTrials
+from ilhte_lib.model.spec import MODELS
+from ilhte_report.cli import app
+from ilhte_report.intake.source import source, sources
+
+pytest.importorskip("duckdb", reason="DuckDB is not installed")
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """1,200 persons, a fifth of the responses and some covariates missing."""
+    made = draw(n_persons=1200, n_items=12, missing=0.2)
+    made.loc[made["id"].isin([f"p{k}" for k in range(0, 300, 7)]), "cov_pretest"] = np.nan
+    return made
+
+
+def same_bits(a: SufficientStatistics, b: SufficientStatistics) -> None:
+    for field in fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        assert x.tobytes() == y.tobytes() if isinstance(x, np.ndarray) else x == y, field.name
+
+
+# -- cells that are not kept ------------------------------------------------------------------------------------------
+
+
+def packed(trials: np.ndarray) -> PackedTrials:
+    return PackedTrials(np.packbits(trials.astype(bool), axis=1), trials.shape[1])
+
+
+def test_packed_answers_multiply_as_numbers_do():
+    rng = np.random.default_rng(1)
+    numbers = (rng.random((9000, 13)) < 0.7).astype(float)
+    bits = packed(numbers)
+    left, right = rng.random((2, 9000)), rng.random((13, 3))
+    np.testing.assert_allclose(bits @ right, numbers @ right, rtol=1e-13)
+    np.testing.assert_allclose(left @ bits, left @ numbers, rtol=1e-12)
+    np.testing.assert_array_equal(bits.sum(axis=1), numbers.sum(axis=1))
+    assert (bits.shape, bits.max(), bits.complete) == (numbers.shape, 1.0, False)
+    assert packed(np.ones((3, 13))).complete
+
+
+@pytest.mark.parametrize("model", ["M_A", "M_C"])
+def test_recomputed_cells_give_the_same_fit(table, model, monkeypatch):
+    """Of packed answers too, begun at a few classes."""
+    statistics = prepare(table, "t").sufficient_statistics(model == "M_C")
+    kept = fit_statistics(statistics, MODELS[model])
+    for module in (modes, thinned):
+        monkeypatch.setattr(module, "KEPT_CELLS", 1000)
+    monkeypatch.setattr(thinned, "FEW_CELLS", 6000)
+    again = fit_statistics(replace(statistics, trials=packed(statistics.trials)), MODELS[model])
+    assert again.converged and again.loglik == pytest.approx(kept.loglik, abs=1e-9)
+    np.testing.assert_allclose(again.psi, kept.psi, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(again.se, kept.se, rtol=1e-4)
+    np.testing.assert_allclose(again.ranef, kept.ranef, rtol=0, atol=2e-7)
+
+
+def test_few_evaluations_are_needed_from_there(monkeypatch):
+    """20,000 persons, each with answers of their own, begin at 3,000 of them."""
+    rng = np.random.default_rng(3)
+    treat, easiness, effect = np.arange(20_000) % 2, rng.normal(size=20), 0.3 * rng.normal(size=20)
+    eta = rng.normal(size=(20_000, 1)) + easiness + treat[:, None] * effect
+    answered = rng.random(eta.shape) < 0.9
+    right = answered & (rng.random(eta.shape) < 1 / (1 + np.exp(-eta)))
+    total = np.array([right[treat == arm].sum(axis=0) for arm in (0, 1)], float)
+    names = tuple(f"q{k}" for k in range(20))
+    trials = PackedTrials(np.packbits(answered, axis=1), 20)
+    statistics = classes(names, treat, right.sum(axis=1), trials, None, total, int(answered.sum()))
+    for module in (modes, thinned):
+        monkeypatch.setattr(module, "KEPT_CELLS", 1000)
+    monkeypatch.setattr(thinned, "FEW_CELLS", 60_000)
+    fit = fit_statistics(statistics, MODELS["M_A"])
+    assert fit.converged and fit.evaluations <= 6
+
+
+def test_the_few_stand_for_all(table):
+    statistics = prepare(table, "t").sufficient_statistics(False)
+    few = thinned.thinned(replace(statistics, trials=packed(statistics.trials)))
+    cut, whole = few.n_control_classes, statistics.n_control_classes
+    for mine, theirs in ((slice(0, cut), slice(0, whole)), (slice(cut, None), slice(whole, None))):
+        assert few.count[mine].sum() == pytest.approx(statistics.count[theirs].sum(), rel=1e-12)
+    of_persons = [few.count[:cut] @ few.score[:cut], few.count[cut:] @ few.score[cut:]]
+    np.testing.assert_allclose(of_persons, few.item_total.sum(axis=1), rtol=1e-12)
+
+
+def test_ordered_categories_recomputed(monkeypatch):
+    rng = np.random.default_rng(5)
+    made = draw(n_persons=300, n_items=5, missing=0.1)
+    made["resp"] = made["resp"] + (rng.random(len(made)) < 0.4)
+    statistics = prepare(made, "t").sufficient_statistics(False)
+    kept = fit_statistics(statistics, MODELS["M_A"])
+    monkeypatch.setattr(modes, "KEPT_CELLS", 100)
+    again = fit_statistics(statistics, MODELS["M_A"])
+    assert again.loglik == pytest.approx(kept.loglik, abs=1e-9)
+    np.testing.assert_allclose(again.se, kept.se, rtol=1e-4)
+
+
+def test_there_is_no_cap(table, tmp_path, monkeypatch):
+    """A table whose answers are packed has the same classes; the report says which intervals are Wald's."""
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=False)
+    kept = large_trial(path).statistics
+    monkeypatch.setattr(large, "KEPT_CELLS", 1000)
+    found = large_trial(path).statistics
+    assert isinstance(found.trials, PackedTrials)
+    same_bits(replace(found, trials=found.trials @ np.eye(12)), kept)
+    done = CliRunner().invoke(app, ["fit", str(path), "--engine-data", "duckdb", "--full"])
+    assert done.exit_code == 0, done.output
+    assert re.search(r"classes\s+of\s+persons\s+with\s+different\s+answered\s+items", done.output)
+
+
+# -- folders and addresses --------------------------------------------------------------------------------------------
+
+
+def test_a_partitioned_folder_is_one_table(table, tmp_path):
+    folder = tmp_path / "tables" / "trial"
+    table.to_parquet(folder, partition_cols=["treat"], index=False)
+    (folder / "_SUCCESS").touch()
+    file = tmp_path / "t.parquet"
+    table.to_parquet(file, index=False)
+    same_bits(large_trial(folder).statistics, large_trial(file).statistics)
+    in_memory = prepare(read_table(folder), "trial").sufficient_statistics(True)
+    same_bits(in_memory, prepare(table, "trial").sufficient_statistics(True))
+    assert source(str(folder)).tab == "trial"
+    assert [found.path for found in sources([str(tmp_path / "tables")])] == [folder]
+    for command in (["check"], ["who-benefits"], ["who-benefits", "--engine-data", "duckdb"]):
+        done = CliRunner().invoke(app, [command[0], str(folder), *command[1:]])
+        assert done.exit_code == 0, done.output
+
+
+def test_an_address_is_passed_on_untouched(table, tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=False)
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/trial.parquet", path.read_bytes())
+    table.to_parquet(tmp_path / "parts", partition_cols=["treat"], index=False)
+    memory.put(str(tmp_path / "parts"), "/bucket/parts", recursive=True)
+    whole = large_trial(path)
+    for address in ("memory://bucket/trial.parquet", "memory://bucket/parts"):
+        found = large_trial(address)
+        same_bits(found.with_covariate, whole.with_covariate)
+    done = CliRunner().invoke(app, ["check", "memory://bucket/parts"])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["verbagg_gender", "--engine-data", "spark"], "is a bundled table, which is read into memory"),
+        (["s3://bucket/t.parquet", "--max-persons", "5"], "--max-persons needs the table in memory"),
+        (["s3://bucket/t.parquet", "--scheduler", "tcp://x:1"], "DuckDB counts in this process and has no --scheduler"),
+    ],
+)
+def test_what_does_not_go_together(options, said):
+    done = CliRunner().invoke(app, ["fit", *options])
+    assert isinstance(done.exception, InputError) and said in str(done.exception)
+
+
+def test_a_run_has_a_partitioned_folder_and_no_address(tmp_path):
+    """In a kernel DuckDB cannot draw a bar, and may not be told to draw none; what an address holds has no digest."""
+    project = small_project(tmp_path)
+    one = pd.read_csv(write_table(tmp_path / "one.csv", 3))
+    one.to_parquet(project / "parts", partition_cols=["treat"])
+    done = ilhte("run", "parts", "s3://bucket/table", "--bootstrap", 0, "--out", "run", cwd=project)
+    assert "parts: fitted" in done.stdout + done.stderr
+    assert "s3://bucket/table is an address, and a run keeps a table by the bytes of its files" in " ".join(
+        (done.stdout + done.stderr).split()
+    )
+
+
+def test_an_empty_folder_is_no_table(tmp_path):
+    with pytest.raises(InputError, match="is a folder without Parquet files"):
+        source(str(tmp_path))
+
+
+# -- clusters ---------------------------------------------------------------------------------------------------------
+
+
+def test_dask_counts_the_same_and_a_worker_may_die(table, tmp_path, monkeypatch):
+    """Two workers, one killed while both count; rows of a person lie in many parts."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
+    from ilhte_lib.data import parts
+
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=False, row_group_size=4000)
+    monkeypatch.setattr(parts, "PART_ROWS", 4000)
+    here = large_trial(path)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        ) as two,
+        distributed.Client(two) as client,
+    ):
+        relations, killed = parts.Dask(client), []
+        gather = relations._gather_persons
+
+        def kill_one(sql: parts.Query) -> None:
+            gather(sql)
+            worker = next(iter(client.scheduler_info()["workers"]))
+            os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
+            killed.append(worker)
+
+        monkeypatch.setattr(relations, "_gather_persons", kill_one)
+        there = large_trial(path, relations=relations)
+    assert killed
+    same_bits(here.statistics, there.statistics)
+    same_bits(here.with_covariate, there.with_covariate)
+    assert (here.audit, here.flags) == (there.audit, there.flags)
+    assert here.covariate_correlation == pytest.approx(there.covariate_correlation, abs=1e-12)
+
+
+def test_spark_counts_the_same_and_an_executor_may_die(table, tmp_path, monkeypatch):
+    """Spark's local-cluster mode: two workers with an executor each, one killed in between."""
+    pyspark = pytest.importorskip("pyspark", reason="PySpark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, which is not here")
+    from pyspark.sql import SparkSession
+
+    from ilhte_lib.data.relations import Spark
+
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=False)
+    monkeypatch.setenv("SPARK_HOME", str(Path(pyspark.__file__).parent))
+    builder = SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.sql.shuffle.partitions", "4")
+    for name in ("driver.host", "driver.bindAddress"):
+        builder = builder.config(f"spark.{name}", "127.0.0.1")
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        listed = ["pgrep", "-P", str(session.sparkContext._gateway.proc.pid), "-f", "CoarseGrainedExecutorBackend"]
+        time.sleep(10)
+        executors = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+        os.kill(int(executors[0]), signal.SIGKILL)
+        killed.append(int(executors[0]))
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with Spark(session) as relations:
+        there = large_trial(path, relations=relations)
+        killer.join()
+    here = large_trial(path)
+    assert killed
+    same_bits(here.statistics, there.statistics)
+    same_bits(here.with_covariate, there.with_covariate)
+
+
+def test_the_engines_of_data_lead_to_one_fit(table, tmp_path):
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=False)
+    ours = fit_models(prepare(table, "t"), ["M_A", "M_C"])
+    theirs = fit_models(large_trial(path), ["M_A", "M_C"])
+    for name, fit in ours.items():
+        assert theirs[name].loglik == pytest.approx(fit.loglik, abs=1e-8)
