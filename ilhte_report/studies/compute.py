@@ -153,7 +153,7 @@ def compute_identification() -> None:
 
 
 def compute_pooling() -> None:
-    """Collections of trials, drawn and pooled: twenty minutes on one core."""
+    """Collections of trials, drawn and pooled: three minutes on one core."""
     from . import pooling
 
     _run("pooling", pooling.simulate, pooling.SEED, pooling.REPLICATIONS)

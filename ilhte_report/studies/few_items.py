@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ilhte_lib.model.fit_result import Fit
 
 SEED = 51005
-REPLICATIONS = 250
+REPLICATIONS = 160
 ITEMS, PERSONS = (5, 8, 10, 20, 40), (500, 2000)
 DESIGNS = tuple(Design(n, j, SEED, ate=0.2, sigma_zeta=0.4, rho=0.0) for j, n in product(ITEMS, PERSONS))
 """sigma_theta = sigma_b = 1, half of the persons treated."""

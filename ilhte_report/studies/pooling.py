@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.replicate import Progress
 
 SEED = 41017
-REPLICATIONS = 320
+REPLICATIONS = 48
 TRIALS = tuple(Design(300, n_items, SEED) for n_items in (8, 10, 12) * 5)
 """The 15 trials of a collection, but for what is drawn."""
 MU, TAU = np.array([np.log(0.4), 0.4]), np.array([0.35, 0.5])

@@ -93,7 +93,7 @@ CELLS = (
 """The two before the last three are the referee's cases."""
 LIMITING = tuple(cell for cell in CELLS if cell.beta_3 == 0)
 """Where claims about persons are wrong: more trials."""
-MORE = 850
+MORE = 500
 """Trials of each of these after the first ``REPLICATIONS`` of every cell."""
 TRIALS = REPLICATIONS * len(CELLS) + MORE * len(LIMITING)
 
