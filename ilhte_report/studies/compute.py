@@ -41,10 +41,11 @@ def _run_cells(
     task: Task,
     seed: int,
     replications: int,
-    cells: int,
+    total: int,
     table: Callable[[np.ndarray, np.ndarray], pd.DataFrame],
+    **facts: object,
 ) -> None:
-    """The same for a task whose trial k is of cell ``k % cells``."""
+    """The same for a task that knows of which cell trial k is."""
     import numpy as np
     from rich.progress import Progress
 
@@ -53,14 +54,14 @@ def _run_cells(
     from ..project import find_project
     from .computed import write_computed
 
-    finished, total = find_project() / "data" / "cache" / f"{name}.npz", replications * cells
+    finished = find_project() / "data" / "cache" / f"{name}.npz"
     with Progress() as bar:
         job = bar.add_task(name, total=total)
         rows = run_replicates(
             task, total, seed, progress=lambda done, _: bar.update(job, completed=done), resume=finished
         )
     command = f"python -m ilhte_report.studies.compute {name}"
-    write_computed(name, table(np.arange(total), rows), command, seed=seed, replications=replications)
+    write_computed(name, table(np.arange(total), rows), command, seed=seed, replications=replications, **facts)
     finished.unlink(missing_ok=True)
 
 
@@ -130,17 +131,17 @@ def compute_few_items() -> None:
 
 
 def compute_verdicts() -> None:
-    """Errors of the verdict of who benefits: five minutes on one core."""
-    from .verdicts import CELLS, REPLICATIONS, SEED, STUDY, verdict_trials
+    """Errors of the verdict of who benefits: ten minutes on one core."""
+    from .verdicts import MORE, REPLICATIONS, SEED, STUDY, TRIALS, verdict_trials
 
-    _run_cells("verdicts", STUDY, SEED, REPLICATIONS, len(CELLS), verdict_trials)
+    _run_cells("verdicts", STUDY, SEED, REPLICATIONS, TRIALS, verdict_trials, more=MORE)
 
 
 def compute_outliers() -> None:
     """Size and power of the test for a few outlying items: five minutes on one core."""
     from .outliers import CELLS, REPLICATIONS, SEED, STUDY, outliers_table
 
-    _run_cells("outliers", STUDY, SEED, REPLICATIONS, len(CELLS), outliers_table)
+    _run_cells("outliers", STUDY, SEED, REPLICATIONS, REPLICATIONS * len(CELLS), outliers_table)
 
 
 def compute_identification() -> None:

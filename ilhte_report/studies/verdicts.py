@@ -3,20 +3,24 @@
 Truths: persons only, items only, both with the same and with opposite sign, neither; a true interaction of 0, 0.1 or 0.2
 logits per SD of the pretest. Then trials that break what M_C assumes, with item effects and without a true interaction:
 item-specific slopes (each item's effect varies with the pretest by an amount of its own), a curved pretest, and persons who
-differ more under treatment; M_D (``engine.slopes``) assumes neither the first nor the last. A verdict is wrong where it claims what is not so: "person-level" or "masked" without a true
-interaction, "item-level" with one or without item effects, "masked" where items do not pull against persons. "Cannot tell"
-claims nothing.
+differ more under treatment; M_D (``engine.slopes``) assumes none of these away. A verdict is wrong where it claims what is not
+so: "person-level" or "masked" without a true interaction, "item-level" with one or without item effects, "masked" where items do
+not pull against persons. "Cannot tell" claims nothing.
+
+M_D takes ten times as long as M_B and M_C together, so it is asked where M_C makes a claim, which it can only withdraw, in the
+trials without a true interaction; with one, verdicts are counted by M_C alone, and no fewer of them are wrong so.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
-from ilhte_lib.engine.slopes import fit_slopes
+from ilhte_lib.engine.slopes import bends, fit_slopes
 from ilhte_lib.errors import EngineError
 from ilhte_lib.inference.closed_form import predicted_bias, predicted_bias_of
 from ilhte_lib.inference.replicate import replicate_generator
@@ -32,13 +36,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Markdown
 
+    from ilhte_lib.inference.who_benefits import Verdict
+
 SEED = 51015
 REPLICATIONS = 150
 GAMMA = 0.7
 ESTIMATES = ("beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "predicted", "predicted_se", "beta3_d", "beta3_d_se")
-"""Of M_B, M_C and the closed form; of M_D, which takes twenty times as long, in some trials alone (else NaN)."""
-FREED, EVERY = ("slopes", "spread"), 3
-"""M_D is fitted to every third trial of the kinds that it does not assume away."""
+"""Of M_B, M_C and the closed form; of M_D where it was asked (else NaN)."""
 HOLDS = "none"
 SLOPES, CURVE, WIDER = 0.2, 0.3, 1.5
 """SD over items of the effect's slope in the pretest (logits per SD); coefficient of pretest^2 - 1; treated persons' SD of theta
@@ -87,6 +91,22 @@ CELLS = (
     *(Cell(1000, 20, 0.4, 0.0, 0.0, violation) for violation in ("slopes", "curve", "spread")),
 )
 """The two before the last three are the referee's cases."""
+LIMITING = tuple(cell for cell in CELLS if cell.beta_3 == 0)
+"""Where claims about persons are wrong: more trials."""
+MORE = 500
+"""Trials of each of these after the first ``REPLICATIONS`` of every cell."""
+TRIALS = REPLICATIONS * len(CELLS) + MORE * len(LIMITING)
+
+
+def cell_of(k: int) -> Cell:
+    """The cell of trial k."""
+    more = k - REPLICATIONS * len(CELLS)
+    return CELLS[k % len(CELLS)] if more < 0 else LIMITING[more % len(LIMITING)]
+
+
+def asks_m_d(k: int) -> bool:
+    """Whether M_D is asked about a claim of trial k."""
+    return cell_of(k).beta_3 == 0
 
 
 def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,7 +130,7 @@ def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
 
 
 class VerdictStudy:
-    """Trial k is of cell ``k % len(CELLS)``; a ``replicate.Task``."""
+    """Trial k is of ``cell_of(k)``; a ``replicate.Task``."""
 
     names = ESTIMATES
 
@@ -120,17 +140,23 @@ class VerdictStudy:
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         (k,) = rng.bit_generator.seed_seq.spawn_key
-        responses, treat, pretest = draw(CELLS[k % len(CELLS)], rng)
+        responses, treat, pretest = draw(cell_of(k), rng)
         statistics = matrix_statistics(responses, treat, (pretest - pretest.mean()) / pretest.std())
         constant = fit_statistics(statistics, MODELS["M_B"])
         flexible = fit_statistics(statistics, MODELS["M_C"], smaller=constant)
         bias = predicted_bias_of(flexible)
         both = [(fit.coefficient("treat:cov"), fit.standard_error("treat:cov")) for fit in (constant, flexible)]
         of_slopes = (np.nan, np.nan)
-        if CELLS[k % len(CELLS)].violation in FREED and k // len(CELLS) % EVERY == 0:
-            slopes = fit_slopes(statistics, flexible)
-            of_slopes = (slopes.coefficient("treat:cov"), slopes.standard_error("treat:cov"))
+        if asks_m_d(k) and _said(*both, (bias.value, bias.se)) != "cannot tell":
+            with suppress(EngineError):
+                slopes = fit_slopes(statistics, flexible, curved=bends(statistics))
+                of_slopes = (slopes.coefficient("treat:cov"), slopes.standard_error("treat:cov"))
         return np.array([*both[0], *both[1], bias.value, bias.se, *of_slopes])
+
+
+def _said(*pairs: tuple[float, float]) -> Verdict:
+    """The verdict by estimates and standard errors of M_B, M_C, the closed form and, if it is asked, M_D."""
+    return verdict(*(with_wald_interval(*pair) for pair in pairs))
 
 
 STUDY = VerdictStudy()
@@ -140,7 +166,7 @@ def verdict_trials(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
     """One row a trial: replication, the cell's n_persons, n_items, sigma_zeta, rho, beta_3, violation, and ``ESTIMATES``."""
     import pandas as pd
 
-    cells = [CELLS[k % len(CELLS)] for k in numbers]
+    cells = [cell_of(int(k)) for k in numbers]
     of_cell = ("n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation")
     return pd.DataFrame(
         {
@@ -174,58 +200,45 @@ def rule_before(constant: tuple[float, float], flexible: tuple[float, float], pr
 
 
 def with_verdicts(trials: pd.DataFrame) -> pd.DataFrame:
-    """The fitted trials with columns ``truth``, ``before``, ``after`` (verdicts), ``wrong_before`` and ``wrong``."""
+    """The fitted trials with columns ``truth``, the verdicts ``before``, ``alone`` (by M_C alone) and ``after``, and whether they
+    are wrong, ``wrong_before``, ``wrong_alone`` and ``wrong``."""
     fitted = trials.dropna(subset=list(ESTIMATES[:4]))
-    out: dict[str, list] = {name: [] for name in ("truth", "before", "after", "wrong_before", "wrong")}
+    out: dict[str, list] = {
+        name: [] for name in ("truth", "before", "alone", "after", "wrong_before", "wrong_alone", "wrong")
+    }
     for row in fitted.itertuples():
         cell = Cell(row.n_persons, row.n_items, row.sigma_zeta, row.rho, row.beta_3, row.violation)
         pairs = ((row.beta3_b, row.beta3_b_se), (row.beta3_c, row.beta3_c_se), (row.predicted, row.predicted_se))
-        before = rule_before(*pairs)
-        after = verdict(*(with_wald_interval(*pair) for pair in pairs))
-        for name, value in zip(out, (cell.truth, before, after, cell.wrong(before), cell.wrong(after)), strict=True):
+        said = (rule_before(*pairs), _said(*pairs), _said(*pairs, (row.beta3_d, row.beta3_d_se)))
+        for name, value in zip(out, (cell.truth, *said, *(cell.wrong(word) for word in said)), strict=True):
             out[name].append(value)
     return fitted.assign(**out)
 
 
 def verdict_summary(given: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of ``with_verdicts``: the cell, truth, trials, the share of each verdict, of intervals of M_D without 0, of
-    "item-level" and of wrong verdicts before, of wrong ones with their ends (Wilson)."""
+    """One row a cell of ``with_verdicts``: the cell, truth, trials, the share of each verdict, of "item-level" and of wrong verdicts
+    before; of wrong verdicts by M_C alone and of wrong verdicts, with their ends (Wilson)."""
     import pandas as pd
 
     keys = ["n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation", "truth"]
+    words = ["person-level", "item-level", "masked", "cannot tell"]
     out = []
     for key, rows in given.groupby(keys, sort=False):
-        wrong = float(rows["wrong"].mean())
-        shares = [
-            float((rows["after"] == word).mean()) for word in ("person-level", "item-level", "masked", "cannot tell")
-        ]
-        item_before = float((rows["before"] == "item-level").mean())
-        d, se = rows["beta3_d"].to_numpy(float), rows["beta3_d_se"].to_numpy(float)
-        known = np.isfinite(se)
-        of_slopes = float((np.abs(d) > with_wald_interval(0.0, 1.0).high * se)[known].mean()) if known.any() else np.nan
-        before = float(rows["wrong_before"].mean())
-        out.append(
-            (*key, len(rows), *shares, of_slopes, item_before, before, wrong, *wilson_interval(wrong, len(rows)))
-        )
+        shares = [float((rows["after"] == word).mean()) for word in words]
+        before = (float((rows["before"] == "item-level").mean()), float(rows["wrong_before"].mean()))
+        alone, wrong = (float(rows[name].mean()) for name in ("wrong_alone", "wrong"))
+        ends = (*wilson_interval(alone, len(rows)), wrong, *wilson_interval(wrong, len(rows)))
+        out.append((*key, len(rows), *shares, *before, alone, *ends))
     names = [
-        "person-level",
-        "item-level",
-        "masked",
-        "cannot tell",
-        "M_D excludes 0",
-        "item-level before",
-        "wrong before",
-        "wrong",
-        "low",
-        "high",
-    ]
-    return pd.DataFrame(out, columns=[*keys, "trials", *names])
+        "trials", *words, "item-level before", "wrong before", "wrong by M_C", "low by M_C", "high by M_C", "wrong", "low", "high"
+    ]  # fmt: skip
+    return pd.DataFrame(out, columns=[*keys, *names])
 
 
 def verdict_page(summary: pd.DataFrame) -> Markdown:
     """Verdicts and errors of each cell, for a page."""
     from ..words.markdown import page_table
-    from ..words.numbers import between, number
+    from ..words.numbers import number
 
     names = {
         HOLDS: "",
@@ -245,9 +258,16 @@ def verdict_page(summary: pd.DataFrame) -> Markdown:
                 "σ_ζ, ρ": f"{row['sigma_zeta']:g}, {number(row['rho'], 1)}",
                 "β₃": f"{row['beta_3']:g}",
                 "Verdicts, %": shares,
-                "M_D, %": number(100 * row["M_D excludes 0"], 0),
                 "Wrong before, %": number(100 * row["wrong before"], 0),
-                "Wrong, %": f"{number(100 * row['wrong'], 1)} ({between(100 * row['low'], 100 * row['high'], 1)})",
+                "By M_C alone, %": _share(row["wrong by M_C"], row["low by M_C"], row["high by M_C"]),
+                "Wrong, %": _share(row["wrong"], row["low"], row["high"]),
+                "Trials": f"{row['trials']:,}",
             }
         )
     return page_table(rows, left=("Truth",))
+
+
+def _share(value: float, low: float, high: float) -> str:
+    from ..words.numbers import between, number
+
+    return f"{number(100 * value, 1)} ({between(100 * low, 100 * high, 1)})"
