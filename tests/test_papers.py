@@ -23,7 +23,9 @@ from ilhte_lib.figures.behind import figure_rows
 from ilhte_lib.inference.interval import average_interval, rho_interval
 from ilhte_lib.manifest import MANIFEST
 from ilhte_lib.model.simulate import Design, simulate_trial
+from ilhte_report.intake.source import source
 from ilhte_report.pages.markdown import sections_markdown
+from ilhte_report.pages.origin import origin_sentences
 from ilhte_report.pages.section import Section
 from ilhte_report.pages.sections import ESTIMATES, FINDINGS, FITTED, ITEMS, first_screen, sections
 from ilhte_report.words.numbers import ends, number
@@ -427,3 +429,10 @@ def test_the_lower_edge_of_a_wide_figure_is_on_the_page_of_its_pdf(analysis, wid
     assert page - drawn.layout.margin.b == h - plain.layout.margin.b  # the plot itself is as before
     tall = for_print(analysis.plot("items"), width).update_layout(height=w + 1)
     assert _with_lower_edge(tall) is tall
+
+
+def test_a_report_names_its_file_and_not_where_it_lay(tmp_path):
+    where = tmp_path / "mine.csv"
+    where.write_text("id,item,treat,resp\n", encoding="utf-8")
+    assert origin_sentences(None, source(str(where))) == ("Read from the file mine.csv.",)
+    assert origin_sentences(None, source("s3://bucket/mine")) == ("Read from s3://bucket/mine.",)

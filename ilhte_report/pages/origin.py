@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..project import data_folder
@@ -22,7 +23,10 @@ def origin_sentences(info: TableInfo | None, source: Source | None = None) -> tu
             f"Origin: table {table.name} of the Item Response Warehouse{version}, fetched on {table.fetched_at[:10]}.",
         )
     if info is None:
-        return (f"Read from the file {source.name}.",) if source is not None else ()
+        if source is None:
+            return ()
+        # what is passed on to others tells nobody where it lay on this machine
+        return (f"Read from {source.name if source.is_address else f'the file {Path(source.name).name}'}.",)
     facts = (
         ("Groups", info.group), ("Items", info.items), ("Responses", info.response), ("Pretest", info.pretest),
         ("Note", info.note), ("Source", info.citation), ("Origin", info.origin), ("Licence", info.licence),
