@@ -22,6 +22,7 @@ from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import Profiler, correlation_cut, objective, profile_intervals
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS
+from ilhte_lib.progress import telling
 
 DRAWS = 12
 
@@ -90,9 +91,10 @@ def test_replicates_are_those_of_the_two_bootstraps(trial, fits, resampled):
 
 def test_progress_is_told_of_both(trial, fits):
     told = []
-    infer(trial, fits, replicates=3, told=lambda *what: told.append(what))
-    assert {what for what, _, _ in told} == {"null", "resampling"}
-    assert [t for t in told if t[0] == "resampling"][-1] == ("resampling", 3, 3)
+    with telling(lambda *what: told.append(what)):
+        infer(trial, fits, replicates=3)
+    for what in ("drawing trials with equal effects", "drawing samples of the persons"):
+        assert [step for step in told if step[0] == what][-1] == (what, 3, 3)
 
 
 def test_clusters_are_known_only_where_they_were_drawn(trial, fits):

@@ -83,7 +83,7 @@ def test_the_options_of_fit_are_options_of_run(folder):
         ("[[trial]]\nfile = 'wide.csv'\nname = 3", "give a word"),
         ("[[trials]]\nfile = 'wide.csv'", "holds 'trials'"),
         ("[[trial]\n", "is not valid TOML"),
-        ("defaults = 3\n[[trial]]\nfile = 'wide.csv'", "is no table"),
+        ("defaults = 3\n[[trial]]\nfile = 'wide.csv'", "is not a table"),
     ],
 )
 def test_a_mistake_in_the_file_is_told(folder, text, words):
