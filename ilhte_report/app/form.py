@@ -39,7 +39,7 @@ _OF_FILES = ("sheet", "header_row")
 """Options of how the file is read, which stand where it is chosen."""
 _LABELS = {
     "id": "Persons", "item": "Items", "resp": "Responses", "treat": "Arms", "wave_column": "Waves", "wave": "Wave to keep",
-    "wide": "Item columns", "control": "The arm that is control", "cluster": "Clusters", "covariate": "Covariate or pretest",
+    "wide": "Item columns", "control": "The arm that is control", "arms": "Arms to compare with it", "cluster": "Clusters", "covariate": "Covariate or pretest",
     "lower_is_better": "Lower is better", "sheet": "Sheet", "header_row": "Row of the columns' names",
 }  # fmt: skip
 _WIDE_HELP = "One name or pattern a line: q* stands for every column whose name begins with q."
