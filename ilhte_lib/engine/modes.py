@@ -27,6 +27,8 @@ from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, ModeNotFound
 
 BLOCK_CELLS = 16384
 """Cells (class x item) worked on together, so that what is computed from them stays in the processor's cache."""
+LARGE_BLOCK = 65536
+"""The same where blocks hold persons of one arm alone, each of which costs some forty calls."""
 
 
 BY_LAPACK = 100
@@ -42,6 +44,11 @@ def _symmetric_inverse(factor: np.ndarray) -> np.ndarray:
     below = np.tri(len(lower), k=-1, dtype=bool)
     inverse[below] = lower[below]
     return inverse
+
+
+def cells_are_kept(cells: int) -> bool:
+    """Whether there is memory for what is computed of so many cells."""
+    return cells <= KEPT_CELLS
 
 
 def diagonals(matrices: np.ndarray) -> np.ndarray:
@@ -172,21 +179,21 @@ class Modes:
     block_cells: int | None = None
     """Cells worked on together; None for ``BLOCK_CELLS``."""
 
-    def __init__(self, model: Model, lanes: int = 1):
-        self.model, self.lanes = model, lanes
+    def __init__(self, model: Model, lanes: int = 1, one_arm_blocks: bool = False):
+        self.model, self.lanes, self.one_arm_blocks = model, lanes, one_arm_blocks
         self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
         self.clusters = None if model.statistics.clusters is None else ClusterPart(model, lanes)
-        block = min(g, max(1, (self.block_cells or BLOCK_CELLS) // (j * lanes)))
+        block = min(g, max(1, (self.block_cells or (LARGE_BLOCK if one_arm_blocks else BLOCK_CELLS)) // (j * lanes)))
         # more are not kept: what is needed of them is computed again, block by block
-        self.stored = g * j * lanes <= KEPT_CELLS
+        self.stored = cells_are_kept(g * j * lanes)
         self.cells = np.empty((2, lanes, g if self.stored else block, j))
         self.expected, self.weight = self.cells
         self.sums = np.empty((2, lanes, g))
         self.row_weight = self.sums[1]
         self.information = np.empty((lanes, len(model.pairs), j, j))
-        self._information_diagonal = diagonals(self.information)
+        self.information_diagonal = diagonals(self.information)
         self.schur = np.empty((lanes, q, j, q, j))
         self._schur_flat = self.schur.reshape(lanes, q * j, q * j)
         self.schur_diagonal = diagonals(self._schur_flat)
@@ -197,13 +204,12 @@ class Modes:
         self.blocks = self._blocks(block)
 
     def _blocks(self, size: int) -> list[_Block]:
-        model, g = self.model, self.model.n_classes
+        model = self.model
         scratch = np.empty((3, self.lanes, size, model.n_items))
         answers = model.statistics.trials
         unpacked = np.empty((size, model.n_items)) if isinstance(answers, PackedTrials) else None
         blocks = []
-        for start in range(0, g, size):
-            stop = min(start + size, g)
+        for start, stop in self._cuts(size):
             rows, own = slice(start, stop), scratch[:, :, : stop - start]
             parts = []
             for t, arm in enumerate(model.arms):
@@ -219,6 +225,11 @@ class Modes:
             cells = self.cells[:, :, rows if self.stored else slice(0, stop - start)]
             blocks.append(_Block(rows, cells, cells[0], cells[1], trials, own, tuple(parts)))
         return blocks
+
+    def _cuts(self, size: int) -> list[tuple[int, int]]:
+        """Where blocks of at most so many classes begin and end."""
+        runs = self.model.arms if self.one_arm_blocks else (slice(0, self.model.n_classes),)
+        return [(at, min(at + size, run.stop)) for run in runs for at in range(run.start, run.stop, size)]
 
     # -- one pass -----------------------------------------------------------------------------------------------
 
@@ -329,12 +340,12 @@ class Modes:
             self.clusters.eliminate(self)
         np.negative(self.information, out=self.information)
         expected_by_item, self.col_weight = columns
-        self._information_diagonal[:, :2] += self.col_weight
+        self.information_diagonal[:, :2] += self.col_weight
         self.person_residual = s.score - self.sums[0]
         self.item_residual = s.item_total - expected_by_item
-        self._factorise()
+        self.factorise()
 
-    def _factorise(self) -> None:
+    def factorise(self) -> None:
         """Cholesky factor of the Schur complement ``S = sum_TT' (a_T a_T'') (x) information_TT' + I``."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
@@ -380,7 +391,7 @@ class Modes:
             cluster_rhs = cluster_rhs - self.clusters.collect(along * self.row_weight)
             by_arm = by_arm + self.clusters.pull(cluster_rhs)
         rhs = item_rhs - np.matmul(self.a_transposed, by_arm)
-        items = self._without_persons(rhs.reshape(len(rhs), -1)).reshape(item_rhs.shape)
+        items = self.without_persons(rhs.reshape(len(rhs), -1)).reshape(item_rhs.shape)
         offsets = np.matmul(self.a, items)
         shared = self.spread(offsets)
         if self.clusters is None:
@@ -389,7 +400,7 @@ class Modes:
         moved = shared + self.row_weight * self.clusters.shift(clusters)
         return (person_rhs - self.sigma * moved) / self.d, items, offsets, shared, clusters
 
-    def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
+    def without_persons(self, rhs: np.ndarray) -> np.ndarray:
         """S^-1 applied to right-hand sides (B, q J)."""
         if self.lanes == 1:
             return lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
@@ -418,15 +429,16 @@ class Modes:
             None if self.clusters is None else self.clusters.collect(self.person_residual) - self.clusters.k,
         )
 
-    def penalised(self) -> float:
-        """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep."""
+    def penalised(self, log_terms: np.ndarray | None = None) -> float:
+        """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep; ``log_terms`` where they are known."""
         model, s = self.model, self.model.statistics
         person_part, offsets = self.person_part()[0], self.item_part()[0]
-        log_terms = np.empty(model.n_classes)
-        for block in self.answered():
-            terms = block.scratch[0]
-            self.cumulant.log_terms(block, terms)
-            log_terms[block.rows] = np.matmul(terms[0], model.ones)
+        if log_terms is None:
+            log_terms = np.empty(model.n_classes)
+            for block in self.answered():
+                terms = block.scratch[0]
+                self.cumulant.log_terms(block, terms)
+                log_terms[block.rows] = np.matmul(terms[0], model.ones)
         by_class = person_part * (s.score - model.most_score) - log_terms - 0.5 * self.v[0] ** 2
         loglik = s.count @ by_class + np.vdot(offsets, s.item_total - model.most_total) + self.cumulant.step_loglik()
         of_clusters = 0.0 if self.clusters is None else np.vdot(self.clusters.k, self.clusters.k)

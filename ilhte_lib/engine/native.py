@@ -28,10 +28,10 @@ from .approximation import (
     NOTICED,
     shift_of_sigma_theta,
 )
-from .laplace import LaplaceDeviance
+from .laplace import LaplaceDeviance, laplace_deviance
 from .memory import require_work_space
 from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
-from .optimise import Basin, Minimum, canonical, minimise
+from .optimise import DECREASE_TOLERANCE, Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .side_by_side import Job, side_by_side
 from .starts import further_starts, longest_steps, rough_curvature, start, start_from
@@ -261,7 +261,7 @@ def fit_statistics(
         )
     if deviance is None:
         deviance = (
-            LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+            laplace_deviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
         )
     spec = deviance.spec
     # fits with other steps or clusters have nothing to start from
@@ -403,7 +403,8 @@ def _minimise(deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, ba
     stop = None if basin is None else basin.holds
     known = getattr(deviance, "curvature", None)
     curvature = rough_curvature(deviance, start) if known is None else known
-    return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop)
+    decrease = getattr(deviance, "decrease", DECREASE_TOLERANCE)
+    return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop, decrease)
 
 
 def _search(
@@ -618,7 +619,10 @@ def _polished(
 ) -> Evaluation:
     """One Newton step with the exact Hessian of the free parameters, if it is worth one and does not raise D."""
     step = -np.linalg.solve(hessian, here.gradient[free])
-    if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= 1e-6:
+    decrease = getattr(deviance, "decrease", DECREASE_TOLERANCE)
+    # where passes take long, what the search did not go on for is not worth one either
+    least = 1e-6 if decrease <= DECREASE_TOLERANCE else np.sqrt(2.0 * decrease)
+    if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= least:
         return here
     psi = here.psi.copy()
     psi[free] += step

@@ -42,6 +42,7 @@ def minimise(
     free: np.ndarray,
     longest: np.ndarray,
     stop: Callable[[Evaluation], bool] | None = None,
+    decrease: float = DECREASE_TOLERANCE,
 ) -> Minimum:
     """BFGS with a step limit and a safeguarded line search (Nocedal and Wright 2006, chapters 3 and 6).
 
@@ -53,6 +54,7 @@ def minimise(
     free : indices of the parameters that may move; the others stay at ``start``.
     longest : (k,) largest change of each parameter in one step, so that no step overshoots into a trap.
     stop : a reason to give up at a point, not converged.
+    decrease : by how much at least a full Newton step has to lower the deviance to be taken.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def minimise(
             # next to no curvature is left in some direction: the certificate will say so
             break
         promised = -0.5 * float(gradient @ step)
-        if promised < DECREASE_TOLERANCE:
+        if promised < decrease:
             converged = True
             break
         if stop is not None and stop(here):

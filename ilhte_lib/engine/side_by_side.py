@@ -717,7 +717,7 @@ class _Lanes(Modes):
         self.a_transposed = self.a.transpose(0, 2, 1)
         self.loadings = (self.a[:, :, :, None] * self.a[:, :, None, :]).reshape(self.lanes, 2, -1)
 
-    def _factorise(self) -> None:
+    def factorise(self) -> None:
         b, q, j = self.lanes, self.model.q, self.model.n_items
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
         self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
@@ -737,10 +737,10 @@ class _Lanes(Modes):
                 factor = lane.T
             self.cholesky.append(factor)
 
-    def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
+    def without_persons(self, rhs: np.ndarray) -> np.ndarray:
         if self.small:
             return np.linalg.solve(self._schur_flat, rhs[:, :, None])[:, :, 0]
-        return super()._without_persons(rhs)
+        return super().without_persons(rhs)
 
     def schur_inverse(self) -> np.ndarray:
         if self.small:

@@ -1,6 +1,6 @@
 """A fit to many classes of persons begins at that to a few of them, each of which stands for its neighbours.
 
-Classes are in order, so every k-th of an arm is like all of them. With its count taken k times the deviance has about the same
+Put in the order of their mean scores and covariates, every k-th of an arm is like all of them. With its count taken k times the deviance has about the same
 minimum and curvature as that of all classes: Newton's method needs two or three evaluations from there. The items' totals
 stay those of all persons, and the scores of the few are moved by a fraction so that they sum to them. Nothing of the few remains in what is reported.
 """
@@ -14,8 +14,10 @@ import numpy as np
 from ..model.compress import SufficientStatistics
 from ..model.packed import KEPT_CELLS
 
-FEW_CELLS = 300_000
+FEW_CELLS = 600_000
 """Of classes times items."""
+STRATA = 64
+"""Of mean scores, within which the covariate is in order."""
 MOST_SHIFT = 0.4
 """What a score is moved by at most."""
 
@@ -34,7 +36,7 @@ def thinned(statistics: SufficientStatistics) -> SufficientStatistics:
     for arm in (slice(0, s.n_control_classes), slice(s.n_control_classes, s.n_classes)):
         size = arm.stop - arm.start
         step = max(1, round(size * 2 / wanted))
-        rows = np.arange(arm.start + step // 2 if step < size else arm.start, arm.stop, step)
+        rows = np.sort(arm.start + _alike(s, arm)[step // 2 if step < size else 0 :: step])
         chosen.append(rows)
         count.append(s.count[rows] * (s.count[arm].sum() / s.count[rows].sum()))
     rows, weights = np.concatenate(chosen), np.concatenate(count)
@@ -70,3 +72,14 @@ def thinned(statistics: SufficientStatistics) -> SufficientStatistics:
         at_least=at_least,
         covariate_total=None,
     )
+
+
+def _alike(s: SufficientStatistics, arm: slice) -> np.ndarray:
+    """The classes of an arm, counted from its first, in an order in which neighbours have about the same mean score and covariate."""
+    most = float(s.n_items) if s.trials is None else np.maximum(s.trials[arm].sum(axis=1), 1.0)
+    mean = s.score[arm] / most
+    if s.covariate is None:
+        return np.lexsort((np.broadcast_to(most, mean.shape), mean))
+    rank = np.empty(len(mean), np.int64)
+    rank[np.argsort(mean, kind="stable")] = np.arange(len(mean))
+    return np.lexsort((s.covariate[arm], rank * STRATA // len(mean)))
