@@ -1,4 +1,4 @@
-"""The deviance without kept cells against the one that keeps them: values, gradients, curvature, and how many passes it takes."""
+"""Many classes of persons: the deviance without kept cells against the one that keeps them, and persons condensed to a few values."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ilhte_lib.engine import modes
+from ilhte_lib.engine import condensed, modes, native
 from ilhte_lib.engine.laplace import LaplaceDeviance, StreamedDeviance, laplace_deviance
+from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.engine.objective import ModeNotFound
 from ilhte_lib.engine.streamed import Stream
 from ilhte_lib.model.compress import SufficientStatistics, classes
+from ilhte_lib.model.formats import ItemFormats, StepForm
 from ilhte_lib.model.item_types import explained
 from ilhte_lib.model.packed import PackedTrials
+from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.spec import MODELS
 
 PSI = {
@@ -123,3 +126,45 @@ def test_only_tables_of_many_plain_cells_are_streamed(monkeypatch):
     monkeypatch.setattr(modes, "KEPT_CELLS", 1000)
     twice = replace(statistics, trials=2.0 * (statistics.trials @ np.eye(11)))
     assert type(laplace_deviance(twice, MODELS["M_A"])) is LaplaceDeviance
+
+
+# -- a continuous covariate where nothing is missing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["normal", "heavy tails", "ordered"])
+def test_persons_of_one_score_are_condensed_exactly(shape, monkeypatch):
+    rng = np.random.default_rng(5)
+    treat, x = np.arange(9000) % 2, rng.normal(size=9000) if shape != "heavy tails" else rng.standard_t(2, size=9000)
+    x = (x - x.mean()) / x.std()
+    eta = rng.normal(size=(9000, 1)) + 0.6 * x[:, None] + rng.normal(size=8) + 0.3 * treat[:, None] * rng.normal(size=8)
+    scores = (rng.random(eta.shape) < 1 / (1 + np.exp(-eta))).astype(int)
+    if shape == "ordered":
+        scores += rng.random(eta.shape) < 0.5 / (1 + np.exp(-eta))
+    formats = ItemFormats(np.full(8, 2), StepForm.RATING) if shape == "ordered" else None
+    statistics = matrix_statistics(scores, treat, x, formats=formats)
+    monkeypatch.setattr(condensed, "KEPT_CELLS", 1000)
+    assert condensed.worth_condensing(statistics)
+    few, fewer = condensed.condensed(statistics)
+    assert not condensed.worth_condensing(few) and len(fewer.count) < len(few.count) < 9000 / 4
+    for moment in range(4):
+        wanted = statistics.count @ statistics.covariate**moment
+        assert few.count @ few.covariate**moment == pytest.approx(wanted, rel=1e-10, abs=1e-8)
+    there = fit_statistics(statistics, MODELS["M_C"])
+    monkeypatch.setattr(condensed, "KEPT_CELLS", 10**9)
+    here = fit_statistics(statistics, MODELS["M_C"])
+    assert here.converged and there.converged and there.n_persons == 9000
+    assert there.loglik == pytest.approx(here.loglik, abs=1e-8)
+    np.testing.assert_allclose(there.psi, here.psi, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(there.se, here.se, rtol=1e-6)
+
+
+def test_what_fewer_values_do_not_give_is_fitted_to_all(monkeypatch):
+    statistics = drawn(0.0, 4000)
+    monkeypatch.setattr(condensed, "KEPT_CELLS", 1000)
+    monkeypatch.setattr(native, "SAME", -1.0)
+    monkeypatch.setattr(
+        native, "laplace_deviance", lambda s, spec: seen.append(s.n_classes) or LaplaceDeviance(s, spec)
+    )
+    seen: list[int] = []
+    fit_statistics(statistics, MODELS["M_B"], standard_errors=False)
+    assert seen == [min(seen), statistics.n_classes]

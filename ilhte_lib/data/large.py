@@ -684,7 +684,8 @@ class _Reduction:
         self, n_words: int, n_items: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | PackedTrials, np.ndarray, np.ndarray | None]:
         """Arm, score, covariate (NaN if missing), trials, count and cluster (None without) of groups of like persons."""
-        self.relations.keep("classes", classes_sql(n_words))
+        clustered = self.cluster is not None and self.cluster_model is not ClusterModel.NONE
+        self.relations.keep("classes", classes_sql(n_words, clustered))
         found = self.relations.fetch("SELECT * FROM classes")
         words = [found[f"word{word}"].astype(np.int64) for word in range(n_words)]
         size = len(found["n"])

@@ -240,9 +240,10 @@ def persons_who(condition: str) -> tuple[Query, Query]:
     )
 
 
-def classes_sql(n_words: int) -> str:
-    """Persons with the same arm, cluster, covariate, score and answered items, and how many they are."""
-    key = ", ".join(["treat", "cluster", "covariate", "score", *(f"word{word}" for word in range(n_words))])
+def classes_sql(n_words: int, clustered: bool) -> str:
+    """Persons with the same arm, cluster (if that is asked for), covariate, score and answered items, and how many they are."""
+    own = ["treat", *(["cluster"] if clustered else []), "covariate", "score"]
+    key = ", ".join([*own, *(f"word{word}" for word in range(n_words))])
     return Query(
         f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}",
         f"SELECT {key}, CAST(SUM(n) AS BIGINT) AS n FROM parts GROUP BY {key}",

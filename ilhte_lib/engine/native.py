@@ -28,6 +28,7 @@ from .approximation import (
     NOTICED,
     shift_of_sigma_theta,
 )
+from .condensed import SAME, condensed, worth_condensing
 from .laplace import LaplaceDeviance, laplace_deviance
 from .memory import require_work_space
 from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
@@ -259,6 +260,11 @@ def fit_statistics(
         raise InputError(
             f"{statistics.n_classes:,} classes of persons are too many for quadrature (aghq): use method laplace."
         )
+    if deviance is None and method == "laplace" and worth_condensing(statistics):
+        few, fewer = condensed(statistics)
+        fit = fit_statistics(few, spec, fitted=fitted, standard_errors=standard_errors, bounds=bounds)
+        if abs(_at(fit, fewer) - fit.deviance) < SAME:
+            return _timed(fit, time.perf_counter() - clock)
     if deviance is None:
         deviance = (
             laplace_deviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
@@ -281,6 +287,14 @@ def fit_statistics(
     ]
     fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors)
     return _timed(fit, time.perf_counter() - clock)
+
+
+def _at(fit: Fit, statistics: SufficientStatistics) -> float:
+    """The deviance of other statistics at a fit's parameters."""
+    deviance = LaplaceDeviance(statistics, fit.spec)
+    deviance.start_near(fit)
+    deviance.start_modes(deviance.w[0])
+    return deviance(fit.psi).deviance
 
 
 def fit_side_by_side(
