@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +224,7 @@ def fit_statistics(
     standard_errors: bool = True,
     method: str = "laplace",
     nodes: int = NODES,
-    bounds: bool = True,
+    near: bool = False,
     deviance: LaplaceDeviance | None = None,
 ) -> Fit:
     """Fit one model to sufficient statistics with the native engine.
@@ -237,8 +238,8 @@ def fit_statistics(
     standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
-    bounds : whether the fits of nested models are of these very data, so that the result may not be below them; otherwise
-        they are starts alone.
+    near : whether ``fitted`` are fits to other data much like these, of which these were drawn. They then bound nothing; this
+        model's own is the start, with its Hessian, and further starts are tried only where the search ends near an edge.
     deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
@@ -267,19 +268,23 @@ def fit_statistics(
     # fits with other steps or clusters have nothing to start from
     same = (spec.steps, spec.cluster_factor)
     fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
-    near = None
+    of_few, others = None, Others.AT_AN_EDGE if near else Others.IF_FEW_ITEMS
     if method == "laplace" and worth_thinning(statistics):
-        near = fit_statistics(thinned(statistics), spec, fitted=fitted)
-    first, easiness = start(statistics, spec, fitted if near is None else {**fitted, spec.name: near})
+        of_few, others = fit_statistics(thinned(statistics), spec, fitted=fitted), Others.NEVER
+        fitted = {**fitted, spec.name: of_few}
+    first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
-    if near is not None:
-        deviance.start_near(near)
+    if of_few is not None:
+        deviance.start_near(of_few)
+    curvature = None
+    if (near or of_few is not None) and spec.name in fitted and np.isfinite(fitted[spec.name].vcov).all():
+        curvature = 2.0 * np.linalg.inv(fitted[spec.name].vcov)
     nested = [
         (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
         for smaller in fitted.values()
-        if bounds and _is_nested(smaller, statistics, spec, method)
+        if not near and _is_nested(smaller, statistics, spec, method)
     ]
-    fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors)
+    fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors, curvature=curvature, others=others)
     return _timed(fit, time.perf_counter() - clock)
 
 
@@ -290,7 +295,7 @@ def fit_side_by_side(
 
     Parameters
     ----------
-    jobs : tables of the same items, all complete or all with ``trials``, without clusters; of the same formats.
+    jobs : tables of the same items, all complete or all with ``trials``, all with clusters or none; of the same formats.
     spec : the model.
     standard_errors : as in ``fit_statistics``.
     lanes : tables side by side; default by their size.
@@ -305,7 +310,7 @@ def fit_side_by_side(
             job.statistics,
             spec,
             fitted=job.fitted,
-            bounds=job.bounds,
+            near=job.near,
             standard_errors=standard_errors,
             deviance=deviance,
         )
@@ -337,12 +342,23 @@ def fit_both(
     return found
 
 
+class Others(Enum):
+    """When a search is begun from further starts as well: always where the items are few, else where it ends near an edge; near an
+    edge alone; or never, because the start comes from such a search."""
+
+    IF_FEW_ITEMS = auto()
+    AT_AN_EDGE = auto()
+    NEVER = auto()
+
+
 def fit_deviance(
     deviance: Deviance,
     first: np.ndarray,
     nested: Sequence[tuple[float, np.ndarray]] = (),
     *,
     standard_errors: bool = True,
+    curvature: np.ndarray | None = None,
+    others: Others = Others.IF_FEW_ITEMS,
 ) -> Fit:
     """Minimise a deviance and certify what was found.
 
@@ -352,6 +368,8 @@ def fit_deviance(
     first : (k,) psi to start from.
     nested : deviances of nested models, with a psi to start from where the optimum lies above one of them.
     standard_errors : whether to compute vcov and the certificate.
+    curvature : (k, k) Hessian to begin with; default a guess.
+    others : when further starts are tried.
 
     Raises
     ------
@@ -361,7 +379,7 @@ def fit_deviance(
     messages: list[str] = []
     deviance.tolerance = SEARCH_TOLERANCE
     try:
-        best, held = _search(deviance, spec, first, messages)
+        best, held = _search(deviance, spec, first, messages, curvature, others)
         for bound, start_there in nested:
             if bound < best.evaluation.deviance - SAME_DEVIANCE:
                 rival, rival_held = _search(deviance, spec, start_there, messages)
@@ -392,26 +410,36 @@ def _spreads(spec: ModelSpec) -> dict[str, int]:
     return {n: k for k, n in enumerate(spec.psi_names) if n in SPREADS}
 
 
-def _minimise(deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, basin: Basin | None = None) -> Minimum:
-    """Search from a start, in the parameters ``free``, unless it heads for a known minimum.
+def _minimise(
+    deviance: LaplaceDeviance,
+    start: np.ndarray,
+    free: np.ndarray,
+    basin: Basin | None = None,
+    curvature: np.ndarray | None = None,
+) -> Minimum:
+    """Search from a start, in the parameters ``free``, with a Hessian to begin with, unless it heads for a known minimum.
 
     Tables fitted side by side are searched together (``side_by_side``).
     """
     if hasattr(deviance, "minimise"):
-        return deviance.minimise(start, free, basin)
+        return deviance.minimise(start, free, basin, curvature)
     deviance(start)
     stop = None if basin is None else basin.holds
-    known = getattr(deviance, "curvature", None)
-    curvature = rough_curvature(deviance, start) if known is None else known
+    curvature = rough_curvature(deviance, start) if curvature is None else curvature
     return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop)
 
 
 def _search(
-    deviance: LaplaceDeviance, spec: ModelSpec, start: np.ndarray, messages: list[str]
+    deviance: LaplaceDeviance,
+    spec: ModelSpec,
+    start: np.ndarray,
+    messages: list[str],
+    curvature: np.ndarray | None = None,
+    others: Others = Others.IF_FEW_ITEMS,
 ) -> tuple[Minimum, frozenset[int]]:
     """The best optimum over the starts, and the parameters held at 0 there."""
     everything = np.arange(len(start))
-    best, held = _at_boundary(deviance, spec, _minimise(deviance, start, everything))
+    best, held = _at_boundary(deviance, spec, _minimise(deviance, start, everything, None, curvature))
     psi = best.evaluation.psi
     near_edge = bool(held) or min(abs(psi[k]) for k in _spreads(spec).values()) < NEAR_BOUNDARY
     if spec.item_effects and not near_edge:
@@ -420,9 +448,8 @@ def _search(
     if spec.cluster_q == 2 and not near_edge:
         m21, m22 = (psi[spec.psi_names.index(name)] for name in ("m21", "m22"))
         near_edge = abs(m21) > 0.95 * np.hypot(m21, m22)
-    # a start that is known to be near comes from a search over starts
-    several = getattr(deviance, "curvature", None) is None and (statistics_are_few(deviance.statistics) or near_edge)
-    if several or not best.converged:
+    few = others == Others.IF_FEW_ITEMS and statistics_are_few(deviance.statistics)
+    if few or (near_edge and others != Others.NEVER) or not best.converged:
         best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
             known = Basin(best, spec)
