@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -222,7 +223,7 @@ def fit_statistics(
     standard_errors: bool = True,
     method: str = "laplace",
     nodes: int = NODES,
-    bounds: bool = True,
+    near: bool = False,
     deviance: LaplaceDeviance | None = None,
 ) -> Fit:
     """Fit one model to sufficient statistics with the native engine.
@@ -236,8 +237,8 @@ def fit_statistics(
     standard_errors : whether to compute vcov and the certificate, which takes about as long as the fit.
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; not used by "laplace".
-    bounds : whether nested models in ``fitted`` were fitted to exactly these data, so that the result may not be below them;
-        otherwise they are only starts.
+    near : whether ``fitted`` are fits to the similar data from which these were drawn. They are then only starts and no bounds:
+        the search begins at this model's fit with its Hessian, and further starts are tried only if it ends near a boundary.
     deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
@@ -266,19 +267,23 @@ def fit_statistics(
     # psi of fits with other steps or clusters does not match
     same = (spec.steps, spec.cluster_factor)
     fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
-    near = None
+    of_few, others = None, Others.AT_AN_EDGE if near else Others.IF_FEW_ITEMS
     if method == "laplace" and worth_thinning(statistics):
-        near = fit_statistics(thinned(statistics), spec, fitted=fitted)
-    first, easiness = start(statistics, spec, fitted if near is None else {**fitted, spec.name: near})
+        of_few, others = fit_statistics(thinned(statistics), spec, fitted=fitted), Others.NEVER
+        fitted = {**fitted, spec.name: of_few}
+    first, easiness = start(statistics, spec, fitted)
     deviance.start_modes(easiness)
-    if near is not None:
-        deviance.start_near(near)
+    if of_few is not None:
+        deviance.start_near(of_few)
+    curvature = None
+    if (near or of_few is not None) and spec.name in fitted and np.isfinite(fitted[spec.name].vcov).all():
+        curvature = 2.0 * np.linalg.inv(fitted[spec.name].vcov)
     nested = [
         (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
         for smaller in fitted.values()
-        if bounds and _is_nested(smaller, statistics, spec, method)
+        if not near and _is_nested(smaller, statistics, spec, method)
     ]
-    fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors)
+    fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors, curvature=curvature, others=others)
     return _timed(fit, time.perf_counter() - clock)
 
 
@@ -289,7 +294,7 @@ def fit_side_by_side(
 
     Parameters
     ----------
-    jobs : tables of the same items and formats, all complete or all with ``trials``, without clusters.
+    jobs : tables of the same items and formats, all complete or all with ``trials``, and all with clusters or none.
     spec : the model.
     standard_errors : as in ``fit_statistics``.
     lanes : number of tables side by side; default by their size.
@@ -304,7 +309,7 @@ def fit_side_by_side(
             job.statistics,
             spec,
             fitted=job.fitted,
-            bounds=job.bounds,
+            near=job.near,
             standard_errors=standard_errors,
             deviance=deviance,
         )
@@ -336,12 +341,23 @@ def fit_both(
     return found
 
 
+class Others(Enum):
+    """When further starts are tried: with few items always and otherwise near a boundary; only near a boundary; or never, because
+    the start already comes from such a search."""
+
+    IF_FEW_ITEMS = auto()
+    AT_AN_EDGE = auto()
+    NEVER = auto()
+
+
 def fit_deviance(
     deviance: Deviance,
     first: np.ndarray,
     nested: Sequence[tuple[float, np.ndarray]] = (),
     *,
     standard_errors: bool = True,
+    curvature: np.ndarray | None = None,
+    others: Others = Others.IF_FEW_ITEMS,
 ) -> Fit:
     """Minimise a deviance and certify the optimum.
 
@@ -351,6 +367,8 @@ def fit_deviance(
     first : (k,) psi to start from.
     nested : deviances of nested models, each with a psi to start from if the optimum found lies above it.
     standard_errors : whether to compute vcov and the certificate.
+    curvature : (k, k) initial Hessian; default a guess.
+    others : when further starts are tried.
 
     Raises
     ------
@@ -360,7 +378,7 @@ def fit_deviance(
     messages: list[str] = []
     deviance.tolerance = SEARCH_TOLERANCE
     try:
-        best, held = _search(deviance, spec, first, messages)
+        best, held = _search(deviance, spec, first, messages, curvature, others)
         for bound, start_there in nested:
             if bound < best.evaluation.deviance - SAME_DEVIANCE:
                 rival, rival_held = _search(deviance, spec, start_there, messages)
@@ -391,26 +409,36 @@ def _spreads(spec: ModelSpec) -> dict[str, int]:
     return {n: k for k, n in enumerate(spec.psi_names) if n in SPREADS}
 
 
-def _minimise(deviance: LaplaceDeviance, start: np.ndarray, free: np.ndarray, basin: Basin | None = None) -> Minimum:
+def _minimise(
+    deviance: LaplaceDeviance,
+    start: np.ndarray,
+    free: np.ndarray,
+    basin: Basin | None = None,
+    curvature: np.ndarray | None = None,
+) -> Minimum:
     """Search from a start over the parameters ``free``, giving up if it heads for the known minimum of ``basin``.
 
     The searches of tables fitted side by side run together (``side_by_side``).
     """
     if hasattr(deviance, "minimise"):
-        return deviance.minimise(start, free, basin)
+        return deviance.minimise(start, free, basin, curvature)
     deviance(start)
     stop = None if basin is None else basin.holds
-    known = getattr(deviance, "curvature", None)
-    curvature = rough_curvature(deviance, start) if known is None else known
+    curvature = rough_curvature(deviance, start) if curvature is None else curvature
     return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop)
 
 
 def _search(
-    deviance: LaplaceDeviance, spec: ModelSpec, start: np.ndarray, messages: list[str]
+    deviance: LaplaceDeviance,
+    spec: ModelSpec,
+    start: np.ndarray,
+    messages: list[str],
+    curvature: np.ndarray | None = None,
+    others: Others = Others.IF_FEW_ITEMS,
 ) -> tuple[Minimum, frozenset[int]]:
     """The best optimum over several starts, and the parameters held at 0 there."""
     everything = np.arange(len(start))
-    best, held = _at_boundary(deviance, spec, _minimise(deviance, start, everything))
+    best, held = _at_boundary(deviance, spec, _minimise(deviance, start, everything, None, curvature))
     psi = best.evaluation.psi
     near_edge = bool(held) or min(abs(psi[k]) for k in _spreads(spec).values()) < NEAR_BOUNDARY
     if spec.item_effects and not near_edge:
@@ -419,9 +447,8 @@ def _search(
     if spec.cluster_q == 2 and not near_edge:
         m21, m22 = (psi[spec.psi_names.index(name)] for name in ("m21", "m22"))
         near_edge = abs(m21) > 0.95 * np.hypot(m21, m22)
-    # a start known to be near the optimum already comes from a search over starts
-    several = getattr(deviance, "curvature", None) is None and (statistics_are_few(deviance.statistics) or near_edge)
-    if several or not best.converged:
+    few = others == Others.IF_FEW_ITEMS and statistics_are_few(deviance.statistics)
+    if few or (near_edge and others != Others.NEVER) or not best.converged:
         best = _with_exact_hessian(deviance, spec, best)
         for other in further_starts(start, psi, spec):
             known = Basin(best, spec)
