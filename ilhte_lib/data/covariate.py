@@ -34,11 +34,15 @@ class Candidate:
     fault: str | None
 
 
+def is_covariate(name: str) -> bool:
+    """Whether a column's name makes it a candidate for the covariate."""
+    return name == "std_baseline" or name.startswith("cov_")
+
+
 def candidates(table: pd.DataFrame) -> list[Candidate]:
     """``std_baseline`` alone if the table has it, otherwise every ``cov_*`` column, in the table's order."""
-    names = [str(name) for name in table.columns]
-    chosen = [n for n in names if n == "std_baseline"] or [n for n in names if n.startswith("cov_")]
-    return [judged(table, name) for name in chosen]
+    names = [name for name in map(str, table.columns) if is_covariate(name)]
+    return [judged(table, name) for name in names if name == "std_baseline" or "std_baseline" not in names]
 
 
 def judged(table: pd.DataFrame, name: str) -> Candidate:

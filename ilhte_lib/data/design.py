@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..messages import counted, listed, quoted
 from .arms import BESIDE, arms_of, chosen_arms, one_arm_each
 from .columns import as_numbers
+from .covariate import is_covariate
 from .options import DataOptions
 from .prepare import person_covariate, prepare
 from .trial import Audit, OtherWave, Trial
@@ -70,7 +71,7 @@ def _is_before(wave: str, analysed: str, data: DataOptions) -> bool:
 
 def _of_wave(table: pd.DataFrame, tab: str, wave: str, data: DataOptions) -> Trial:
     """One wave prepared by the same rules, without a covariate, and without clusters if they cannot be modelled in it."""
-    own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
+    own = _without_covariates(table)
     rules = {**data.rules, "wave": wave, "covariate": None, "contrast": None}
     if wave == data.wave:
         return prepare(own, tab, **rules)
@@ -81,8 +82,8 @@ def _of_wave(table: pd.DataFrame, tab: str, wave: str, data: DataOptions) -> Tri
         return prepare(own, tab, **{**rules, "cluster_effects": False, "ignore_clusters": True})
 
 
-def _is_covariate(name: str) -> bool:
-    return name == "std_baseline" or name.startswith("cov_")
+def _without_covariates(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns=[name for name in map(str, table.columns) if is_covariate(name)])
 
 
 def _other_waves(table: pd.DataFrame, tab: str, data: DataOptions, trial: Trial) -> tuple[OtherWave, ...]:
@@ -172,8 +173,7 @@ def _first_after(table: pd.DataFrame, tab: str, data: DataOptions, baseline: str
     others = [name for name in names if not in_wave(table["wave"], name).equals(in_wave(table["wave"], baseline))]
     if len(others) == 1:
         return _of_wave(table, tab, others[0], data)
-    own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
-    return prepare(own, tab, **data.rules)
+    return prepare(_without_covariates(table), tab, **data.rules)
 
 
 def _mean_scores(baseline: Trial, items: list[str], person_ids: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from .covariate import is_covariate
 from .trial import Audit
 from .waves import looks_like_time, wave_advice
 
@@ -43,7 +44,7 @@ def restarting_within(table: pd.DataFrame) -> str | None:
     for name in _candidates(rows):
         if looks_like_time(name) or rows.duplicated(["id", "item", name]).any():
             continue
-        own = [c for c in map(str, rows.columns) if c in ("treat", "std_baseline") or c.startswith("cov_")]
+        own = [c for c in map(str, rows.columns) if c == "treat" or is_covariate(c)]
         for column in own:
             if column == name:
                 continue
@@ -60,7 +61,7 @@ def _candidates(rows: pd.DataFrame) -> list[str]:
     """Columns that vary between the rows of one id and are neither measurements nor row numbers."""
     found = []
     for name in map(str, rows.columns):
-        if name in _OWN or name == "std_baseline" or name.startswith(("cov_", "itemcov_")):
+        if name in _OWN or is_covariate(name) or name.startswith("itemcov_"):
             continue
         try:
             different = rows.groupby("id", sort=False)[name].nunique()

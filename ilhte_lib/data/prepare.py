@@ -27,7 +27,7 @@ from .clusters import (
 )
 from .columns import as_numbers, without_blanks
 from .contrast import with_contrast
-from .covariate import Candidate, candidates, judged
+from .covariate import Candidate, candidates, is_covariate, judged
 from .identifiers import check_identifiers, item_labels, natural_key
 from .item_covariates import of_columns
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
@@ -204,15 +204,12 @@ def _with_missing(
     table: pd.DataFrame, covariate: str | None, cluster: str | None, codes: Sequence[str]
 ) -> pd.DataFrame:
     """The table with blank text and, in columns other than names, the codes as missing values, in the columns used."""
-    used = [*_covariates(table), *([covariate] if covariate else []), *([cluster] if cluster else [])]
+    covariates = [name for name in map(str, table.columns) if is_covariate(name)]
+    used = [*covariates, *([covariate] if covariate else []), *([cluster] if cluster else [])]
     named = [name for name in ("id", "item", "wave") if name in table.columns]
     blank = {name: without_blanks(table[name]) for name in dict.fromkeys([*named, "resp", "treat", *used])}
     coded = dict.fromkeys(["resp", "treat", *used])
     return table.assign(**{name: without_codes(v, codes) if name in coded else v for name, v in blank.items()})
-
-
-def _covariates(table: pd.DataFrame) -> list[str]:
-    return [name for name in map(str, table.columns) if name == "std_baseline" or name.startswith("cov_")]
 
 
 def _without_suspects(table: pd.DataFrame, asked: str | None, audit: Audit) -> pd.DataFrame:
@@ -229,7 +226,7 @@ def _drop_unnamed(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
     lost = {column: int(table[column].isna().sum()) for column in ("id", "item")}
     reason = (
         f"{counted(lost['id'], 'row names', 'rows name')} no person and {lost['item']} no item (empty, or a word for missing such as NA, null, "
-        "None or nan) and are left out."
+        "None or nan): they are left out."
     )
     if any(lost.values()):
         audit.flags.append(reason)
@@ -304,7 +301,7 @@ def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: A
         candidate = judged(table, asked)
         if candidate.fault:
             raise InputError(
-                f"Column {quoted(asked)} of table {quoted(tab)} cannot serve as covariate because {candidate.fault}: "
+                f"Column {quoted(asked)} of table {quoted(tab)} cannot serve as covariate, {candidate.fault}: "
                 "choose a column of numbers (option --covariate)."
             )
         audit.note("covariate", f"{quoted(asked)} was asked for.")

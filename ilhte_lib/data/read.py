@@ -17,6 +17,7 @@ from ..messages import listed, quoted
 from .arms import ARMS
 from .columns import as_numbers
 from .contents import Contents, Sought, ValueLabels, refuse_duplicates
+from .covariate import is_covariate
 from .file_formats import format_of, read_file
 from .identifiers import natural_key
 from .missing_codes import named_codes, without_codes
@@ -291,7 +292,7 @@ def _rename(table: pd.DataFrame, roles: dict[str, str], kept: set[str], where: s
 
 
 def _item_columns(wide: Sequence[str], columns: list[str], taken: set[str], where: str) -> list[str]:
-    persons = {*taken, "std_baseline", "wave", "cluster", *(name for name in columns if name.startswith("cov_"))}
+    persons = {*taken, "wave", "cluster", *(name for name in columns if is_covariate(name))}
     items: dict[str, None] = {}
     for wanted in wide:
         if wanted in columns and wanted not in taken:

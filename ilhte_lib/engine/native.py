@@ -284,7 +284,7 @@ def fit_statistics(
         if not near and _is_nested(smaller, statistics, spec, method)
     ]
     fit = fit_deviance(deviance, first, nested, standard_errors=standard_errors, curvature=curvature, others=others)
-    return _timed(fit, time.perf_counter() - clock)
+    return replace(fit, seconds=time.perf_counter() - clock)
 
 
 def fit_side_by_side(
@@ -398,10 +398,6 @@ def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, meth
     """Whether a fit is of a nested model to data of this size, so that ``spec`` cannot have a lower maximum."""
     same_data = (fit.n_persons, fit.n_responses) == (statistics.n_persons, statistics.n_responses)
     return same_data and fit.method == method and set(fit.spec.psi_names) <= set(spec.psi_names)
-
-
-def _timed(fit: Fit, seconds: float) -> Fit:
-    return replace(fit, seconds=seconds)
 
 
 def _spreads(spec: ModelSpec) -> dict[str, int]:
