@@ -218,7 +218,7 @@ def test_an_item_that_falls_as_persons_rise_is_flat_and_sets_no_scale():
 def test_an_item_like_a_step_ends_the_analysis_with_a_sentence_and_soon():
     found = analyse(simulate_trial(Design(80, 6, 3))[0], discriminations=True)
     assert found.inference.discriminations is None
-    assert any("'i05' follows the persons' standing like a step" in note for note in found.inference.notes)
+    assert any("'i05' separates persons like a step" in note for note in found.inference.notes)
 
 
 def test_page_terminal_document_and_python_tell_the_same():
