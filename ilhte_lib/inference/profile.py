@@ -242,12 +242,13 @@ class Profiler:
     deviance : the objective the fit minimises (``LaplaceDeviance`` or one with the same interface).
     fit : the fit.
     null : the same model without item effects, fitted to the same data by the same method.
+    like : a fit of a model almost the same, whose standard errors say how far ends are likely to lie where ``fit`` has none.
     """
 
-    def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None):
+    def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None, like: Fit | None = None):
         if null is not None and (null.spec.item_effects or null.spec.covariate != fit.spec.covariate):
             raise InputError(f"{null.spec.name} is not {fit.spec.name} without item effects: give that model's fit.")
-        self.deviance, self.fit, self.null = deviance, fit, null
+        self.deviance, self.fit, self.null, self.like = deviance, fit, null, like
         psi = fit.psi
         # the estimate is refined here so that engines that stop a little early can be profiled too
         self._centre(psi)
@@ -506,6 +507,8 @@ class Profiler:
         if centre == limit:
             return limit
         target = np.sqrt(quantile)
+        if np.isnan(se) and self.like is not None and parameter == "sigma_zeta":
+            se = sigma_zeta_se(self.like)
         guess = (
             target * se if np.isfinite(se) and se > 0 else (0.5 if parameter == "rho" else max(0.3 * abs(centre), 0.2))
         )
