@@ -10,8 +10,7 @@ from dense_laplace import dense_laplace
 from drawn_rows import KINDS, compressed, draw_psi, draw_rows
 
 from ilhte_lib.engine.laplace import LaplaceDeviance
-from ilhte_lib.engine.native import SEARCH_TOLERANCE
-from ilhte_lib.engine.objective import MODE_TOLERANCE, ModeNotFound
+from ilhte_lib.engine.objective import MODE_TOLERANCE, SEARCH_TOLERANCE, ModeNotFound
 from ilhte_lib.model.spec import MODELS
 
 CASES = [(kind, model) for kind, model in product(KINDS, MODELS)]

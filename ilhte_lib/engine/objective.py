@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MODE_TOLERANCE = 2e-5
 """The last Newton step changes no linear predictor by more than this (logits); the error after it is of the order of its square."""
+SEARCH_TOLERANCE = 1e-3
+"""Modes are found to this (logits) while searching, with an error in D far below 1e-8; exactly at the end."""
 MAX_NEWTON_STEPS = 60
 
 

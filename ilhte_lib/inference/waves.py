@@ -18,8 +18,8 @@ import numpy as np
 
 from ..data.trial import ClusterModel, cluster_codes
 from ..engine.laplace import LaplaceDeviance
-from ..engine.native import SEARCH_TOLERANCE, fit_statistics
-from ..engine.objective import ModeNotFound
+from ..engine.native import fit_statistics
+from ..engine.objective import SEARCH_TOLERANCE, ModeNotFound
 from ..engine.optimise import minimise
 from ..engine.penalised import penalised_fit, wants_penalised
 from ..engine.starts import rough_curvature, start_from
