@@ -28,7 +28,17 @@ LOGLIK_SHORTFALL = 1e-6
 def rows(*fits: tuple[str, str, str, float, float]) -> pd.DataFrame:
     frame = pd.DataFrame(fits, columns=["tab", "model", "tool", "cpu_s", "loglik"])
     frame["failure"] = np.where(frame["loglik"].isna(), "no log-likelihood", None)
-    return frame.assign(version="1", loglik_exact=np.nan, n_persons=10, n_items=3, n_responses=30)
+    # in turn the native engine needs half as long from the second model on
+    after = np.where(frame["tool"] != "native", np.nan, frame["cpu_s"] / np.where(frame["model"] == "M_0", 1, 2))
+    return frame.assign(
+        version="1",
+        loglik_exact=np.nan,
+        cpu_s_after=after,
+        measured="2026-01-02",
+        n_persons=10,
+        n_items=3,
+        n_responses=30,
+    )
 
 
 @pytest.fixture
@@ -56,7 +66,10 @@ def test_ratios_means_and_extremes(frame):
     assert means.loc["M_A", "slow"] == pytest.approx(400.0)
     assert means.loc["all", "slow"] == pytest.approx((100 * 400 * 400) ** (1 / 3))
     tables = benchmark_page.table_ratios(frame)
-    assert tables["slow"].to_dict() == pytest.approx({"a": 300.0, "b": 400.0})
+    # a table's models are fitted in turn
+    assert tables["slow"].to_dict() == pytest.approx({"a": 450.0, "b": 400.0})
+    after = benchmark_page.by_model(frame, after=True)["slow"]
+    assert after[["M_0", "M_A"]].to_dict() == pytest.approx({"M_0": 200.0, "M_A": 800.0})
     # a fit that failed counts neither for nor against its peer
     assert tables.loc["a", "fast"] == pytest.approx(0.5) and np.isnan(means.loc["M_A", "fast"])
     best = benchmark_page.above_the_best(frame)
@@ -69,7 +82,9 @@ def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkey
     assert benchmark_page.speed_text().data == ""
     computed.write_computed("benchmark", frame, "test", method="so", machine="one | two", cores=2)
     text = benchmark_page.speed_text().data
-    assert "fast in 1 of 1" in text and "at worst −1.0e−03" in text and "one \\| two" in text
+    assert "- fast, in 1 of 1 fits: `a` M_0 (0.50)" in text and "slow, in" not in text
+    assert "No fit, or stopped as too long: fast in 1." in text and "Kept from" not in text
+    assert "at worst −1.0e−03" in text and "one \\| two" in text
     assert "2 real tables, 3 fits, 3 of them certified" in text
     page = benchmark_page.speed_table().data
     assert "| 252.0 |" in page and "251.98" not in page and "252.0" in page
@@ -90,8 +105,9 @@ def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_pat
     script.write_text(
         "import json, sys\n"
         "rows = sum(1 for _ in open(sys.argv[1])) - 1\n"
-        "fits = [{'model': m, 'logLik': None if m == 'M_A' else -rows, 'cpu_s': 2.0} for m in sys.argv[2:]]\n"
-        "print(json.dumps({'version': '9', 'fits': fits}))\n",
+        "for m in sys.argv[2:]:\n"
+        "    print('chatter')\n"
+        "    print(json.dumps({'version': '9', 'model': m, 'logLik': None if m == 'M_A' else -rows, 'cpu_s': 2.0, 'runs': 3}))\n",
         encoding="utf-8",
     )
     monkeypatch.setattr("benchmarks.peers.CACHE", tmp_path / "cache")
@@ -103,7 +119,8 @@ def test_a_peer_is_run_once_and_alternates_with_the_native_engine(trial, tmp_pat
     own, other = frame[frame["tool"] == "native"], frame[frame["tool"] == "stub"]
     fits = fit_models(trial)
     assert own.set_index("model")["loglik"].to_dict() == {model: fit.loglik for model, fit in fits.items()}
-    assert (own["cpu_s"] > 0).all() and (own["evaluations"] > 0).all()
+    assert (own[["cpu_s", "cpu_s_without_se", "cpu_s_after"]] > 0).all(axis=None) and (own["evaluations"] > 0).all()
+    assert own["measured"].tolist() == other["measured"].tolist()  # of one day
     assert other["loglik"].tolist()[0] == -trial.n_responses and other["failure"].fillna("").tolist() == [
         "",
         "no log-likelihood",
