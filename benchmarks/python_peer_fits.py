@@ -20,7 +20,7 @@ import pandas as pd
 
 RUNS, ENOUGH = 7, 1.0
 """A fit is made so many times, fewer once they took this many CPU seconds together; the median counts (as in peer_fits.R)."""
-LONGEST, LONGEST_A_RESPONSE = 30.0, 1e-3
+LONGEST, LONGEST_A_RESPONSE = 15.0, 1e-3
 """CPU seconds after which a fit is stopped: so many, and so many a response."""
 FORMULAS = {
     "M_0": "resp ~ treat + (1|id) + (1|item)",

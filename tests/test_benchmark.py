@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.comparison import compare, measure
+from benchmarks.notebook_cost import shortened
 from benchmarks.peers import Peer
 from benchmarks.trials import long_table
 from ilhte_lib.data.catalogue import load_bundled
@@ -18,6 +21,7 @@ from ilhte_lib.data.prepare import prepare
 from ilhte_lib.data.trial import Trial
 from ilhte_lib.engine.native import fit_models
 from ilhte_report.pages import benchmark as benchmark_page
+from ilhte_report.run.key import fit_notebook
 from ilhte_report.studies import computed
 from ilhte_report.studies.computed import read_computed
 
@@ -213,3 +217,21 @@ def test_stored_growth_stays_within_its_memory(project):
     assert about["duckdb"] in benchmark_page.growth_text().data
     page = benchmark_page.growth_table().data
     assert f"{growth['n_responses'].max():,}" in page
+
+
+# -- what a table of a run costs ---------------------------------------------------------------------------------------
+
+
+def imports(notebook: str) -> set[str]:
+    lines = "\n".join("".join(cell["source"]) for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code")
+    return {ast.unparse(node) for node in ast.walk(ast.parse(lines)) if isinstance(node, ast.Import | ast.ImportFrom)}
+
+
+def test_what_is_taken_off_a_table_is_its_analysis_alone():
+    """The two notebooks whose difference that is differ by one call: imports, kernel and data are the same."""
+    whole = fit_notebook().read_text(encoding="utf-8")
+    computes, idle = (shortened(whole, computes=computes) for computes in (True, False))
+    assert imports(computes) == imports(idle) < imports(whole)
+    assert "analyse_trial(" in computes and "analyse_trial(" not in idle
+    one, other = (json.loads(text)["cells"] for text in (computes, idle))
+    assert one[:-1] == other[:-1] and len(one) == len(other) < len(json.loads(whole)["cells"])
