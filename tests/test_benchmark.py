@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import peers, python_peer_fits
 from benchmarks.comparison import compare, measure
 from benchmarks.notebook_cost import shortened
 from benchmarks.peers import Peer
@@ -92,14 +94,14 @@ def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkey
     assert "2 real tables, 3 fits, 3 of them certified" in text
     page = benchmark_page.speed_table().data
     assert "| 252.0 |" in page and "251.98" not in page and "252.0" in page
-    peers = benchmark_page.peer_table().data
+    table = benchmark_page.peer_table().data
     assert (
-        "slow 1" in peers
-        and "| 3 of 3 |" in peers
-        and "| 1 of 3 |" in peers
-        and "100.0, a, M~0~" in peers
-        and "fast 1" in peers
-        and "0.5, a" in peers
+        "slow 1" in table
+        and "| 3 of 3 |" in table
+        and "| 1 of 3 |" in table
+        and "100.0, a, M~0~" in table
+        and "fast 1" in table
+        and "0.5, a" in table
     )
 
 
@@ -150,10 +152,72 @@ def test_a_peer_that_stops_is_a_failure_not_an_end(trial, tmp_path, monkeypatch)
     assert [r["failure"] for r in found] == ["no memory left"] and np.isnan(found[0]["cpu_s"])
 
 
+def test_a_python_peer_is_timed_by_the_median_and_stopped_where_it_hangs(trial, tmp_path, monkeypatch):
+    """A package of four lines in place of glmm, which never comes back from M_A."""
+    (tmp_path / "glmm.py").write_text(
+        "from types import SimpleNamespace\n"
+        "def fit(rows, formula, family):\n"
+        "    print('fitting', end='')\n"
+        "    while '(treat|' in formula: pass\n"
+        "    return SimpleNamespace(loglik=-float(len(rows)))\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "glmm-7.dist-info").mkdir()
+    (tmp_path / "glmm-7.dist-info" / "METADATA").write_text("Name: glmm\nVersion: 7\n", encoding="utf-8")
+    monkeypatch.setattr("benchmarks.peers.CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    code = "import sys; sys.path.append(sys.argv.pop(1)); from benchmarks import python_peer_fits as p; p.LONGEST = 0.5; p.main('glmm', sys.argv[1], sys.argv[2:])"
+    command = (sys.executable, "-c", code, str(Path(peers.__file__).parents[1]))
+    found = Peer("glmm", command).fits(long_table(trial), ["M_0", "M_A", "M_C"])
+    assert [r["failure"] for r in found] == [None, "stopped: it took too long", "not reached"]
+    assert found[0]["loglik"] == -trial.n_responses and found[0]["runs"] == python_peer_fits.RUNS
+    assert found[0]["cpu_s"] < python_peer_fits.ENOUGH and {r["version"] for r in found} == {"7"}
+
+
+def test_a_fit_is_timed_until_it_took_long_enough(monkeypatch):
+    clock = iter([0.0, 0.5, 1.0, 1.1, 2.0, 2.6, 3.0, 9.0])
+    monkeypatch.setattr("benchmarks.python_peer_fits.time.process_time", lambda: next(clock))
+    loglik, seconds, runs = python_peer_fits.timed(lambda: -3)
+    assert (loglik, runs) == (-3.0, 3) and seconds == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", list(peers.IN_PYTHON))
+def test_a_python_peer_fits_what_the_page_says(trial, name, tmp_path, monkeypatch):
+    pytest.importorskip(peers.IN_PYTHON[name], reason="a peer of the benchmark (make benchmark)")
+    monkeypatch.setattr(peers, "CACHE", tmp_path)
+    peer = Peer(name, (sys.executable, str(Path(python_peer_fits.__file__)), peers.IN_PYTHON[name]))
+    frame = pd.DataFrame(measure(trial, [peer]))
+    assert frame["failure"].isna().all() and frame["version"].nunique() == 2
+    below = benchmark_page.above(frame)[name].droplevel("tab")
+    if name == "lme-python":  # another criterion, whose end is below the maximum
+        assert (below > 0.1).all()
+    else:
+        assert abs(below["M_0"]) < 1e-3
+        # a correlation less
+        assert below["M_A"] > 0.05 if name == "GPBoost" else abs(below["M_A"]) < 1e-3
+
+
+def test_what_a_smaller_model_reaches_is_not_compared():
+    frame = rows(
+        ("a", "M_0", "native", 1.0, -10.0), ("a", "M_A", "native", 1.0, -9.0), ("a", "M_0", "GPBoost", 2.0, -10.5)
+    )
+    frame = pd.concat([frame, rows(("a", "M_A", "GPBoost", 0.5, -9.5))])
+    below = benchmark_page.same_model(benchmark_page.above(frame))["GPBoost"]
+    assert below["a", "M_0"] == 0.5 and np.isnan(below["a", "M_A"])
+    # in time it is
+    assert benchmark_page.faster(frame).to_dict() == {("GPBoost", "a", "M_A"): 0.5}
+
+
+def test_times_of_another_day_are_told(frame, tmp_path, monkeypatch):
+    monkeypatch.setattr(computed, "computed_folder", lambda: tmp_path)
+    frame.loc[frame["tool"] == "slow", "measured"] = "2025-11-05"
+    computed.write_computed("benchmark", frame, "test", method="so", machine="one", cores=2)
+    said = benchmark_page.speed_text().data
+    assert "Kept from 2025-11-05, one call each: the times of slow on the 2 tables of at least 30 responses." in said
+
+
 @pytest.mark.r
 def test_lme4_is_timed_and_agrees(trial, tmp_path, monkeypatch):
-    from benchmarks import peers
-
     monkeypatch.setattr(peers, "CACHE", tmp_path)
     lme4 = next((peer for peer in peers.installed() if peer.name == "lme4"), None)
     if lme4 is None:
@@ -168,6 +232,16 @@ def test_lme4_is_timed_and_agrees(trial, tmp_path, monkeypatch):
 
 
 # -- what is stored -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_names_every_fit_in_which_a_peer_was_faster(stored):
+    seconds = {(row.tab, row.model, row.tool): row.cpu_s for row in stored.itertuples() if row.cpu_s > 0}
+    said = benchmark_page.speed_text().data.replace("\\", "")
+    lines = {line.split(",")[0].removeprefix("- "): line for line in said.splitlines() if line.startswith("- ")}
+    assert len(lines) == len(set(benchmark_page.faster(stored).index.get_level_values("tool")))
+    for (tab, model, tool), taken in seconds.items():
+        told = f"`{tab}` {model} (" in lines.get(tool, "")
+        assert told == (taken < seconds[tab, model, "native"]), (tab, model, tool)
 
 
 @pytest.fixture(scope="module")

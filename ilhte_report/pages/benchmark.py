@@ -222,6 +222,7 @@ def sizes_table() -> Markdown:
             "Model": model,
             "Milliseconds": number(1e3 * own.loc[(tab, model), "cpu_s"], 1),
             "Without SEs": number(1e3 * own.loc[(tab, model), "cpu_s_without_se"], 1),
+            "After M_0": "–" if model == "M_0" else number(1e3 * own.loc[(tab, model), "cpu_s_after"], 1),
         }
         | {tool: number(ratio.loc[(tab, model), tool], 0) for tool in ratio}
         for tab, model in own.index
