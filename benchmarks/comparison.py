@@ -22,7 +22,7 @@ from ilhte_report.pages.benchmark import NATIVE, above, above_the_best, by_model
 from ilhte_report.studies.computed import write_computed
 
 from .peers import Peer
-from .trials import PEERS_UP_TO, long_table
+from .trials import long_table
 
 ROUNDS = 7
 """The native engine is timed so often, as a peer is, spread before, between and after the peers."""
@@ -38,7 +38,7 @@ def compare(name: str, trials: Iterable[Trial], peers: list[Peer]) -> None:
     """Measure, print, and write ``data/computed/<name>.parquet``, one row a table, model and tool."""
     rows: list[dict] = []
     for trial in trials:
-        own = measure(trial, peers if trial.n_responses <= PEERS_UP_TO else [])
+        own = measure(trial, [peer for peer in peers if trial.n_responses <= peer.up_to])
         show(pd.DataFrame(own))
         rows += own
     frame = pd.DataFrame(rows)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from ilhte_lib.files import write_text
 
-from .trials import PROJECT
+from .trials import PEERS_UP_TO, PROJECT
 
 HERE = Path(__file__).parent
 CACHE = PROJECT / "data" / "cache" / "benchmark"
@@ -31,6 +31,8 @@ ALTERNATIVES = {"lme4": ("lme4", "lme4 without derivatives")}
 IN_R = ("lme4", "glmmTMB")
 IN_PYTHON = {"glmm": "glmm", "mixedlm": "mixedlm", "GPBoost": "gpboost", "lme-python": "lme_python"}
 """Names and modules."""
+UP_TO = {"lme-python": 150_000}
+"""lme-python often does not come back from smaller ones either (``python_peer_fits.LONGEST``)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Peer:
 
     name: str
     command: tuple[str, ...]
+    up_to: int = PEERS_UP_TO
+    """Larger tables, in responses, are not tried."""
 
     def fits(self, table: pd.DataFrame, models: list[str]) -> list[dict]:
         """One report a fit, from the cache if kept there: tool, version, model, cpu_s, runs, loglik (NaN if it failed), failure, the
@@ -99,7 +103,9 @@ def installed() -> list[Peer]:
             print(f"{name} is left out: R with the packages {name} and jsonlite is not here.")
     for name, module in IN_PYTHON.items():
         if importlib.util.find_spec(module):
-            found.append(Peer(name, (sys.executable, str(HERE / "python_peer_fits.py"), module)))
+            found.append(
+                Peer(name, (sys.executable, str(HERE / "python_peer_fits.py"), module), UP_TO.get(name, PEERS_UP_TO))
+            )
         else:
             print(f"{name} is left out: the Python package is not installed here.")
     return found
