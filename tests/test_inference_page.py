@@ -230,7 +230,7 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
     assert not found.knows_clusters and found.model_only
     assert average_interval(result, found).basis is Basis.T and "too narrow" in cluster_sentence(found)
-    assert "So few draws do not give standard errors" in resampling_sentence(
+    assert "With so few draws there are no standard errors" in resampling_sentence(
         found
     ) and "1 time," in resampling_sentence(found)
     unknown = replace(result, average_se=math.nan)

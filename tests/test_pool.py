@@ -202,8 +202,8 @@ def test_the_command_pools_a_run(run, tmp_path):
     assert [trial["name"] for trial in document["pool"]["trials"]] == ["trial_1", "trial_2", "trial_3"]
     assert document["left_out"] == ["trial_4"]
     for words in (
-        "Item effects typically vary by",
-        "A new trial should expect",
+        "The spread of item effects is typically",
+        "In a new trial, expect",
         "and left out: 'trial_4'",
         "Trial by trial",
     ):
