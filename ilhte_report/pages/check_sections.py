@@ -124,7 +124,7 @@ def _arms(arms: Sequence[Arm]) -> tuple[Row, ...]:
         {
             "Arm": arm.name,
             "Persons": str(arm.persons),
-            "Without any response": str(arm.silent),
+            "Without any response": str(arm.without_response),
             "Missing responses": str(arm.missing),
             "Share": f"{100 * arm.missing / arm.expected:.1f}%",
         }
