@@ -375,7 +375,8 @@ def fetch(
         bool, typer.Option("--rct", help="All tables with a column treat and at least 100 participants.")
     ] = False,
     irw_version: Annotated[
-        int | None, typer.Option(min=1, help="Version of the warehouse. Default: any local copy, else the newest version.")
+        int | None,
+        typer.Option(min=1, help="Version of the warehouse. Default: any local copy, else the newest version."),
     ] = None,
 ) -> None:
     """Download tables of the Item Response Warehouse (IRW) to the local cache, with their citations.
@@ -409,7 +410,8 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run. Default: a folder in results/, the same one for the same tables.", show_default=False
+            help="Folder of the run. Default: a folder in results/, the same one for the same tables.",
+            show_default=False,
         ),
     ] = None,
     engine: EngineOption = Engine.native,
@@ -421,11 +423,14 @@ def run(
         ),
     ] = PAGE_REPLICATES,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Tables fitted at once on this machine. Default: one per core.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Tables fitted at once on this machine. Default: one per core.", show_default=False),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="Address of a Dask scheduler (tcp://host:8786) whose workers, with access to the same files, fit the tables."),
+        typer.Option(
+            help="Address of a Dask scheduler (tcp://host:8786) whose workers, with access to the same files, fit the tables."
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -617,12 +622,16 @@ def design(
     pilot: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="FILE", help="JSON document of a pilot (ilhte fit --json), whose estimates become the defaults."
+            "--from",
+            metavar="FILE",
+            help="JSON document of a pilot (ilhte fit --json), whose estimates become the defaults.",
         ),
     ] = None,
     replicates: Annotated[
         int,
-        typer.Option(min=1, max=MOST_REPLICATES, metavar="N", help="Number of trials to simulate.", rich_help_panel=_RESAMPLING),
+        typer.Option(
+            min=1, max=MOST_REPLICATES, metavar="N", help="Number of trials to simulate.", rich_help_panel=_RESAMPLING
+        ),
     ] = 1000,
     seed: SeedOption = None,
     json: JsonOption = None,
@@ -694,9 +703,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="An empty or new folder.", show_default=False)],
     table: Annotated[
         Path | None,
-        typer.Option(
-            help="File of a trial, to be copied to data/. Default: a simulated example.", show_default=False
-        ),
+        typer.Option(help="File of a trial, to be copied to data/. Default: a simulated example.", show_default=False),
     ] = None,
     *,
     data: DataOptions,
@@ -731,7 +738,9 @@ def browser(
             help="Largest file that can be uploaded; larger files are named by their path.",
         ),
     ] = 200,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address without opening a browser.")] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
+    ] = False,
 ) -> None:
     """Check and fit a table in the browser. The page can be reached from this machine only; Ctrl-C ends it."""
     from .app.page import make_page
@@ -739,9 +748,7 @@ def browser(
     from .app.session import server
 
     def say(address: str) -> None:
-        typer.echo(
-            f"{address}\nThe address contains a secret: do not share it. Ctrl-C ends the page."
-        )
+        typer.echo(f"{address}\nThe address contains a secret: do not share it. Ctrl-C ends the page.")
 
     serve(make_page(server, max_upload), port, max_upload, opens=not no_browser, say=say)
 

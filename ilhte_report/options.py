@@ -56,7 +56,9 @@ OPTIONS: dict[str, Any] = {
         min=0,
     ),
     "covariate": _option(
-        "Column of the covariate. Default: std_baseline, else the cov_* column most correlated with the responses.", "--covariate", "--pretest"
+        "Column of the covariate. Default: std_baseline, else the cov_* column most correlated with the responses.",
+        "--covariate",
+        "--pretest",
     ),
     "wave": _option("Wave to keep. Default: the first after randomisation, if that can be determined."),
     "repeated": _option("Treat several rows of one person and item as an error, or as repeated trials.", kind=Repeated),

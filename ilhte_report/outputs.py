@@ -116,7 +116,9 @@ class Output:
 
     def _refusal(self, error: OSError) -> str:
         remedy = (
-            "free some space, or name another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another place"
+            "free some space, or name another place"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "name another place"
         )
         below_a_file = isinstance(error, NotADirectoryError | FileExistsError)
         reason = "part of its path is a file" if below_a_file else error.strerror or type(error).__name__

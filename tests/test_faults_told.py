@@ -52,7 +52,9 @@ def test_a_terminal_that_lacks_letters(trial, encoding):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize(("options", "code", "words"), [((), 1, "no space left"), (("--json", "-"), 2, "No space left")])
+@pytest.mark.parametrize(
+    ("options", "code", "words"), [((), 1, "no space left"), (("--json", "-"), 2, "No space left")]
+)
 def test_a_full_standard_output(trial, options, code, words):
     with FULL.open("w") as full:
         done = subprocess.run(

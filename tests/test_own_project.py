@@ -138,7 +138,7 @@ def test_a_run_without_names_is_of_the_project_s_own_trials(tmp_path, monkeypatc
     seen = []
     monkeypatch.setattr("ilhte_report.run.tables.run_tables", lambda found, *rest, **more: seen.extend(found) or [])
     assert call("run", "--bootstrap", "0").code == 0
-    assert [source.tab for source in seen] == ["An example, drawn at random"]
+    assert [source.tab for source in seen] == ["A simulated example"]
     assert default_folder(["trials.toml"], Settings()).parent == made / "results"
 
 

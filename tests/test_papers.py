@@ -354,7 +354,7 @@ def test_the_report_in_word_is_read_back(analysis, monkeypatch):
     assert [" ".join(text.split()) for text in described] == words
     with pytest.raises(InputError, match="Quarto or XeLaTeX"):
         document.report_document(analysis, sections(analysis), "x.pdf")
-    with pytest.raises(InputError, match=r"\.docx (Word)"):
+    with pytest.raises(InputError, match=r"\.docx \(Word\)"):
         document.report_document(analysis, sections(analysis), "x.odt")
 
 

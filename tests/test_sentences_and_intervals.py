@@ -275,7 +275,9 @@ def test_claims_of_visits_and_of_groups_that_nobody_assigned_say_so(table):
     """Every claim speaks of visits, or of a difference between groups, and nothing is said of new items."""
     info, shown = table_info(table, PROJECT / "data"), {section.title: section for section in sections(_of(table))}
     said = [s for section in shown.values() for s in section.sentences if section.title != "The data"]
-    claims = [s for s in said if re.search(r"^Average|vary around|easiness|^Test of|Holm|^With each |level:|^Cannot", s)]
+    claims = [
+        s for s in said if re.search(r"^Average|vary around|easiness|^Test of|Holm|^With each |level:|^Cannot", s)
+    ]
     assert len(claims) >= 6
     for claim in claims:
         if info.randomised:

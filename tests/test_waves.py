@@ -78,7 +78,7 @@ def test_the_placebo_test_is_told_and_warns_where_it_fails(table, found):
     # the first wave after treatment passed off as one before it
     flawed = analyse(table[table["wave"] > 0].assign(wave=lambda t: t["wave"] - 1))
     said = {section.title: section for section in sections(flawed)}
-    assert "Items differ there already." in said["Wave by wave"].sentences[0]
+    assert "Items differ already at that wave." in said["Wave by wave"].sentences[0]
     assert "The arms differ before randomisation (wave 0)" in said["What the trial shows"].warnings[0]
 
 

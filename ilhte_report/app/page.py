@@ -86,7 +86,8 @@ DONE = TagList("Fitted: ", tags.a("go to the results", href="#results"), ".")
 BOOTSTRAP = TagList(
     "Bootstrap replicates",
     tags.small(
-        "For a p-value and for standard errors from resampling persons; 0 for none, 99 for a first impression.", class_="help"
+        "For a p-value and for standard errors from resampling persons; 0 for none, 99 for a first impression.",
+        class_="help",
     ),
 )
 

@@ -50,7 +50,9 @@ def read_trials(path: Path) -> list[TrialEntry]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{where} is not valid TOML ({error}): correct it there.") from None
     if others := set(found) - {"defaults", "trial"}:
-        raise InputError(f"{where} contains {quoted(min(others))}: only [defaults] and a [[trial]] for each table are allowed.")
+        raise InputError(
+            f"{where} contains {quoted(min(others))}: only [defaults] and a [[trial]] for each table are allowed."
+        )
     trials, defaults = found.get("trial"), found.get("defaults", {})
     if not isinstance(trials, list) or not trials or not all(isinstance(trial, dict) for trial in trials):
         raise InputError(f'{where} names no trial: give each a [[trial]] with file = "trial.csv".')

@@ -76,7 +76,9 @@ def _counts(trial: Trial | LargeTrial) -> tuple[str, ...]:
     size = f"{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses; profile {trial.profile}."
     lines = [size]
     if trial.covariate_name:
-        correlation = f"whose correlation with the responses in the control arm is {number(trial.covariate_correlation, 2)}"
+        correlation = (
+            f"whose correlation with the responses in the control arm is {number(trial.covariate_correlation, 2)}"
+        )
         lines.append(
             f"The models M_0, M_A, M_B and M_C would be fitted, the last two with the covariate {trial.covariate_name}, {correlation}."
         )

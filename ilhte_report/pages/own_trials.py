@@ -76,9 +76,7 @@ def seen(run: RunResults) -> str:
     if not run.n_tables:
         return ""
     if run.n_tables > 1:
-        return (
-            "The numbers of persons and items used for each trial are given below; its page says what was left out, and why."
-        )
+        return "The numbers of persons and items used for each trial are given below; its page says what was left out, and why."
     (row,) = run.summary.to_dict("records")
     return (
         f"The models use the responses of {row['n_persons']:,} persons to {row['n_items']} items; the trial's page says what "

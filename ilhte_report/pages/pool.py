@@ -85,9 +85,7 @@ def pool_sections(found: PooledRun) -> list[Section]:
     why = f"Without a likelihood over a grid and left out: {listed(list(found.left_out), 6)}." if found.left_out else ""
     if found.pool is None:
         text = f"There {'is' if n == 1 else 'are'} {counted(n, 'trial', 'trials')} to pool, and at least {FEWEST} are needed."
-        return [
-            Section("What the trials say together", (text,), (why,) if why else ())
-        ]
+        return [Section("What the trials say together", (text,), (why,) if why else ())]
     warnings = [why] if why else []
     if found.n_experiments < n:
         warnings.append(

@@ -121,9 +121,7 @@ def _latex(table: GT, section: Section) -> str:
     text = text.replace(r"\begin{minipage}{\linewidth}", "\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize")
     text = text.replace(r"\begin{tabular*}", "\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular*}")
     needs = "booktabs,caption,longtable,array"
-    scripts = (
-        "% names in non-Latin alphabets need XeLaTeX or LuaLaTeX, and a font with these letters"
-    )
+    scripts = "% names in non-Latin alphabets need XeLaTeX or LuaLaTeX, and a font with these letters"
     return f"% written by ilhte; in the preamble: \\usepackage{{{needs}}}\n{scripts}\n{latex_text(text)}"
 
 

@@ -35,5 +35,7 @@ def approximation_sentence(main: Fit, asked: str) -> str:
     elif asked == "auto":
         text += ": with Laplace's likelihood σ_θ would be off by more than half its standard error"
     if main.n_items < ENOUGH_FOR_LAPLACE:
-        return f"{text}. In a bootstrap, simulated trials are fitted by Laplace's method, resampled persons by quadrature."
+        return (
+            f"{text}. In a bootstrap, simulated trials are fitted by Laplace's method, resampled persons by quadrature."
+        )
     return f"{text}. In a bootstrap, Laplace's method is used."

@@ -60,7 +60,9 @@ def cluster_findings(found: ClusterResult, inference: Inference, column: str) ->
             "standard error of the average effect does not allow for here."
         )
     if found.sigma_u == 0.0:
-        said.append("Clusters do not differ by more than their persons do by chance: σ_u is estimated as 0, a singular fit.")
+        said.append(
+            "Clusters do not differ by more than their persons do by chance: σ_u is estimated as 0, a singular fit."
+        )
     if inference.weak.few_clusters:
         said.append(
             f"With only {found.count} clusters σ_u is estimated poorly, and intervals that depend on it are rough."

@@ -158,7 +158,9 @@ class Warehouse:
             except Exception as error:
                 if trouble_of(error).kind not in ("absent", "forbidden", "refused"):
                     raise
-                self._closed.append(error)  # a data set before its first release answers so; the others can still be used
+                self._closed.append(
+                    error
+                )  # a data set before its first release answers so; the others can still be used
         if self._closed and not self._datasets:
             raise self._closed[0]
 
