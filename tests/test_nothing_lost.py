@@ -60,7 +60,7 @@ def test_a_users_tables_folder_in_a_clone(clone: Path):
     assert ilhte("run", "tables/trial.csv", cwd=clone).returncode == 0
     done = ilhte("render", cwd=clone)
     assert done.returncode == 2 and "tables is not empty and was not written by ilhte" in done.stderr
-    assert "move what is yours elsewhere" in done.stderr
+    assert "move your own files elsewhere" in done.stderr
     assert snapshot(clone / "tables") == before and not (clone / "_site").exists()
     (clone / "tables").rename(clone / "mine")
     done = ilhte("render", cwd=clone)

@@ -24,7 +24,7 @@ from .unchanged import STAMP, Inputs, state_of
 
 _PATIENCE = 15
 _ELSEWHERE = "name an empty or a new folder with --to."
-_ASSETS = "move what is yours elsewhere: assets/ is written when the site is rendered."
+_ASSETS = "move your own files elsewhere: assets/ is written when the site is rendered."
 _SITE = "move it elsewhere, or delete it if an earlier render left it."
 
 
