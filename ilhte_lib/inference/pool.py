@@ -190,7 +190,9 @@ def pool(surfaces: Sequence[Surface], names: Sequence[str] | None = None) -> Poo
     """
     n = len(surfaces)
     if n < FEWEST:
-        raise InputError(f"To pool trials at least {FEWEST} are needed, and there {'is' if n == 1 else 'are'} {n}.")
+        raise InputError(
+            f"Pooling needs at least {FEWEST} trials, but there {'is' if n == 1 else 'are'} {n}: add trials."
+        )
     names = [str(k + 1) for k in range(n)] if names is None else list(names)
     model = _Model(surfaces)
     pairs = [np.array([a, b]) for a in TAUS for b in TAUS]
