@@ -167,8 +167,8 @@ def test_masked_is_said_of_an_interaction_that_the_items_hide():
 def test_the_section_says_what_is_assumed(small, small_fits):
     section = who_benefits_section(who_benefits(small, small_fits))
     for assumption in (
-        "the same for persons of any",
-        "a straight line",
+        "equally on all items",
+        "the log-odds are linear",
         "how much persons differ",
         "effects are normal",
         "independent",
@@ -269,7 +269,7 @@ def test_what_m_d_objects_to_is_not_decided_and_why(small, small_fits, monkeypat
     assert found.reason == ""
     monkeypatch.setattr("ilhte_lib.inference.who_benefits._slopes", lambda *_: with_wald_interval(1.0, 0.9))
     sentence = verdict_sentence(who_benefits(small, claims))
-    assert sentence.startswith("Cannot tell: person-level by M_C, but the interval holds 0") and "(M_D)." in sentence
+    assert sentence.startswith("Cannot tell: person-level by M_C, but the interval includes 0") and "(M_D)." in sentence
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
