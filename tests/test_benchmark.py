@@ -285,7 +285,15 @@ def test_stored_growth_stays_within_its_memory(project):
     if not (project / "data" / "computed" / "benchmark_growth.parquet").is_file():
         pytest.skip("the growth has not been measured (make benchmark)")
     growth, about = read_computed("benchmark_growth")
-    assert growth["n_responses"].max() >= 100_000_000 - 20 and growth["peak_mb"].max() < 6 * 1024
+    assert growth["n_persons"].max() >= 1_000_000 and growth["peak_mb"].max() < 6 * 1024
+    of_a_million = growth[growth["n_persons"] == 1_000_000]
+    assert {(row.missing > 0, row.covariate) for row in of_a_million.itertuples()} >= {
+        (False, False),
+        (True, False),
+        (False, True),
+    }
+    with_gaps = of_a_million[(of_a_million["missing"] > 0) & ~of_a_million["covariate"]].iloc[0]
+    assert with_gaps["read_cpu_s"] + with_gaps["fit_cpu_s"] < 30 and with_gaps["peak_mb"] < 3 * 1024
     assert growth["certified"].all()
     assert about["spark"] is None or about["spark"]["same"]
     assert about["duckdb"] in benchmark_page.growth_text().data

@@ -246,24 +246,25 @@ def growth_text() -> Markdown:
 
 
 def growth_table() -> Markdown:
-    """1, 10 and 100 million responses out of core: seconds of reading and of fitting, peak memory."""
+    """Trials of growing size out of core: seconds of reading and of fitting, peak memory."""
     frame = measured("benchmark_growth")
     if not hasattr(frame, "columns"):
         return frame
     rows = [
         {
-            "Responses": f"{row.n_responses:,}",
             "Persons": f"{row.n_persons:,}",
-            "Parquet, MB": number(row.file_mb, 1),
-            "Classes": f"{row.n_classes:,}",
-            "Reading, s": number(row.read_s, 1),
+            "Missing": f"{row.missing:.0%}" if row.missing else "–",
+            "Covariate": "yes" if row.covariate else "–",
+            "Responses": f"{row.n_responses:,}",
+            "Classes": f"{max(row.n_classes, row.n_classes_covariate):,}",
             "Reading, CPU s": number(row.read_cpu_s, 1),
-            "Fitting, s": number(row.fit_s, 2),
+            "Fitting, CPU s": number(row.fit_cpu_s, 1),
+            "Models": row.models,
             "Peak memory, MB": number(row.peak_mb, 0),
         }
         for row in frame.itertuples()
     ]
-    return page_table(rows, left=())
+    return page_table(rows, left=("Missing", "Covariate"))
 
 
 def _code(name: str) -> str:
