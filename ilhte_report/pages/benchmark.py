@@ -260,7 +260,7 @@ def sizes_text() -> Markdown:
         frame, about = read_computed("benchmark_sizes")
     except InputError:
         return Markdown("")
-    return Markdown(f"Measured on {about['date']}, as the real tables were.{_earlier(frame)}")
+    return Markdown(f"Measured on {about['date']} in the same way.{_earlier(frame)}")
 
 
 def growth_text() -> Markdown:
