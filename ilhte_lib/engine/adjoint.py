@@ -1,4 +1,4 @@
-"""The exact gradient of the Laplace deviance at the modes, by one adjoint solve: no finite differences."""
+"""The exact gradient of the Laplace deviance at the modes, by one adjoint solve instead of finite differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def exact_gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """(B, k) dD/dpsi by one adjoint solve, and the adjoint ``H a = d(log det H)/du``.
 
-    The deviance's own terms, and what log det H adds through eta, through Lambda and through the mode:
+    It consists of the deviance's own terms and those of log det H through eta, through Lambda and through the mode:
 
         dD/dpsi = dF/dpsi + d(log det H)/dpsi |_u - a' (1/2) d2F/(du dpsi).
     """
@@ -80,8 +80,8 @@ def _traces(modes: Modes) -> Traces:
     if clusters is not None:
         clusters.set_item_variance(k)
 
-    # d(log det H)/d eta = W' h, h_gi = K_ii + sigma^2 h_pp - 2 sigma^2 (W K)_gi / d the variance of eta_gi under H^-1
-    # (with clusters see there)
+    # d(log det H)/d eta = W' h, with h_gi = K_ii + sigma^2 h_pp - 2 sigma^2 (W K)_gi / d the variance of eta_gi under H^-1
+    # (see clusters for their part)
     quadratic, trace_row = np.empty_like(d), np.empty_like(d)
     trace_col, by_j = 0.0, 0.0
     pulled: np.ndarray | float | None = None if modes.stored else 0.0

@@ -1,9 +1,9 @@
-"""A trial's other waves: a placebo test before randomisation, item effects wave by wave, and whether they last.
+"""The other waves of a trial: a placebo test before randomisation, item effects by wave, and whether effects last.
 
-Before randomisation the arms are one population: the average effect beta_1 and the spread of item effects sigma_zeta are 0
-there, and what M_A finds is chance or a flaw of the trial. After it M_A is fitted to every wave by itself; how a later wave
-differs from the analysed one is about the persons and items of both, and since these persons are the same, its standard error
-comes from drawing them (Efron & Tibshirani, 1993, ch. 8): each draw has the same persons at both waves.
+Before randomisation the arms are samples of one population: the average effect beta_1 and the spread of item effects sigma_zeta
+are 0, and anything M_A finds is due to chance or a flaw of the trial. M_A is fitted to each wave separately. A later wave is
+compared with the analysed one over the persons and items in both; because the persons are the same, the standard error of the
+difference comes from resampling them (Efron & Tibshirani, 1993, ch. 8), with the same persons at both waves in each draw.
 """
 
 from __future__ import annotations
@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ..data.trial import ClusterModel, cluster_codes
-from ..engine.laplace import LaplaceDeviance
-from ..engine.native import fit_statistics
-from ..engine.objective import SEARCH_TOLERANCE, ModeNotFound
-from ..engine.optimise import minimise
+from ..engine.native import fit_side_by_side, fit_statistics
 from ..engine.penalised import penalised_fit, wants_penalised
-from ..engine.starts import rough_curvature, start_from
+from ..engine.side_by_side import Job
 from ..errors import EngineError, IlhteError
-from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
-from .bootstrap import SEED, PersonTable
+from .bootstrap import SEED, PersonTable, by_laplace
 from .delta_method import total_effect_variance
 from .effects import Effects
 from .generalise import generalise
@@ -42,9 +38,12 @@ if TYPE_CHECKING:
     from ..data.trial import PreparedTrial, Trial
     from .infer import Inference
 
+    _Pair = tuple[tuple[Trial, Fit], tuple[Trial, Fit]]
+
 FEWEST_COMMON = 10
-"""Persons of each arm at both waves, and items (3), that a difference between waves needs."""
+"""Least number of persons in each arm at both waves for a difference between waves."""
 FEWEST_COMMON_ITEMS = 3
+"""Least number of common items for a difference between waves."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,18 @@ class ItemAtWave:
 
 @dataclass(frozen=True)
 class WaveEffects:
-    """What M_A finds at one wave, in the unit of ``Waves``.
+    """Results of M_A at one wave, in the unit of ``Waves``.
 
     Attributes
     ----------
-    wave : its name.
-    before : whether it is known to be before randomisation.
-    analysed : whether it is the wave that everything else is about.
-    n_persons, n_items : of this wave.
-    average, average_low, average_high : beta_1 with its 95% interval by t (``generalise.reach_of_average``).
+    wave : name of the wave.
+    before : whether it is known to precede randomisation.
+    analysed : whether it is the wave of the main analysis.
+    n_persons, n_items : numbers of persons and items at this wave.
+    average, average_low, average_high : beta_1 with its 95% t interval (``generalise.reach_of_average``).
     spread, spread_low, spread_high : sigma_zeta with its 95% profile interval; NaN for an end that is undefined.
-    p : mixture p-value of equal effects of the items.
-    items : in the order of the wave's items.
+    p : mixture p-value of equal effects on all items.
+    items : results for the items, in their order at this wave.
     """
 
     wave: str
@@ -94,18 +93,18 @@ class WaveEffects:
 
 @dataclass(frozen=True)
 class WaveDifference:
-    """A later wave less the analysed one, over the persons and items of both, in the unit of ``Waves``.
+    """A later wave minus the analysed one, over the persons and items in both, in the unit of ``Waves``.
 
     Attributes
     ----------
-    wave : the later one.
-    n_persons, n_items : common to both.
+    wave : the later wave.
+    n_persons, n_items : numbers in both waves.
     average, spread : differences of beta_1 and sigma_zeta.
-    average_se, spread_se : from drawing persons; NaN without replicates.
-    average_low, ... : 95% interval, normal; where clusters were drawn t with their number less their strata.
-    correlation : of the items' effects at both waves, as estimated.
-    replicates : that could be fitted.
-    of_clusters : whether whole clusters were drawn.
+    average_se, spread_se : standard errors from resampling persons; NaN without replicates.
+    average_low, ... : ends of 95% intervals, normal or, for resampled clusters, t with clusters minus strata degrees of freedom.
+    correlation : correlation of the estimated item effects at the two waves.
+    replicates : number of replicates that could be fitted.
+    of_clusters : whether whole clusters were resampled.
     """
 
     wave: str
@@ -126,15 +125,15 @@ class WaveDifference:
 
 @dataclass(frozen=True)
 class Waves:
-    """Every wave that could be fitted, in order, the analysed one among them.
+    """Every wave that could be fitted, in order, including the analysed one.
 
     Attributes
     ----------
-    unit : of everything: "SD" of the persons at the analysed wave, so that waves can be compared, or "logit".
-    waves : in their order.
-    differences : of waves after the analysed one.
-    missing : why a wave, or a difference, could not be had, one sentence each.
-    seed : of the draws.
+    unit : unit of all effects: "SD" of the persons at the analysed wave, so that waves are comparable, or "logit".
+    waves : results by wave, in order.
+    differences : differences of later waves from the analysed one.
+    missing : sentences on waves and differences that could not be computed.
+    seed : seed of the resampling.
     """
 
     unit: Unit
@@ -154,12 +153,12 @@ def waves(
     seed: int | None = None,
     workers: int | None = 1,
 ) -> Waves | None:
-    """The other waves of a trial beside its own; None where it has none.
+    """Results for all waves of a trial; None if it has only one.
 
     Parameters
     ----------
-    trial, fits, result, inference : the analysed wave, its fits, and what is said of it.
-    replicates, seed, workers : of the draws of persons behind the differences.
+    trial, fits, result, inference : the analysed wave, its fits, effects and inference.
+    replicates, seed, workers : for resampling persons, which gives the standard errors of differences.
     """
     if not trial.other_waves:
         return None
@@ -187,8 +186,9 @@ def waves(
     )
     differences = []
     here = next(k for k, wave in enumerate(found) if wave.analysed)
-    for name, _, later, _ in known[here + 1 :]:
-        difference, why_not = _difference(name, rows, later, fits["M_A"], scale.by, replicates, seed, workers)
+    for name, _, later, own in known[here + 1 :]:
+        pair = (rows, fits["M_A"]), (later, own["M_A"])
+        difference, why_not = _difference(name, pair, scale.by, replicates, seed, workers)
         if difference is not None:
             differences.append(difference)
         else:
@@ -197,7 +197,7 @@ def waves(
 
 
 def _number(name: str, otherwise: float) -> float:
-    """A wave's number, by which waves are in order."""
+    """A wave's number, by which waves are ordered."""
     try:
         return float(name)
     except ValueError:
@@ -205,7 +205,7 @@ def _number(name: str, otherwise: float) -> float:
 
 
 def _fits(trial: Trial, like: Fit) -> dict[str, Fit]:
-    """M_0 and M_A, by the approximation of the likelihood that ``like`` has."""
+    """M_0 and M_A, with the approximation of the likelihood used by ``like``."""
     fit = partial(fit_statistics, trial.sufficient_statistics(False), method=like.method, nodes=like.nodes)
     null = fit(MODELS["M_0"])
     main = fit(MODELS["M_A"], fitted={"M_0": null})
@@ -213,17 +213,17 @@ def _fits(trial: Trial, like: Fit) -> dict[str, Fit]:
 
 
 Ends = tuple[tuple[float, float], tuple[float, float]]
-"""Ends of the intervals of beta_1 and of sigma_zeta, logits."""
+"""Ends of the intervals of beta_1 and sigma_zeta, logits."""
 
 
 def _own_ends(result: Effects, inference: Inference) -> Ends:
-    """Those that the analysed wave is shown with everywhere."""
+    """The intervals reported for the analysed wave."""
     shown, by = (average_interval(result, inference), spread_interval(result, inference)), result.scale.by
     return ((shown[0].low * by, shown[0].high * by), (shown[1].low * by, shown[1].high * by))
 
 
 def _ends(trial: Trial, fits: dict[str, Fit]) -> Ends:
-    """Those that the wave would be shown with by itself (``interval``)."""
+    """The intervals that would be reported for the wave on its own (``interval``)."""
     main, statistics = fits["M_A"], trial.sufficient_statistics(False)
     reach, spread = fixed_effect_quantile(main), (math.nan, math.nan)
     with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
@@ -264,9 +264,10 @@ def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: End
 
 
 def _difference(
-    name: str, first: Trial, later: Trial, like: Fit, by: float, replicates: int, seed: int, workers: int | None
+    name: str, waves: _Pair, by: float, replicates: int, seed: int, workers: int | None
 ) -> tuple[WaveDifference | None, str]:
-    """A later wave less the first, or why there is no such difference."""
+    """The difference between a later wave and the first, or None and the reason why there is none."""
+    first, later = (trial for trial, _ in waves)
     persons = np.intersect1d(_answering(first), _answering(later))
     items = [item for item in first.item_names if item in later.item_names]
     pair = (_restricted(first, persons, items), _restricted(later, persons, items))
@@ -276,7 +277,7 @@ def _difference(
             f"Wave {name} is not compared with wave {first.wave}: {len(persons)} persons and {len(items)} items are in both."
         )
     try:
-        task = _Draws(pair, like)
+        task = _Draws(pair, waves)
         observed = task.observed() / by
     except IlhteError as failure:
         return None, f"Wave {name} is not compared with wave {first.wave}. {failure}"
@@ -287,7 +288,7 @@ def _difference(
         few = task.fewest
         se = fitted.std(axis=0, ddof=1) / by * (math.sqrt(few / (few - 1)) if task.of_clusters else 1.0)
     half = task.quantile() * se
-    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in (wave["M_A"] for wave in task.before))
+    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in task.before)
     size = float(np.sqrt((one @ one) * (two @ two)))
     return WaveDifference(
         wave=name,
@@ -313,7 +314,7 @@ def _answering(trial: Trial) -> np.ndarray:
 
 
 def _restricted(trial: Trial, person_ids: np.ndarray, items: list[str]) -> Trial:
-    """The trial of these persons, in this order, and these items, in the trial's order."""
+    """The trial restricted to these persons, in this order, and these items, in the trial's order."""
     position = np.full(trial.n_persons, -1)
     place = {person: k for k, person in enumerate(person_ids.tolist())}
     position[:] = [place.get(person, -1) for person in trial.person_ids.tolist()]
@@ -341,15 +342,15 @@ def _restricted(trial: Trial, person_ids: np.ndarray, items: list[str]) -> Trial
 
 
 class _Draws:
-    """Draws the persons of two waves, the same at both, within arm and fits both waves again.
+    """A ``replicate.Task`` that resamples the persons of two waves within arms, the same at both, and refits both waves.
 
-    Whole clusters are drawn where there are enough (``weak.FEWEST_CLUSTERS``) at both waves; elsewhere clusters are strata, out
-    of the models: what a cluster's persons share at both waves cancels in the difference.
+    Whole clusters are resampled if there are enough of them (``weak.FEWEST_CLUSTERS``) at both waves. Otherwise clusters are strata
+    and left out of the models, because what a cluster's persons share at both waves cancels in the difference.
     """
 
     names: tuple[str, ...] = ("average", "spread")
 
-    def __init__(self, pair: tuple[Trial, Trial], like: Fit):
+    def __init__(self, pair: tuple[Trial, Trial], waves: _Pair):
         first = pair[0]
         codes = None if first.cluster is None else cluster_codes(first.cluster)
         self.of_clusters = codes is not None and bool(codes.max() + 1 >= FEWEST_CLUSTERS)
@@ -358,7 +359,7 @@ class _Draws:
                 replace(pair[0], cluster_model=ClusterModel.NONE),
                 replace(pair[1], cluster_model=ClusterModel.NONE),
             )
-        self.before = [_fits(trial, like=like) for trial in pair]
+        self.before = [_main(trial, *wave) for trial, wave in zip(pair, waves, strict=True)]
         self.tables = [PersonTable(trial, covariate=False) for trial in pair]
         treat = first.treat.astype(int)
         if self.of_clusters:
@@ -378,11 +379,11 @@ class _Draws:
 
     @property
     def fewest(self) -> int:
-        """Units of the smallest stratum."""
+        """Number of units in the smallest stratum."""
         return min(map(len, self.strata))
 
     def quantile(self) -> float:
-        """How many standard errors a 95% interval reaches."""
+        """Half width of a 95% interval in standard errors."""
         from scipy.special import ndtri, stdtrit
 
         if not self.of_clusters:
@@ -390,41 +391,43 @@ class _Draws:
         return float(stdtrit(sum(map(len, self.strata)) - len(self.strata), 0.975))
 
     def observed(self) -> np.ndarray:
-        """(2,) the differences of the waves themselves, logits, as those of the draws are."""
-        first, later = (
-            np.array([main.coefficient("treat"), main.sigma_zeta]) for main in (fits["M_A"] for fits in self.before)
-        )
+        """(2,) differences between the waves themselves, computed as in the draws, logits."""
+        first, later = (np.array(_values(main)) for main in self.before)
         return later - first
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        return self.together([rng])[0]
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        """Many draws side by side, by Laplace, because the variation of estimates is much the same by quadrature."""
+        drawn = [self._times(rng) for rng in generators]
+        values = np.full((2, len(drawn), 2), np.nan)
+        for of_wave, table, before in zip(values, self.tables, self.before, strict=True):
+            tables = [table.weighted(times) for times in drawn]
+            usable = [k for k, s in enumerate(tables) if 0 < s.n_control_classes < s.n_classes]
+            jobs = [Job(tables[k], {"M_A": by_laplace(before)}, near=True) for k in usable]
+            for k, fit in zip(usable, fit_side_by_side(jobs, MODELS["M_A"]), strict=True):
+                if isinstance(fit, Fit):
+                    of_wave[k] = _values(fit)
+        return values[1] - values[0]
+
+    def _times(self, rng: np.random.Generator) -> np.ndarray:
+        """(P,) number of times each person was drawn."""
         drawn = np.zeros(int(self.unit.max()) + 1)
         for units in self.strata:
             drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))
-        times = drawn[self.unit]
-        values = []
-        for table, before in zip(self.tables, self.before, strict=True):
-            statistics = table.weighted(times)
-            if not 0 < statistics.n_control_classes < statistics.n_classes:
-                raise EngineError("An arm is empty in this draw.")
-            try:
-                main = _nearby(statistics, before["M_A"])
-            except (ModeNotFound, np.linalg.LinAlgError) as failure:
-                raise EngineError("A draw could not be fitted.") from failure
-            values.append(np.array([main["treat"], math.hypot(main["l21"], main["l22"])]))
-        return values[1] - values[0]
+        return drawn[self.unit]
 
 
-def _nearby(statistics: SufficientStatistics, fit: Fit) -> dict[str, float]:
-    """The parameters of a model fitted by Laplace to data much like those of an earlier fit, from which the search starts and
-    beside which no other optimum is looked for: enough for how they vary from draw to draw."""
-    deviance = LaplaceDeviance(statistics, fit.spec)
-    names = deviance.spec.psi_names
-    start = start_from(fit.psi, deviance.spec, fit.psi, deviance.spec)
-    deviance.tolerance = SEARCH_TOLERANCE
-    deviance(start)
-    found = minimise(
-        deviance, start, rough_curvature(deviance, start), np.arange(len(start)), np.maximum(0.5 * np.abs(start), 0.3)
-    )
-    if not found.converged:
-        raise ModeNotFound("the search did not converge")
-    return dict(zip(names, found.evaluation.psi.tolist(), strict=True))
+def _main(trial: Trial, whole: Trial, fit: Fit) -> Fit:
+    """M_A of some of the persons and items of a wave, whose own is ``fit``."""
+    size = [(t.n_persons, t.n_items, t.n_responses, t.cluster_model) for t in (trial, whole)]
+    if size[0] == size[1]:
+        return fit
+    statistics = trial.sufficient_statistics(False)
+    return fit_statistics(statistics, MODELS["M_A"], fitted={"M_A": fit}, method=fit.method, nodes=fit.nodes)
+
+
+def _values(main: Fit) -> tuple[float, float]:
+    """beta_1 and sigma_zeta, logits."""
+    return main.coefficient("treat"), main.sigma_zeta
