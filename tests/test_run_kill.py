@@ -37,6 +37,8 @@ def test_killed_at_ten_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         process.kill()
         process.communicate()
         monkeypatch.chdir(folder)
+        if k == 3:  # with kernels it has been completed often enough
+            monkeypatch.setattr(run_module, "execute", replay)
         assert {o.status for o in run_tables(sources(["data"]), Path("run"))} <= {"fitted", "kept"}
         assert same(results(folder / "run"), expected), f"killed at moment {k}"
         wait_until(lambda left=kernels: not any(map(is_kernel, left)))
@@ -219,7 +221,7 @@ def test_interrupted_run_stops_its_kernels_and_goes_on_later(tmp_path: Path, mon
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "goes on from what is done" in said
+    assert "continues with what is done" in said
     assert "Traceback" not in said
     assert not is_kernel(kernel)
     monkeypatch.chdir(tmp_path)

@@ -18,6 +18,7 @@ from .adjoint import exact_gradient
 from .modes import Model, Modes
 from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .tiny import TinyDeviance
+from .wide import is_wide
 
 if TYPE_CHECKING:
     from ..model.fit_result import Fit
@@ -40,7 +41,8 @@ class LaplaceDeviance:
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
         self.model = Model(statistics, spec)
         self.statistics, self.spec = statistics, self.model.spec
-        self.modes = Modes(self.model)
+        self._items_first = is_wide(self.model)
+        self.modes = Modes(self.model, items_first=self._items_first)
         self.q, self.n_items, self.n_beta = spec.q, statistics.n_items, self.model.n_beta
         self.design, self.weighted_design = self.model.design, self.model.weighted_design
         self.evaluations = 0
@@ -150,7 +152,7 @@ class LaplaceDeviance:
         self.passes += passes
         gradient, adjoint = exact_gradient(modes)
         self._swept = True
-        return modes.penalised() + _logdet(modes) + _to_the_mode(modes, adjoint), gradient[0]
+        return modes.penalised() + modes.logdet() + _to_the_mode(modes, adjoint), gradient[0]
 
     def _by_dense_matrices(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
         tiny = self._tiny
@@ -209,7 +211,7 @@ class LaplaceDeviance:
             for first in range(0, len(shifts), lanes):
                 some = slice(first, min(first + lanes, len(shifts)))
                 if beside is None or beside.lanes != some.stop - first:
-                    beside = Modes(self.model, some.stop - first)
+                    beside = Modes(self.model, some.stop - first, items_first=self._items_first)
                 beside.move([move[some] for move in moves], modes.effects())
                 beside.set_parameters(at.psi + shifts[some])
                 beside.sweep()
@@ -230,7 +232,7 @@ class LaplaceDeviance:
 
     def item_covariances(self) -> np.ndarray:
         """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi: the item blocks of Lambda H^-1 Lambda'."""
-        own = np.einsum("klii->ikl", self._inverse_blocks())
+        own = self._at_last().item_covariance()[0]
         factor = self.unpack(self.at)[2]
         return factor @ own @ factor.T
 
@@ -244,14 +246,6 @@ class LaplaceDeviance:
         dw = self._at_last().derivative(units)[1]
         dfactor = np.array([self.unpack(unit)[2] for unit in units])
         return (dfactor @ self.w + self.unpack(self.at)[2] @ dw).transpose(2, 1, 0)
-
-
-def _logdet(modes: Modes) -> float:
-    """log det H = sum_g n_g log d_g + log det S, plus sum_s log det H_s with clusters (one lane)."""
-    of_clusters = 0.0 if modes.clusters is None else modes.clusters.logdet[0]
-    return float(
-        modes.model.statistics.count @ np.log(modes.d[0]) + of_clusters + 2.0 * np.log(modes.schur_diagonal).sum()
-    )
 
 
 def _to_the_mode(modes: Modes, adjoint: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> float:

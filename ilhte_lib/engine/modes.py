@@ -24,10 +24,10 @@ from ..model.spec import ModelSpec
 from .clusters import ClusterPart, loading_map
 from .cumulant import OrderedCategories, TwoCategories
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, ModeNotFound
+from .wide import ItemsFirst
 
 BLOCK_CELLS = 16384
 """Cells (class x item) processed together, so that intermediate results stay in the processor's cache."""
-
 
 BY_LAPACK = 100
 """From this many rows on, matrices are inverted by LAPACK, which needs at most half the work but costs more to call."""
@@ -167,12 +167,13 @@ class Modes:
     information : (B, P, J, J) the items' information by pair of arms (``Model.pairs``) with persons and clusters eliminated:
         without clusters diag(col_weight) - C_T sigma^2 by arm.
     clusters : the clusters' part, or None.
+    wide : what is kept instead of ``information`` and ``schur`` where items are eliminated before persons, or None.
     """
 
     block_cells: int | None = None
     """Cells processed together; None for ``BLOCK_CELLS``."""
 
-    def __init__(self, model: Model, lanes: int = 1):
+    def __init__(self, model: Model, lanes: int = 1, *, items_first: bool = False):
         self.model, self.lanes = model, lanes
         self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
@@ -185,16 +186,23 @@ class Modes:
         self.expected, self.weight = self.cells
         self.sums = np.empty((2, lanes, g))
         self.row_weight = self.sums[1]
-        self.information = np.empty((lanes, len(model.pairs), j, j))
+        self.wide = ItemsFirst(model, lanes) if items_first and self.stored else None
+        if self.wide is None:
+            self._make_room()
+        # row and column factors of h_pp + K_ii, see adjoint
+        self.outer_rows, self.outer_columns = np.empty((lanes, g, 3)), np.ones((lanes, 3, j))
+        self.outer_rows[:, :, :2] = model.membership
+        self.blocks = self._blocks(block)
+
+    def _make_room(self) -> None:
+        """Arrays for what is left once persons are eliminated."""
+        lanes, j, q = self.lanes, self.model.n_items, self.model.q
+        self.information = np.empty((lanes, len(self.model.pairs), j, j))
         self._information_diagonal = diagonals(self.information)
         self.schur = np.empty((lanes, q, j, q, j))
         self._schur_flat = self.schur.reshape(lanes, q * j, q * j)
         self.schur_diagonal = diagonals(self._schur_flat)
         self._identity = np.eye(q * j, order="F")
-        # row and column factors of h_pp + K_ii, see adjoint
-        self.outer_rows, self.outer_columns = np.empty((lanes, g, 3)), np.ones((lanes, 3, j))
-        self.outer_rows[:, :, :2] = model.membership
-        self.blocks = self._blocks(block)
 
     def _blocks(self, size: int) -> list[_Block]:
         model, g = self.model, self.model.n_classes
@@ -298,10 +306,10 @@ class Modes:
         self.d = np.empty_like(self.v)
         variance = self.sigma * self.sigma
         columns = 0.0
-        fresh = [True, True]
+        self._fresh = [True, True]
         self.pulled: np.ndarray | float | None = None if self.stored else 0.0
         for block in self.answered():
-            rows, weight, scaled = block.rows, block.weight, block.scratch[0]
+            rows, weight = block.rows, block.weight
             self.cumulant.moments(block)
             self.sums[:, :, rows] = np.matmul(block.cells, model.ones)
             columns = columns + np.matmul(model.count_by_arm[..., rows], block.cells)
@@ -311,27 +319,40 @@ class Modes:
                 slope = self.sigma * (s.score[..., rows] - self.sums[0][:, rows]) - self.v[:, rows]
                 along = self.sigma * slope / d
                 self.pulled = self.pulled + np.matmul(model.count_by_arm[..., rows] * along[:, None, :], weight)
-            scale = self.sigma * np.sqrt(s.count[..., rows] / d)
-            np.matmul(scale[:, :, None], model.ones[None, :], out=scaled)
-            scaled *= weight
-            for t, _, part in block.parts:
-                if fresh[t]:
-                    np.matmul(part.transpose(0, 2, 1), part, out=self.information[:, t])
-                    fresh[t] = False
-                else:
-                    self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
+            if self.wide is None:
+                self._take_from_items(block)
             if self.clusters is not None:
                 self.clusters.gather(block, s.count[..., rows] / d)
+        expected_by_item, self.col_weight = columns
+        self.person_residual = s.score - self.sums[0]
+        self.item_residual = s.item_total - expected_by_item
+        if self.wide is None:
+            self._eliminate()
+        else:
+            self.wide.eliminate(self)
+
+    def _take_from_items(self, block: _Block) -> None:
+        """What the persons of a block take from the items' information when they are eliminated."""
+        scaled = block.scratch[0]
+        scale = self.sigma * np.sqrt(self.model.statistics.count[..., block.rows] / self.d[:, block.rows])
+        np.matmul(scale[:, :, None], self.model.ones[None, :], out=scaled)
+        scaled *= block.weight
+        for t, _, part in block.parts:
+            if self._fresh[t]:
+                np.matmul(part.transpose(0, 2, 1), part, out=self.information[:, t])
+                self._fresh[t] = False
+            else:
+                self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
+
+    def _eliminate(self) -> None:
+        """The items' information without persons and clusters, and the factor of their Schur complement."""
         for t in (0, 1):
-            if fresh[t]:
+            if self._fresh[t]:
                 self.information[:, t] = 0.0
         if self.clusters is not None:
             self.clusters.eliminate(self)
         np.negative(self.information, out=self.information)
-        expected_by_item, self.col_weight = columns
         self._information_diagonal[:, :2] += self.col_weight
-        self.person_residual = s.score - self.sums[0]
-        self.item_residual = s.item_total - expected_by_item
         self._factorise()
 
     def _factorise(self) -> None:
@@ -340,12 +361,28 @@ class Modes:
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
         self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
         self.schur_diagonal += 1.0
-        self.cholesky = []
-        for lane in self._schur_flat:
-            factor, info = lapack.dpotrf(lane.T, lower=1, clean=0, overwrite_a=1)
+        self.cholesky = self.factors(self._schur_flat)
+
+    @staticmethod
+    def factors(matrices: np.ndarray) -> list[np.ndarray]:
+        """Lower Cholesky factors, in Fortran's order and in the place of the matrices (B, n, n).
+
+        Raises
+        ------
+        ModeNotFound : one is not positive definite.
+        """
+        out = []
+        for matrix in matrices:
+            factor, info = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
             if info != 0:
                 raise ModeNotFound("the Hessian of the penalised likelihood is not positive definite")
-            self.cholesky.append(factor)
+            out.append(factor)
+        return out
+
+    @staticmethod
+    def inverses(factors: list[np.ndarray]) -> np.ndarray:
+        """(B, n, n) inverses of the matrices that ``factors`` gave."""
+        return np.array([_symmetric_inverse(factor) for factor in factors])
 
     # -- linear algebra with H ----------------------------------------------------------------------------------
 
@@ -390,6 +427,8 @@ class Modes:
 
     def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
         """S^-1 applied to right-hand sides (B, q J)."""
+        if self.wide is not None:
+            return self.wide.solve(self, rhs)
         if self.lanes == 1:
             return lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
         return np.array([lapack.dpotrs(c, r, lower=1)[0] for c, r in zip(self.cholesky, rhs, strict=True)])
@@ -397,14 +436,29 @@ class Modes:
     def schur_inverse(self) -> np.ndarray:
         """(B, q, q, J, J) blocks of S^-1."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
+        if self.wide is not None:
+            return self.wide.whole_inverse(self)
         if q * j >= BY_LAPACK:
-            inverse = np.array([_symmetric_inverse(factor) for factor in self.cholesky])
-            return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
+            return self.inverses(self.cholesky).reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
         root = np.empty((b, q * j, q * j))
         for lane, factor in enumerate(self.cholesky):
             root[lane] = blas.dtrsm(1.0, factor, self._identity, lower=1)
         inverse = np.matmul(root.transpose(0, 2, 1), root)
         return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
+
+    def item_covariance(self) -> np.ndarray:
+        """(B, J, q, q) blocks of H^-1 of single items."""
+        if self.wide is not None:
+            return self.wide.item_covariance(self)
+        return np.einsum("bklii->bikl", self.schur_inverse())
+
+    def logdet(self) -> float:
+        """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
+        if self.wide is not None:
+            return self.wide.logdet()
+        of_clusters = 0.0 if self.clusters is None else self.clusters.logdet[0]
+        of_persons = self.model.statistics.count @ np.log(self.d[0])
+        return float(of_persons + of_clusters + 2.0 * np.log(self.schur_diagonal).sum())
 
     # -- the mode -----------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from .approximation import (
 )
 from .laplace import LaplaceDeviance
 from .memory import require_work_space
-from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
+from .objective import MODE_TOLERANCE, SEARCH_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from .optimise import Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .side_by_side import Job, side_by_side
@@ -52,8 +52,6 @@ NEAR_BOUNDARY = 0.05
 """A standard deviation below this (logits) is also tried at exactly 0."""
 SAME_DEVIANCE = 1e-7
 """Two optima whose deviances are closer than this count as the same."""
-SEARCH_TOLERANCE = 1e-3
-"""Tolerance of modes (logits) during a search, with an error in D far below 1e-8; at the end they are found exactly."""
 HESSIAN_STEP = 1e-3
 """Step of the differences for the Hessian, in rough standard errors."""
 

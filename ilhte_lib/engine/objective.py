@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MODE_TOLERANCE = 2e-5
 """The last Newton step changes no linear predictor by more than this (logits), which leaves an error of the order of its square."""
+SEARCH_TOLERANCE = 1e-3
+"""Tolerance of modes (logits) during a search, with an error in D far below 1e-8; at the end they are found exactly."""
 MAX_NEWTON_STEPS = 60
 
 

@@ -376,10 +376,14 @@ class QuadratureDeviance:
         inverse, info = lapack.dpotri(self.cholesky, lower=1)
         if info != 0:
             raise ModeNotFound("the Hessian over the items is singular")
-        lower = np.tril(inverse)
-        full = lower + np.tril(lower, -1).T
-        j = self.n_items
-        return [[full[k * j : (k + 1) * j, l * j : (l + 1) * j] for l in range(self.q)] for k in range(self.q)]
+        j, lower = self.n_items, np.tri(self.n_items, dtype=bool)
+        blocks = [[inverse[k * j : (k + 1) * j, l * j : (l + 1) * j] for l in range(self.q)] for k in range(self.q)]
+        for k, row in enumerate(blocks):
+            # what lies above the diagonal is not LAPACK's
+            row[k] = np.where(lower, row[k], row[k].T)
+            for l in range(k):
+                blocks[l][k] = row[l].T
+        return blocks
 
     def _gradient(self) -> np.ndarray:
         """dD/dpsi: the deviance's own terms, and those of log det S through eta, L and the mode (one adjoint solve)."""

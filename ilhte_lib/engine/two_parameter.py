@@ -191,8 +191,9 @@ class _Persons:
         if not np.abs(offset).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
         if self.cells is None:
-            cumulant = np.logaddexp(0.0, eta)
-            mean = 1.0 / (1.0 + np.exp(-eta))
+            odds = np.exp(-np.abs(eta))
+            cumulant = np.maximum(eta, 0.0) + np.log1p(odds)
+            mean = np.where(eta > 0.0, 1.0, odds) / (1.0 + odds)
             variance = mean * (1.0 - mean)
             third = variance * (1.0 - 2.0 * mean)
         else:
@@ -229,12 +230,14 @@ class _Persons:
         """(J, J) by arm: minus the second derivative of the log-likelihood in the items' offsets."""
         out = []
         for t, (arm, at) in enumerate(zip(self.arms, self.at, strict=True)):
+            # a matrix times itself, transposed, is half of the work
             if len(arm.answered) == 1:
-                answered = at.mean * arm.answered
-                square = answered.T @ (at.by_answered.T * answered)
+                answered = at.mean * arm.answered * np.sqrt(at.by_answered.T)
+                square = answered.T @ answered
             else:
                 square = np.einsum("kij,ki,kj->ij", self.pairs(t), at.mean, at.mean)
-            m = at.expected.T @ (at.expected * arm.count[:, None]) - square
+            expected = at.expected * np.sqrt(arm.count)[:, None]
+            m = expected.T @ expected - square
             m.flat[:: len(m) + 1] += (at.answers * at.variance).sum(axis=0)
             out.append(m)
         return out

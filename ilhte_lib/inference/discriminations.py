@@ -135,6 +135,7 @@ def discriminations_of(patterns: ResponsePatterns, main: Fit) -> Discriminations
     """``discriminations`` from response patterns."""
     from scipy.special import chdtrc
 
+    like = main
     null, main = _pair(patterns, main, None)[:2]
     free_null, free_main, deviance = _pair(patterns, main, null)
     free_a = free_main.steps[len(main.steps) :]
@@ -144,7 +145,7 @@ def discriminations_of(patterns: ResponsePatterns, main: Fit) -> Discriminations
     scale = float(np.exp(log_a[steep].mean()))
     statistic = max(main.deviance - free_main.deviance, 0.0)
     df = len(log_a) - 1
-    interval = Profiler(deviance, free_main, free_null).interval("sigma_zeta")
+    interval = Profiler(deviance, free_main, free_null, like).interval("sigma_zeta")
     equal, free = _beside(null, main), _beside(free_null, free_main, scale)
     return Discriminations(
         equal=equal,
