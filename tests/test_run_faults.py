@@ -63,8 +63,8 @@ def test_dying_kernel(tmp_path: Path) -> None:
 
 
 def test_kernel_that_ends_itself_and_a_table_over_its_time(tmp_path: Path) -> None:
-    """A crash inside the notebook (as of a native library) and an endless one: two sentences, exit code 3."""
-    crash = "if 'trial_000' in table:\n    import os\n    os.abort()\nelse:\n    while True:\n        pass"
+    """A crash inside the notebook (as of a native library) and one that goes on and on: two sentences, exit code 3."""
+    crash = "if 'trial_000' in table:\n    import os\n    os.abort()\nelse:\n    import time\n    time.sleep(300)"
     project = another(tmp_path / "p", crash)
     done = ilhte("run", "data", "--out", "run", "--timeout", 20, cwd=project)
     assert done.returncode == 3
