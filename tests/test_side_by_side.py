@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from ilhte_lib.data.prepare import prepare
+from ilhte_lib.data.trial import cluster_codes
 from ilhte_lib.engine import native, side_by_side
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, fit_side_by_side, fit_statistics
 from ilhte_lib.engine.side_by_side import Job
 from ilhte_lib.errors import EngineError
-from ilhte_lib.inference.bootstrap import _ParametricTask, _ResamplingTask
+from ilhte_lib.inference.bootstrap import PersonTable, _ParametricTask, _ResamplingTask
 from ilhte_lib.inference.replicate import one_by_one, replicate_generator
 from ilhte_lib.model.compress import complete_statistics
 from ilhte_lib.model.response_matrix import matrix_statistics
@@ -27,12 +28,20 @@ DESIGNS = {
     "ordered, missing": Design(200, 11, 7, steps=(-0.5, 0.1, 0.4), missing=0.1),
     "pretest": Design(150, 12, 8, gamma=0.7, baseline_levels=7, beta_3=0.2),
     "forms": Design(200, 15, 9, forms=3, rho=0.9),
+    "clusters": Design(240, 11, 10, clusters=12, sigma_u=0.5),
+    "sites, ordered": Design(220, 8, 11, clusters=9, sites=True, sigma_u=0.4, sigma_site=0.3, steps=(-0.4, 0.4)),
 }
 
 
 def tables(design: Design, number: int) -> list:
     drawn = [draw_trial(design, k) for k in range(number)]
-    return [matrix_statistics(t.responses, t.treat, t.covariate, formats=design.formats) for t in drawn]
+    cluster = design.cluster if design.clusters else None
+    return [
+        matrix_statistics(
+            t.responses, t.treat, t.covariate, formats=design.formats, cluster=cluster, cluster_effects=design.sites
+        )
+        for t in drawn
+    ]
 
 
 def same(ours, theirs) -> None:
@@ -93,7 +102,16 @@ def test_steps_that_must_be_shortened_and_searches_that_get_lost():
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"missing": 0.1}, {"gamma": 0.7, "baseline_levels": 7}, {"steps": (-0.4, 0.4)}], ids=str
+    "more",
+    [
+        {},
+        {"missing": 0.1},
+        {"gamma": 0.7, "baseline_levels": 7},
+        {"steps": (-0.4, 0.4)},
+        {"clusters": 20, "sigma_u": 0.3},
+        {"clusters": 10, "sites": True, "sigma_u": 0.4, "sigma_site": 0.2, "sigma_zeta": 0.0},
+    ],
+    ids=str,
 )
 def test_replicates_together_are_those_one_by_one(more):
     """Of the parametric bootstrap, with the parameters of a fit to start from."""
@@ -112,6 +130,37 @@ def test_persons_drawn_together_are_those_one_by_one():
     task = _ResamplingTask(trial, fits, unit, [unit[trial.treat == t] for t in (0, 1)])
     generators = [[replicate_generator(3, k) for k in range(4)] for _ in (0, 1)]
     np.testing.assert_allclose(task.together(generators[0]), one_by_one(task, generators[1]), atol=1e-7)
+
+
+@pytest.mark.parametrize("sites", [False, True])
+def test_clusters_drawn_together_are_those_one_by_one(sites):
+    """Draws differ in their numbers of clusters, since one drawn twice is two."""
+    design = Design(160, 11, 4, gamma=0.7, baseline_levels=5, clusters=16, sigma_u=0.4, sites=sites)
+    trial = prepare(simulate_trial(design)[0], "drawn")
+    fits = fit_models(trial)
+    unit = cluster_codes(trial.cluster)
+    strata = [np.arange(16)] if sites else [np.unique(unit[trial.treat == t]) for t in (0, 1)]
+    task = _ResamplingTask(trial, fits, unit, strata)
+    generators = [[replicate_generator(3, k) for k in range(4)] for _ in (0, 1)]
+    together = task.together(generators[0])
+    np.testing.assert_allclose(together, one_by_one(task, generators[1]), atol=1e-7)
+    assert np.isfinite(together[:, 0]).all() and len(np.unique(together[:, 0])) == 4
+
+
+def test_a_replicate_goes_on_from_its_original():
+    """One start, with the original's Hessian: half of the passes that a fit from scratch takes, and the same optimum."""
+    trial = prepare(simulate_trial(Design(300, 8, 5))[0], "drawn")
+    original = fit_models(trial)["M_A"]
+    times = np.random.default_rng(1).multinomial(trial.n_persons, np.full(trial.n_persons, 1 / trial.n_persons))
+    drawn = PersonTable(trial, covariate=False).weighted(times)
+    afresh = fit_statistics(drawn, MODELS["M_A"], standard_errors=False)
+    goes_on = fit_statistics(drawn, MODELS["M_A"], fitted={"M_A": original}, near=True, standard_errors=False)
+    assert goes_on.deviance == pytest.approx(afresh.deviance, abs=1e-7)
+    assert goes_on.passes < 0.5 * afresh.passes, (goes_on.passes, afresh.passes)
+    # a fit to other data bounds nothing
+    higher = replace(original, spec=MODELS["M_0"], loglik=0.0, n_persons=drawn.n_persons, n_responses=drawn.n_responses)
+    again = fit_statistics(drawn, MODELS["M_A"], fitted={"M_0": higher}, near=True, standard_errors=False)
+    assert again.deviance == pytest.approx(afresh.deviance, abs=1e-7)
 
 
 @pytest.mark.parametrize("steps", [None, (-0.4, 0.4)])

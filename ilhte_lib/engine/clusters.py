@@ -38,33 +38,49 @@ class ClusterPart:
     ----------
     k : (B, S, c) spherical random effects.
     m : (B, 2, c) loadings by arm.
-    logdet : sum_s log det H_s (one lane).
+    logdet : (B,) sum_s log det H_s.
     """
 
     def __init__(self, model: Model, lanes: int):
         s = model.statistics
         self.model, self.count, self.size = model, s.count, s.clusters.count
-        self.code, self.crossed = s.clusters.code, len(model.pairs) > 2
+        self.crossed = len(model.pairs) > 2
         self.k = np.zeros((lanes, self.size, model.spec.cluster_q))
         self.m = np.zeros((lanes, 2, model.spec.cluster_q))
         self.q = np.zeros((lanes, 2, self.size, model.n_items))
-        # where in its arm each run of classes of one cluster starts
-        self.runs = [np.flatnonzero(np.diff(self.code[arm], prepend=-1)) for arm in model.arms]
+        # of each class its arm and cluster, as one number; where each lane is a table of its own, of all lanes
+        treated = np.arange(model.n_classes) >= model.arms[1].start
+        self.cell = s.clusters.code + self.size * treated
+        self.one_table = self.cell.ndim == 1
+        if not self.one_table:
+            self.cell = self.cell + 2 * self.size * np.arange(lanes)[:, None]
+        self.runs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.all_runs = self._runs(slice(None))
 
     # -- between classes and clusters -----------------------------------------------------------------------------
+
+    def _runs(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Where each run of classes of one arm and cluster starts among these rows, and which ``cell`` it is."""
+        cell = self.cell[..., rows].ravel()
+        starts = np.flatnonzero(np.diff(cell, prepend=-1))
+        return starts, cell[starts]
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
         """(B, 2, S) sums of values (B, G) of persons over the persons of each cluster and arm."""
         out = np.zeros((len(values), 2, self.size))
+        starts, cells = self.all_runs
         values = values * self.count
-        for t, arm in enumerate(self.model.arms):
-            if len(starts := self.runs[t]):
-                out[:, t, self.code[arm][starts]] = np.add.reduceat(values[:, arm], starts, axis=1)
+        if self.one_table:
+            out.reshape(len(values), -1)[:, cells] = np.add.reduceat(values, starts, axis=1)
+        else:
+            out.reshape(-1)[cells] = np.add.reduceat(values.ravel(), starts)
         return out
 
     def _of_classes(self, values: np.ndarray) -> np.ndarray:
         """(B, G) the value (B, 2, S) of each class's cluster and arm."""
-        return np.concatenate([values[:, t, self.code[arm]] for t, arm in enumerate(self.model.arms)], axis=1)
+        if self.one_table:
+            return values.reshape(len(values), -1).take(self.cell, axis=1)
+        return values.ravel().take(self.cell)
 
     def shift(self, k: np.ndarray, m: np.ndarray | None = None) -> np.ndarray:
         """(B, G) ``m_T' k_s`` of each class, with the loadings of the workspace unless others (B, 2, c) are given."""
@@ -78,17 +94,17 @@ class ClusterPart:
 
     def gather(self, block: _Block, scale: np.ndarray) -> None:
         """Add a block's share to Q, with ``scale`` = n/d (B, g)."""
-        scaled = block.scratch[1]
-        if block.rows.start == 0:
+        scaled, first = block.scratch[1], block.rows.start
+        if first == 0:
             self.q[:] = 0.0
+        if first not in self.runs:
+            self.runs[first] = self._runs(block.rows)
+        starts, cells = self.runs[first]
         np.multiply(block.weight, scale[:, :, None], out=scaled)
-        for t, arm in enumerate(self.model.arms):
-            low, high = max(block.rows.start, arm.start), min(block.rows.stop, arm.stop)
-            if low < high:
-                code = self.code[low:high]
-                starts = np.flatnonzero(np.diff(code, prepend=-1))
-                part = scaled[:, low - block.rows.start : high - block.rows.start]
-                self.q[:, t, code[starts]] += np.add.reduceat(part, starts, axis=1)
+        if self.one_table:
+            self.q.reshape(len(scaled), -1, scaled.shape[2])[:, cells] += np.add.reduceat(scaled, starts, axis=1)
+        else:
+            self.q.reshape(-1, scaled.shape[2])[cells] += np.add.reduceat(scaled.reshape(-1, scaled.shape[2]), starts)
 
     def eliminate(self, modes: Modes) -> None:
         """Factor the blocks H_s and add ``sum_s gamma Q Q'`` to what the items' information loses."""
@@ -96,7 +112,7 @@ class ClusterPart:
         self.n = self._sums(modes.row_weight / modes.d)
         h = np.einsum("bts,btk,btl->bskl", self.n, m, m) + np.eye(m.shape[2])
         self.inverse = np.linalg.inv(h)
-        self.logdet = float(np.log(np.linalg.det(h[0])).sum())
+        self.logdet = np.log(np.linalg.det(h)).sum(axis=1)
         # (B, 2, 2, S)
         self.gamma = np.einsum("btk,bskl,bul->btus", m, self.inverse, m)
         for t in (0, 1):
@@ -140,11 +156,11 @@ class ClusterPart:
     def add_to_variance(self, block: _Block, twice: np.ndarray, d: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Add what clusters have to Var eta of a block: to what is subtracted of each cell, ``twice``, in place; what a
         class has in all its cells is returned (B, g). ``d`` (B, g), ``variance`` sigma^2 (B, 1)."""
-        y = np.empty_like(twice)
-        for t, arm in enumerate(self.model.arms):
-            low, high = max(block.rows.start, arm.start), min(block.rows.stop, arm.stop)
-            if low < high:
-                y[:, low - block.rows.start : high - block.rows.start] = self.y[:, t, self.code[low:high]]
+        cell = self.cell[..., block.rows]
+        if self.one_table:
+            y = self.y.reshape(len(twice), -1, twice.shape[2]).take(cell, axis=1)
+        else:
+            y = self.y.reshape(-1, twice.shape[2]).take(cell, axis=0)
         along = self.along[:, block.rows] = np.einsum("bgi,bgi->bg", block.weight, y)
         twice += (2.0 / d)[:, :, None] * y
         return (self._of_classes(self.variance)[:, block.rows] + 2.0 * variance * along) / (d * d)

@@ -22,23 +22,25 @@ class Cells:
 
     def __init__(self, formats: ItemFormats, steps: np.ndarray):
         self.highest = formats.highest
-        self.constants = np.where(np.isfinite(c := formats.constants(steps)), c, 0.0).T  # (K + 1, J)
         self.inside = np.arange(formats.most + 1)[:, None] <= self.highest
+        self.constants = formats.constants(steps).T  # (K + 1, J)
 
-    def _log_terms(self, eta: np.ndarray, k: int) -> np.ndarray:
-        return np.where(self.inside[k], k * eta - self.constants[k], -np.inf)
+    def _terms(self, eta: np.ndarray) -> np.ndarray:
+        """(K + 1, ..., J) ``k eta - c_k``, minus infinity beyond an item's highest category."""
+        k, j = self.constants.shape
+        between = (1,) * (eta.ndim - 1)
+        return np.arange(k).reshape(k, *between, 1) * eta - self.constants.reshape(k, *between, j)
 
     def moments(self, eta: np.ndarray, order: int) -> list[np.ndarray]:
         """A(eta) and its first derivatives, up to ``order`` (at most 3)."""
-        categories = range(len(self.constants))
-        largest = np.maximum.reduce([self._log_terms(eta, k) for k in categories])
-        sums = [np.zeros_like(eta) for _ in range(order + 1)]
-        for k in categories:
-            p = np.exp(self._log_terms(eta, k) - largest)
-            for power, total in enumerate(sums):
-                total += p * float(k) ** power
+        terms = self._terms(eta)
+        largest = terms.max(axis=0)
+        terms -= largest
+        np.exp(terms, out=terms)
+        powers = np.arange(len(terms), dtype=float) ** np.arange(order + 1)[:, None]
+        sums = (powers @ terms.reshape(len(terms), -1)).reshape(order + 1, *eta.shape)
         out = [largest + np.log(sums[0])]
-        raw = [total / sums[0] for total in sums[1:]]
+        raw = sums[1:] / sums[0]
         if order >= 1:
             out.append(raw[0])
         if order >= 2:
@@ -50,21 +52,24 @@ class Cells:
     def by_category(
         self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, weights: list[np.ndarray]
     ) -> np.ndarray:
-        """(K + 1, J) sums over all cells of ``P(k) sum_p (k - mean)^p weights_p``."""
-        out = []
-        for k in range(len(self.constants)):
-            away = k - mean
-            weight = sum(w * away**power for power, w in enumerate(weights))
-            out.append((np.exp(self._log_terms(eta, k) - cumulant) * weight).reshape(-1, eta.shape[-1]).sum(axis=0))
-        return np.array(out)
+        """(K + 1, J) sums over all cells of ``P(k) sum_p (k - mean)^p weights_p``, p = 0, 1, 2."""
+        level, slope, square = weights
+        # by powers of k
+        by_power = (level - slope * mean + square * mean**2, slope - 2.0 * square * mean, square)
+        p = self._terms(eta)
+        p -= cumulant
+        np.exp(p, out=p)
+        sums = [(p * w).reshape(len(p), -1, eta.shape[-1]).sum(axis=1) for w in by_power]
+        k = np.arange(len(p))[:, None]
+        return sums[0] + k * sums[1] + k**2 * sums[2]
 
     def along(
         self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, dconstants: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """How A and the mean score change, cell by cell, with the constants c_k along ``dconstants`` (K + 1, J)."""
         of_cumulant, of_mean = np.zeros_like(eta), np.zeros_like(eta)
-        for k, change in enumerate(dconstants):
-            p = np.exp(self._log_terms(eta, k) - cumulant) * change
+        for k, (terms, change) in enumerate(zip(self._terms(eta), dconstants, strict=True)):
+            p = np.exp(terms - cumulant) * change
             of_cumulant -= p
             of_mean -= p * (k - mean)
         return of_cumulant, of_mean

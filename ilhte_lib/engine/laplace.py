@@ -53,8 +53,6 @@ class LaplaceDeviance:
         self._last: Evaluation | None = None
         self._last_step = np.inf
         self._cold = self._swept = False
-        self.curvature: np.ndarray | None = None
-        """(k, k) the Hessian to begin with where the start is known to be near (``thinned``), else None."""
 
     @property
     def v(self) -> np.ndarray:
@@ -106,11 +104,9 @@ class LaplaceDeviance:
         self.at, self._cold = None, True
 
     def start_near(self, fit: Fit) -> None:
-        """Start the next mode search from the items of a fit to almost the same data; where it has a Hessian, take it too."""
+        """Start the next mode search from the items of a fit to almost the same data."""
         if fit.item_factor[-1, -1] > 0.0 and fit.item_factor[0, 0] > 0.0:
             self.modes.w[0] = np.linalg.solve(fit.item_factor, fit.ranef.T)
-        if np.isfinite(fit.vcov).all():
-            self.curvature = 2.0 * np.linalg.inv(fit.vcov)
 
     def __call__(self, psi: np.ndarray) -> Evaluation:
         """Deviance and exact gradient at psi.
@@ -251,7 +247,7 @@ class LaplaceDeviance:
 
 def _logdet(modes: Modes) -> float:
     """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
-    of_clusters = 0.0 if modes.clusters is None else modes.clusters.logdet
+    of_clusters = 0.0 if modes.clusters is None else modes.clusters.logdet[0]
     return float(
         modes.model.statistics.count @ np.log(modes.d[0]) + of_clusters + 2.0 * np.log(modes.schur_diagonal).sum()
     )

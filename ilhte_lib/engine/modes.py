@@ -273,14 +273,14 @@ class Modes:
         self.cumulant.set_steps(steps)
         self.fixed = self.model.of_persons(self.beta)
         self.item_fixed = self.model.item_offsets(self.beta)
-        if not np.abs(self.fixed).max() <= 600.0:
-            raise ModeNotFound("linear predictors beyond 600 logits")
         self.a_transposed = self.a.transpose(0, 2, 1)
         # (a_T)_k (a_T')_l for all k, l: the weights of the pairs of arms in the blocks of the Schur complement
         left, right = np.transpose(self.model.pairs)
         self.loadings = (self.a[:, left, :, None] * self.a[:, right, None, :]).reshape(self.lanes, len(left), -1)
         if self.clusters is not None:
             self.clusters.m = self.model.cluster_loadings(psi)
+        if not np.abs(self.fixed).max() <= 600.0:
+            raise ModeNotFound("linear predictors beyond 600 logits")
 
     def person_part(self) -> np.ndarray:
         """(B, G) what the persons of each class, and their clusters, have of eta."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock, Thread
 from typing import Any
 
@@ -24,12 +24,13 @@ from scipy.linalg import lapack
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import LOWER, Fit
+from ..model.packed import PackedTrials
 from ..model.spec import ModelSpec
 from .adjoint import exact_gradient
 from .modes import Model, Modes
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 from .optimise import DECREASE_TOLERANCE, MAX_EVALUATIONS, SAME_BASIN, Basin, Minimum, mirrored
-from .starts import curvatures, longest_steps
+from .starts import cluster_information, curvatures, longest_steps
 from .threads import one_blas_thread
 
 CELLS = 65_536
@@ -43,11 +44,11 @@ KEPT = 0.75
 
 @dataclass(frozen=True)
 class Job:
-    """One table to fit, and fits to start from, which bound it or not, as ``native.fit_statistics`` takes them."""
+    """One table to fit, and fits to start from, of its own data or near them, as ``native.fit_statistics`` takes them."""
 
     statistics: SufficientStatistics
     fitted: Mapping[str, Fit] = field(default_factory=dict)
-    bounds: bool = True
+    near: bool = False
 
 
 def lanes_for(jobs: Sequence[Job]) -> int:
@@ -57,8 +58,8 @@ def lanes_for(jobs: Sequence[Job]) -> int:
 
 
 def can_be_side_by_side(statistics: SufficientStatistics, method: str) -> bool:
-    """Whether lanes can hold tables of this design: without clusters, by Laplace."""
-    return statistics.clusters is None and method == "laplace"
+    """Whether lanes can hold tables of this design: without answers as bits, by Laplace."""
+    return not isinstance(statistics.trials, PackedTrials) and method == "laplace"
 
 
 @one_blas_thread
@@ -117,7 +118,7 @@ KINDS = ("evaluate", "items", "differentiate", "hessian", "minimise")
 @dataclass(frozen=True)
 class _Request:
     """What a lane needs: D at ``psi``; the items' modes there, or how they move with psi; the Hessian there by differences with ``steps``;
-    or a minimum from ``psi`` in the parameters ``free``, unless the search heads for ``basin``."""
+    or a minimum from ``psi`` in the parameters ``free``, beginning with ``curvature``, unless the search heads for ``basin``."""
 
     kind: str
     lane: int
@@ -126,6 +127,7 @@ class _Request:
     steps: np.ndarray | None = None
     free: np.ndarray | None = None
     basin: Basin | None = None
+    curvature: np.ndarray | None = None
 
 
 class _Ended(BaseException):
@@ -215,10 +217,12 @@ class _LaneDeviance:
             self._last = self._ask("evaluate", np.array(psi, float))
         return self._last[0]
 
-    def minimise(self, start: np.ndarray, free: np.ndarray, basin: Basin | None) -> Minimum:
+    def minimise(
+        self, start: np.ndarray, free: np.ndarray, basin: Basin | None, curvature: np.ndarray | None
+    ) -> Minimum:
         """As ``native._minimise``."""
         self._last = None
-        minimum, last_step = self._ask("minimise", start, free=free, basin=basin)
+        minimum, last_step = self._ask("minimise", start, free=free, basin=basin, curvature=curvature)
         self._last = (minimum.evaluation, last_step)
         return minimum
 
@@ -255,10 +259,11 @@ class _Together:
 
     def __init__(self, tables: Sequence[SufficientStatistics], spec: ModelSpec):
         self.tables = tables
-        self.models = _Models(tables[0], _Stack(tables), spec)
+        self.models = _Models(tables, _Stack(tables), spec)
         s, model = self.models.statistics, self.models
         b = len(tables)
         self.v, self.w = np.zeros((b, s.n_classes)), np.zeros((b, model.q, model.n_items))
+        self.k = None if s.clusters is None else np.zeros((b, s.clusters.count, model.spec.cluster_q))
         # the psi that the modes are of, NaN where of none, and whether persons start from their scores
         self.at, self.cold = np.full((b, len(model.spec.psi_names)), np.nan), np.zeros(b, bool)
         self._work: _Lanes | None = None
@@ -316,19 +321,19 @@ class _Together:
         work, psi, taken = self._at(requests)
         steps = np.array([r.steps for r in requests])
         shifts = [unit * steps for unit in np.eye(psi.shape[1])]
-        moves = [work.derivative(shift)[:2] for shift in shifts]
-        v, w = work.effects()
+        moves = [work.derivative(shift) for shift in shifts]
+        kept = work.effects()
         rows = []
         with np.errstate(all="ignore"):
-            for shift, (dv, dw) in zip(shifts, moves, strict=True):
+            for shift, move in zip(shifts, moves, strict=True):
                 sides = []
                 for sign in (1.0, -1.0):
-                    work.move((sign * dv, sign * dw), (v, w))
+                    work.move(tuple(sign * change for change in move if change is not None), kept)
                     work.set_parameters(psi + sign * shift)
                     work.sweep()
                     sides.append(exact_gradient(work)[0])
                 rows.append((sides[0] - sides[1]) / (2.0 * shift.sum(axis=1, keepdims=True)))
-        work.move((0.0, 0.0), (v, w))
+        work.move((0.0,) * len(kept), kept)
         work.swept = False
         work.store()
         raw = np.stack(rows, axis=1)
@@ -369,7 +374,12 @@ class _Descent:
         self.work = together._lanes(self.lanes)
         self.sweeps = np.zeros(b, int)
         self.deviance, self.gradient = self._evaluate(self.psi)
-        self.full = self.work.curvatures(self.psi)
+        if all(r.curvature is not None for r in requests):
+            self.full = np.array([r.curvature for r in requests])
+        else:
+            self.full = self.work.curvatures(self.psi)
+            for guess, r in zip(self.full, requests, strict=True):
+                guess[:] = guess if r.curvature is None else r.curvature
         both = self.free[:, :, None] & self.free[:, None, :]
         self.curvature = np.where(both, self.full, np.eye(k))
         self.hessian = self.curvature.copy()
@@ -510,13 +520,28 @@ def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((shs > 0)[:, None, None], new, hessian)
 
 
+@dataclass(frozen=True)
+class _Clusters:
+    """The clusters of several tables, (B, G) ``code``, filled up to the same number of clusters."""
+
+    code: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, tables: Sequence[SufficientStatistics], sources: np.ndarray, control: int) -> _Clusters:
+        """Of tables whose classes are ``sources``; what is filled in joins the last cluster of its arm, so that they still rise."""
+        code = np.array([s.clusters.code[source] for s, source in zip(tables, sources, strict=True)])
+        for arm in (slice(0, control), slice(control, None)):
+            code[:, arm] = np.maximum.accumulate(code[:, arm], axis=1)
+        return cls(code, max(s.clusters.count for s in tables))
+
+
 class _Stack:
     """The statistics of several tables with a leading axis, filled up to the same numbers of classes in each arm.
 
     What is filled in are copies of an arm's first class with no persons, which change neither a sum nor a maximum.
     """
 
-    clusters = None
     item_covariates = None
     covariate: np.ndarray | None
 
@@ -546,6 +571,7 @@ class _Stack:
         self.item_total = np.array([s.item_total for s in tables])
         self.at_least = None if first.at_least is None else np.array([s.at_least for s in tables])
         self.arm = (np.arange(self.n_classes) >= control).astype(float)
+        self.clusters = None if first.clusters is None else _Clusters.of(tables, self.sources, control)
 
     def some(self, which: np.ndarray) -> _Stack:
         """Some of the tables."""
@@ -553,14 +579,21 @@ class _Stack:
         for name in ("sources", "real", "count", "score", "trials", "covariate", "item_total", "at_least"):
             if getattr(self, name) is not None:
                 setattr(few, name, getattr(self, name)[which])
+        if self.clusters is not None:
+            few.clusters = replace(self.clusters, code=self.clusters.code[which])
         return few
+
+
+def _arms_meet(statistics: SufficientStatistics) -> bool:
+    return statistics.clusters is not None and statistics.clusters.hold_both_arms(statistics.n_control_classes)
 
 
 class _Models(Model):
     """One model on several tables: a ``Model`` whose design, counts and totals have a leading axis of tables."""
 
-    def __init__(self, first: SufficientStatistics, stack: _Stack, spec: ModelSpec):
-        super().__init__(first, spec)
+    def __init__(self, tables: Sequence[SufficientStatistics], stack: _Stack, spec: ModelSpec):
+        # that of the tables which has the most pairs of arms
+        super().__init__(max(tables, key=_arms_meet), spec)
         s = self.statistics = stack
         self.n_classes = s.n_classes
         columns = [np.ones(s.count.shape), np.broadcast_to(s.arm, s.count.shape)]
@@ -609,6 +642,8 @@ class _Lanes(Modes):
         super().__init__(together.models.some(own), len(own))
         self.together, self.own = together, own
         self.v, self.w = together.v[own], together.w[own]
+        if self.clusters is not None:
+            self.clusters.k = together.k[own]
         self.at, self.cold = together.at[own], together.cold[own]
         self.swept, self.small = False, self.model.q * self.model.n_items <= SMALL
         self.alone = np.zeros(self.lanes, bool)
@@ -618,6 +653,8 @@ class _Lanes(Modes):
         """Let the tables stand where the lanes stand."""
         of = self.together
         of.v[self.own], of.w[self.own], of.at[self.own], of.cold[self.own] = self.v, self.w, self.at, self.cold
+        if self.clusters is not None:
+            of.k[self.own] = self.clusters.k
 
     def closed_up(self, which: np.ndarray) -> _Lanes:
         """A workspace for some of the lanes."""
@@ -642,11 +679,11 @@ class _Lanes(Modes):
         known = ~np.isnan(self.at[:, 0])
         if known.any():
             self.stand()
-            dv, dw, _ = self.derivative(np.where(known[:, None], psi - self.at, 0.0))
+            dv, dw, dk = step = self.derivative(np.where(known[:, None], psi - self.at, 0.0))
             far = np.maximum(np.abs(self.sigma[:, 0]) * np.abs(dv).max(axis=1), np.abs(dw).max(axis=(1, 2)))
-            near = known & (far < 3.0)
-            self.v[near] += dv[near]
-            self.w[near] += dw[near]
+            if dk is not None:
+                far = np.maximum(far, np.abs(dk).max(axis=(1, 2)))
+            self._move_some(known & (far < 3.0), step)
         self.alone[:] = False
         self.set_parameters(psi)
         if self.cold.any():
@@ -671,9 +708,15 @@ class _Lanes(Modes):
         lost = ~np.isfinite(deviance)
         if lost.any():
             deviance[lost], self.at[lost] = np.nan, np.nan
-            self.v[lost], self.w[lost] = kept[0][lost], kept[1][lost]
+            for effect, before in zip(self._effects(), kept, strict=True):
+                effect[lost] = before[lost]
             self.swept = False
         return deviance, gradient
+
+    def _move_some(self, which: np.ndarray, step: tuple[np.ndarray | None, ...]) -> None:
+        """Move the random effects of the lanes ``which`` (B,) by their part of a step."""
+        for effect, change in zip(self._effects(), step, strict=False):
+            effect[which] += change[which]
 
     def _alone(self, b: int, psi: np.ndarray, first: tuple[np.ndarray, ...], tolerance: float) -> bool:
         """Find one lane's mode by steps that may be shortened; whether there is one."""
@@ -681,13 +724,19 @@ class _Lanes(Modes):
         real, source = stack.real[b], stack.sources[b]
         one = Modes(Model(table, self.model.spec))
         one.v[0], one.w[0] = first[0][b, real], first[1][b]
+        if one.clusters is not None:
+            one.clusters.k[0] = first[2][b, : one.clusters.size]
         try:
             one.set_parameters(psi[None])
             self.sweeps[b], self.last[b] = one.find(tolerance)
         except ModeNotFound:
-            self.v[b], self.w[b] = 0.0, 0.0
+            for effect in self._effects():
+                effect[b] = 0.0
             return False
         self.v[b], self.w[b] = one.v[0][source], one.w[0]
+        if one.clusters is not None:
+            self.clusters.k[b] = 0.0
+            self.clusters.k[b, : one.clusters.size] = one.clusters.k[0]
         return True
 
     def curvatures(self, psi: np.ndarray) -> np.ndarray:
@@ -702,7 +751,18 @@ class _Lanes(Modes):
         none = np.empty((self.lanes, 0, 0))
         lost = ~np.isfinite(information).all(axis=(1, 2))
         information[lost] = np.eye(information.shape[1])
-        return curvatures(model.spec, psi, information, none, of_steps, none, person_variance, s.count, self.col_weight)
+        of_clusters = none
+        if self.clusters is not None:
+            weight = s.count / person_variance
+            of_clusters = np.array([
+                np.eye(len(model.spec.cluster_factor)) if lost[b] else cluster_information(
+                    model.spec, psi[b], self.together.tables[own].clusters, weight[b, real], model.design[b, real], information[b]
+                )
+                for b, (own, real) in enumerate(zip(self.own, s.real, strict=True))
+            ])  # fmt: skip
+        return curvatures(
+            model.spec, psi, information, none, of_steps, of_clusters, person_variance, s.count, self.col_weight
+        )
 
     def set_parameters(self, psi: np.ndarray) -> None:
         try:
@@ -711,11 +771,6 @@ class _Lanes(Modes):
             # everything but this check is done by then, and the lanes that fail it are looked at by themselves
             self.alone |= ~(np.abs(self.fixed).max(axis=1) <= 600.0)
             self.fixed[self.alone] = 0.0
-            self._load()
-
-    def _load(self) -> None:
-        self.a_transposed = self.a.transpose(0, 2, 1)
-        self.loadings = (self.a[:, :, :, None] * self.a[:, :, None, :]).reshape(self.lanes, 2, -1)
 
     def _factorise(self) -> None:
         b, q, j = self.lanes, self.model.q, self.model.n_items
@@ -756,12 +811,13 @@ class _Lanes(Modes):
         self.sweep()
         moving = ~self.alone
         for _ in range(MAX_NEWTON_STEPS):
-            dv, dw, offsets, _, _ = self.solve(*self.slope()[:2])
+            dv, dw, offsets, _, dk = self.solve(*self.slope())
             longest = np.abs(self.sigma[:, 0]) * np.abs(dv).max(axis=1) + np.abs(offsets).max(axis=(1, 2))
+            if dk is not None:
+                longest += np.abs(self.clusters.m @ dk.transpose(0, 2, 1)).max(axis=(1, 2))
             self.alone |= moving & ~((longest <= previous) & (longest <= 5.0))
             moving &= ~self.alone
-            self.v[moving] += dv[moving]
-            self.w[moving] += dw[moving]
+            self._move_some(moving, (dv, dw, dk))
             self.sweep()
             self.sweeps[moving] += 1
             self.last[moving] = previous[moving] = longest[moving]
@@ -783,16 +839,19 @@ class _Lanes(Modes):
         loglik = (s.count * by_class).sum(axis=1) + (offsets * (s.item_total - model.most_total)).sum(axis=(1, 2))
         if model.n_steps:
             loglik = loglik - (s.at_least * s.formats.steps(self.cumulant.steps)).sum(axis=(1, 2))
-        return (self.w**2).sum(axis=(1, 2)) - 2.0 * loglik
+        of_clusters = 0.0 if self.clusters is None else (self.clusters.k**2).sum(axis=(1, 2))
+        return (self.w**2).sum(axis=(1, 2)) + of_clusters - 2.0 * loglik
 
     def _logdet(self) -> np.ndarray:
-        count = self.model.statistics.count
+        of_persons = (self.model.statistics.count * np.log(self.d)).sum(axis=1)
+        of_persons = of_persons if self.clusters is None else of_persons + self.clusters.logdet
         if not self.small:
-            return (count * np.log(self.d)).sum(axis=1) + 2.0 * np.log(self.schur_diagonal).sum(axis=1)
+            return of_persons + 2.0 * np.log(self.schur_diagonal).sum(axis=1)
         sign, of_items = np.linalg.slogdet(self._schur_flat)
-        return (count * np.log(self.d)).sum(axis=1) + np.where(sign > 0, of_items, np.nan)
+        return of_persons + np.where(sign > 0, of_items, np.nan)
 
     def _to_the_mode(self, adjoint: tuple[np.ndarray, np.ndarray, Any]) -> np.ndarray:
-        person_slope, item_slope, _ = self.slope()
+        person_slope, item_slope, cluster_slope = self.slope()
         count = self.model.statistics.count
-        return (count * adjoint[0] * person_slope).sum(axis=1) + (adjoint[1] * item_slope).sum(axis=(1, 2))
+        moved = (count * adjoint[0] * person_slope).sum(axis=1) + (adjoint[1] * item_slope).sum(axis=(1, 2))
+        return moved if cluster_slope is None else moved + (adjoint[2] * cluster_slope).sum(axis=(1, 2))

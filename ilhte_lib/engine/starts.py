@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..model.compress import SufficientStatistics
+from ..model.compress import Clusters, SufficientStatistics
 from ..model.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
@@ -331,11 +331,10 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     at_items, at = deviance.n_beta - spec.n_item_coefficients, spec.psi_names.index("sigma_theta")
     person_variance = psi[at] ** 2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
     information = (deviance.weighted_design[:at_items] / person_variance) @ deviance.design[:, :at_items]
-    own = (
-        _cluster_information(deviance, psi, person_variance, information)
-        if s.clusters is not None
-        else np.empty((0, 0))
-    )
+    own = np.empty((0, 0))
+    if s.clusters is not None:
+        design = deviance.design[:, :at_items]
+        own = cluster_information(spec, psi, s.clusters, s.count / person_variance, design, information)
     of_items = np.empty((0, 0))
     if at_items < deviance.n_beta:
         of_items = _item_information(deviance, deviance.unpack(psi)[2])
@@ -396,22 +395,26 @@ def curvatures(
     return stretch.swapaxes(-1, -2) @ hessian @ stretch
 
 
-def _cluster_information(
-    deviance: LaplaceDeviance, psi: np.ndarray, person_variance: np.ndarray, information: np.ndarray
+def cluster_information(
+    spec: ModelSpec,
+    psi: np.ndarray,
+    clusters: Clusters,
+    weight: np.ndarray,
+    design: np.ndarray,
+    information: np.ndarray,
 ) -> np.ndarray:
-    """Twice the expected information on M's lower triangle, each person one normal observation; ``information`` on the
-    persons' coefficients (p, p)
-    loses in place what clusters take from it."""
-    s, names = deviance.statistics, deviance.spec.psi_names
-    m = psi[[names.index(name) for name in deviance.spec.cluster_factor]]
+    """Twice the expected information on M's lower triangle, each person one normal observation of theta.
+
+    ``weight`` (G,) are the persons of each class over the variance of one's observation, ``design`` (G, p) their fixed effects;
+    ``information`` on these (p, p) loses in place what clusters take from it.
+    """
+    m = psi[[spec.psi_names.index(name) for name in spec.cluster_factor]]
     factor = np.array([[m[0], 0.0], [m[1], m[2]]]) if len(m) == 3 else m.reshape(1, 1)
-    z = deviance.design[:, : len(factor)]
-    weight = s.count / person_variance
-    starts = np.argsort(s.clusters.code, kind="stable")
-    at = np.searchsorted(s.clusters.code[starts], np.arange(s.clusters.count))
+    z = design[:, : len(factor)]
+    starts = np.argsort(clusters.code, kind="stable")
+    at = np.searchsorted(clusters.code[starts], np.arange(clusters.count))
     zz = np.add.reduceat((weight[:, None, None] * z[:, :, None] * z[:, None, :])[starts], at)
-    persons = deviance.design[:, : len(information)]
-    zx = np.add.reduceat((weight[:, None, None] * z[:, :, None] * persons[:, None, :])[starts], at)
+    zx = np.add.reduceat((weight[:, None, None] * z[:, :, None] * design[:, None, :])[starts], at)
     floored = factor + np.diag(np.maximum(np.abs(np.diagonal(factor)), SMALLEST_SPREAD) - np.diagonal(factor))
     covariance = floored @ floored.T
     # of Z'V^-1 Z and Z'V^-1 X, V = diag(person_variance) + Z Cov Z' within a cluster

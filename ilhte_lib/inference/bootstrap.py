@@ -191,7 +191,7 @@ def _refit(
 def _starts(before: dict[str, Fit], name: str, null: Fit | None = None) -> dict:
     """Where a model starts on new data: from its original, which bounds nothing there, or from the smaller model's fit."""
     if name in before:
-        return {"fitted": {name: before[name]}, "bounds": False}
+        return {"fitted": {name: before[name]}, "near": True}
     return {"fitted": {} if null is None else {null.spec.name: null}}
 
 
@@ -502,7 +502,7 @@ class _ResamplingTask:
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
         """Of many replicates, side by side."""
-        if self.plain.cluster is not None or next(iter(self.before.values())).method != "laplace":
+        if next(iter(self.before.values())).method != "laplace":
             return one_by_one(self, generators)
         rows = np.full((len(generators), len(ESTIMANDS)), np.nan)
         drawn = {}

@@ -323,7 +323,7 @@ def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRat
 
     observed = test.statistic
     if null.method != "laplace":
-        smaller = fit_statistics(statistics, null.spec, fitted={"M_0": null}, bounds=False, standard_errors=False)
+        smaller = fit_statistics(statistics, null.spec, fitted={"M_0": null}, near=True, standard_errors=False)
         larger = fit_statistics(statistics, MODELS["M_A"], smaller=smaller, standard_errors=False)
         observed = likelihood_ratio(smaller, larger).statistic
     told = partial(step, "drawing trials with equal effects")

@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ..data.trial import ClusterModel, cluster_codes
-from ..engine.laplace import LaplaceDeviance
-from ..engine.native import SEARCH_TOLERANCE, fit_statistics
-from ..engine.objective import ModeNotFound
-from ..engine.optimise import minimise
+from ..engine.native import fit_side_by_side, fit_statistics
 from ..engine.penalised import penalised_fit, wants_penalised
-from ..engine.starts import rough_curvature, start_from
+from ..engine.side_by_side import Job
 from ..errors import EngineError, IlhteError
-from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
 from ..model.spec import MODELS
-from .bootstrap import SEED, PersonTable
+from .bootstrap import SEED, PersonTable, by_laplace
 from .delta_method import total_effect_variance
 from .effects import Effects
 from .generalise import generalise
@@ -41,6 +37,8 @@ from .weak import FEWEST_CLUSTERS
 if TYPE_CHECKING:
     from ..data.trial import PreparedTrial, Trial
     from .infer import Inference
+
+    _Pair = tuple[tuple[Trial, Fit], tuple[Trial, Fit]]
 
 FEWEST_COMMON = 10
 """Persons of each arm at both waves, and items (3), that a difference between waves needs."""
@@ -187,8 +185,9 @@ def waves(
     )
     differences = []
     here = next(k for k, wave in enumerate(found) if wave.analysed)
-    for name, _, later, _ in known[here + 1 :]:
-        difference, why_not = _difference(name, rows, later, fits["M_A"], scale.by, replicates, seed, workers)
+    for name, _, later, own in known[here + 1 :]:
+        pair = (rows, fits["M_A"]), (later, own["M_A"])
+        difference, why_not = _difference(name, pair, scale.by, replicates, seed, workers)
         if difference is not None:
             differences.append(difference)
         else:
@@ -264,9 +263,10 @@ def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: End
 
 
 def _difference(
-    name: str, first: Trial, later: Trial, like: Fit, by: float, replicates: int, seed: int, workers: int | None
+    name: str, waves: _Pair, by: float, replicates: int, seed: int, workers: int | None
 ) -> tuple[WaveDifference | None, str]:
     """A later wave less the first, or why there is no such difference."""
+    first, later = (trial for trial, _ in waves)
     persons = np.intersect1d(_answering(first), _answering(later))
     items = [item for item in first.item_names if item in later.item_names]
     pair = (_restricted(first, persons, items), _restricted(later, persons, items))
@@ -276,7 +276,7 @@ def _difference(
             f"Wave {name} is not compared with wave {first.wave}: {len(persons)} persons and {len(items)} items are in both."
         )
     try:
-        task = _Draws(pair, like)
+        task = _Draws(pair, waves)
         observed = task.observed() / by
     except IlhteError as failure:
         return None, f"Wave {name} is not compared with wave {first.wave}. {failure}"
@@ -287,7 +287,7 @@ def _difference(
         few = task.fewest
         se = fitted.std(axis=0, ddof=1) / by * (math.sqrt(few / (few - 1)) if task.of_clusters else 1.0)
     half = task.quantile() * se
-    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in (wave["M_A"] for wave in task.before))
+    one, two = ((fit.ranef[:, 1] - fit.ranef[:, 1].mean()) for fit in task.before)
     size = float(np.sqrt((one @ one) * (two @ two)))
     return WaveDifference(
         wave=name,
@@ -349,7 +349,7 @@ class _Draws:
 
     names: tuple[str, ...] = ("average", "spread")
 
-    def __init__(self, pair: tuple[Trial, Trial], like: Fit):
+    def __init__(self, pair: tuple[Trial, Trial], waves: _Pair):
         first = pair[0]
         codes = None if first.cluster is None else cluster_codes(first.cluster)
         self.of_clusters = codes is not None and bool(codes.max() + 1 >= FEWEST_CLUSTERS)
@@ -358,7 +358,7 @@ class _Draws:
                 replace(pair[0], cluster_model=ClusterModel.NONE),
                 replace(pair[1], cluster_model=ClusterModel.NONE),
             )
-        self.before = [_fits(trial, like=like) for trial in pair]
+        self.before = [_main(trial, *wave) for trial, wave in zip(pair, waves, strict=True)]
         self.tables = [PersonTable(trial, covariate=False) for trial in pair]
         treat = first.treat.astype(int)
         if self.of_clusters:
@@ -391,40 +391,42 @@ class _Draws:
 
     def observed(self) -> np.ndarray:
         """(2,) the differences of the waves themselves, logits, as those of the draws are."""
-        first, later = (
-            np.array([main.coefficient("treat"), main.sigma_zeta]) for main in (fits["M_A"] for fits in self.before)
-        )
+        first, later = (np.array(_values(main)) for main in self.before)
         return later - first
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        return self.together([rng])[0]
+
+    def together(self, generators: list[np.random.Generator]) -> np.ndarray:
+        """Of many draws, side by side; by Laplace, since how estimates vary is much the same by quadrature."""
+        drawn = [self._times(rng) for rng in generators]
+        values = np.full((2, len(drawn), 2), np.nan)
+        for of_wave, table, before in zip(values, self.tables, self.before, strict=True):
+            tables = [table.weighted(times) for times in drawn]
+            usable = [k for k, s in enumerate(tables) if 0 < s.n_control_classes < s.n_classes]
+            jobs = [Job(tables[k], {"M_A": by_laplace(before)}, near=True) for k in usable]
+            for k, fit in zip(usable, fit_side_by_side(jobs, MODELS["M_A"]), strict=True):
+                if isinstance(fit, Fit):
+                    of_wave[k] = _values(fit)
+        return values[1] - values[0]
+
+    def _times(self, rng: np.random.Generator) -> np.ndarray:
+        """(P,) how often each person was drawn."""
         drawn = np.zeros(int(self.unit.max()) + 1)
         for units in self.strata:
             drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))
-        times = drawn[self.unit]
-        values = []
-        for table, before in zip(self.tables, self.before, strict=True):
-            statistics = table.weighted(times)
-            if not 0 < statistics.n_control_classes < statistics.n_classes:
-                raise EngineError("An arm is empty in this draw.")
-            try:
-                main = _nearby(statistics, before["M_A"])
-            except (ModeNotFound, np.linalg.LinAlgError) as failure:
-                raise EngineError("A draw could not be fitted.") from failure
-            values.append(np.array([main["treat"], math.hypot(main["l21"], main["l22"])]))
-        return values[1] - values[0]
+        return drawn[self.unit]
 
 
-def _nearby(statistics: SufficientStatistics, fit: Fit) -> dict[str, float]:
-    """The parameters of a model fitted by Laplace to data much like those of an earlier fit, from which the search starts and
-    beside which no other optimum is looked for: enough for how they vary from draw to draw."""
-    deviance = LaplaceDeviance(statistics, fit.spec)
-    names = deviance.spec.psi_names
-    start = start_from(fit.psi, deviance.spec, fit.psi, deviance.spec)
-    deviance.tolerance = SEARCH_TOLERANCE
-    deviance(start)
-    found = minimise(
-        deviance, start, rough_curvature(deviance, start), np.arange(len(start)), np.maximum(0.5 * np.abs(start), 0.3)
-    )
-    if not found.converged:
-        raise ModeNotFound("the search did not converge")
-    return dict(zip(names, found.evaluation.psi.tolist(), strict=True))
+def _main(trial: Trial, whole: Trial, fit: Fit) -> Fit:
+    """M_A of some of the persons and items of a wave, whose own is ``fit``."""
+    size = [(t.n_persons, t.n_items, t.n_responses, t.cluster_model) for t in (trial, whole)]
+    if size[0] == size[1]:
+        return fit
+    statistics = trial.sufficient_statistics(False)
+    return fit_statistics(statistics, MODELS["M_A"], fitted={"M_A": fit}, method=fit.method, nodes=fit.nodes)
+
+
+def _values(main: Fit) -> tuple[float, float]:
+    """beta_1 and sigma_zeta, logits."""
+    return main.coefficient("treat"), main.sigma_zeta
