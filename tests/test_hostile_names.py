@@ -17,7 +17,7 @@ import yaml
 from command_line import call, refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_cases import ilhte
+from run_cases import here
 from site_cases import chromium_running
 
 from ilhte_lib.files import sha256_of
@@ -197,11 +197,11 @@ def site(tmp_path_factory) -> Path:
         patch.setenv("ILHTE_CACHE", str(outer / "cache"))
         put_into_the_cache(outer / "cache" / "irw", IRW_TABLE)
         before = {path for path in outer.rglob("*") if path.is_file()}
-        done = ilhte("run", f"trials/{file.name}", f"irw:{IRW_TABLE}", "--out", "results/run", cwd=project)
+        done = here("run", f"trials/{file.name}", f"irw:{IRW_TABLE}", "--out", "results/run", cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
         new = {path for path in outer.rglob("*") if path.is_file()} - before
         (outer / "new.json").write_text(json.dumps(sorted(map(str, new))))
-        done = ilhte("render", cwd=project)
+        done = here("render", cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
     return project
 
