@@ -1,6 +1,6 @@
-"""The project around the library: command line, runs through papermill, rendering of the site."""
+"""The project around the library: command line, runs with papermill, pages and rendering of the site."""
 
 import os
 
-# OpenBLAS reads it when NumPy loads: on matrices as small as these its threads cost more than they give.
+# Read by OpenBLAS when NumPy is loaded: for matrices as small as ours its threads cost more than they gain.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""The command line: ``ilhte fit``, ``check``, ``fetch``, ``run``, ``render``, ``diff``, ``simulate``."""
+"""The command line of ilhte."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LONGEST_TIME = 1e8
 
 app = typer.Typer(
     no_args_is_help=True,
-    epilog="Example: ilhte fit verbagg_gender, a bundled table. ilhte --install-completion lets the shell complete commands and options.",
+    epilog="Example: ilhte fit verbagg_gender (a bundled table). With ilhte --install-completion the tab key completes commands and options.",
     pretty_exceptions_enable=False,
-    help="Item-level heterogeneous treatment effects: fit, test, draw and report trials whose outcome has items.",
+    help="Item-level heterogeneous treatment effects: fit, test, plot and report trials whose outcome is measured by items.",
 )
 
 
 class Engine(StrEnum):
-    """What fits the models."""
+    """The engine that fits the models."""
 
     native = "native"
     pymer4 = "pymer4"
@@ -55,15 +55,15 @@ class Method(StrEnum):
 MethodOption = Annotated[
     Method | None,
     typer.Option(
-        help="The likelihood: Laplace's, as in lme4, quadrature over persons (aghq), or what the table needs (auto). "
-        "Default auto; under vignette, and in lme4, laplace.",
+        help="Approximation of the likelihood: Laplace's method, as in lme4; quadrature over persons (aghq); or whichever the table "
+        "needs (auto). Default: auto; laplace under profile vignette and with lme4.",
         show_default=False,
     ),
 ]
 
 
 class EngineData(StrEnum):
-    """What counts a table that is not read into memory."""
+    """The engine that counts a table too large for memory."""
 
     duckdb = "duckdb"
     spark = "spark"
@@ -74,8 +74,8 @@ _CLUSTER = "Large tables and clusters"
 EngineDataOption = Annotated[
     EngineData | None,
     typer.Option(
-        help="What counts the table, which then is not read into memory: DuckDB here, or a cluster of Spark or Dask. Default: DuckDB for "
-        "large files and addresses.",
+        help="Do not read the table into memory but have it counted by DuckDB on this machine, or by a cluster of Spark or Dask. "
+        "Default: DuckDB for large files and addresses.",
         rich_help_panel=_CLUSTER,
         show_default=False,
     ),
@@ -83,8 +83,8 @@ EngineDataOption = Annotated[
 SchedulerOption = Annotated[
     str | None,
     typer.Option(
-        help="Where that cluster is: Dask's scheduler (tcp://host:8786) or Spark's master (spark://host:7077, yarn). Default: this "
-        "machine, or what Spark is set to.",
+        help="Address of that cluster: Dask's scheduler (tcp://host:8786) or Spark's master (spark://host:7077, yarn). Default: this "
+        "machine, or the setting of Spark.",
         rich_help_panel=_CLUSTER,
         show_default=False,
     ),
@@ -92,17 +92,17 @@ SchedulerOption = Annotated[
 
 
 class Format(StrEnum):
-    """What `ilhte fit` prints."""
+    """The format in which `ilhte fit` prints."""
 
     text = "text"
     markdown = "markdown"
 
 
-EngineOption = Annotated[Engine, typer.Option(help="What fits the models: the native engine, or lme4 in R.")]
+EngineOption = Annotated[Engine, typer.Option(help="Engine that fits the models: native, or lme4 in R (pymer4).")]
 TableArgument = Annotated[
     str,
     typer.Argument(
-        help="A table: CSV, TSV, Parquet ..., a folder of Parquet, s3:// and the like, irw:NAME, or the name of a bundled one.",
+        help="A table: a file (CSV, TSV, Parquet ...), a folder of Parquet files, an address (s3://...), irw:NAME, or the name of a bundled table.",
         metavar="FILE",
         show_default=False,
     ),
@@ -110,7 +110,7 @@ TableArgument = Annotated[
 _RESAMPLING = "Resampling"
 _PAPER = "For a paper"
 JsonOption = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Write everything as a JSON document; - for standard output.")
+    str | None, typer.Option(metavar="FILE", help="Write all results as a JSON document; - for standard output.")
 ]
 HtmlOption = Annotated[
     str | None,
@@ -125,7 +125,7 @@ SeedOption = Annotated[
         min=0,
         max=2**63 - 1,
         metavar="N",
-        help="Seed of the replicates; default a fixed one.",
+        help="Seed of the replicates. Default: a fixed seed.",
         rich_help_panel=_RESAMPLING,
     ),
 ]
@@ -136,7 +136,7 @@ def _tell_kept(path: Path) -> None:
 
 
 def _meant(where: Source, data: DataOptions) -> str:
-    """What the columns of a table that was refused look like, as a command, if they look like more than was said; else nothing."""
+    """A sentence with the command that the columns of a refused table suggest, if they suggest more than was given; else ""."""
     from .intake.columns import look
     from .pages.reproduce import command_line
 
@@ -151,7 +151,7 @@ def _meant(where: Source, data: DataOptions) -> str:
 
 
 def _own_trials() -> list[str] | None:
-    """What a run without names is of, in a project of one's own."""
+    """The names for a run without names in a project of the user's own: its file of trials; None elsewhere."""
     from .project import OWN_TRIALS, find_project, own_trials
 
     with suppress(InputError):
@@ -187,7 +187,7 @@ def fit(
             min=0,
             max=MOST_REPLICATES,
             metavar="N",
-            help="Draw N trials under equal effects, for a p-value, and N times the persons (or clusters), for standard errors.",
+            help="Simulate N trials with equal effects, for a p-value, and resample the persons (or clusters) N times, for standard errors.",
             rich_help_panel=_RESAMPLING,
         ),
     ] = 0,
@@ -197,23 +197,23 @@ def fit(
     force: Annotated[
         bool, typer.Option("--force", help="Let --json, --html and --report replace files that ilhte did not write.")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Print everything, not findings and items alone.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print everything, not only findings and items.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Estimates, standard errors and the test of equal effects alone.")
+        bool, typer.Option("--quick", help="Compute only estimates, standard errors and the test of equal effects.")
     ] = False,
-    format: Annotated[Format, typer.Option(help="What is printed: for a terminal, or Markdown.")] = Format.text,
+    format: Annotated[Format, typer.Option(help="Print for a terminal, or as Markdown.")] = Format.text,
     tables: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write estimates, items and models as HTML, LaTeX, Word and CSV, and the paragraphs of a paper.",
+            help="Write tables of estimates, items and models as HTML, LaTeX, Word and CSV, and draft paragraphs for a paper.",
             rich_help_panel=_PAPER,
         ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write the figures as SVG, PDF and PNG, as wide as a column.", rich_help_panel=_PAPER
+            metavar="DIR", help="Write the figures as SVG, PDF and PNG, one column wide.", rich_help_panel=_PAPER
         ),
     ] = None,
     report: Annotated[
@@ -225,7 +225,7 @@ def fit(
         typer.Option(
             "--r-code",
             metavar="DIR",
-            help="Write the models as R code for lme4, with its rows.",
+            help="Write R code that fits the models with lme4, and the data it reads.",
             rich_help_panel=_PAPER,
         ),
     ] = None,
@@ -234,7 +234,7 @@ def fit(
     *,
     data: DataOptions,
 ) -> None:
-    """Fit one table: print findings and items, and write everything as JSON, HTML, or for a paper."""
+    """Fit one table: print findings and items; write results as JSON, HTML, or for a paper."""
     from rich.console import Console
 
     from ilhte_lib.files import to_json
@@ -255,9 +255,9 @@ def fit(
     where = source(file)
     written = outputs({"--json": json, "--html": html, "--report": report}, [where.path], force=force)
     drawn = html is not None or report is not None or figures is not None
-    # what is missing is missed now, not after the fit
+    # a missing package is noticed now, not after the fit
     if drawn:
-        import_module("plotly")  # which the base installation lacks
+        import_module("plotly")  # not part of the base installation
     if tables is not None:
         import_module("great_tables")
     if report is not None:
@@ -267,7 +267,7 @@ def fit(
     for folder in (tables, figures, r_code):
         if folder is not None:
             refuse_foreign(folder, EMPTY_OR_OURS)
-    # what is asked for on standard output is there alone
+    # a document that goes to standard output must be alone there
     console = Console(stderr=any(output.to_standard_output for output in written.values()))
     with drawing(Console(stderr=True), quiet=console.stderr):
         step(f"Reading {where.tab}")
@@ -289,7 +289,7 @@ def fit(
     step("Writing")
     everything = sections(found, where)
     shown = everything if full else first_screen(everything, found)
-    # files first: whoever reads the terminal may close it early
+    # files first: the reader may close the terminal early
     try:
         if "--json" in written:
             written["--json"].write(to_json(found.document()))
@@ -338,7 +338,7 @@ def check(
     *,
     data: DataOptions,
 ) -> None:
-    """Say what of a table would be used, and what is wrong with it, without fitting. Exit code 2 if it cannot be fitted."""
+    """Check a table without fitting it: what would be used, and possible problems. Exit code 2 if it cannot be fitted."""
     from rich.console import Console
 
     from ilhte_lib.data.arms import by_arm
@@ -372,15 +372,16 @@ def fetch(
         list[str] | None, typer.Argument(help="Tables of the Item Response Warehouse.", show_default=False)
     ] = None,
     rct: Annotated[
-        bool, typer.Option("--rct", help="Every table with a treat column and at least 100 participants.")
+        bool, typer.Option("--rct", help="All tables with a column treat and at least 100 participants.")
     ] = False,
     irw_version: Annotated[
-        int | None, typer.Option(min=1, help="The warehouse's version to read; default any copy here, else the newest.")
+        int | None,
+        typer.Option(min=1, help="Version of the warehouse. Default: any local copy, else the newest version."),
     ] = None,
 ) -> None:
-    """Fetch tables of the Item Response Warehouse (IRW) into the local cache, with their citations.
+    """Download tables of the Item Response Warehouse (IRW) to the local cache, with their citations.
 
-    Exit code 3 if some could not be fetched.
+    Exit code 3 if some could not be downloaded.
     """
     from .intake.fetch import fetch_and_tell
 
@@ -402,14 +403,15 @@ def run(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, folders of files, a .toml file of trials, irw:NAMES, bundled tables, or the word bundled; none means the project's trials.toml, or else the bundled collection.",
+            help="Files, folders of files, a .toml file of trials, irw:NAME, names of bundled tables, or the word bundled. Default: the project's trials.toml, or else the bundled collection.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The run's folder. Default: one in results/, the same for the same tables.", show_default=False
+            help="Folder of the run. Default: a folder in results/, the same one for the same tables.",
+            show_default=False,
         ),
     ] = None,
     engine: EngineOption = Engine.native,
@@ -417,15 +419,18 @@ def run(
     bootstrap: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_REPLICATES, metavar="N", help="Replicates of each bootstrap of a table; 0 for none."
+            min=0, max=MOST_REPLICATES, metavar="N", help="Replicates of each table's bootstraps; 0 for none."
         ),
     ] = PAGE_REPLICATES,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Tables at once on this machine; default one a core.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Tables fitted at once on this machine. Default: one per core.", show_default=False),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="A Dask scheduler, tcp://host:8786: its workers, which see the same files, fit the tables."),
+        typer.Option(
+            help="Address of a Dask scheduler (tcp://host:8786) whose workers, with access to the same files, fit the tables."
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -433,17 +438,17 @@ def run(
             min=1,
             max=LONGEST_TIME,
             metavar="SECONDS",
-            help="Seconds a table may take; default no limit.",
+            help="Time limit per table. Default: none.",
             show_default=False,
         ),
     ] = None,
     seed: SeedOption = None,
     force: Annotated[bool, typer.Option("--force", help="Fit unchanged tables again.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but failures.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only failures.")] = False,
     *,
     data: DataOptions,
 ) -> None:
-    """Fit many tables, each as an executed notebook; what is unchanged is kept, so a run that was cut off goes on.
+    """Fit many tables, each in a notebook of its own. Unchanged results are kept, so an interrupted run continues.
 
     Exit code 3 if some tables failed.
     """
@@ -475,7 +480,7 @@ def run(
                 edited=_tell_kept,
             )
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted. The same command goes on from what is done in {out}.", err=True)
+        typer.echo(f"Interrupted. The same command continues with what is done in {out}.", err=True)
         raise typer.Exit(130) from None
     point_to(out)
     failed = [o for o in outcomes if o.status == "failed"]
@@ -500,7 +505,7 @@ def who_benefits(
     *,
     data: DataOptions,
 ) -> None:
-    """Whom does treatment help more? Sum score, M_B, M_C and the bias the items make, side by side, and a verdict."""
+    """Who benefits more? Interactions by sum score, M_B and M_C, the bias due to items, and a verdict."""
     from rich.console import Console
 
     from ilhte_lib.data.prepare import prepare
@@ -539,15 +544,15 @@ def who_benefits(
 def pool(
     run: Annotated[
         str | None,
-        typer.Argument(help="A run's folder, or its name in results/; default the latest.", show_default=False),
+        typer.Argument(help="Folder of a run, or its name in results/. Default: the latest run.", show_default=False),
     ] = None,
     json: JsonOption = None,
     html: HtmlOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Item effects across the trials of a run: typical spread, real variation, single trials drawn towards the others.
+    """Pool item effects across the trials of a run: typical spread, real variation between trials, what to expect in a new one.
 
-    Of the bundled tables, randomised real trials alone are pooled.
+    Of the bundled tables, only real randomised trials are pooled.
     """
     from .outputs import outputs
     from .pages.pool import named_or_latest, pool_sections, pooled_run
@@ -569,7 +574,7 @@ def _write_and_print(title: str, shown: Sequence[Section], document: dict, writt
         written["--json"].write(to_json(document))
     if "--html" in written:
         written["--html"].write(single_page(title, shown))
-    # what is asked for on standard output is there alone
+    # a document that goes to standard output must be alone there
     print_sections(Console(stderr=any(output.to_standard_output for output in written.values())), title, shown)
 
 
@@ -582,10 +587,10 @@ def _planned(text: str, kind: type, **more: Any) -> Any:
 
 @app.command(epilog="Example: ilhte design --persons 400 --items 16 --effect 0.25 --sigma-zeta 0.3")
 def design(
-    persons: _planned("Persons in all. Default: 500.", int, min=4) = None,
-    items: _planned("Items. Default: 20.", int, min=3) = None,
+    persons: _planned("Number of persons. Default: 500.", int, min=4) = None,
+    items: _planned("Number of items. Default: 20.", int, min=3) = None,
     categories: _planned(
-        "Ordered categories of an item, steps half a logit apart. Default: 2.", int, min=2, max=20
+        "Number of ordered categories per item, with steps half a logit apart. Default: 2.", int, min=2, max=20
     ) = None,
     effect: _planned("Average effect. Default: 0.2.", float) = None,
     sigma_theta: _planned("SD of the persons, given the pretest if there is one. Default: 1.", float) = None,
@@ -596,13 +601,13 @@ def design(
     interaction: _planned("Interaction of treatment and pretest, per SD. Default: 0.", float) = None,
     treated: _planned("Share of the persons treated. Default: 0.5.", float) = None,
     missing: _planned("Share of the responses missing at random. Default: 0.", float) = None,
-    clusters: _planned("Clusters, over which persons are spread evenly. Default: none.", int, min=4) = None,
-    icc: _planned("Intraclass correlation of the persons of a cluster. Default: 0.1 with --clusters.", float) = None,
+    clusters: _planned("Number of clusters, of equal size. Default: none.", int, min=4) = None,
+    icc: _planned("Intraclass correlation of persons within clusters. Default: 0.1 with --clusters.", float) = None,
     sites: Annotated[
         bool | None,
         typer.Option(
             "--sites/--no-sites",
-            help="Persons are randomised within clusters; --no-sites: clusters as a whole.",
+            help="Persons are randomised within clusters; --no-sites: whole clusters are randomised.",
             rich_help_panel=_PLANNED,
             show_default=False,
         ),
@@ -611,25 +616,29 @@ def design(
     method: Annotated[
         str,
         typer.Option(
-            metavar="auto|laplace|aghq", help="How trials are fitted; auto is what their analysis would take."
+            metavar="auto|laplace|aghq", help="How simulated trials are fitted; auto: as ilhte fit would fit them."
         ),
     ] = "auto",
     pilot: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="FILE", help="A pilot's document (ilhte fit --json): its estimates are the defaults."
+            "--from",
+            metavar="FILE",
+            help="JSON document of a pilot (ilhte fit --json), whose estimates become the defaults.",
         ),
     ] = None,
     replicates: Annotated[
         int,
-        typer.Option(min=1, max=MOST_REPLICATES, metavar="N", help="Trials to simulate.", rich_help_panel=_RESAMPLING),
+        typer.Option(
+            min=1, max=MOST_REPLICATES, metavar="N", help="Number of trials to simulate.", rich_help_panel=_RESAMPLING
+        ),
     ] = 1000,
     seed: SeedOption = None,
     json: JsonOption = None,
     html: HtmlOption = None,
     force: ForceOption = False,
 ) -> None:
-    """What a planned trial would find: power and standard errors, by simulation and in closed form."""
+    """Plan a trial: power and standard errors, by simulation and in closed form."""
     from dataclasses import asdict
 
     from rich.console import Console
@@ -664,10 +673,10 @@ def design(
 
 @app.command(epilog="Example: ilhte diff results/before results/after")
 def diff(
-    run_a: Annotated[str, typer.Argument(help="A run's folder, or its name in results/.", show_default=False)],
+    run_a: Annotated[str, typer.Argument(help="Folder of a run, or its name in results/.", show_default=False)],
     run_b: Annotated[str, typer.Argument(help="The run to compare it with.", show_default=False)],
 ) -> None:
-    """Show what changed from one run to another: versions, decisions, estimates of each table."""
+    """Show what changed between two runs: versions, and each table's decisions and estimates."""
     from rich.console import Console
 
     from .run.diff import compare_runs, print_diff, run_folder_named
@@ -677,10 +686,10 @@ def diff(
 
 @app.command(epilog="Example: ilhte render --to public")
 def render(
-    run: Annotated[Path | None, typer.Argument(help="A run's folder; default the latest run.")] = None,
-    to: Annotated[Path | None, typer.Option(help="Folder of the site; default _site.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run. Default: the latest run.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for the site. Default: _site.")] = None,
 ) -> None:
-    """Render the site of the latest run: with Quarto where it is installed, else as a preview."""
+    """Render the site of a run, with Quarto if it is installed, else with the preview renderer."""
     from .site.render import render_here
 
     clock = time.perf_counter()
@@ -691,57 +700,55 @@ def render(
 @app.command(epilog='Example: ilhte init reading-trial --table scores.xlsx --sheet "Data 2019" --header-row 3')
 @takes_data_options()
 def init(
-    folder: Annotated[Path, typer.Argument(help="An empty or a new folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="An empty or new folder.", show_default=False)],
     table: Annotated[
         Path | None,
-        typer.Option(
-            help="A trial's file, to be copied into data/; default an example drawn at random.", show_default=False
-        ),
+        typer.Option(help="File of a trial, to be copied to data/. Default: a simulated example.", show_default=False),
     ] = None,
     *,
     data: DataOptions,
 ) -> None:
-    """Make a Quarto project of your own: data, trials.toml, a page to write on, a workflow that publishes it."""
+    """Create a Quarto project of your own: data, trials.toml, a page to write, and a workflow that publishes the site."""
     from .site.own_project import make_project, options_of, refusal_of
 
     if table is None and data.changed():
-        raise InputError("The options describe a table: name its file with --table.")
+        raise InputError("These options describe a table: name its file with --table.")
     options = None if table is None else options_of(table, data)
     made = make_project(folder, table, options, edited=_tell_kept)
     typer.echo(
-        f"A project in {made}. In that folder, `quarto render` (or `ilhte render`) fits its trials and writes _site/index.html."
+        f"Created a project in {made}. There, `quarto render` (or `ilhte render`) fits its trials and writes _site/index.html."
     )
     if table is not None and options is not None:
-        typer.echo(f"What the columns of {table.name} look like stands in {made / 'trials.toml'}: correct it there.")
+        typer.echo(f"{made / 'trials.toml'} says how the columns of {table.name} are read: correct it if necessary.")
         if refused := refusal_of(table, options):
             typer.echo(
-                f"As it stands there it cannot be fitted yet: {refused} The option --x-y of a sentence is x-y = there."
+                f"The table cannot be fitted like this yet: {refused} (An option --some-name is written some-name = ... in trials.toml.)"
             )
 
 
 @app.command("app", epilog="Example: ilhte app")
 def browser(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any free port.")] = 0,
     max_upload: Annotated[
         int,
         typer.Option(
             min=1,
             max=10_000,
             metavar="MB",
-            help="The largest file that the page takes; larger ones are named by their path.",
+            help="Largest file that can be uploaded; larger files are named by their path.",
         ),
     ] = 200,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open no browser.")] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
+    ] = False,
 ) -> None:
-    """Look at a table and fit it in the browser. The page is served on this machine, to it alone; Ctrl-C ends it."""
+    """Check and fit a table in the browser. The page can be reached from this machine only; Ctrl-C ends it."""
     from .app.page import make_page
     from .app.serve import serve
     from .app.session import server
 
     def say(address: str) -> None:
-        typer.echo(
-            f"{address}\nThe address holds a secret: it is for this machine's browser alone. Ctrl-C ends the page."
-        )
+        typer.echo(f"{address}\nThe address contains a secret: do not share it. Ctrl-C ends the page.")
 
     serve(make_page(server, max_upload), port, max_upload, opens=not no_browser, say=say)
 
@@ -750,15 +757,15 @@ def browser(
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder for the tables and truth.json.")] = Path("simulated"),
 ) -> None:
-    """Write the seeded trials with known truth as gzipped CSV files."""
+    """Write the simulated trials of the collection, with known truth, as gzipped CSV files."""
     from ilhte_lib.model.simulate import write_collection
 
     files = write_collection(out, edited=_tell_kept)
-    typer.echo(f"{len(files)} files in {out}: seeded simulated trials and the truth they were drawn from.")
+    typer.echo(f"{len(files)} files in {out}: simulated trials and the true values they were drawn from.")
 
 
 def main() -> None:
-    """The console script: a mistake is one sentence and exit code 2, an error of ours one sentence and a report."""
+    """The console script: a user's mistake gives one sentence and exit code 2, an error of ilhte one sentence and a report."""
     from .mistakes import told_in_a_sentence
 
     sys.exit(told_in_a_sentence(app))

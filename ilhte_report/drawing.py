@@ -1,4 +1,4 @@
-"""One line on the terminal that says what is being computed, rewritten as that goes on and gone at the end."""
+"""A progress line on the terminal that says what is being computed, updated meanwhile and removed at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _A_SECOND = 4
-"""So often the line is rewritten: the clock in it goes on where a step is not counted."""
+"""Updates per second, so that the clock keeps running in a step without a count."""
 _WORTH_TELLING = 2.0
-"""Seconds that are left of a counted step, below which they are not told."""
+"""Seconds; a shorter remaining time is not shown."""
 
 
 @contextmanager
 def drawing(console: Console, *, quiet: bool = False) -> Iterator[Told]:
-    """Show every ``step`` that is taken inside, on a terminal; nothing elsewhere, or if ``quiet``."""
+    """Show every ``step`` taken inside the context on a terminal; nothing if it is not a terminal, or if ``quiet``."""
     if quiet or not console.is_terminal or console.is_dumb_terminal:
         yield lambda what, done, of: None
         return

@@ -1,4 +1,4 @@
-"""How a command ends that does not end well: in one sentence, whatever went wrong, and without harm to what reads it."""
+"""How a failing command ends: with one sentence, whatever went wrong, and a meaningful exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ilhte_lib.errors import IlhteError, missing_module
 from .words.printable import visible
 
 MISTAKE, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
-"""Exit codes: of a user's mistake, of an error of ours or of the system, after Ctrl-C, after SIGTERM."""
+"""Exit codes: a user's mistake, an error of ilhte or of the system, Ctrl-C, SIGTERM."""
 
 NO_MEMORY = "There is not enough memory for this: close other programs, or use a machine with more."
 
@@ -46,10 +46,10 @@ _PLAIN = str.maketrans(
 
 
 def told_in_a_sentence(command: Callable[[], object]) -> int:
-    """Run a command line and return its exit code; what goes wrong is told on standard error, one sentence."""
+    """Run a command line and return its exit code; errors are reported on standard error in one sentence."""
     _prepare_streams()
     if not sys.warnoptions:
-        # of pandas and NumPy, to developers: python -W default shows them
+        # warnings of pandas and NumPy are for developers: python -W default shows them
         warnings.simplefilter("ignore")
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _terminate)
@@ -62,22 +62,22 @@ def told_in_a_sentence(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         code = _tell("Interrupted.", INTERRUPTED)
     except Exception as error:
-        # told to end in the middle of an import, whatever imports next may fail: that is no error of anybody's
+        # a signal in the middle of an import can make any later import fail, which is not an error
         code = TERMINATED if _told_to_end else _code_of(error)
     return _flushed(code)
 
 
 _told_to_end: list[int] = []
-"""The number of the signal that asked this process to end, once there was one."""
+"""The number of the signal that asked this process to end, if there was one."""
 
 
 def _code_of(error: Exception) -> int:
-    """Tell what went wrong, and the exit code: 0 where whoever read the output has had enough of it."""
+    """Report what went wrong and return the exit code: 0 if the reader of the output merely closed it."""
     return _left_alone() if isinstance(error, BrokenPipeError) else _tell(*judged(error))
 
 
 def judged(error: Exception) -> tuple[str, int]:
-    """What went wrong in one sentence, and the exit code; of an error of ours a report is written."""
+    """What went wrong, in one sentence, and the exit code; for an error of ilhte a report file is written."""
     match error:
         case IlhteError():
             return str(error), MISTAKE
@@ -92,7 +92,7 @@ def judged(error: Exception) -> tuple[str, int]:
 
 
 def _prepare_streams() -> None:
-    """Characters that a stream's encoding lacks are replaced by plain ones, in place of an error."""
+    """Let characters that a stream's encoding lacks be replaced by plain ones instead of raising an error."""
     codecs.register_error("ilhte.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
@@ -118,7 +118,7 @@ def _tell(sentence: str, code: int) -> int:
 
 
 def _left_alone() -> int:
-    """Who read the output has closed it, which is no error; Python must not flush it once more at its end."""
+    """The reader of the output has closed it, which is not an error; keep Python from flushing it again at exit."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -132,7 +132,7 @@ def _flushed(code: int) -> int:
         return _left_alone() or code
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
-        _tell(f"Standard output cannot be written ({reason}): what was to be printed is not complete.", FAULT)
+        _tell(f"Standard output cannot be written ({reason}): the printed text is incomplete.", FAULT)
         _left_alone()
         return code or FAULT
     return code
@@ -153,20 +153,20 @@ def _system_error(error: OSError) -> tuple[str, int]:
     if isinstance(error, PermissionError):
         return f"{place} cannot be written or read: check its permissions.", MISTAKE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"There is no room left ({place}): make some and give the command again.", FAULT
+        return f"There is no space left on the disk ({place}): free some and repeat the command.", FAULT
     if error.errno == errno.ENAMETOOLONG:
-        return "A file's name is longer than this system allows: give it a shorter one.", MISTAKE
+        return "The name of a file is longer than this system allows: give it a shorter one.", MISTAKE
     if error.filename and error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO):
         return f"{place} cannot be written or read ({error.strerror}): name another place.", MISTAKE
     try:
         os.getcwd()
     except OSError:
-        return "The folder you are in was deleted or moved: change into one that exists.", MISTAKE
+        return "The current folder was deleted or moved: change to one that exists.", MISTAKE
     return _unexpected(error)
 
 
 def _unexpected(error: BaseException) -> tuple[str, int]:
-    """An error of ours: one sentence, and where a full report is."""
+    """An error of ilhte: one sentence that names the file with a full report."""
     last = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1][:300]
     report = "\n".join(
         [

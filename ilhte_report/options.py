@@ -1,4 +1,4 @@
-"""The options of the data on the command line: every command that reads a table takes the same ones."""
+"""The data options of the command line, shared by all commands that read a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Steps(StrEnum):
 
 
 class Repeated(StrEnum):
-    """What several rows of one person and item are."""
+    """How several rows of one person and item are treated."""
 
     error = "error"
     trials = "trials"
@@ -49,44 +49,46 @@ def _column(text: str, *names: str, **more: Any) -> Any:
 _FLAG, _LIST = bool, list[str] | None
 
 OPTIONS: dict[str, Any] = {
-    "profile": _option("Rules of preparation: the published vignette's, or the fuller ones.", kind=Profile),
+    "profile": _option("Rules of preparation: those of the published vignette, or fuller ones.", kind=Profile),
     "max_persons": _option(
-        "Randomly sample at most this many persons; 0 for all. Default 5000 under vignette, all under full.",
+        "Randomly sample at most this many persons; 0 for all. Default: 5000 under vignette, all under full.",
         kind=int | None,
         min=0,
     ),
     "covariate": _option(
-        "The covariate's column; default std_baseline, else the best cov_* column.", "--covariate", "--pretest"
+        "Column of the covariate. Default: std_baseline, else the cov_* column most correlated with the responses.",
+        "--covariate",
+        "--pretest",
     ),
-    "wave": _option("The wave to keep; default the first after randomisation, where that can be determined."),
-    "repeated": _option("Several rows of one person and item: an error, or further trials.", kind=Repeated),
+    "wave": _option("Wave to keep. Default: the first after randomisation, if that can be determined."),
+    "repeated": _option("Treat several rows of one person and item as an error, or as repeated trials.", kind=Repeated),
     "categories": _option(
         'Labels of ordered categories, the lowest first, separated by commas: "never, sometimes, often".',
         kind=_LIST,
         metavar="LABELS",
     ),
     "threshold": _option(
-        "Take responses of at least this much as 1, others as 0. Default: ordered categories.", kind=float | None
+        "Count responses of at least this value as 1, others as 0. Default: keep ordered categories.", kind=float | None
     ),
     "steps": _option(
-        "Steps between ordered categories: shared by items with as many categories (rating), or each item's own (partial).",
+        "Steps between ordered categories: shared by items with the same number of categories (rating), or separate for each item (partial).",
         kind=Steps,
     ),
     "item_covariates": _option(
-        "A file with a column item and covariates of the items, numbers or labels: do they explain for which items the effect "
-        "is large? Default: the table's columns itemcov_*.",
+        "File with a column item and covariates of the items (numbers or labels) that may explain for which items the effect "
+        "is large. Default: the table's columns itemcov_*.",
         metavar="FILE",
     ),
     "pretest_from_wave": _option(
-        "Take the persons' scores on the same items at this earlier wave as covariate.", metavar="WAVE"
+        "Use the persons' scores on the same items at this earlier wave as covariate.", metavar="WAVE"
     ),
     "arms": _option(
-        "Of a table with three or more arms and a --control, the arms to compare with it, separated by commas. Default: all.",
+        "With three or more arms: the arms to compare with the --control, separated by commas. Default: all.",
         kind=_LIST,
         metavar="LABELS",
     ),
     "contrast": _option(
-        "Of a covariate with labels, the label to compare with the others; default, of two labels, the second with the first.",
+        "If the covariate consists of labels: the label to compare with the others. Default, with two labels: the second.",
         metavar="LABEL",
     ),
     "lower_is_better": _option(
@@ -95,8 +97,8 @@ OPTIONS: dict[str, Any] = {
         kind=_FLAG,
     ),
     "missing_codes": _option(
-        "Codes that mean a missing response, arm or covariate, as in -99,999; none takes every number as it is. "
-        "Default: only codes that stand apart from a covariate's other values.",
+        "Codes for missing responses, arms or covariates, such as -99,999; none treats every number as a value. "
+        "Default: only codes that lie far from a covariate's other values.",
         "--missing-codes",
         kind=_LIST,
         metavar="CODES",
@@ -106,15 +108,15 @@ OPTIONS: dict[str, Any] = {
     "resp": _column("Column of responses: 0/1, or ordered categories.", kind=str),
     "treat": _column("Column of arms.", kind=str),
     "wave_column": _column("Column of waves.", kind=str),
-    "control": _column("The value of the arms' column that means control."),
+    "control": _column("Value of the arm column that means control."),
     "wide": _column(
-        "The file has one row a person: its item columns, by name or pattern; can be given several times.", kind=_LIST
+        "Item columns of a file with one row per person, by name or pattern; can be given several times.", kind=_LIST
     ),
     "cluster": _column(
-        "Column of clusters (schools, villages), for which the models then have random effects; default cluster, if there is one."
+        "Column of clusters (schools, villages), for which the models have random effects. Default: a column named cluster."
     ),
     "cluster_effects": _column(
-        "Clusters that hold both arms (sites) may differ in the effect, not in their level alone.",
+        "Let clusters that contain both arms (sites) differ in the effect, not only in level.",
         "--cluster-effects",
         kind=_FLAG,
     ),
@@ -126,18 +128,18 @@ OPTIONS: dict[str, Any] = {
         "--id-within-cluster",
         kind=_FLAG,
     ),
-    "sheet": _column("The sheet of an Excel file, by name or number; default the first."),
+    "sheet": _column("Sheet of an Excel file, by name or number. Default: the first."),
     "header_row": _column(
-        "The row of an Excel or text file that holds the columns' names; default the first that is not empty.",
+        "Row with the column names in an Excel or text file. Default: the first non-empty row.",
         kind=int | None,
         min=1,
     ),
 }
-"""By the name each has in ``DataOptions``."""
+"""The options by their names in ``DataOptions``."""
 
 
 def takes_data_options(*, without: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
-    """A command with a parameter ``data: DataOptions`` as one that has its options instead, which Typer understands."""
+    """Decorate a command with a parameter ``data: DataOptions`` so that Typer sees the single options instead."""
     names = [name for name in OPTIONS if name not in without]
     defaults = {field.name: field.default for field in fields(DataOptions)}
 

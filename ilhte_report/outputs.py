@@ -1,4 +1,4 @@
-"""Where a command writes what was asked for: tested before anything is computed, and no user's file replaced."""
+"""The outputs of a command: checked before anything is computed, and never replacing a user's file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ilhte_lib.files import write_bytes, write_text
 from ilhte_lib.messages import quoted
 
 GENERATOR = '<meta name="generator" content="ilhte'
-"""How an HTML report says who wrote it."""
+"""The mark of an HTML report written by ilhte."""
 KEYWORD, PDF_END = "written by ilhte", b"\n%written by ilhte\n"
-"""How a report in Word, and one in PDF, says so."""
+"""The marks of reports in Word and PDF."""
 STANDARD_OUTPUT = "-"
 _ROOM = 1 << 18
-"""Bytes that are written and removed again to see whether the disk takes them."""
+"""Bytes written and removed again to test whether the disk has space."""
 
 
 class Output:
@@ -31,14 +31,14 @@ class Output:
 
     Parameters
     ----------
-    option : its option, for messages ("--json").
-    name : what the user gave.
-    inputs : files the command reads.
-    force : whether an existing file of another origin may be replaced.
+    option : the option, for messages ("--json").
+    name : the user's value.
+    inputs : files that the command reads.
+    force : whether an existing file not written by ilhte may be replaced.
 
     Raises
     ------
-    InputError : it cannot be written, is an input, or is an existing file that no earlier call wrote.
+    InputError : the output cannot be written, is an input, or is an existing file not written by ilhte.
     """
 
     def __init__(self, option: str, name: str, inputs: Iterable[Path], *, force: bool = False) -> None:
@@ -49,18 +49,18 @@ class Output:
         if not name or "\0" in name:
             raise InputError(f"{option} needs the name of a file.")
         try:
-            # through symbolic links, so that a link stays one
+            # resolve symbolic links, so that a link remains a link
             self.path = Path(name).resolve()
             self._check(list(inputs), force)
         except OSError as error:
             raise InputError(self._refusal(error)) from error
 
     def write(self, text: str) -> None:
-        """Write it all: a file whole or not at all, a pipe or device as it is.
+        """Write the text: to a file completely or not at all, to a pipe or device directly.
 
         Raises
         ------
-        InputError : there is no room left, or the place is gone.
+        InputError : there is no space left, or the place no longer exists.
         """
         try:
             if self.to_standard_output:
@@ -77,7 +77,7 @@ class Output:
             raise InputError(self._refusal(error)) from error
 
     def write_bytes(self, content: bytes) -> None:
-        """As ``write``, of a file that is no text."""
+        """Write a binary file, as ``write`` does text."""
         try:
             write_bytes(self.path, content)
         except OSError as error:
@@ -116,30 +116,32 @@ class Output:
 
     def _refusal(self, error: OSError) -> str:
         remedy = (
-            "make room, or name another place" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another place"
+            "free some space, or name another place"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "name another place"
         )
         below_a_file = isinstance(error, NotADirectoryError | FileExistsError)
-        reason = "it would be below a file" if below_a_file else error.strerror or type(error).__name__
+        reason = "part of its path is a file" if below_a_file else error.strerror or type(error).__name__
         return f"{self.option} {quoted(self.name)} cannot be written ({reason}): {remedy}."
 
 
 def outputs(wanted: dict[str, str | None], inputs: Iterable[Path | None], *, force: bool = False) -> dict[str, Output]:
-    """Option -> where it goes, for those that were asked for; every one is tested.
+    """Option -> output, for the options that were given; all are checked.
 
     Raises
     ------
-    InputError : as for ``Output``; two of them are one file.
+    InputError : as for ``Output``, or if two of them are the same file.
     """
     files = [file for file in inputs if file is not None]
     found = {option: Output(option, name, files, force=force) for option, name in wanted.items() if name is not None}
     places = [output.name if output.to_standard_output else str(output.path) for output in found.values()]
     if len(set(places)) < len(places):
-        raise InputError(f"{' and '.join(found)} name the same place: give each a file of its own.")
+        raise InputError(f"{' and '.join(found)} name the same file: give each its own.")
     return found
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether an existing file is one that a command of ours wrote: a document, a report, or nothing at all."""
+    """Whether an existing file was written by ilhte (a document or a report), or is empty."""
     if path.suffix.lower() in (".docx", ".pdf"):
         return _is_our_report(path)
     try:
@@ -158,7 +160,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_our_report(path: Path) -> bool:
-    """A Word file with our keyword, a PDF with our last line, or nothing at all."""
+    """Whether a file is a Word file with our keyword, a PDF with our last line, or empty."""
     content = path.read_bytes()
     if not content or content.endswith(PDF_END):
         return True
@@ -170,7 +172,7 @@ def _is_our_report(path: Path) -> bool:
 
 
 def _refuse_long(path: Path) -> None:
-    """Raise OSError if the system takes no name as long as this."""
+    """Raise OSError if the name is too long for the system."""
     try:
         os.lstat(path)
     except FileNotFoundError:

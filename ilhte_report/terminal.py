@@ -1,4 +1,4 @@
-"""Sections written on a terminal: what ``ilhte fit`` and ``ilhte who-benefits`` print. Figures are left to the page."""
+"""Writing sections to a terminal, as ``ilhte fit`` and ``ilhte who-benefits`` do; figures are left out."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _LONGEST = 2000
 """Characters of a sentence."""
 _LONGEST_CELL = 200
 _WHOLE = ("Estimate", "SE", "Model SE", "p")
-"""Columns of numbers that are never broken; a long interval goes on in the next line."""
+"""Columns of numbers that are never wrapped; a long interval may continue on the next line."""
 _NARROWEST = 12
-"""Of a column of words, in characters."""
+"""Minimum width of a column of words, in characters."""
 
 
 FULL, ON_ONE_SCREEN = 60, 10
-"""Rows of a table: the middle of a longer one is left out."""
+"""Most rows of a table; the middle of a longer one is left out."""
 
 
 def print_sections(console: Console, title: str, sections: Iterable[Section], *, most_rows: int = FULL) -> None:
-    """Print sections one after another; one that is a figure alone is left out, and the middle of a very long table."""
+    """Print sections one after another, without those that consist of a figure only and without the middle of long tables."""
     console.print(f"[bold]{printable(title)}[/bold]")
     for section in sections:
         if not (section.sentences or section.warnings or section.rows):
@@ -50,7 +50,7 @@ def print_sections(console: Console, title: str, sections: Iterable[Section], *,
 
 
 def _table(rows: Sequence[Row], left: Sequence[str], most: int) -> Table:
-    """Rows as a table that fits a narrow terminal: words to the left, numbers to the right."""
+    """Rows as a table for a narrow terminal: words left-aligned, numbers right-aligned."""
     table = Table(box=SIMPLE, collapse_padding=True, pad_edge=False)
     for column in rows[0]:
         words = column in left
@@ -69,7 +69,7 @@ def _table(rows: Sequence[Row], left: Sequence[str], most: int) -> Table:
 
 
 def _fits(rows: Sequence[Row], left: Sequence[str], width: int) -> bool:
-    """Whether a table has room for every word and number, unbroken."""
+    """Whether every word and number of a table fits without being broken."""
 
     def needed(column: str) -> int:
         texts = [column, *(str(row[column]) for row in rows)]
@@ -81,7 +81,7 @@ def _fits(rows: Sequence[Row], left: Sequence[str], width: int) -> bool:
 
 
 def _print_one_by_one(console: Console, rows: Sequence[Row], most: int) -> None:
-    """Each row as a line of its first cell and, below it, the others after their columns' names: for a narrow terminal."""
+    """For a narrow terminal: each row as a line with its first cell and, below it, the other cells with their column names."""
     for row in _shown(rows, most):
         if row is None:
             console.print("…")
@@ -95,7 +95,7 @@ def _print_one_by_one(console: Console, rows: Sequence[Row], most: int) -> None:
 
 
 def _shown(rows: Sequence[Row], most: int) -> Sequence[Row | None]:
-    """The rows, of very many the first and the last ones with None between."""
+    """The rows; if there are too many, the first and last ones with None between them."""
     return rows if len(rows) <= most else [*rows[: most - most // 2], None, *rows[-(most // 2) :]]
 
 

@@ -367,7 +367,7 @@ def test_with_the_keyboard_alone_at_phone_width(page, tmp_path):
     tab_to("fit")
     page.keyboard.press("Enter")
     page.wait_for_selector("#command")
-    assert "It was fitted" in page.inner_text("#check_told")
+    assert "Fitted:" in page.inner_text("#check_told")
     assert page.inner_text("#command") == f"ilhte fit {tmp_path / 'keys.csv'}"
     tab_to("report")
     with page.expect_download() as coming:
@@ -404,7 +404,7 @@ def test_mistakes_are_the_sentences_of_the_command_line(page, tmp_path):
     assert "is empty" in take(page, tmp_path / "empty.csv", "empty.csv")
     for name, sentence in (
         ("/no/such.csv", "There is no file /no/such.csv"),
-        ("irw:not_here", "this page fetches nothing"),
+        ("irw:not_here", "this page downloads nothing"),
     ):
         page.fill("#path", name)
         page.click("#open")

@@ -256,7 +256,7 @@ def test_the_same_row_in_two_waves_is_no_repeat(tmp_path):
 
 UNUSABLE = {
     "text": (["low", "mid", "high"], "holds text in 200 rows ('mid', 'high', 'low'; id 'p1', 'p2', 'p3', ...)"),
-    "one value": ([3], "has one value ('3')"),
+    "one value": ([3], "has a single value ('3')"),
     "empty": ([np.nan], "is empty"),
     "infinite": ([1.5, np.inf], "holds infinite values in 100 rows ('inf'; id 'p1', 'p3', 'p5', ...)"),
 }
@@ -354,7 +354,7 @@ def test_a_name_that_means_missing_is_left_out_and_flagged(tmp_path, word):
 def test_items_whose_labels_read_alike():
     table = trial(n_items=5)
     names = dict(zip(sorted(table["item"].unique()), [0.1, 0.2, 0.1 + 0.2, 0.3, 5.0], strict=True))
-    with pytest.raises(InputError, match=r"read alike \('0\.3'\)"):
+    with pytest.raises(InputError, match=r"have the same label \('0\.3'\)"):
         prepare(table.assign(item=table["item"].map(names)), "t")
 
 

@@ -61,8 +61,8 @@ def test_arms_and_what_they_miss():
     table = table[~in_wave_1(table, slice(10, 13), ["q1"])]  # rows that are not there are missing too
     found = check_table(table, "t")
     control, treated = found.arms
-    assert (control.persons, control.silent, control.expected, control.missing) == (6, 2, 24, 2)
-    assert (treated.persons, treated.silent, treated.expected, treated.missing) == (12, 0, 48, 3)
+    assert (control.persons, control.without_response, control.expected, control.missing) == (6, 2, 24, 2)
+    assert (treated.persons, treated.without_response, treated.expected, treated.missing) == (12, 0, 48, 3)
     assert found.trial.n_persons == 18 and found.trial.n_responses == 24 + 48 - 5
 
 
@@ -254,7 +254,7 @@ def test_a_table_the_checker_cannot_take(tmp_path):
     table = small().astype({"treat": object})
     table.loc[[0, 1], "treat"] = ["x", 7]  # it sorts them
     (finding,) = format_findings(table, "t")
-    assert finding.refused and "could not go through" in finding.sentence
+    assert finding.refused and "failed on" in finding.sentence
 
 
 # ---------------------------------------------------------------- every format

@@ -52,7 +52,9 @@ def test_a_terminal_that_lacks_letters(trial, encoding):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize(("options", "code", "words"), [((), 1, "no room left"), (("--json", "-"), 2, "No space left")])
+@pytest.mark.parametrize(
+    ("options", "code", "words"), [((), 1, "no space left"), (("--json", "-"), 2, "No space left")]
+)
 def test_a_full_standard_output(trial, options, code, words):
     with FULL.open("w") as full:
         done = subprocess.run(
@@ -76,7 +78,7 @@ def test_a_working_folder_that_is_gone(tmp_path):
     command = f"cd {gone}; rmdir {gone}; {' '.join(PROGRAM)} fit verbagg_gender"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment(), check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "The folder you are in was deleted or moved" in done.stderr
+    assert "The current folder was deleted or moved" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".csv", "x" * 5000 + ".csv"])

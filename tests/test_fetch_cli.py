@@ -47,7 +47,8 @@ def test_named_tables_with_their_citations(redivis):  # noqa: F811
     assert "'gilbert_meta_1': 720 rows of IRW version 332" in done.out.splitlines()
     assert "'gilbert_meta_2': 600 rows of IRW version 332" in done.out.splitlines()
     assert (
-        done.out.splitlines()[-1] == f"2 tables in {cache()}, with the citations of all there in {cache() / 'irw.bib'}."
+        done.out.splitlines()[-1]
+        == f"2 tables in {cache()}; the citations of all tables there are in {cache() / 'irw.bib'}."
     )
     assert names_in_cache() == ["v332/gilbert_meta_1.parquet", "v332/gilbert_meta_2.parquet"]
     assert bibtex().count("@article") == 2

@@ -75,8 +75,8 @@ def test_every_figure_has_words_that_say_the_finding_and_numbers_behind(analysis
         assert average_conclusion(analysis.effects, analysis.inference) in drawn[title].alt
         assert "Test of one effect for all items: " in drawn[title].alt
     assert (
-        "which holds 0" in drawn["Profiles of the likelihood"].alt
-        and "without 0" in drawn["Profiles of the likelihood"].alt
+        "which includes 0" in drawn["Profiles of the likelihood"].alt
+        and "which excludes 0" in drawn["Profiles of the likelihood"].alt
     )
     assert drawn["Who benefits?"].sentences[0] in drawn["Who benefits?"].alt
     for section in drawn.values():

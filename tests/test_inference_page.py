@@ -178,7 +178,7 @@ def test_flagged_items_are_named_and_counted(parts):
     none = replace(items, departure_p_holm=np.ones(8), departure_p_bh=np.ones(8))
     assert "none differs" in flagged_sentence(replace(inference, items=none))
     assert robust_sentence(replace(inference, robust=replace(inference.robust, p_outliers=0.2)), LOGITS).endswith(
-        "there is no sign that the average hangs on a few items."
+        "there is no evidence that a few items stand out."
     )
     far = replace(inference.robust, p_outliers=0.001, outlying=np.arange(8) == 2, mean_without=0.5)
     text = robust_sentence(replace(inference, robust=far), LOGITS)
@@ -230,7 +230,7 @@ def test_one_draw_of_clusters_replaces_nothing(parts):
     found = infer(replace(trial, cluster=np.arange(trial.n_persons) % 20), fits, replicates=1)
     assert not found.knows_clusters and found.model_only
     assert average_interval(result, found).basis is Basis.T and "too narrow" in cluster_sentence(found)
-    assert "So few draws do not give standard errors" in resampling_sentence(
+    assert "With so few draws there are no standard errors" in resampling_sentence(
         found
     ) and "1 time," in resampling_sentence(found)
     unknown = replace(result, average_se=math.nan)
@@ -371,7 +371,7 @@ def test_four_profiles_stand_two_by_two(parts):
     text = json.loads(figure.to_json())
     assert sum(trace["mode"] == "lines" for trace in text["data"]) == 4
     words = profiles_words(intervals, scale)
-    assert words.count("lowest at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
+    assert words.count("minimum at") == 4 and between(intervals[2].lower, intervals[2].upper) in words
 
 
 # -- commands ------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_a_few_trials_give_the_stored_intervals(stored):
 
 def test_a_few_trials_give_the_stored_estimates_of_interactions(stored):
     asked = stored["verdicts"].dropna(subset=["beta3_d"])["replication"]
-    agree(verdicts.replay([0, 4, 20, int(asked.iloc[0]), 2001]), stored["verdicts"], ["replication"], 2e-4)
+    agree(verdicts.STUDY.replay([0, 4, 20, int(asked.iloc[0]), 2001]), stored["verdicts"], ["replication"], 2e-4)
 
 
 def test_m_d_is_asked_about_every_claim_that_would_be_wrong(stored):
@@ -48,11 +48,12 @@ def test_m_d_is_asked_about_every_claim_that_would_be_wrong(stored):
     assert given.loc[~(claims & asked), "beta3_d"].isna().all()
     withdrawn = given["after"] != given["alone"]
     assert (given.loc[withdrawn, "after"] == "cannot tell").all() and 0 < withdrawn.sum() < claims.sum() / 2
-    assert len(given) > 0.99 * verdicts.TRIALS and given["replication"].max() == verdicts.TRIALS - 1
+    total = verdicts.STUDY.total(verdicts.REPLICATIONS)
+    assert len(given) > 0.99 * total and given["replication"].max() == total - 1
 
 
 def test_a_few_trials_give_the_stored_p_values(stored):
-    agree(outliers.replay(range(9, 12)), stored["outliers"], ["replication"], 6e-3)
+    agree(outliers.STUDY.replay(range(9, 12)), stored["outliers"], ["replication"], 6e-3)
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------

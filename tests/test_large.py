@@ -321,7 +321,7 @@ def broken(what: str) -> pd.DataFrame:
         ("spaces", r"'p0' and 'p0 '.*spelled in two ways"),
         ("column", r"has no column 'resp'"),
         ("empty", r"has a header but no rows"),
-        ("few", r"2 binary items and at least 3 are needed"),
+        ("few", r"2 binary items, but at least 3 are needed"),
     ],
 )
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])

@@ -61,7 +61,7 @@ def test_a_users_tables_folder_in_a_clone(clone: Path):
     assert ilhte("run", "tables/trial.csv", cwd=clone).returncode == 0
     done = ilhte("render", cwd=clone)
     assert done.returncode == 2 and "tables is not empty and was not written by ilhte" in done.stderr
-    assert "move what is yours elsewhere" in done.stderr
+    assert "move your own files elsewhere" in done.stderr
     assert snapshot(clone / "tables") == before and not (clone / "_site").exists()
     (clone / "tables").rename(clone / "mine")
     done = ilhte("render", cwd=clone)
@@ -241,7 +241,7 @@ def test_a_dash_is_standard_output_and_nothing_else_is_there(trial: Path, tmp_pa
     assert done.returncode == 0 and json.loads(done.stdout)["tab"] == "t"
     assert "Average effect" in done.stderr and not (tmp_path / "-").exists()
     done = ilhte("fit", trial, "--quick", "--json", "-", "--html", "-", cwd=tmp_path)
-    assert done.returncode == 2 and "name the same place" in done.stderr
+    assert done.returncode == 2 and "name the same file" in done.stderr
 
 
 def test_a_reader_that_stops_reading_is_no_error(trial: Path, tmp_path: Path):
@@ -253,7 +253,7 @@ def test_a_reader_that_stops_reading_is_no_error(trial: Path, tmp_path: Path):
     ("place", "reason"),
     [
         (".", "is a folder"),
-        ("t.csv/x.json", "below a file"),
+        ("t.csv/x.json", "part of its path is a file"),
         ("x" * 300 + ".json", "cannot be written"),
         ("", "needs the name of a file"),
         ("/dev/full", "No space left"),
@@ -276,7 +276,7 @@ def test_a_full_disk_is_found_before_the_fit(tmp_path: Path):
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     try:
-        with pytest.raises(InputError, match="No space left on device.: make room"):
+        with pytest.raises(InputError, match="No space left on device.: free some space"):
             Output("--json", str(disk / "o.json"), [])
         assert list(disk.iterdir()) == []
     finally:

@@ -350,7 +350,7 @@ def test_an_ordered_factor_of_r_knows_its_order(tmp_path, wide):
     assert answers == dict(
         zip(zip(map(str, again.person_ids[again.person]), again.item, strict=True), again.resp, strict=True)
     )
-    assert all(arm.silent == 0 for arm in check_table(read, "x").arms)
+    assert all(arm.without_response == 0 for arm in check_table(read, "x").arms)
 
 
 def test_threshold_makes_items_binary():

@@ -83,7 +83,7 @@ def test_what_is_said_of_a_workbook_stands_in_its_file_of_trials(tmp_path):
         rows.append(row)
     book.save(tmp_path / "trial.xlsx")
     first = call("init", tmp_path / "first", "--table", tmp_path / "trial.xlsx")
-    assert first.code == 0 and "cannot be fitted yet" in first.out and "--sheet" in first.out
+    assert first.code == 0 and "cannot be fitted like this yet" in first.out and "--sheet" in first.out
     done = call("init", tmp_path / "mine", "--table", tmp_path / "trial.xlsx", "--sheet", "Data", "--header-row", 3)
     assert done.code == 0 and "cannot be fitted" not in done.out
     (trial,) = tomllib.loads((tmp_path / "mine" / "trials.toml").read_text())["trial"]
@@ -138,7 +138,7 @@ def test_a_run_without_names_is_of_the_project_s_own_trials(tmp_path, monkeypatc
     seen = []
     monkeypatch.setattr("ilhte_report.run.tables.run_tables", lambda found, *rest, **more: seen.extend(found) or [])
     assert call("run", "--bootstrap", "0").code == 0
-    assert [source.tab for source in seen] == ["An example, drawn at random"]
+    assert [source.tab for source in seen] == ["A simulated example"]
     assert default_folder(["trials.toml"], Settings()).parent == made / "results"
 
 

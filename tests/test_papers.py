@@ -352,9 +352,9 @@ def test_the_report_in_word_is_read_back(analysis, monkeypatch):
     assert ">written by ilhte<" in core and "a_b &amp; &lt;i&gt;c&lt;/i&gt;" in core and len(media) == len(NAMES)
     words = [" ".join(section.alt.split()) for section in sections(analysis) if section.figure]
     assert [" ".join(text.split()) for text in described] == words
-    with pytest.raises(InputError, match="Quarto or by XeLaTeX"):
+    with pytest.raises(InputError, match="Quarto or XeLaTeX"):
         document.report_document(analysis, sections(analysis), "x.pdf")
-    with pytest.raises(InputError, match=r"\.docx for Word"):
+    with pytest.raises(InputError, match=r"\.docx \(Word\)"):
         document.report_document(analysis, sections(analysis), "x.odt")
 
 
@@ -394,7 +394,7 @@ def test_the_command_writes_what_a_paper_takes(tmp_path, monkeypatch):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "x").write_text("x")
     assert "not written by ilhte" in refusal(call("fit", table, "--figures", tmp_path / "theirs"))
-    assert ".docx for Word" in refusal(call("fit", table, "--report", tmp_path / "x.odt"))
+    assert ".docx (Word)" in refusal(call("fit", table, "--report", tmp_path / "x.odt"))
     (tmp_path / "x.docx").write_bytes(b"mine")
     assert "was not written by ilhte" in refusal(call("fit", table, "--report", tmp_path / "x.docx"))
     assert (tmp_path / "x.docx").read_bytes() == b"mine"

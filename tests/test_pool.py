@@ -162,8 +162,8 @@ def test_fewer_than_three_trials_are_not_pooled():
 
 def test_the_study_replays():
     rows, about = read_computed("pooling")
-    assert about["seed"] == pooling.SEED and list(rows.columns) == list(pooling.NAMES)
-    np.testing.assert_allclose(pooling.replay(1), rows.iloc[1].to_numpy(), rtol=1e-4, atol=1e-4)
+    assert about["seed"] == pooling.SEED and list(rows.columns) == list(pooling.STUDY.names)
+    np.testing.assert_allclose(pooling.STUDY.replay([1]).iloc[0].to_numpy(), rows.iloc[1].to_numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_the_study_says_what_the_page_says():
@@ -202,8 +202,8 @@ def test_the_command_pools_a_run(run, tmp_path):
     assert [trial["name"] for trial in document["pool"]["trials"]] == ["trial_1", "trial_2", "trial_3"]
     assert document["left_out"] == ["trial_4"]
     for words in (
-        "Item effects typically vary by",
-        "A new trial should expect",
+        "The spread of item effects is typically",
+        "In a new trial, expect",
         "and left out: 'trial_4'",
         "Trial by trial",
     ):

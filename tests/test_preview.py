@@ -392,7 +392,7 @@ def test_nothing_is_loaded_from_elsewhere(whole_site: Path):
         ("# A {#sec-a}\n\n# B {#sec-a}", r"page\.qmd: .*sec-a"),
         ("Text {#eq-a}", r"label eq-a does not follow an equation"),
         ("[x](gone.qmd)", r"page\.qmd: the link to gone\.qmd leads nowhere"),
-        ("![x](../../secret.png)", r"leads nowhere"),
+        ("![x](../../secret.png)", r"is broken"),
         ("{{< video x.mp4 >}}", r"does not know the shortcode \{\{< video"),
         ("```{python}\n1", r"the cell that begins on line 1 is not closed"),
         ("```{python}\n#| label: [\n1\n```", r"cell 1 \(line 1\): its options cannot be read as YAML"),
@@ -417,7 +417,7 @@ def test_a_saved_page_may_speak_of_a_table_that_this_run_has_not(tmp_path: Path)
     page = (project / "_site" / "tables" / "one.html").read_text()
     assert "<a>gone</a>" in page and '<a href="../index.html">there</a>' in page
     nbformat.write(new_notebook(cells=[new_markdown_cell("[gone](gone.txt)")]), project / "tables" / "one.ipynb")
-    with pytest.raises(PageError, match="leads nowhere"):
+    with pytest.raises(PageError, match="is broken"):
         build(project)
 
 

@@ -99,7 +99,7 @@ def test_quick_says_what_it_left_out(both):
     for text in (quick.report(), quick.html()):
         said = " ".join(text.split())
         assert all(name in said for name in ("Not computed (quick)", *LEFT_OUT))
-        for untrue in ("none is left out", "do not vary", "can be tested against the average", "p (Holm)"):
+        for untrue in ("no item is left out", "do not vary", "can be tested against the average", "p (Holm)"):
             assert untrue not in said
     titles = [section.title for section in sections(quick)]
     assert "Estimates" in titles and "Without an item" not in titles and "Who benefits?" not in titles

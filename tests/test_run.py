@@ -305,7 +305,7 @@ def test_a_run_that_is_long_at_a_table_says_so(monkeypatch) -> None:
         deadline = time.monotonic() + 10
         while "at work" not in screen.getvalue() and time.monotonic() < deadline:
             time.sleep(0.02)
-    assert screen.getvalue().startswith("[0/2, 2 running, 0 failed] at work for 0 s\n")
+    assert screen.getvalue().startswith("[0/2, 2 running, 0 failed] still working after 0 s\n")
 
 
 def test_quiet_progress() -> None:

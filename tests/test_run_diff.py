@@ -106,7 +106,7 @@ def test_item_names(two_runs: tuple[Path, Path]) -> None:
 
 def test_not_a_run_and_changed_results(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
     """A folder that is no run, and a result that is not as it was written, are each a sentence."""
-    with pytest.raises(InputError, match="does not hold a run"):
+    with pytest.raises(InputError, match="does not contain a run"):
         compare_runs(tmp_path, two_runs[0])
     with open(two_runs[1] / "fits" / "trial_000.json", "a") as document:
         document.write(" ")

@@ -92,7 +92,7 @@ def test_failure_of_a_repeated_table_leaves_its_earlier_result(tmp_path: Path, m
     monkeypatch.setattr(run_module, "execute", failing)
     outcomes = run_tables(sources(["data"]), out, force=True)
     assert [o.status for o in outcomes] == ["failed", "fitted"]
-    assert rows(out)["trial_000"]["reason"] == "It broke. Its earlier result stands."
+    assert rows(out)["trial_000"]["reason"] == "It broke. Its earlier result is kept."
     for part in ("documents", "notebooks", "summary", "items"):
         assert same(results(out)[part], expected[part])
     monkeypatch.setattr(run_module, "execute", replay)
@@ -196,7 +196,7 @@ def test_file_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
     )
     assert limited.returncode == 2, limited.stdout + limited.stderr
-    assert "no room left for run" in limited.stderr
+    assert "no space left for run" in limited.stderr
     assert "Traceback" not in limited.stderr
     assert before.items() <= _results_in(Path("run")).items()
     assert not list(Path("run").rglob(".writing-*"))
@@ -237,7 +237,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 os.write(stream.fileno(), b"x" * 4096)
         full = here("run", "data", "--out", run, cwd=tmp_path)
         assert full.returncode == 2, full.stdout + full.stderr
-        assert "no room left for disk/run" in full.stderr
+        assert "no space left for disk/run" in full.stderr
         assert "Traceback" not in full.stderr
         assert before.items() <= _results_in(run).items()
         filler.unlink()

@@ -221,7 +221,7 @@ def test_interrupted_run_stops_its_kernels_and_goes_on_later(tmp_path: Path, mon
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "goes on from what is done" in said
+    assert "continues with what is done" in said
     assert "Traceback" not in said
     assert not is_kernel(kernel)
     monkeypatch.chdir(tmp_path)

@@ -565,7 +565,7 @@ def test_a_table_s_files_open_and_hold_what_its_page_shows(download, site: Site)
 
 
 def test_the_whole_run_s_files_open(download, site: Site):
-    summary = pd.read_csv(io.StringIO(download("tables.html", "summary, one row a table")))
+    summary = pd.read_csv(io.StringIO(download("tables.html", "summary, one row per table")))
     assert sorted(summary["ate_std"]) == pytest.approx(sorted(site.summary["ate_std"]))
     assert summary["rho"].isna().sum() == site.summary["rho"].isna().sum()
     items = pd.read_csv(io.StringIO(download("tables.html", "effects of all")))

@@ -72,13 +72,13 @@ def test_the_placebo_test_is_told_and_warns_where_it_fails(table, found):
     said = {section.title: section for section in sections(found)}
     (placebo,) = said["Wave by wave"].sentences
     assert placebo.startswith("Before randomisation (wave 0)") and placebo.endswith(
-        "Neither is distinguishable from none."
+        "Neither is distinguishable from zero."
     )
     assert not any("before randomisation" in text for text in said["What the trial shows"].warnings)
     # the first wave after treatment passed off as one before it
     flawed = analyse(table[table["wave"] > 0].assign(wave=lambda t: t["wave"] - 1))
     said = {section.title: section for section in sections(flawed)}
-    assert "Items differ there already." in said["Wave by wave"].sentences[0]
+    assert "Items differ already at that wave." in said["Wave by wave"].sentences[0]
     assert "The arms differ before randomisation (wave 0)" in said["What the trial shows"].warnings[0]
 
 
@@ -167,8 +167,8 @@ def test_waves_with_names(table):
     ("options", "said"),
     [
         ({"pretest_from_wave": "3"}, "has no rows of wave '3' to take a pretest from (it has '0', '1', '2')"),
-        ({"pretest_from_wave": "1", "wave": "1"}, "Wave '1' is the one that is analysed"),
-        ({"pretest_from_wave": "2"}, "Wave '2' comes after wave '1', which is analysed"),
+        ({"pretest_from_wave": "1", "wave": "1"}, "Wave '1' is the wave analysed"),
+        ({"pretest_from_wave": "2"}, "Wave '2' comes after wave '1', the wave analysed"),
         ({"pretest_from_wave": "0", "covariate": "age"}, "leave out --covariate"),
     ],
 )

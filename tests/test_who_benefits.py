@@ -165,8 +165,8 @@ def test_masked_is_said_of_an_interaction_that_the_items_hide():
 def test_the_section_says_what_is_assumed(small, small_fits):
     section = who_benefits_section(who_benefits(small, small_fits))
     for assumption in (
-        "the same for persons of any",
-        "a straight line",
+        "equally on all items",
+        "the log-odds are linear",
         "how much persons differ",
         "effects are normal",
         "independent",

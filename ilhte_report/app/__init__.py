@@ -1,1 +1,1 @@
-"""``ilhte app``: a table looked at and fitted in a browser, by a server that this machine alone can reach."""
+"""``ilhte app``: checking and fitting a table in a browser, with a server that only this machine can reach."""

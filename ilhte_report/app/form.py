@@ -1,4 +1,4 @@
-"""The data options as a form: one field for each option of the command line, with its words."""
+"""The data options as a form: one field for each option of the command line, with its help text."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _FIRST = (
     "lower_is_better",
 )
 _OF_FILES = ("sheet", "header_row")
-"""Options of how the file is read, which stand where it is chosen."""
+"""Options for reading the file, placed where it is chosen."""
 _LABELS = {
     "id": "Persons", "item": "Items", "resp": "Responses", "treat": "Arms", "wave_column": "Waves", "wave": "Wave to keep",
-    "wide": "Item columns", "control": "The arm that is control", "arms": "Arms to compare with it", "cluster": "Clusters", "covariate": "Covariate or pretest",
-    "lower_is_better": "Lower is better", "sheet": "Sheet", "header_row": "Row of the columns' names",
+    "wide": "Item columns", "control": "Control arm", "arms": "Arms to compare with it", "cluster": "Clusters", "covariate": "Covariate or pretest",
+    "lower_is_better": "Lower is better", "sheet": "Sheet", "header_row": "Row with the column names",
 }  # fmt: skip
-_WIDE_HELP = "One name or pattern a line: q* stands for every column whose name begins with q."
+_WIDE_HELP = "One name or pattern per line: q* stands for all columns whose names begin with q."
 
 
 def described(columns: Columns, data: DataOptions) -> TagList:
@@ -65,17 +65,17 @@ def described(columns: Columns, data: DataOptions) -> TagList:
 
 
 def of_files() -> TagList:
-    """The fields that say where in a file the table is."""
+    """The fields for the place of the table in its file."""
     field = _Fields(Columns((), {}, DataOptions(), True), DataOptions())
     return TagList(*(field(name) for name in _OF_FILES))
 
 
 def chosen(shape: str, value: Callable[[str], Any]) -> DataOptions:
-    """The options that a filled form holds; ``value`` gives the content of a field by the option's name, None if it has none.
+    """The options in a completed form; ``value`` gives the content of a field by the option's name, None if it is empty.
 
     Raises
     ------
-    InputError : a field holds something else than its option takes.
+    InputError : a field contains something that its option does not accept.
     """
     wide = shape == WIDE
     found = {}
@@ -86,7 +86,7 @@ def chosen(shape: str, value: Callable[[str], Any]) -> DataOptions:
         if content is not None:
             found[name] = content
     if wide and not found.get("wide"):
-        raise InputError("No item column is named: give one name or pattern a line, q* for instance.")
+        raise InputError("No item column is named: give one name or pattern per line, such as q*.")
     return DataOptions(**found)
 
 
@@ -103,7 +103,7 @@ class _Fields:
         elif name in ("control", "wave") and (
             values := self._values_of("treat" if name == "control" else "wave_column")
         ):
-            none = "0, as it stands" if name == "control" else "the first after randomisation"
+            none = "0 in the file" if name == "control" else "the first after randomisation"
             field = ui.input_select(key, label, {"": none, **{value: value for value in values}}, selected=now or "")
         elif kind is bool:
             field = ui.input_checkbox(key, label, value=now)
@@ -119,8 +119,8 @@ class _Fields:
 
     def _columns(self, name: str) -> dict[str, str]:
         none = {
-            "id": "numbers of the rows",
-            "covariate": "as found",
+            "id": "row numbers",
+            "covariate": "automatic",
             "cluster": "none, or cluster",
             "wave_column": "none, or wave",
         }
@@ -134,7 +134,7 @@ def _label(name: str, option: Any) -> TagList:
     help_text = _WIDE_HELP if name == "wide" else option.__metadata__[0].help or ""
     spelled = option_of("wave" if name == "wave_column" else name) if name != "wave" else "--wave"
     title = _LABELS.get(name, name.replace("_", " ").capitalize())
-    # messages speak of options by the names they have on the command line
+    # messages refer to options by their names on the command line
     return TagList(title, " ", tags.code(spelled), tags.small(help_text, class_="help"))
 
 
@@ -147,7 +147,7 @@ def _kind(option: Any) -> Any:
 
 
 def _parsed(name: str, kind: Any, content: Any) -> Any:
-    """What a field holds, as the option has it; None where it was left as it is."""
+    """The content of a field as a value of its option; None if it was left empty."""
     if content is None or (isinstance(content, str) and not content.strip()):
         return None
     if kind is list:
@@ -157,21 +157,21 @@ def _parsed(name: str, kind: Any, content: Any) -> Any:
             return kind(content)
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
-            raise InputError(f"{_LABELS.get(name, name)}: {content.strip()} is no number; give {wanted}.") from None
+            raise InputError(f"{_LABELS.get(name, name)}: {content.strip()} is not {wanted}.") from None
     return content
 
 
 def given(texts: Mapping[str, str]) -> dict[str, Any]:
-    """What fields hold as text, as the options have it; those left empty are not there.
+    """The text of fields as values of their options, without empty ones.
 
     Raises
     ------
-    InputError : a field holds something else than its option takes.
+    InputError : a field contains something that its option does not accept.
     """
     found = {name: _parsed(name, _kind(OPTIONS[name]), text) for name, text in texts.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def guessed(columns: Columns, options: Mapping[str, Any]) -> DataOptions:
-    """What the form is filled with first: the guess, and what was said of the file."""
+    """The initial content of the form: the guess, and the options for reading the file."""
     return DataOptions.of({**columns.guess.changed(), **options})

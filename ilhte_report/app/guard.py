@@ -1,4 +1,4 @@
-"""What stands before the page: who may ask, how much may be sent, and what a browser may do with the answer."""
+"""The guard of the page: which requests are allowed, how much may be sent, and what a browser may do with the response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
-"""Nothing is loaded from another host and nothing sent to one, whatever a table's names may hold."""
+"""Nothing is loaded from another host or sent to one, whatever the names in a table contain."""
 _HEADERS = (
     (b"content-security-policy", POLICY.encode()),
     (b"referrer-policy", b"no-referrer"),
@@ -26,16 +26,16 @@ class _TooMuch(Exception):
 
 
 class Guard:
-    """An ASGI application behind a token in the address.
+    """An ASGI application protected by a token in the address.
 
-    Requests for another host's name (a page elsewhere whose name was made to lead here) are refused, as are those
-    without the token, which is the first part of the path; and what is sent beyond the limit.
+    Requests for another host name (from a foreign page whose name was made to resolve to this machine) are refused, as are
+    requests without the token, which is the first part of the path, and requests above the size limit.
 
     Attributes
     ----------
     app : the application, which sees paths below the token.
     token : the secret part of the address.
-    most : bytes that one request may send.
+    most : size limit of a request, bytes.
     """
 
     def __init__(self, app: ASGIApp, token: str, most: int) -> None:
@@ -47,7 +47,7 @@ class Guard:
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         if scope["path"] == "/favicon.ico":
-            # asked for by every browser, outside of any token
+            # every browser asks for this, without the token
             await _refuse(scope, send, 204, "")
             return
         if not self._is_allowed(scope, headers):
@@ -56,14 +56,14 @@ class Guard:
         if _announced(headers) > self.most:
             await _refuse(scope, send, 413, f"The file has more than {self.most // 2**20} MB: give its path instead.")
             return
-        heard = 0
+        received = 0
 
         async def counted() -> Message:
-            nonlocal heard
+            nonlocal received
             message = await receive()
             if message["type"] == "http.request":
-                heard += len(message.get("body", b""))
-                if heard > self.most:
+                received += len(message.get("body", b""))
+                if received > self.most:
                     raise _TooMuch
             return message
 

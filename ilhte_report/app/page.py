@@ -1,4 +1,4 @@
-"""The page of ``ilhte app``: a table, its columns, what would be used, what was found, and how to have it again."""
+"""The page of ``ilhte app``: the table, its columns, the check, the results, and how to reproduce them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def make_page(server: Callable[[Inputs, Outputs, Session], None], most_megabytes: int) -> App:
-    """The Shiny application; files above ``most_megabytes`` are to be named by their path."""
+    """The Shiny application; files above ``most_megabytes`` must be named by their path."""
     return App(_page(most_megabytes), server)
 
 
@@ -39,11 +39,11 @@ def _page(most_megabytes: int) -> Tag:
         tags.main(
             tags.h1("ilhte: treatment effects, item by item"),
             tags.p(
-                "The table stays on this machine: the page is served by it, to it alone, and asks nothing of others."
+                "The table stays on this machine: the page can be reached from this machine only and contacts no other."
             ),
             _part("table", "1. The table", _table_fields(most_megabytes)),
-            _part("columns", "2. Its columns", ui.output_ui("form")),
-            _part("check", "3. A look before the fit", ui.output_ui("found")),
+            _part("columns", "2. The columns", ui.output_ui("form")),
+            _part("check", "3. Check", ui.output_ui("found")),
             _part("results", "4. The results", ui.output_ui("shown")),
             data_most=str(most_megabytes * 2**20),
         ),
@@ -60,21 +60,21 @@ def _part(name: str, title: str, *content: Any) -> Tag:
 
 def _table_fields(most_megabytes: int) -> TagList:
     return TagList(
-        ui.input_file("file", f"A file of up to {most_megabytes} MB: choose it, or drop it here", width="100%"),
-        ui.input_text("path", "Or the path of a file on this machine, of any size, or the name of a bundled table", width="100%",
+        ui.input_file("file", f"A file of up to {most_megabytes} MB: choose it or drop it here", width="100%"),
+        ui.input_text("path", "Or the path of a file of any size on this machine, or the name of a bundled table", width="100%",
                       spellcheck="false"),
         ui.input_action_button("open", "Open this path"),
         tags.details(
-            tags.summary("Where in the file the table is"),
+            tags.summary("Place of the table in the file"),
             tags.div(of_files(), class_="fields"),
-            ui.input_action_button("again", "Read the file like this"),
+            ui.input_action_button("again", "Read the file again"),
         ),
         told("table_told"),
     )  # fmt: skip
 
 
 def told(name: str) -> Tag:
-    """Where a sentence appears, which screen readers speak."""
+    """The place of a message that screen readers announce."""
     return tags.div(ui.output_ui(name), role="status", aria_live="polite")
 
 
@@ -82,17 +82,18 @@ def sentence(text: str | TagList, *, wrong: bool) -> Tag:
     return tags.p(text, class_="alert alert-danger" if wrong else "alert alert-success")
 
 
-DONE = TagList("It was fitted: ", tags.a("to the results", href="#results"), ".")
+DONE = TagList("Fitted: ", tags.a("go to the results", href="#results"), ".")
 BOOTSTRAP = TagList(
     "Bootstrap replicates",
     tags.small(
-        "0 for none, 99 for a first look: a p-value, and standard errors from drawing the persons.", class_="help"
+        "For a p-value and for standard errors from resampling persons; 0 for none, 99 for a first impression.",
+        class_="help",
     ),
 )
 
 
 def written(sections: list[Section], name: str) -> TagList:
-    """The sections under headings that can be linked to; plotly.js is on the page already."""
+    """The sections under headings with anchors; plotly.js is already on the page."""
     return TagList(
         *(
             TagList(tags.h3(section.title, id=f"{name}-{n}"), HTML(section_html(section, plotly=False)))
@@ -105,7 +106,7 @@ def results_shown(result: Fitted) -> TagList:
     command = command_line(result.table.where.name, result.data, bootstrap=result.bootstrap)
     links = [tags.li(tags.a(s.title, href=f"#result-{n}")) for n, s in enumerate(result.sections, start=1)]
     return TagList(
-        tags.p(f"{result.table.where.tab}, fitted. To take along:"),
+        tags.p(f"Results for {result.table.where.tab}. Download:"),
         tags.div(
             ui.download_button("report", "Report (HTML)"),
             ui.download_button("tables", "Tables (CSV)"),
@@ -114,7 +115,7 @@ def results_shown(result: Fitted) -> TagList:
             ui.download_button("as_notebook", "Notebook"),
             class_="downloads",
         ),
-        tags.p("The same from the command line, in the folder that holds the file; the notebook is to lie there too:"),
+        tags.p("The same on the command line, in the folder of the file (the notebook belongs there too):"),
         tags.pre(tags.code(command, id="command"), tabindex="0"),
         tags.nav(tags.ul(*links), aria_label="Results"),
         written(result.sections, "result"),

@@ -1,4 +1,4 @@
-"""What the page holds: a table that was found and looked at, and one that was fitted, with the files it offers."""
+"""The state of the page: the chosen table, and the fitted table with its downloads."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Table:
 
     Attributes
     ----------
-    where : its source; its name is what it is called in a command: the path, or the name of the file that was dropped.
-    columns : of its file; None of a bundled table.
-    options : how its file is to be read: sheet, row of the names.
+    where : its source, named as in a command: by its path, or the name of the uploaded file.
+    columns : the columns of its file; None for a bundled table.
+    options : how to read its file: sheet, row with the column names.
     """
 
     where: Source
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A table that was fitted, with what is shown of it."""
+    """A fitted table with its sections."""
 
     table: Table
     data: DataOptions
@@ -59,7 +59,7 @@ class Fitted:
         return to_json(self.analysis.document())
 
     def tables(self) -> bytes:
-        """A zip archive of CSV files: summary, items, models, intervals, and each table that the page shows."""
+        """A zip archive of CSV files: summary, items, models, intervals, and all tables shown on the page."""
         files = {}
         for name in ("summary", "items", "models", "intervals"):
             frame = getattr(self.analysis, name)
@@ -81,13 +81,13 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 def dropped(name: str, content: Path, folder: Path) -> Source:
-    """The source of a file that a browser sent: moved into ``folder`` under a name that nothing can follow from.
+    """The source of an uploaded file, moved to ``folder`` under a safe name.
 
-    Its ``name`` is what the user calls the file.
+    Its ``name`` is the user's name of the file.
 
     Raises
     ------
-    InputError : it is in an unknown format.
+    InputError : the format is unknown.
     """
     called = os.path.basename(name.replace("\\", "/"))
     ending = format_of(called)
@@ -100,7 +100,7 @@ def dropped(name: str, content: Path, folder: Path) -> Source:
 
 
 def named(name: str) -> Source:
-    """The source of a path on this machine, or of a bundled table; nothing is fetched from elsewhere.
+    """The source of a path on this machine, or of a bundled table; nothing is downloaded.
 
     Raises
     ------
@@ -111,16 +111,16 @@ def named(name: str) -> Source:
         from ..intake.irw.tables import cached
 
         if cached(name.removeprefix(IRW_PREFIX)) is None:
-            raise InputError(f"{name} is not on this machine, and this page fetches nothing: `ilhte fetch` does.")
+            raise InputError(f"{name} is not on this machine, and this page downloads nothing: use `ilhte fetch`.")
     return replace(source(os.path.expanduser(name)), name=name)
 
 
 def looked_at(where: Source, options: dict[str, object]) -> Table:
-    """The table of a source, which stands where ``options`` (sheet, header_row) say.
+    """The table of a source, at the place in the file given by ``options`` (sheet, header_row).
 
     Raises
     ------
-    InputError : it cannot be read like this.
+    InputError : it cannot be read with these options.
     """
     if where.path is None:
         return Table(where, None)

@@ -1,4 +1,4 @@
-"""The server of ``ilhte app``: on the loopback interface alone, with a token in its address, until it is interrupted."""
+"""The server of ``ilhte app``: on the loopback interface only, with a token in its address, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def application(page: ASGIApp, token: str, most_megabytes: int) -> ASGIApp:
 
 
 def serve(page: ASGIApp, port: int, most_megabytes: int, *, opens: bool, say: Callable[[str], None]) -> None:
-    """Serve a page until interrupted; ``say`` is told the address.
+    """Serve a page until interrupted; ``say`` is called with the address.
 
     Raises
     ------
-    InputError : the port is taken.
+    InputError : the port is not available.
     """
     token = secrets.token_urlsafe(24)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
@@ -50,7 +50,7 @@ def serve(page: ASGIApp, port: int, most_megabytes: int, *, opens: bool, say: Ca
             listener.bind((LOOPBACK, port))
         except OSError as error:
             raise InputError(
-                f"Port {port} cannot be had ({error.strerror}): leave out --port, or name another."
+                f"Port {port} is not available ({error.strerror}): leave out --port, or name another."
             ) from None
         address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/{token}/"
         config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""What happens on the page of ``ilhte app``: one session of one browser, with what it computes."""
+"""A session of the page of ``ilhte app``: its reactions to the user and its computations."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
         table.set(new)
         data.set(first)
         ask = (
-            f"{len(new.columns.names)} columns. Are they what they are taken for below?"
+            f"{len(new.columns.names)} columns. Please check their meaning below."
             if new.columns
             else "a bundled table."
         )
@@ -94,7 +94,7 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
         check_told.set(sentence(refusal, wrong=True) if refusal else sentence("It can be fitted.", wrong=False))
 
     def filled() -> DataOptions:
-        """What the form holds now."""
+        """The current content of the form."""
         now = table()
         if now is None or now.columns is None:
             return DataOptions.of(now.options if now else {})
@@ -105,7 +105,7 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
             with reactive.isolate():
                 try:
                     return input[PREFIX + name]()
-                except Exception:  # Shiny's silent one, for a field that is not shown
+                except Exception:  # Shiny's silent exception for a field that is not shown
                     return None
 
         return chosen(str(input[SHAPE]()), value)
@@ -230,12 +230,12 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
 
     @render.ui
     def found() -> Tag:
-        return check_shown() or tags.p("Nothing was checked yet.")
+        return check_shown() or tags.p("Nothing has been checked yet.")
 
     @render.ui
     def shown() -> Tag | TagList:
         if fitting.status() in ("initial", "running"):
-            return tags.p("Nothing was fitted yet." if fitting.status() == "initial" else "Fitting …")
+            return tags.p("Nothing has been fitted yet." if fitting.status() == "initial" else "Fitting …")
         result = fitting.result()
         if isinstance(result, str):
             return tags.p(result)
@@ -272,32 +272,33 @@ def server(input: Inputs, output: Outputs, session: Session) -> None:
 
 
 def checked(table: Table, data: DataOptions) -> tuple[list[Section], str | None]:
-    """What ``ilhte check`` says, and why the table cannot be fitted, if it cannot.
+    """The sections of ``ilhte check``, and the reason why the table cannot be fitted, if any.
 
     Raises
     ------
-    InputError : the table cannot be read by these options.
+    InputError : the table cannot be read with these options.
     """
     if goes_out_of_core(table.where, data):
         return large_check_sections(prepared(table.where, data)), None
-    said, refusal = [], None
+    shown, refusal = [], None
     trials = by_arm(load(table.where, data), table.where.tab, data.arms)
     for tab, rows in trials:
         found = check_table(rows, tab, **{**data.rules, "arms": None})
-        named = check_sections(found)
+        of_trial = check_sections(found)
         if len(trials) > 1:
-            named = [replace(section, title=f"{tab}: {section.title}") for section in named]
-        said += named
+            of_trial = [replace(section, title=f"{tab}: {section.title}") for section in of_trial]
+        shown += of_trial
         refusal = refusal or found.refusal
-    return said, refusal
+    return shown, refusal
 
 
 def fitted(table: Table, data: DataOptions, bootstrap: int, course: Course) -> Fitted:
-    """What ``ilhte fit`` finds, with figures.
+    """The results of ``ilhte fit``, with figures.
 
     Raises
     ------
-    InputError, EngineError : as ``ilhte fit``; Stopped.
+    InputError, EngineError : as ``ilhte fit``.
+    Stopped : the user stopped the fit.
     """
     where = table.where
     course.turn()
@@ -321,7 +322,7 @@ def fitted(table: Table, data: DataOptions, bootstrap: int, course: Course) -> F
 
 
 def for_a_paper(result: Fitted) -> bytes:
-    """A zip archive of what ``ilhte fit --tables --figures`` writes: tables and figures for a paper, and its paragraphs."""
+    """A zip archive with the files of ``ilhte fit --tables --figures``: tables, figures and paragraphs for a paper."""
     from ..papers.figures import write_figures
     from ..papers.paragraphs import write_paragraphs
     from ..papers.tables import write_tables

@@ -1,1 +1,1 @@
-"""Where tables come from: files, the bundled collection, the Item Response Warehouse; and what is wrong with them."""
+"""Sources of tables (files, the bundled collection, the Item Response Warehouse), and checks of their content."""

@@ -1,4 +1,4 @@
-"""What of a table would be used, and what a researcher should know before fitting it: ``ilhte check``."""
+"""Checking a table before it is fitted: what would be used, and what a researcher should know (``ilhte check``)."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ ARMS = ("control", "treated")
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm of what would be used.
+    """One arm of the data that would be used.
 
     Attributes
     ----------
     name : "control" or "treated".
-    persons : those the models would see.
-    silent : further persons of the arm, in the kept wave, without any response.
-    expected : responses if each of ``persons`` had answered each item.
-    missing : how many of these are not there.
+    persons : number of persons that the models would use.
+    without_response : further persons of the arm, in the kept wave, without any response.
+    expected : number of responses if each of ``persons`` had answered each item.
+    missing : how many of these are missing.
     """
 
     name: str
     persons: int
-    silent: int
+    without_response: int
     expected: int
     missing: int
 
 
 @dataclass(frozen=True)
 class Wave:
-    """A wave of the table, and whether it is the one that would be used."""
+    """A wave of the table, and whether it would be used."""
 
     name: str
     rows: int
@@ -59,7 +59,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class ItemCategories:
-    """An item's categories, the lowest first, and how many responses each has in either arm."""
+    """An item's categories, the lowest first, and the number of responses in each, by arm."""
 
     item: str
     categories: tuple[str, ...]
@@ -69,7 +69,7 @@ class ItemCategories:
 
 @dataclass(frozen=True)
 class Column:
-    """What a required column holds: how many values, and the most frequent of them with their numbers of rows."""
+    """The content of a required column: number of values, and the most frequent values with their numbers of rows."""
 
     name: str
     n_values: int
@@ -79,23 +79,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Check:
-    """A table looked at.
+    """The result of checking a table.
 
     Attributes
     ----------
-    tab : its name.
-    n_rows : as read.
-    trial : what would be fitted; None if nothing can be.
-    refusal : why nothing can be, one sentence, or None.
-    columns : what the required columns hold; empty where the table can be fitted.
-    arms : control, treated; empty where the table cannot be fitted, as is all that follows but the findings.
+    tab : the table's name.
+    n_rows : number of rows read.
+    trial : the trial that would be fitted; None if the table cannot be fitted.
+    refusal : why it cannot be fitted, one sentence, or None.
+    columns : the content of the required columns; empty if the table can be fitted.
+    arms : control, treated; empty if the table cannot be fitted, as are all following attributes except ``findings``.
     waves : in order; empty if the table has none.
     constant, polytomous : items of the kept wave that are left out, with one value, and with more than two.
-    categories : of items with more than two categories, how many responses each has by arm.
+    categories : items with more than two categories, with the number of responses by arm.
     candidates : columns that could be the covariate.
-    baseline : for each of these that is numeric and for the one used, how the arms differ in it.
-    concerns : what to look at before believing a fit, one sentence each.
-    findings : of irw-validate; None where it is not installed.
+    baseline : differences between the arms in each numeric candidate and in the covariate used.
+    concerns : possible problems to consider before trusting a fit, one sentence each.
+    findings : findings of irw-validate; None if it is not installed.
     """
 
     tab: str
@@ -115,7 +115,7 @@ class Check:
 
 
 def check_table(table: pd.DataFrame, tab: str, **options: Any) -> Check:
-    """Look at a long table; ``options`` are those of ``prepare``. A table that cannot be fitted is described, not refused."""
+    """Check a long table; ``options`` are those of ``prepare``. A table that cannot be fitted is described, not refused."""
     common = {"tab": tab, "n_rows": len(table), "findings": format_findings(table, tab)}
     try:
         trial = prepare(table, tab, **options)
@@ -181,16 +181,16 @@ def _rows_of_wave(table: pd.DataFrame, trial: Trial) -> pd.DataFrame:
 
 
 def _arms(rows: pd.DataFrame, trial: Trial) -> tuple[Arm, ...]:
-    heard = set(rows.loc[rows["resp"].notna(), "id"].drop_duplicates())
+    answered_any = set(rows.loc[rows["resp"].notna(), "id"].drop_duplicates())
     everyone = rows.drop_duplicates("id")
-    silent = everyone.loc[[person not in heard for person in everyone["id"]], "treat"]
+    others = everyone.loc[[person not in answered_any for person in everyone["id"]], "treat"]
     pairs = np.unique(trial.person * trial.n_items + trial.item) // trial.n_items
     arms = []
     for value, name in enumerate(ARMS):
         persons = int((trial.treat == value).sum())
         expected = persons * trial.n_items
         answered = int((trial.treat[pairs] == value).sum())
-        arms.append(Arm(name, persons, int((silent == value).sum()), expected, expected - answered))
+        arms.append(Arm(name, persons, int((others == value).sum()), expected, expected - answered))
     return tuple(arms)
 
 

@@ -1,4 +1,4 @@
-"""The columns of a file that nobody has described yet, and which of them look like persons, items, responses and arms."""
+"""The columns of a file, and a guess at which of them are persons, items, responses and arms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_VALUES = 60
-"""A column with more values than this is none of arms or waves."""
+"""A column with more values than this is taken neither for arms nor for waves."""
 _MOST_CATEGORIES = 10
 _FEWEST_ITEMS = 3
 _FIRST_ROWS = 5000
@@ -32,23 +32,23 @@ _CALLED = {
     "cluster": ("cluster", "school", "schoolid", "class", "classroom", "village", "clinic"),
     "covariate": ("stdbaseline", "pretest", "pre", "baseline"),
 }  # fmt: skip
-"""What such columns are called, without signs and in small letters; the more usual first."""
+"""Usual names of such columns, in lower case and without punctuation; the more usual first."""
 _MOST_ARMS = 8
 _PLAIN_CONTROLS = ("control", "control group", "ctrl", "placebo", "usual", "business as usual", "usual care")
-"""An arm of such a name says what its column is."""
+"""Names of arms that identify a column as that of the arms."""
 _CONTROLS = ("control", "ctrl", "c", "placebo", "usual", "business as usual", "none", "0", "no")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a file holds, as far as is needed to describe it.
+    """The columns of a file, as far as needed to describe them.
 
     Attributes
     ----------
-    names : its columns, in order.
-    values : of columns with at most ``MOST_VALUES`` values, these as text, in order.
-    guess : what the columns look like; to be looked at, not believed.
-    whole : whether all rows were looked at; of a large file the first ones are.
+    names : the columns, in order.
+    values : the values of columns with at most ``MOST_VALUES`` of them, as text, in order.
+    guess : a guess at the meaning of the columns, to be confirmed by the user.
+    whole : whether all rows were read; of a large file only the first rows are.
     """
 
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ def _first_rows(path: Path) -> pd.DataFrame:
 
 
 def _values(column: pd.Series, labels: dict) -> tuple[str, ...] | None:
-    """The values of a column as they are named in an option, in order; None if there are too many."""
+    """The values of a column as written in an option, in order; None if there are too many."""
     found = column.dropna()
     try:
         found = found.drop_duplicates().head(MOST_VALUES + 1)
@@ -136,8 +136,8 @@ def _guess(names: tuple[str, ...], values: dict[str, tuple[str, ...]], table: pd
 def _item_columns(
     names: list[str], values: dict[str, tuple[str, ...]], table: pd.DataFrame
 ) -> tuple[str, ...]:  # fmt: skip
-    """Columns of few whole numbers, or of the same few words under names that begin alike, by the pattern that their names share
-    or one by one; none if they are too few."""
+    """Columns of a few whole numbers, or of the same few words under names that begin alike: as the pattern that their names
+    share, or one by one; empty if there are too few."""
     few = [name for name in names if 1 < len(values.get(name, ())) <= _MOST_CATEGORIES + 2]
     scores = [name for name in few if (as_numbers(table[name].dropna().head(200)) % 1 == 0).all()]
     series = _series(scores)
@@ -158,7 +158,7 @@ def _item_columns(
 
 
 def _series(names: list[str]) -> dict[str, list[str]]:
-    """Beginning -> the names that have it: q1, q2, q10; feels_afraid, feels_upset; How sure: of this, How sure: of that."""
+    """Beginning -> names with this beginning: q1, q2, q10; feels_afraid, feels_upset; How sure: of this, How sure: of that."""
     series: dict[str, list[str]] = {}
     ends = (r"\d+\D{0,2}$", r"(?<=[_.\- ])[^_.\- ]*$", r"(?<=[:?] )[^:?]*$")
     for name in names:
@@ -168,7 +168,7 @@ def _series(names: list[str]) -> dict[str, list[str]]:
 
 
 def _arm_column(names: list[str], values: dict[str, tuple[str, ...]]) -> str | None:
-    """The column one of whose few values is a control group's name, if there is just one."""
+    """The column with few values, one of them a name of a control group, if there is exactly one."""
     found = [
         name
         for name in names

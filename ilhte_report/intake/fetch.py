@@ -1,4 +1,4 @@
-"""What ``ilhte fetch`` does: tables of the Item Response Warehouse into the cache, their citations beside them."""
+"""``ilhte fetch``: downloading tables of the Item Response Warehouse to the cache, with their citations."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def fetch_and_tell(
     complain: Callable[[str], None],
     pauses: Sequence[float] = PAUSES,
 ) -> list[str]:
-    """Fetch tables into the cache, saying of each what became of it; the names that could not be fetched.
+    """Fetch tables to the cache, reporting on each; returns the names that could not be fetched.
 
     Parameters
     ----------
-    names : tables, with or without ``irw:`` before them.
-    rct : whether to add every table of the vignette's selection.
-    irw_version : the version to read, see ``irw_tables.fetch``.
-    say, complain : take a line each; called while the client keeps ``sys.stdout`` for itself.
+    names : tables, with or without the prefix ``irw:``.
+    rct : whether to add all tables of the vignette's selection.
+    irw_version : the version to read, see ``irw.tables.fetch``.
+    say, complain : functions that take a line of output; called while the client redirects ``sys.stdout``.
     pauses : seconds to wait before each further attempt.
 
     Raises
     ------
     InputError : no table is named, or there is no such version.
-    IrwError, EngineError : no table can be fetched for now; those fetched before are in the cache.
+    IrwError, EngineError : no table can be fetched at present; those already fetched are in the cache.
     """
     if not names and not rct:
         raise InputError("No table is named: name some, or ask for every randomised trial with --rct.")
     wanted = [name.removeprefix(IRW_PREFIX) for name in names]
     if rct:
         chosen = rct_tables(irw_version=irw_version, pauses=pauses)
-        say(f"The selection is of {_tables(len(chosen))}: a treat column, at least 100 participants.")
+        say(f"The selection has {_tables(len(chosen))}: those with a column treat and at least 100 participants.")
         wanted += chosen
 
     def tell(name: str, outcome: IrwTable | str) -> None:
@@ -61,19 +61,19 @@ def fetch_and_tell(
     finally:
         citations = save_citations(folder)
     if tables:
-        say(f"{_tables(len(tables))} in {folder}, with the citations of all there in {citations}.")
+        say(f"{_tables(len(tables))} in {folder}; the citations of all tables there are in {citations}.")
     return list(failures)
 
 
 def save_citations(folder: Path) -> Path:
-    """Write the citations of all tables in the cache, those of the copy fetched last, as one BibTeX file."""
+    """Write the citations of all tables in the cache to one BibTeX file, using the copy fetched last of each."""
     records = []
     for path in folder.glob("*/*.json"):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             records.append((record["fetched_at"], record["name"], tuple(record["bibtex"])))
         except (OSError, ValueError, TypeError, KeyError):
-            continue  # not whole: the cache has no such table either
+            continue  # incomplete: the cache ignores such a table too
     newest = {name: entries for _, name, entries in sorted(records)}
     entries = dict.fromkeys(entry.strip() for name in sorted(newest) for entry in newest[name])
     if records:

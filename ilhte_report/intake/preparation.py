@@ -1,4 +1,4 @@
-"""A table on its way to a fit: in memory, or reduced to sufficient statistics by an engine of data."""
+"""Preparing a table for a fit: in memory, or reduced to sufficient statistics by a data engine."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from ilhte_lib.data.relations import Relations
 
 ENGINES = ("duckdb", "spark", "dask")
-"""What counts a table that is not read into memory."""
+"""The data engines that count a table without reading it into memory."""
 _ONLY_IN_MEMORY = {
     "profile": "profile vignette", "max_persons": "--max-persons", "repeated": "--repeated trials", "id_within_cluster": "--id-within-cluster",
     "cluster_effects": "--cluster-effects", "control": "--control", "pretest_from_wave": "--pretest-from-wave", "contrast": "--contrast",
     "wide": "--wide", "header_row": "--header-row", "sheet": "--sheet",
 }  # fmt: skip
-"""What only memory gives, by its option: the vignette's rules, draws, trials by rows, arms by name, wide files."""
+"""Options that need the table in memory, by name: the vignette's rules, sampling, repeated rows, named arms, wide files."""
 
 
 def prepared(
     where: Source, data: DataOptions, engine_data: str | None = None, scheduler: str | None = None
 ) -> Trial | LargeTrial:
-    """The trial in a source, by the rules of ``ilhte_lib.data.prepare``.
+    """The trial in a source, prepared by the rules of ``ilhte_lib.data.prepare``.
 
-    A large file is never read into memory, unless something is asked for that only memory gives.
+    A large file is read into memory only if an option needs this.
 
     Parameters
     ----------
-    engine_data : one of ``ENGINES``, to count even a small table with; None for DuckDB where the table is large or an address.
-    scheduler : where Dask or Spark runs, ``parts.Dask.at``, ``relations.Spark.at``; None for this machine, or what Spark is set to.
+    engine_data : one of ``ENGINES``, used even for a small table; None for DuckDB if the table is large or an address.
+    scheduler : address of Dask or Spark, see ``parts.Dask.at``, ``relations.Spark.at``; None for this machine, or Spark's setting.
 
     Raises
     ------
@@ -52,11 +52,11 @@ def prepared(
 
 
 def goes_out_of_core(where: Source, data: DataOptions, engine_data: str | None = None) -> bool:
-    """Whether an engine of data counts the source: it is large, an address, or the engine was named.
+    """Whether a data engine counts the source: because it is large or an address, or because an engine was named.
 
     Raises
     ------
-    InputError : something is asked for that only memory gives, of a table that is not to be read into memory.
+    InputError : an option needs the table in memory, but it is not to be read into memory.
     """
     changed = data.changed()
     asked = [option for name, option in _ONLY_IN_MEMORY.items() if changed.get(name)]

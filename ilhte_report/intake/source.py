@@ -1,4 +1,4 @@
-"""Where a table comes from: the bundled collection, a file, a folder of files, or the Item Response Warehouse (IRW)."""
+"""Sources of tables: the bundled collection, files, folders of files, and the Item Response Warehouse (IRW)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .irw.tables import IrwTable
 
 BUNDLED = "bundled"
-"""The word that stands for the whole bundled collection among the names of a run."""
+"""Among the names of a run, this word stands for the whole bundled collection."""
 
 IRW_PREFIX = "irw:"
 
@@ -37,15 +37,15 @@ class Source:
 
     Attributes
     ----------
-    name : what the user wrote: a bundled table's name, a path, or ``irw:`` and a name.
+    name : the user's name for it: a bundled table's name, a path, or ``irw:`` and a name.
     tab : the table's name.
     path : the file or the folder of Parquet files (for an IRW table its copy in the cache), or None for a bundled table and an
         address.
     info : the catalogue's entry of a bundled table, else None.
-    sha256 : of the file's bytes; of the design and seed for a simulated table; "" for an address.
+    sha256 : checksum of the file, or of design and seed for a simulated table; "" for an address.
     irw : version and citations of an IRW table, else None.
     trouble : why it cannot be read, one sentence, or None; a run lists such a table as failed.
-    options : data options of this table alone, of a file of trials (``trials_file``).
+    options : data options for this table only, from a file of trials (``trials_file``).
     """
 
     name: str
@@ -59,28 +59,28 @@ class Source:
 
     @property
     def is_address(self) -> bool:
-        """Whether it is s3://, hdfs:// or the like, which an engine of data reads."""
+        """Whether it is an address (s3://, hdfs:// or similar), which a data engine reads."""
         return is_address(self.name)
 
     @property
     def renamed(self) -> bool:
-        """Whether it is called otherwise than its file or table."""
+        """Whether its name differs from that of its file or table."""
         return (
             self.trouble is None and self.path is not None and self.irw is None and self.tab != source_name(self.path)
         )
 
 
-ADDRESS_IN_RUN = "{} is an address, and a run keeps a table by the bytes of its files: use `ilhte fit`, or name files of this machine."
+ADDRESS_IN_RUN = "{} is an address, but a run identifies tables by the checksums of their files: use `ilhte fit`, or name local files."
 
 
 def source(name: str, tab: str | None = None) -> Source:
-    """The source a name stands for: ``irw:`` and a name, an existing file, else a bundled table; called ``tab`` if given.
+    """The source with this name: ``irw:`` and a name, an existing file, else a bundled table; called ``tab`` if given.
 
     An IRW table that is not in the cache is fetched.
 
     Raises
     ------
-    InputError : neither a file nor a bundled nor an IRW table.
+    InputError : there is no such file, bundled table or IRW table.
     IrwError, EngineError : the IRW table cannot be fetched.
     PermissionError : the file may not be read.
     """
@@ -104,13 +104,13 @@ def source(name: str, tab: str | None = None) -> Source:
 
 
 def sources(names: Sequence[str]) -> list[Source]:
-    """The sources of a run: files, folders (every table file in them), files of trials, ``irw:`` names, bundled tables, ``bundled``.
+    """The sources of a run: files, folders (all table files in them), files of trials, ``irw:`` names, bundled tables, ``bundled``.
 
-    A table that is there but cannot be read, or an IRW table that cannot be fetched, comes with its ``trouble``.
+    A table that exists but cannot be read, or an IRW table that cannot be fetched, has its ``trouble`` set.
 
     Raises
     ------
-    InputError : a name that stands for nothing, or a folder without tables.
+    InputError : a name without a source, or a folder without tables.
     """
     missing = _fetch([name for name in names if name.startswith(IRW_PREFIX)])
     found: list[Source] = []
@@ -140,7 +140,7 @@ def load(where: Source, data: DataOptions | None = None) -> pd.DataFrame:
 
     Raises
     ------
-    InputError : the file cannot be read as a table, or a bundled table's columns are to be named or made long.
+    InputError : the file cannot be read as a table, or options name the columns of a bundled table.
     """
     data = data or DataOptions()
     if where.path is not None:
@@ -148,7 +148,7 @@ def load(where: Source, data: DataOptions | None = None) -> pd.DataFrame:
         if where.irw is not None:
             table.attrs["waves"] = IRW
         return table
-    own = {"pretest", "cluster", "missing_codes"}  # what the table calls these is for the preparation to find
+    own = {"pretest", "cluster", "missing_codes"}  # these are left to the preparation
     renamed = [role for role, name in data.columns.items() if role not in own and name not in (None, role)]
     if renamed:
         raise InputError(
@@ -158,7 +158,7 @@ def load(where: Source, data: DataOptions | None = None) -> pd.DataFrame:
 
 
 def _folder_source(name: str, folder: Path) -> Source:
-    """A folder of Parquet files as one table, whose digest is that of its files' names and digests."""
+    """A folder of Parquet files as one table, with a digest of the names and digests of its files."""
     files = parquet_files(folder)
     if not files:
         raise InputError(
@@ -175,7 +175,7 @@ def _folder_source(name: str, folder: Path) -> Source:
 
 
 def _readable(name: str) -> str:
-    """A file's name as text that can be written: bytes that are no UTF-8 as the sign for an unknown character."""
+    """A file's name as valid text: bytes that are not UTF-8 become the replacement character."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -226,7 +226,7 @@ def _irw_source(name: str) -> Source:
 
 
 def _fetch(names: Sequence[str]) -> dict[str, str]:
-    """Fetch IRW tables into the cache, all through one connection; the names that cannot be fetched, with the reason."""
+    """Fetch IRW tables to the cache through one connection; returns the names that cannot be fetched, with the reasons."""
     if not names:
         return {}
     from .irw.tables import cached, fetch

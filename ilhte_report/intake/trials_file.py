@@ -1,4 +1,4 @@
-"""A file of trials: which tables a run has, and how each is to be read."""
+"""A file of trials: the tables of a run and how to read each of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class TrialEntry:
 
     Attributes
     ----------
-    file : its table; a relative name starts at the folder of the file of trials.
-    name : what it is called, or None for the file's own name.
-    options : its data options (``DataOptions``), those of ``[defaults]`` among them; files are named as ``file`` is.
+    file : its table; a relative name is relative to the folder of the file of trials.
+    name : its name, or None for the name of the file.
+    options : its data options (``DataOptions``), including those of ``[defaults]``; file names are resolved like ``file``.
     """
 
     file: str
@@ -30,7 +30,7 @@ class TrialEntry:
     options: dict[str, Any] = field(default_factory=dict)
 
     def named(self) -> dict[str, Any]:
-        """What a source has of it beside its file."""
+        """The attributes of a source that it sets, besides the file."""
         return {"options": self.options} | ({"tab": self.name} if self.name else {})
 
 
@@ -39,7 +39,7 @@ def read_trials(path: Path) -> list[TrialEntry]:
 
     Raises
     ------
-    InputError : it cannot be read, is no TOML, names no trial, or an option is unknown or of another kind.
+    InputError : the file cannot be read, is not TOML or names no trial, or an option is unknown or of the wrong type.
     """
     where = quoted(path.name)
     try:
@@ -50,7 +50,9 @@ def read_trials(path: Path) -> list[TrialEntry]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{where} is not valid TOML ({error}): correct it there.") from None
     if others := set(found) - {"defaults", "trial"}:
-        raise InputError(f"{where} holds {quoted(min(others))}: it may hold [defaults] and a [[trial]] for each table.")
+        raise InputError(
+            f"{where} contains {quoted(min(others))}: only [defaults] and a [[trial]] for each table are allowed."
+        )
     trials, defaults = found.get("trial"), found.get("defaults", {})
     if not isinstance(trials, list) or not trials or not all(isinstance(trial, dict) for trial in trials):
         raise InputError(f'{where} names no trial: give each a [[trial]] with file = "trial.csv".')
@@ -67,7 +69,7 @@ def _entry(trial: dict[str, Any], defaults: dict[str, Any], number: int, path: P
     if not isinstance(file, str) or not file:
         raise InputError(f'{which[0].upper()}{which[1:]} has no file: name its table with file = "trial.csv".')
     if name is not None and not isinstance(name, str):
-        raise InputError(f"The name of {which} is {quoted(str(name))}: give a word.")
+        raise InputError(f"The name of {which} is {quoted(str(name))}: it must be text in quotation marks.")
     own = {key: value for key, value in trial.items() if key not in ("file", "name")}
     options = DataOptions.of({**_plain_names(defaults), **_plain_names(own)}, which).changed()
     if isinstance(of_items := options.get("item_covariates"), str) and (path.parent / of_items).exists():

@@ -1,1 +1,1 @@
-"""What the pages say and show: a table's, the vignette's, the lists."""
+"""The content of the pages: a table's page, the vignette, the lists of tables."""

@@ -1,4 +1,4 @@
-"""The numbers of a page's figures as tables, folded away beneath them, for readers who cannot see a figure or want its numbers."""
+"""The numbers behind a page's figures, as folded tables below them for readers who cannot see a figure or want its numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHANGES = {"more": "more anxious", "less": "less anxious", "unclear": "no clear
 
 
 def show_behind(rows: Sequence[Row], left: Sequence[str], more: str = "") -> None:
-    """Display the rows of a figure, folded; ``more`` is Markdown that stands below them. Nothing where there is no row."""
+    """Display the rows behind a figure, folded, with the Markdown ``more`` below them; nothing if there are no rows."""
     from IPython.display import Markdown, display
 
     if rows:
@@ -31,7 +31,7 @@ def show_behind(rows: Sequence[Row], left: Sequence[str], more: str = "") -> Non
 
 
 def points(figure: Figure) -> list[Row]:
-    """Every point that a figure draws, under the names of its axes."""
+    """Every point of a figure, in columns named after its axes."""
     rows = [
         {name: number(value, 3) if isinstance(value, float) else value for name, value in row.items()}
         for row in figure_rows(figure)
@@ -40,8 +40,8 @@ def points(figure: Figure) -> list[Row]:
     return [{name: row.get(name, "") for name in names} for row in rows]
 
 
-def story_rows(told: Anxiety) -> list[Row]:
-    """The words of the anxiety inventory, the highest effect first: mean ratings, effect in the model, and what that says."""
+def story_rows(story: Anxiety) -> list[Row]:
+    """The words of the anxiety inventory from the highest effect to the lowest: mean ratings, effect in the model, conclusion."""
     return [
         {
             "Rated": row.label,
@@ -53,11 +53,11 @@ def story_rows(told: Anxiety) -> list[Row]:
             ),
             "With caffeine": _CHANGES[row.change],
         }
-        for row in told.items.iloc[::-1].itertuples()
+        for row in story.items.iloc[::-1].itertuples()
     ]
 
 
-def fading_rows(told: Fading, times: dict[int, str]) -> list[Row]:
+def fading_rows(story: Fading, times: dict[int, str]) -> list[Row]:
     """The average effect of each film at each time."""
     return [
         {
@@ -67,12 +67,12 @@ def fading_rows(told: Fading, times: dict[int, str]) -> list[Row]:
             "95% interval": between(row.low, row.high),
             "Persons": f"{row.persons:,}",
         }
-        for row in told.rows.itertuples()
+        for row in story.rows.itertuples()
     ]
 
 
 def effects_rows(run: RunResults) -> list[Row]:
-    """Figure 1, a row a table, ordered as drawn: the average, the ends of its items' effects, and the test."""
+    """Figure 1, one row per table, in the order of the figure: average effect, range of the items' effects, and the test."""
     drawn = run.summary[run.summary["ate_std"].notna()].sort_values("ate_std", kind="stable")
     items = run.items.groupby("tab")["total_std"]
     lowest, highest = items.min(), items.max()
@@ -90,7 +90,7 @@ def effects_rows(run: RunResults) -> list[Row]:
 
 
 def interaction_rows(run: RunResults) -> list[Row]:
-    """Figure 2, a row a table: the ratio of the spreads, both interactions and their difference."""
+    """Figure 2, one row per table: the ratio of the spreads, both interactions and their difference."""
     rows = run.summary.dropna(subset=["delta_beta3", "sd_ratio"]).sort_values("sd_ratio", kind="stable")
     return [
         {

@@ -1,4 +1,4 @@
-"""What ``ilhte check`` says of a table, as sections in one order: for the terminal and for the page of ``ilhte app``."""
+"""What ``ilhte check`` says about a table, as sections for the terminal and for the page of ``ilhte app``."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MOST_ITEMS = 80
 
 
 def check_sections(found: Check) -> list[Section]:
-    """The sections of a table looked at, most important first; one that cannot be fitted has its columns; the reason is the refusal."""
+    """The sections of a checked table, most important first; for a table that cannot be fitted, what its columns contain."""
     if found.trial is None:
         rows, left = _columns(found.columns), ("Column", "Most frequent (rows)")
         return [
-            Section(REFUSED, ("This is what its columns hold.",) if rows else (), rows=rows, left=left),
+            Section(REFUSED, ("This is what its columns contain.",) if rows else (), rows=rows, left=left),
             _format(found),
         ]
     trial = found.trial
@@ -61,7 +61,7 @@ def check_sections(found: Check) -> list[Section]:
                 (_baseline_sentence(found.baseline, clustered=trial.cluster is not None),),
                 rows=_candidates(found, trial),
                 left=("Column", ""),
-                note="Correlation with the responses under control; treated minus control in SDs (standard error).",
+                note="Correlation with the responses in the control arm; difference, treated minus control, in SDs (standard error).",
             )
         )
     return [*shown, _left_out(trial), _format(found)]
@@ -76,12 +76,14 @@ def _counts(trial: Trial | LargeTrial) -> tuple[str, ...]:
     size = f"{trial.n_persons} persons, {trial.n_items} items, {trial.n_responses} responses; profile {trial.profile}."
     lines = [size]
     if trial.covariate_name:
-        correlation = f"correlation with the responses under control {number(trial.covariate_correlation, 2)}"
+        correlation = (
+            f"whose correlation with the responses in the control arm is {number(trial.covariate_correlation, 2)}"
+        )
         lines.append(
-            f"It would be fitted with the models M_0, M_A, M_B and M_C with the covariate {trial.covariate_name}, {correlation}."
+            f"The models M_0, M_A, M_B and M_C would be fitted, the last two with the covariate {trial.covariate_name}, {correlation}."
         )
     else:
-        lines.append("It would be fitted with the models M_0 and M_A, as there is no covariate.")
+        lines.append("The models M_0 and M_A would be fitted, as there is no covariate.")
     if trial.wave is not None:
         lines.append(f"Only wave {trial.wave} is used.")
     if trial.n_clusters is not None:
@@ -91,13 +93,13 @@ def _counts(trial: Trial | LargeTrial) -> tuple[str, ...]:
 
 
 def _left_out(trial: Trial | LargeTrial) -> Section:
-    told = []
+    lines = []
     for entry in trial.audit:
         lost = ", ".join(
             f"{n} {what}" for n, what in ((entry.rows, "rows"), (entry.persons, "persons"), (entry.items, "items")) if n
         )
-        told.append(f"{entry.step}: {entry.reason}{f' ({lost} left out)' if lost else ''}")
-    return Section("What was left out or noted", tuple(told) or ("Nothing was left out.",))
+        lines.append(f"{entry.step}: {entry.reason}{f' ({lost} left out)' if lost else ''}")
+    return Section("What was left out or noted", tuple(lines) or ("Nothing was left out.",))
 
 
 def _format(found: Check) -> Section:
@@ -109,12 +111,12 @@ def _format(found: Check) -> Section:
         missing = 'The format of the IRW was not checked: pip install "ilhte[formats]" brings irw-validate.'
         return Section(title, (missing,))
     if not found.findings:
-        return Section(title, (f"{checker} finds nothing amiss.",))
+        return Section(title, (f"{checker} finds no problem.",))
     refused = [finding.sentence for finding in found.findings if finding.refused]
     noted = [finding.sentence for finding in found.findings if not finding.refused]
-    verdict = "would take this table"
+    verdict = "would accept this table"
     if refused:
-        verdict = f"would refuse this table for {len(refused)} of these, which matters for sharing it there, not for fitting it"
+        verdict = f"would reject this table for {len(refused)} of these reasons, which matters for sharing it there, not for fitting it"
     said = (f"{checker} {verdict}:", *(f"noted: {sentence}" for sentence in noted))
     return Section(title, said, tuple(f"refused: {sentence}" for sentence in refused))
 
@@ -124,7 +126,7 @@ def _arms(arms: Sequence[Arm]) -> tuple[Row, ...]:
         {
             "Arm": arm.name,
             "Persons": str(arm.persons),
-            "Without any response": str(arm.silent),
+            "Without any response": str(arm.without_response),
             "Missing responses": str(arm.missing),
             "Share": f"{100 * arm.missing / arm.expected:.1f}%",
         }
@@ -133,7 +135,7 @@ def _arms(arms: Sequence[Arm]) -> tuple[Row, ...]:
 
 
 def _categories(items: Sequence[ItemCategories]) -> tuple[Row, ...]:
-    """Shares of the categories, in percent, an item a row; those of a category that an arm never chose stand out as 0."""
+    """Percentages of the categories, one row per item; only a category that an arm never chose is shown as 0."""
 
     def shares(counts: Sequence[int]) -> str:
         total = max(sum(counts), 1)
@@ -188,12 +190,12 @@ def _baseline_sentence(baseline: dict[str, BaselineDifference], *, clustered: bo
     if not known:
         return "Whether the arms differ at baseline is not known."
     apart = [name for name, d in known.items() if abs(d.smd) > 1.96 * d.se]
-    errors = "standard errors of clusters" if clustered else "persons treated as independent"
+    errors = "standard errors allow for clusters" if clustered else "persons treated as independent"
     if not apart:
-        return f"The arms do not differ at baseline by more than chance would produce ({errors})."
+        return f"The arms do not differ at baseline by more than would be expected by chance ({errors})."
     return (
-        f"The arms differ at baseline in {_some(apart)} by more than 1.96 standard errors ({errors}); chance alone does "
-        f"that to one covariate in 20, and {len(known)} {'is' if len(known) == 1 else 'are'} compared here."
+        f"The arms differ at baseline in {_some(apart)} by more than 1.96 standard errors ({errors}); by chance alone this "
+        f"happens with one covariate in 20, and {len(known)} {'is' if len(known) == 1 else 'are'} compared here."
     )
 
 

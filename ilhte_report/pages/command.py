@@ -1,4 +1,4 @@
-"""A command of the command line as a page shows it: its example and its options, read from the command itself."""
+"""A command of ilhte on a page: its example and its options, read from the command itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _EXAMPLE = "Example: "
 
 
 def command_names(app: Typer) -> list[str]:
-    """The commands of ``ilhte``, in the order of its help."""
+    """The names of the commands of ``ilhte``, in the order of its help."""
     return list(_commands(app))
 
 
 def command(app: Typer, name: str) -> Markdown:
-    """Example and, folded away, arguments and options of ``ilhte <name>``.
+    """The example and, folded, the arguments and options of ``ilhte <name>``.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def command(app: Typer, name: str) -> Markdown:
 ```
 
 ```{{=html}}
-<details class="options"><summary>What <code>ilhte {name}</code> takes</summary><p>{escape(" ".join((of.help or "").split()))}</p>
+<details class="options"><summary>Options of <code>ilhte {name}</code></summary><p>{escape(" ".join((of.help or "").split()))}</p>
 <div class="table-scroll"><table class="table table-sm" data-quarto-disable-processing="true">
 <thead><tr><th scope="col">Option</th><th scope="col">What it does</th></tr></thead><tbody>{rows}</tbody></table></div></details>
 ```
@@ -56,7 +56,7 @@ def _commands(app: Typer) -> dict[str, Any]:
 
 
 def _written(parameter: Any) -> str:
-    """As it is typed: `NAMES...`, `--quiet`, `--profile full|vignette`, `--out OUT`."""
+    """The parameter as it is typed: `NAMES...`, `--quiet`, `--profile full|vignette`, `--out OUT`."""
     name = parameter.opts[0]
     if not name.startswith("-"):
         return f"{name.upper()}{'...' if parameter.nargs == -1 else ''}"

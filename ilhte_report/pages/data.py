@@ -1,4 +1,4 @@
-"""What the data page says of the bundled collection, from its catalogue, and of the files of a run."""
+"""What the data page says about the bundled collection, from its catalogue, and about the files of a run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def catalogue() -> list[TableInfo]:
 
 
 def real_tables(run: RunResults) -> Markdown:
-    """Each real table with its title, design, items, source and licence; linked where the run has it. What all tables of one
-    experiment share is said once."""
+    """Each real table with title, design, items, source and licence, linked if it is in the run; facts that all tables of an
+    experiment share are given once."""
     from IPython.display import Markdown
 
     experiments: dict[str, list[TableInfo]] = {}
@@ -49,13 +49,13 @@ def _experiment(tables: list[TableInfo], run: RunResults) -> str:
 
 
 def _facts(info: TableInfo) -> dict[str, str]:
-    """What is told of a table, by what it is about."""
+    """The facts shown about a table, by subject."""
     assigned = (
         f"Randomised: {sentence(info.randomisation)}"
         if info.randomised
         else f"**Not randomised**: {sentence(info.randomisation)} Differences between the groups are not effects of treatment."
     )
-    cut = f"`--threshold {info.threshold}` makes 0 and 1 of them." if info.threshold is not None else ""
+    cut = f"`--threshold {info.threshold}` turns them into 0 and 1." if info.threshold is not None else ""
     return {
         "design": assigned,
         "groups": sentence(info.group),
@@ -72,7 +72,7 @@ def _facts(info: TableInfo) -> dict[str, str]:
 
 
 def simulated_tables(run: RunResults) -> Markdown:
-    """The truth each simulated table was drawn from and, in parentheses, what the run estimated."""
+    """The true values of each simulated table and, in parentheses, the estimates of the run."""
     estimates = {row["tab"]: row for row in run.summary.to_dict("records")}
 
     def beside(true: float, column: str, tab: str) -> str:
@@ -94,7 +94,7 @@ def simulated_tables(run: RunResults) -> Markdown:
 
 
 def other_tables(run: RunResults) -> Markdown:
-    """The tables of the run that are not bundled, with the checksum of what was read."""
+    """The tables of the run that are not bundled, with the checksums of their files."""
     from IPython.display import Markdown
 
     others = [row for row in run.record["tables"] if row["tab"] not in run.info and row["status"] == "fitted"]
@@ -102,7 +102,7 @@ def other_tables(run: RunResults) -> Markdown:
         return Markdown("")
     lines = [f"- {_named(row['tab'], run)}, SHA-256 `{row['input_sha256'] or 'unknown'}`" for row in others]
     named = "These tables were" if len(lines) > 1 else "This table was"
-    return Markdown(f"{named} read from files, which the checksums tell apart:\n\n" + "\n".join(lines))
+    return Markdown(f"{named} read from files, identified by these checksums:\n\n" + "\n".join(lines))
 
 
 def licences() -> Markdown:

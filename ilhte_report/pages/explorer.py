@@ -1,8 +1,8 @@
-"""Every table of a run in one grid that sorts, searches and filters, each row with a drawing of its item effects.
+"""Every table of a run in one sortable, searchable grid, each row with a drawing of its item effects.
 
-The grid is a plain HTML table that `site/explorer.js` brings to life. itables would do the same, but its bundle is an
-ES module, which browsers refuse to load for a page opened from disk, and weighs 0.7 MB; this script is a page long,
-works from disk, and without it the table is still there to read.
+The grid is a plain HTML table made interactive by `site/explorer.js`. itables would do the same, but its bundle is an
+ES module, which browsers refuse to load for a page opened from disk, and has 0.7 MB; this script is short,
+works from disk, and without it the table can still be read.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _KINDS = {
     "own file": "tables from files",
     "simulated": "simulated tables",
 }
-"""What tables are, in the order of the list, and in its first sentence."""
+"""Kinds of tables in the order of the list, with their names in the sentence above it."""
 
 
 def explorer(run: RunResults) -> Markdown:
-    """The grid, trials first, each kind of table ordered by average effect, as a raw HTML block."""
+    """The grid as a raw HTML block: trials first, and within each kind of table ordered by average effect."""
     from IPython.display import Markdown
 
     if run.summary.empty:
@@ -50,7 +50,7 @@ def explorer(run: RunResults) -> Markdown:
     rows.sort(key=lambda row: list(_KINDS).index(_kind(run, row)))
     facts = [_facts(run, row) for row in rows]
     totals = dict(list(run.items.groupby("tab")["total_std"]))
-    # a few far items, drawn at the end of the scale, would leave no room for the others
+    # a few extreme items, drawn at the end of the scale, would leave no space for the others
     bulk = run.items["total_std"].quantile([0.01, 0.99])
     limits = min(0.0, bulk.min(), run.summary["ate_std"].min()), max(0.0, bulk.max(), run.summary["ate_std"].max())
     body = "\n".join(_row(run, row, of, totals, limits) for row, of in zip(rows, facts, strict=True))
@@ -60,9 +60,9 @@ def explorer(run: RunResults) -> Markdown:
 <p role="status">{len(rows)} table{"s" if len(rows) > 1 else ""}.</p>
 {_counted(facts)}
 <p id="explorer-units">Average effect and σ<sub>ζ</sub>, the spread of the items' effects, in SDs of the persons, standard errors
-in parentheses. In the drawings, all on one scale from {number(limits[0], 2)} to {number(limits[1], 2)} SDs with effects beyond it
-at its ends, each tick is an item, the long line is zero and the mark the average: a blue circle where the spread is
-significant, a red diamond where it is not. A table whose persons do not differ has neither: its effects, on its page, are in logits.</p>
+in parentheses. All drawings share a scale from {number(limits[0], 2)} to {number(limits[1], 2)} SDs, with effects beyond it drawn
+at its ends. Each tick is an item, the long line is zero and the mark is the average: a blue circle if the spread is
+significant, a red diamond if it is not. A table whose persons do not differ has no mark: its page gives effects in logits.</p>
 <div class="explorer-scroll" role="region" tabindex="0" aria-label="All tables">
 <table class="table" aria-label="All tables" aria-describedby="explorer-units" data-quarto-disable-processing="true">
 <thead><tr>{"".join(_heading(title, sort) for title, sort in _COLUMNS)}</tr></thead>
@@ -74,7 +74,7 @@ significant, a red diamond where it is not. A table whose persons do not differ 
 
 
 def _facts(run: RunResults, row: dict) -> dict[str, str]:
-    """What a row is filtered by."""
+    """The facts by which a row can be filtered."""
     return {
         "kind": _kind(run, row),
         "covariate": "with" if defined(row["delta_beta3"]) else "without",
@@ -92,14 +92,14 @@ def _kind(run: RunResults, row: dict) -> str:
 
 
 def _counted(facts: list[dict[str, str]]) -> str:
-    """How many tables there are of each kind, a sentence; of one kind, nothing."""
+    """A sentence that counts the tables of each kind; "" if all are of one kind."""
     counts = {kind: sum(of["kind"] == kind for of in facts) for kind in _KINDS}
     told = [f"{count} {_KINDS[kind]}" for kind, count in counts.items() if count]
     return f"<p>Among them: {', '.join(told)}.</p>" if len(told) > 1 else ""
 
 
 def _controls(facts: list[dict[str, str]]) -> str:
-    """The search box and a choice for each fact in which the tables differ; `site/explorer.js` shows them."""
+    """The search box and a selection for each fact in which the tables differ; shown by `site/explorer.js`."""
     choices = ""
     for name, title in _FILTERS.items():
         values = sorted({of[name] for of in facts})

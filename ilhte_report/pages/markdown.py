@@ -1,4 +1,4 @@
-"""Sections written as a Markdown document: ``ilhte fit --format markdown``, and what Word and PDF are made of."""
+"""Sections as a Markdown document, for ``ilhte fit --format markdown`` and as the source of Word and PDF reports."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .section import Section
 
 
 def sections_markdown(title: str, sections: Sequence[Section], figures: Mapping[str, str] | None = None) -> str:
-    """The sections under a title; every name from the data is escaped, for pandoc and Quarto.
+    """The sections under a title, with every name from the data escaped for pandoc and Quarto.
 
     Parameters
     ----------
-    figures : the file of a section's figure, by the section's title; a section that is a figure alone is left out without.
+    figures : files of figures, by the title of their section; a section that consists of a figure only is left out without its file.
     """
     figures = figures or {}
     parts = [f"# {told_markdown(title)}"] if title else []
@@ -26,7 +26,7 @@ def sections_markdown(title: str, sections: Sequence[Section], figures: Mapping[
         parts += [f"## {told_markdown(section.title)}", "\n".join(f"- {told_markdown(text)}" for text in said)]
         note = told_markdown(section.note)
         if figure:
-            # an image alone in its paragraph is a figure, and what is in brackets its caption
+            # an image alone in its paragraph becomes a figure, with the text in brackets as its caption
             parts.append(f'![{note or told_markdown(section.title)}]({figure}){{fig-alt="{_attribute(section.alt)}"}}')
         elif note:
             parts.append(note)

@@ -1,4 +1,4 @@
-"""What the methods page shows of the engine: compression and certificates of this run, agreement with lme4, provenance."""
+"""The tables of the methods page: compression and certificates in this run, agreement with lme4, provenance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def compression_table(run: RunResults) -> Markdown:
-    """Responses against classes of persons: the run's real bundled tables and its largest simulated one."""
+    """Numbers of responses and of classes of persons, for the run's real bundled tables and its largest simulated one."""
     from IPython.display import Markdown
 
     rows = run.summary[run.summary["tab"].isin(list(run.info))].sort_values("n_responses")
@@ -34,7 +34,7 @@ def compression_table(run: RunResults) -> Markdown:
     chosen = [*rows["tab"][real], *rows["tab"][~real].tail(1)]
     if not chosen:
         return Markdown(
-            "The responses of this run's files are not kept with its results, so their classes are not counted here."
+            "The responses in this run's files are not stored with its results, so their classes are not counted here."
         )
     return page_table([_compression_row(tab, run.record["settings"]) for tab in chosen], left=("Table",))
 
@@ -50,12 +50,12 @@ def _compression_row(tab: str, settings: dict) -> dict:
         "Responses": f"{trial.n_responses:,}",
         "Classes, M_0 and M_A": f"{classes['M_A']:,}",
         "Classes, M_B and M_C": f"{classes['M_C']:,}" if "M_C" in classes else "–",
-        "Persons a class, M_A": number(trial.n_persons / classes["M_A"], 1),
+        "Persons per class, M_A": number(trial.n_persons / classes["M_A"], 1),
     }
 
 
 def cluster_coverage_table() -> Markdown:
-    """Coverage of the average effect's interval with few and many clusters, and with clusters ignored; says so where it has not
+    """Coverage of the average effect's interval with few and many clusters, and with clusters ignored; a sentence if it has not
     been computed."""
     from IPython.display import Markdown
 
@@ -82,7 +82,7 @@ def cluster_coverage_table() -> Markdown:
 
 
 def certificate_table() -> Markdown:
-    """The fits of the latest run by model: how many are certified, and the worst certificate among them."""
+    """The fits of the latest run by model: how many are certified, and the worst gradient and curvature among them."""
     documents = [
         document
         for path in sorted((latest_run(find_project()) / "fits").glob("[!.]*.json"))
@@ -104,14 +104,14 @@ def certificate_table() -> Markdown:
                 "Largest gradient": _power(max(gradients, default=math.nan)),
                 "Smallest curvature": _power(min(curvatures, default=math.nan)),
                 "Evaluations, median": f"{sorted(fit['evaluations'] for fit in fits)[len(fits) // 2]}",
-                "Seconds in all": number(sum(fit["seconds"] for fit in fits), 2),
+                "Seconds in total": number(sum(fit["seconds"] for fit in fits), 2),
             }
         )
     return page_table(rows, left=("Model",))
 
 
 def agreement() -> Markdown:
-    """The bundled tables fitted by lme4 as well, in sentences; says so where that has not been computed."""
+    """A comparison with lme4 on the bundled tables, in sentences; a sentence if it has not been computed."""
     from IPython.display import Markdown
 
     from ..studies.engines_page import overview, read_comparison
@@ -123,12 +123,12 @@ def agreement() -> Markdown:
 
 
 def computed_table() -> Markdown:
-    """The long computations that are kept with the project: what made each file, when, and from which commit."""
+    """The stored long computations, with command, date and commit."""
     from IPython.display import Markdown
 
     names = sorted(path.stem for path in computed_folder().glob("[!.]*.parquet"))
     if not names:
-        return Markdown("None has been computed here; `make compute` does it.")
+        return Markdown("None has been computed here; `make compute` computes them.")
     rows = []
     for name in names:
         frame, about = read_computed(name)
@@ -145,7 +145,7 @@ def computed_table() -> Markdown:
 
 
 def more_pages(**names: str) -> Markdown:
-    """Links to those notebooks of the project that are there: words by the notebook's name, for ``notebooks/<name>.ipynb``."""
+    """Links to notebooks that the site contains: link texts by the name in ``notebooks/<name>.ipynb``."""
     from IPython.display import Markdown
 
     folder = find_project() / "notebooks"

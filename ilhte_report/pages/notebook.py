@@ -1,4 +1,4 @@
-"""Sections written by a notebook: headings and sentences as Markdown, tables as Markdown too, figures as Plotly's."""
+"""Displaying sections in a notebook: headings, sentences and tables as Markdown, figures with Plotly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .section import BEHIND, Section
 
 
 def show_sections(sections: Iterable[Section]) -> None:
-    """Display sections, each under a heading of its own; every name is escaped."""
+    """Display sections, each under its heading, with every name escaped."""
     for section in sections:
         show_section(section)
 

@@ -1,4 +1,4 @@
-"""Where a table comes from: its design, origin, licence and what to cite."""
+"""The origin of a table: its design, source, licence and citations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def origin_sentences(info: TableInfo | None, source: Source | None = None) -> tuple[str, ...]:
-    """Design and origin in plain text, one fact a sentence; nothing where nothing is known."""
+    """Design and origin in plain text, one sentence per fact; empty if nothing is known."""
     if source is not None and source.irw:
         table = source.irw
         version = f", version {table.irw_version}" if table.irw_version is not None else ""
@@ -25,7 +25,7 @@ def origin_sentences(info: TableInfo | None, source: Source | None = None) -> tu
     if info is None:
         if source is None:
             return ()
-        # what is passed on to others tells nobody where it lay on this machine
+        # a report that is passed on must not reveal the path on this machine
         return (f"Read from {source.name if source.is_address else f'the file {Path(source.name).name}'}.",)
     facts = (
         ("Groups", info.group), ("Items", info.items), ("Responses", info.response), ("Pretest", info.pretest),
@@ -35,7 +35,7 @@ def origin_sentences(info: TableInfo | None, source: Source | None = None) -> tu
 
 
 def bibtex_of(info: TableInfo | None, source: Source | None = None) -> tuple[str, ...]:
-    """BibTeX entries: those of an IRW table, or of ``data/citations.bib`` for a bundled one."""
+    """BibTeX entries of an IRW table, or those in ``data/citations.bib`` of a bundled table."""
     if source is not None and source.irw:
         return tuple(source.irw.bibtex)
     folder = data_folder()

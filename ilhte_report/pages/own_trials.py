@@ -1,4 +1,4 @@
-"""What the first page says of a run of somebody's own trials, and which parts of that page a run has use for."""
+"""The text of the first page for a run of a user's own trials, and which parts of that page apply to a run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _FEWEST_POINTS = 3
-"""A figure with fewer tables than this shows no relation."""
+"""Fewest tables for a figure that is to show a relation."""
 _MOST_LISTED = 12
 
 
 def conditions(run: RunResults, tells: bool, *, titled: bool = True) -> str:
-    """The page's metadata: what `when-meta` asks for, and if ``titled`` the title where it is not the collection's.
+    """The page's metadata for `when-meta`, and, if ``titled``, a title for runs of other tables than the collection.
 
     collection : the run is of the bundled tables, and the page tells their story.
-    own : it is of other tables, one or more of them fitted.
-    bundled : it has at least one of the bundled tables.
-    several : two tables or more have effects to draw.
+    own : the run is of other tables, at least one of them fitted.
+    bundled : it contains at least one bundled table.
+    several : at least two tables have effects to draw.
     covariate, interactions : at least one table, or enough for a figure, has a covariate.
     nothing : no table could be fitted.
     """
@@ -58,7 +58,7 @@ def _title(run: RunResults) -> str:
 
 
 def _numbered(run: RunResults) -> str:
-    """How many trials a run holds, and other tables apart."""
+    """The number of trials in a run, and of other tables separately."""
     n, others = len(run.trials), run.n_tables - len(run.trials)
     if not others:
         return count(n, "trial", "trials")
@@ -72,30 +72,27 @@ def _called(run: RunResults, tab: str) -> str:
 
 
 def seen(run: RunResults) -> str:
-    """How many persons and items a single trial has; of several, whose control may be the same persons, where that is said."""
+    """The size of a single trial; for several, which may share control persons, where to find the sizes."""
     if not run.n_tables:
         return ""
     if run.n_tables > 1:
-        return (
-            "Below stands how many persons and items the models see of each; its page says what was left out, and why."
-        )
+        return "The numbers of persons and items used for each trial are given below; its page says what was left out, and why."
     (row,) = run.summary.to_dict("records")
     return (
-        f"The models see the responses of {row['n_persons']:,} persons to {row['n_items']} items; the trial's page says what "
+        f"The models use the responses of {row['n_persons']:,} persons to {row['n_items']} items; the trial's page says what "
         "was left out, and why."
     )
 
 
 def findings(run: RunResults) -> str:
-    """A paragraph a table, with its numbers and the way to its page."""
+    """One paragraph per table, with its numbers and a link to its page."""
     rows = run.summary.to_dict("records")
     if len(rows) > _MOST_LISTED:
         return (
             f"This site reports {_numbered(run)} with {run.n_items} items: [all tables](tables.qmd) lists them, and "
             "each has a page of its own."
         )
-    told = [_finding(run, row) for row in rows]
-    return "\n\n".join(told)
+    return "\n\n".join(_finding(run, row) for row in rows)
 
 
 def _finding(run: RunResults, row: dict) -> str:
@@ -109,17 +106,16 @@ def _finding(run: RunResults, row: dict) -> str:
         p = p_text(row["lrt_pval_mixture"])
         said += (
             f"The average {_effect(run, row['tab'])} is {number(row['ate_std'], 2)} standard deviations of the persons "
-            f"\\[95% interval {interval}\\]. Around it the items vary with a standard deviation of "
-            f"{number(row['sigma_zeta_std'], 2)} (p {p if p.startswith('<') else f'= {p}'} for the hypothesis that they do not)."
+            f"\\[95% interval {interval}\\]. Item effects vary around it with a standard deviation of "
+            f"{number(row['sigma_zeta_std'], 2)} (p {p if p.startswith('<') else f'= {p}'} for equal effects on all items)."
         )
     else:
-        said += "They do not differ, so effects are in logits, on the table's page."
+        said += "The persons do not differ, so effects are in logits, on the table's page."
     return f"{said} [Its page](tables/{run.page(row['tab'])}.ipynb) has the items, the models and what was left out."
 
 
 def effects_drawn(run: RunResults) -> tuple[Figure, str]:
-    """The effects of a single trial's items, with intervals; of several trials' items, around the average of each. And the
-    figure in words."""
+    """The figure and its description: item effects of a single trial with intervals, or of several trials around their averages."""
     drawn = run.summary[run.summary["ate_std"].notna()]
     if len(drawn) != 1:
         return item_effects_figure(run.summary, run.items), effects_alt(run)
@@ -131,7 +127,7 @@ def effects_drawn(run: RunResults) -> tuple[Figure, str]:
 
 
 def _effect(run: RunResults, tab: str) -> str:
-    """What a difference between the arms may be called."""
+    """The word for the difference between the arms."""
     info = run.info.get(tab)
     if info is None:
         return "effect"
@@ -154,7 +150,7 @@ def counted(trials: RunResults) -> str:
 
 
 def apart(run: RunResults) -> str:
-    """What a run holds beside the trials that are counted: of which kind, and by name; nothing where all is counted."""
+    """A sentence on the tables of a run that are not counted as trials, by kind and name; "" if there are none."""
     if len(run.trials) in (0, run.n_tables):
         return ""
     drawn = run.n_simulated
@@ -168,7 +164,7 @@ def apart(run: RunResults) -> str:
         f"{count(drawn, 'table', 'tables')} simulated from known values" if drawn else "",
     ]
     told = "; ".join(kind for kind in kinds if kind)
-    return f"Beside these the run holds what is no evidence of this kind, and is counted nowhere here: {told}."
+    return f"The run also contains tables that are not evidence about treatment effects on items and are not counted here: {told}."
 
 
 def _kind(tabs: list[str], one: str, several: str) -> str:
@@ -176,16 +172,16 @@ def _kind(tabs: list[str], one: str, several: str) -> str:
 
 
 def boundary(trials: RunResults) -> str:
-    """A sentence on fits with a correlation on its boundary, if there are any."""
+    """A sentence on fits with a correlation on its boundary; "" if there are none."""
     n = trials.n_boundary_rho
     tables = "one table" if n == 1 else f"{n} tables"
     return (
-        f"In {tables} $\\rho$ is estimated at exactly $-1$ or $1$: a *singular* fit, too few items or too similar effects to say more."
+        f"In {tables} $\\rho$ is estimated at exactly $-1$ or $1$: a *singular* fit, with too few items or too similar effects to say more."
         if n
         else ""
     )
 
 
 def failures(run: RunResults) -> str:
-    """The tables that could not be fitted; nothing where there are none."""
+    """The tables that could not be fitted; "" if there are none."""
     return failed_list(run).data if run.failed else ""

@@ -1,4 +1,4 @@
-"""A planned trial: the design from options or a pilot's document, and the sections shown of it."""
+"""A planned trial: the design from options or a pilot's document, and its sections."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NOTE = (
-    "Each simulated trial is drawn, fitted and tested as a real one: average effect by t with Satterthwaite's degrees of freedom, item "
-    "effects by the likelihood ratio's mixture p-value. Logits; power with its 95% Monte Carlo interval, SE the mean standard "
-    "error; beside them closed forms, where there are any."
+    "Simulated trials are fitted and tested like real ones: the average effect by t with Satterthwaite's degrees of freedom, item "
+    "effects by the mixture p-value of the likelihood ratio. Units are logits; power has a 95% Monte Carlo interval; SE is the mean "
+    "standard error. Closed forms are given where they exist."
 )
 DEFAULTS: dict[str, Any] = {
     "persons": 500, "items": 20, "categories": 2, "effect": 0.2, "sigma_theta": 1.0, "sigma_b": 1.0, "sigma_zeta": 0.4, "rho": 0.0,
     "pretest": None, "interaction": 0.0, "treated": 0.5, "missing": 0.0, "clusters": None, "icc": None, "sites": False, "site_sd": 0.0,
 }  # fmt: skip
+"""The design without options and without a pilot."""
 USUAL_ICC = 0.1
-"""Of clusters whose intraclass correlation nobody gave."""
-"""What is planned where nothing is said and there is no pilot."""
+"""Intraclass correlation of clusters if none is given."""
 
 
 def planned_design(given: dict[str, Any], pilot: Path | None, seed: int) -> Design:
-    """The design from what was given, else the pilot's, else ``DEFAULTS``.
+    """The design: each value from the options, else from the pilot, else from ``DEFAULTS``.
 
     Parameters
     ----------
-    given : by the names of ``DEFAULTS``, None for what was not said.
+    given : values by the names in ``DEFAULTS``; None for options that were not given.
     pilot : a document of ``ilhte fit --json``.
 
     Raises
     ------
-    InputError : the pilot is no such document, or the design cannot be drawn.
+    InputError : the pilot is not such a document, or the design is impossible.
     """
     said = {name: value for name, value in given.items() if value is not None}
     known, steps = ({}, None) if pilot is None else from_pilot(pilot)
@@ -50,11 +50,11 @@ def planned_design(given: dict[str, Any], pilot: Path | None, seed: int) -> Desi
     if "categories" in said or steps is None:
         steps = steps_for(values["categories"])
     if "clusters" in known and "persons" in said and "clusters" not in said:
-        # more persons are more clusters of the pilot's size
+        # more persons mean more clusters of the pilot's size
         values["clusters"] = round(known["clusters"] * values["persons"] / known["persons"])
     icc = values["icc"] if values["clusters"] is None or values["icc"] is not None else USUAL_ICC
     if icc is not None and not 0 <= icc < 1:
-        raise InputError(f"An intraclass correlation of {icc:g} was given: it is at least 0 and less than 1.")
+        raise InputError(f"An intraclass correlation of {icc:g} was given: it must be at least 0 and less than 1.")
     return Design(
         values["persons"], values["items"], seed, sigma_theta=values["sigma_theta"], ate=values["effect"], sigma_b=values["sigma_b"],
         sigma_zeta=values["sigma_zeta"], rho=values["rho"], gamma=values["pretest"], beta_3=values["interaction"],
@@ -64,14 +64,14 @@ def planned_design(given: dict[str, Any], pilot: Path | None, seed: int) -> Desi
 
 
 def from_pilot(path: Path) -> tuple[dict[str, Any], tuple[float, ...] | None]:
-    """What a pilot's fit says of a design, by the names of ``DEFAULTS``, and the steps of its items where all share them.
+    """The design that a pilot's fit implies, by the names in ``DEFAULTS``, and the steps of its items if all share them.
 
     Raises
     ------
     InputError : the file is not a document of ``ilhte fit --json``.
     """
     wrong = InputError(
-        f"{quoted(path.name)} is not a document of `ilhte fit --json`: write one of the pilot and name it."
+        f"{quoted(path.name)} is not a document of `ilhte fit --json`: write one for the pilot and name it."
     )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def from_pilot(path: Path) -> tuple[dict[str, Any], tuple[float, ...] | None]:
 
 
 def planning_sections(found: Power) -> list[Section]:
-    """What is shown of a planned trial."""
+    """The sections about a planned trial."""
 
     def figure() -> Figure:
         from ilhte_lib.figures.planning import planning_figure
@@ -114,7 +114,7 @@ def planning_sections(found: Power) -> list[Section]:
 
     failed = (f"{found.failed} simulated trials could not be fitted and are left out.",) if found.failed else ()
     said = (planned(found.design), fitted_by(found), items_or_persons(found))
-    curves = "In closed form, for half as many, as many and twice as many items; the point was simulated, with its 95% interval."
+    curves = "Closed form, for half, equal and twice the number of items; the point is the simulated power with its 95% interval."
     return [
         Section("The plan", said, failed, tuple(planning_rows(found)), note=NOTE),
         Section("Power by persons and items", figure=figure, alt=planning_words(found), note=curves),

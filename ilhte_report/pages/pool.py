@@ -1,4 +1,4 @@
-"""The trials of a run pooled: which ones, and the sections shown of them."""
+"""Pooling the trials of a run, and the sections about them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NOTE = (
-    "Random-effects model of log(σ_ζ / σ_θ) and Fisher's z of ρ over trials, each of which enters with its whole restricted likelihood, a "
-    "fit on a boundary like any other. SDs over trials have half-normal priors of scale 1 and are averaged over; the means a normal "
-    "prior so wide (ratios from 0.02 to 5.7) that it matters where trials say next to nothing."
+    "Random-effects model of log(σ_ζ / σ_θ) and Fisher's z of ρ over trials. Each trial enters with its whole restricted likelihood, also "
+    "if its fit is on a boundary. SDs over trials have half-normal priors with scale 1 and are integrated over; the means have a normal "
+    "prior so wide (ratios from 0.02 to 5.7) that it matters only if the trials contain almost no information."
 )
 TRIALS = (
-    "Of each trial the estimate by maximum likelihood alone (σ_ζ/σ_θ and ρ; −1, 1 or 0 where the fit is on a boundary), and the "
-    "pooled one with its 95% interval, drawn towards the others the more the less the trial itself says."
+    "For each trial, the maximum-likelihood estimates from the trial alone (σ_ζ/σ_θ and ρ; −1, 1 or 0 if the fit is on a boundary) and "
+    "the pooled ones with 95% intervals: the less information a trial contains, the more it is shrunk towards the others."
 )
 
 
@@ -35,9 +35,9 @@ class PooledRun:
 
     Attributes
     ----------
-    pool : what they say together; None where there are too few.
+    pool : the pooled result; None with too few trials.
     likelihood : sigma_zeta / sigma_theta and rho of M_A by maximum likelihood, by table.
-    n_experiments : experiments that the tables are of; those of one share persons.
+    n_experiments : number of experiments behind the tables; tables of one experiment share persons.
     left_out : trials of the run without a likelihood to pool.
     """
 
@@ -47,16 +47,16 @@ class PooledRun:
     left_out: tuple[str, ...]
 
     def document(self) -> dict:
-        """Everything as plain values."""
+        """The results as plain values, for JSON."""
         return asdict(self)
 
 
 def pooled_run(folder: Path) -> PooledRun:
-    """Pool the randomised real trials of a run (all tables of a run of somebody's own).
+    """Pool the randomised real trials of a run (for a user's own run, all tables).
 
     Raises
     ------
-    InputError : the folder holds no finished run.
+    InputError : the folder does not contain a finished run.
     """
     import math
 
@@ -80,21 +80,17 @@ def pooled_run(folder: Path) -> PooledRun:
 
 
 def pool_sections(found: PooledRun) -> list[Section]:
-    """What is shown of pooled trials."""
+    """The sections about pooled trials."""
     n = len(found.likelihood)
-    why = f"without a likelihood over a grid and left out: {listed(list(found.left_out), 6)}" if found.left_out else ""
+    why = f"Without a likelihood over a grid and left out: {listed(list(found.left_out), 6)}." if found.left_out else ""
     if found.pool is None:
         text = f"There {'is' if n == 1 else 'are'} {counted(n, 'trial', 'trials')} to pool, and at least {FEWEST} are needed."
-        return [
-            Section(
-                "What the trials say together", (text,), (f"{why[:1].upper()}{why[1:]}." if why else "",) if why else ()
-            )
-        ]
-    warnings = [f"{why[:1].upper()}{why[1:]}."] if why else []
+        return [Section("What the trials say together", (text,), (why,) if why else ())]
+    warnings = [why] if why else []
     if found.n_experiments < n:
         warnings.append(
-            f"The {n} tables are of {counted(found.n_experiments, 'series of experiments', 'series of experiments')} whose persons "
-            "they share, and are taken as independent: the intervals of the means are too narrow."
+            f"The {n} tables come from {counted(found.n_experiments, 'series of experiments', 'series of experiments')} and share "
+            "persons, but are treated as independent: the intervals of the means are too narrow."
         )
     of = found.pool
 
@@ -105,13 +101,13 @@ def pool_sections(found: PooledRun) -> list[Section]:
 
     return [
         Section("What the trials say together", pool_sentences(of), tuple(warnings), tuple(mean_rows(of)), note=f"{counted(n, 'trial', 'trials')}. {NOTE}"),
-        Section("Trials, drawn towards each other", figure=figure, alt=pool_words(of), note="Pooled estimates with 95% intervals; dashed, the middle of the trials; on top, in red, what a new trial should expect."),
+        Section("Trials, shrunk towards each other", figure=figure, alt=pool_words(of), note="Pooled estimates with 95% intervals; dashed: the typical trial; red, on top: the prediction for a new trial."),
         Section("Trial by trial", rows=tuple(trial_rows(of, found.likelihood)), left=("Trial",), note=TRIALS),
     ]  # fmt: skip
 
 
 def named_or_latest(run: str | None) -> Path:
-    """The folder of a run by path or name; the latest without one.
+    """The folder of a run, by path or name; by default the latest.
 
     Raises
     ------
@@ -122,5 +118,5 @@ def named_or_latest(run: str | None) -> Path:
 
     folder = latest_run(find_project()) if run is None else run_folder_named(run)
     if not (folder / "run.json").is_file():
-        raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.")
+        raise InputError(f"{folder.name} does not contain a finished run: call `ilhte run`.")
     return folder

@@ -1,4 +1,4 @@
-"""The public names of the library with their docstrings, read from the source: the page of reference."""
+"""The reference page: the library's public names with their docstrings, read from the source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 ROOMS = ("analysis", "model", "data", "engine", "inference", "figures")
-"""The stages of the library in the order of the page; the first is its face."""
+"""The stages of the library in the order of the page; the first is its main interface."""
 _WIDTH = 80  # characters that fit beside the list of contents
 Named = ast.FunctionDef | ast.ClassDef
 
@@ -28,7 +28,7 @@ def reference() -> Markdown:
 
 
 def anchor(module: str) -> str:
-    """Where a module stands on the page: "inference.profile" is at ``#inference-profile``."""
+    """The anchor of a module on the page: "inference.profile" has ``inference-profile``."""
     return module.replace(".", "-").replace("_", "-")
 
 
@@ -66,14 +66,14 @@ def _entry(node: Named, owner: str) -> Iterator[str]:
 
 
 def _arguments(arguments: ast.arguments) -> str:
-    """As they are written, without the first of a method."""
+    """The arguments as in the source, without ``self`` or ``cls``."""
     written = ast.unparse(arguments)
     first, _, rest = written.partition(", ")
     return rest if first in ("self", "cls") else "" if written in ("self", "cls") else written
 
 
 def _one_by_one(written: str) -> Iterator[str]:
-    """Arguments parted at the commas that stand in no bracket."""
+    """The arguments, split at commas outside brackets."""
     one, depth = "", 0
     for part in written.split(", "):
         one += (", " if depth else "") + part
@@ -84,14 +84,14 @@ def _one_by_one(written: str) -> Iterator[str]:
 
 
 def _prose(text: str) -> Iterator[str]:
-    """The first paragraphs as prose, and from the first list of parameters or attributes on as it is laid out."""
+    """The first paragraphs as prose; from the first list of parameters or attributes on, the text as laid out."""
     prose, laid_out = [], ""
     for paragraph in text.split("\n\n"):
         if laid_out or "\n---" in paragraph or paragraph.startswith("    "):
             laid_out += ("\n\n" if laid_out else "") + paragraph
         else:
             prose.append(paragraph)
-    # what stands between double backticks is code
+    # text between double backticks is code
     pieces = "\n\n".join(prose).split("``")
     yield "".join(f"`{piece}`" if k % 2 else _escaped(piece) for k, piece in enumerate(pieces))
     if laid_out:
@@ -99,7 +99,7 @@ def _prose(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Paragraphs of plain text, and the spaces at its ends, as they are."""
+    """Paragraphs of plain text, escaped, with the spaces at their ends."""
     paragraphs = [
         "".join((" " * p[:1].isspace(), escape_markdown(p), " " * p[-1:].isspace())) for p in text.split("\n\n")
     ]

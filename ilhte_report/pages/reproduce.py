@@ -1,4 +1,4 @@
-"""How a result is had again: the command, and the notebook, that make it from the same file with the same options."""
+"""Reproducing a result: the command, and the notebook, that compute it from the same file with the same options."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def command_line(file: str, data: DataOptions, *, command: str = "fit", **more: 
 
     Parameters
     ----------
-    file : as it is named on the command line.
-    command : another than "fit".
-    more : further options by name, ``bootstrap=99``; those that are None or 0 are left out.
+    file : the table as named on the command line.
+    command : the command, if not "fit".
+    more : further options by name, such as ``bootstrap=99``; those that are None or 0 are left out.
     """
     words = ["ilhte", command, f"./{file}" if file.startswith("-") else file]
     for name, value in (*data.changed().items(), *more.items()):
@@ -36,7 +36,7 @@ def command_line(file: str, data: DataOptions, *, command: str = "fit", **more: 
 
 
 def notebook(file: str, tab: str, data: DataOptions, *, bootstrap: int = 0) -> str:
-    """The notebook of one table, not yet executed, with its parameters set to this file and these options."""
+    """The notebook of one table, not executed, with its parameters set to this file and these options."""
     own = {name: value for name, value in data.changed().items() if name not in ("profile", "max_persons")}
     values = {
         "table": file,
@@ -49,7 +49,7 @@ def notebook(file: str, tab: str, data: DataOptions, *, bootstrap: int = 0) -> s
     content = json.loads(fit_notebook().read_text(encoding="utf-8"))
     cells = content["cells"]
     at = next(n for n, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", []))
-    # below the defaults, as papermill does it: other parameters keep theirs
+    # below the defaults, as papermill does, so that other parameters keep theirs
     given = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     empty = {"cell_type": "code", "execution_count": None, "id": "given", "outputs": []}
     cells.insert(at + 1, {**empty, "metadata": {"tags": ["injected-parameters"]}, "source": given})

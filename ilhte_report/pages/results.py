@@ -1,4 +1,4 @@
-"""The run that pages read, and the numbers their text quotes."""
+"""The run that pages read, and the numbers quoted in their text."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class RunResults:
 
     Attributes
     ----------
-    summary : one row a fitted table, the columns of ``ilhte_lib.effects.SUMMARY_COLUMNS``.
-    items : one row an item, ``ITEM_COLUMNS``.
-    record : what ``run.json`` holds: dates, settings, versions, the outcome of every table.
-    info : the catalogue's entries of those tables that are bundled.
-    folder : where it lies.
+    summary : one row per fitted table, with the columns ``ilhte_lib.inference.effects.SUMMARY_COLUMNS``.
+    items : one row per item, with the columns ``ITEM_COLUMNS``.
+    record : the content of ``run.json``: dates, settings, versions, the outcome of every table.
+    info : the catalogue's entries of the bundled tables among them.
+    folder : the run's folder.
     """
 
     summary: pd.DataFrame
@@ -57,7 +57,7 @@ class RunResults:
     folder: Path | None = None
 
     def document(self, tab: str) -> dict:
-        """Everything that is known of one table, or of one arm of it (``tab / arm``): ``ilhte_lib.analysis.document``."""
+        """The JSON document of one table, or of one of its arms (``tab / arm``): ``ilhte_lib.analysis.document``."""
         if self.folder is None:
             raise InputError(f"The run of {tab} has no folder.")
         table = self._table(tab)
@@ -65,15 +65,15 @@ class RunResults:
         return found if table == tab else found["arms"]["documents"][tab.removeprefix(f"{table}{BESIDE}")]
 
     def told(self, tab: str, name: str) -> tuple[float, float]:
-        """The ends of the interval that a table's page tells: of "average" or "spread" (the table's unit), "rho", "beta3_b" or
-        "beta3_c"; NaN for one that does not exist."""
+        """The ends of the interval quoted on a table's page, for "average" or "spread" (in the table's unit), "rho", "beta3_b" or
+        "beta3_c"; NaN for an undefined end."""
         found = self.document(tab)["inference"]["told"][name]
         low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
         return low, high
 
     @property
     def own(self) -> bool:
-        """Whether somebody chose its tables: it holds one that is not bundled, or no trial of the bundled collection."""
+        """Whether the run is a user's own: it contains a table that is not bundled, or no trial of the bundled collection."""
         return set(self.summary["tab"]) != set(self.info) or not any(info.is_trial for info in self.info.values())
 
     def row(self, tab: str) -> dict:
@@ -82,7 +82,7 @@ class RunResults:
         return row
 
     def page(self, tab: str) -> str:
-        """The name of a table's page; of an arm (``tab / arm``) that of its table."""
+        """The name of a table's page; for an arm (``tab / arm``) that of its table."""
         return slug(self._table(tab))
 
     def _table(self, tab: str) -> str:
@@ -90,7 +90,7 @@ class RunResults:
         return next((table for table in tables if table == tab or tab.startswith(f"{table}{BESIDE}")), tab)
 
     def only(self, tabs: list[str]) -> RunResults:
-        """The same run as if it held these tables alone."""
+        """The run restricted to these tables."""
         pages = {self.page(tab) for tab in tabs}
         rows = [row for row in self.record["tables"] if slug(row["tab"]) in pages or row["status"] == "failed"]
         return RunResults(
@@ -103,13 +103,13 @@ class RunResults:
 
     @property
     def trials(self) -> list[str]:
-        """Tables that findings are counted on: of the bundled ones the real, randomised ones whose items are items, and all of a
+        """The tables that count as trials: bundled ones if they are real, randomised and their items are not visits, and all of a
         user's own."""
         return [tab for tab in self.summary["tab"] if tab not in self.info or self.info[tab].is_trial]
 
     @property
     def counted(self) -> RunResults:
-        """The run as if it held its trials alone; as it is where it has none."""
+        """The run restricted to its trials; the whole run if it has none."""
         return self.only(self.trials) if self.trials else self
 
     @property
@@ -119,53 +119,53 @@ class RunResults:
 
     @property
     def simulated(self) -> list[str]:
-        """Tables drawn from known values."""
+        """Simulated tables."""
         return [tab for tab, info in self.info.items() if info.kind == "simulated"]
 
     @property
     def n_experiments(self) -> int:
-        """Experiments that the tables are of; those of one experiment share persons."""
+        """Number of experiments behind the tables; tables of one experiment share persons."""
         return len({self.info[tab].experiment if tab in self.info else tab for tab in self.summary["tab"]})
 
     @property
     def n_tables(self) -> int:
-        """Fitted tables."""
+        """Number of fitted tables."""
         return len(self.summary)
 
     @property
     def n_items(self) -> int:
-        """Items over all fitted tables."""
+        """Number of items over all fitted tables."""
         return len(self.items)
 
     @property
     def n_simulated(self) -> int:
-        """Fitted tables that are simulated."""
+        """Number of fitted tables that are simulated."""
         return sum(info.kind == "simulated" for info in self.info.values())
 
     @property
     def n_significant(self) -> int:
-        """Tables whose item effects are significant under the run's profile."""
+        """Number of tables whose item effects are significant under the run's profile."""
         return int(self.summary["sig_il_hte"].sum())
 
     def n_significant_after(self, correct: Callable[[np.ndarray], np.ndarray]) -> int:
-        """Tables that stay significant at 5% when all tables' p-values are adjusted together (``multiplicity.holm``, say)."""
+        """Number of tables that remain significant at 5% after all p-values are adjusted (by ``multiplicity.holm``, say)."""
         vignette = self.record["settings"]["profile"] == "vignette"
         p = self.summary["lrt_pval" if vignette else "lrt_pval_mixture"].to_numpy(dtype=float)
         return int((correct(p) < ALPHA).sum())
 
     @property
     def n_interaction(self) -> int:
-        """Tables with a covariate, for which M_B and M_C were fitted."""
+        """Number of tables with a covariate, for which M_B and M_C were fitted."""
         return int(self.summary["delta_beta3"].notna().sum())
 
     @property
     def n_boundary_rho(self) -> int:
-        """Tables whose correlation of easiness and effect is estimated at -1 or 1."""
+        """Number of tables whose correlation of easiness and effect is estimated at -1 or 1."""
         return int((self.summary["rho"].abs() > 0.9999).sum())
 
     @property
     def not_randomised(self) -> list[str]:
-        """Tables whose two groups were not assigned at random."""
+        """Tables whose groups were not assigned at random."""
         return [tab for tab, info in self.info.items() if not info.randomised]
 
     @property
@@ -185,10 +185,10 @@ class RunResults:
         return "the halved p-value of the published analysis" if vignette else "the mixture of chi-squares"
 
     def follows_prediction(self) -> tuple[int, int]:
-        """Tables whose difference has the sign of the closed form, gamma (k1 - k0) / k, and tables where that is not 0.
+        """Number of tables whose difference has the sign of the closed form, gamma (k1 - k0) / k, and of tables where that is not 0.
 
-        The pretest's slope gamma is in it: where persons high on the covariate answer fewer items with 1, items that are
-        stretched make the difference positive.
+        The closed form includes the slope gamma of the covariate: if it is negative, items that are stretched apart make the
+        difference positive.
         """
         rows = self.summary.dropna(subset=["delta_beta3", "predicted_bias"])
         rows = rows[rows["predicted_bias"].abs() > NO_BIAS]
@@ -201,7 +201,7 @@ def read_run(folder: Path) -> RunResults:
 
     Raises
     ------
-    InputError : the folder does not hold a finished run, or one of an earlier version.
+    InputError : the folder does not contain a finished run, or contains one of an earlier version.
     """
     import pandas as pd
 
@@ -210,21 +210,21 @@ def read_run(folder: Path) -> RunResults:
         items = pd.read_parquet(folder / "items.parquet")
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise InputError(f"{folder.name} does not hold a finished run: call `ilhte run`.") from None
+        raise InputError(f"{folder.name} does not contain a finished run: call `ilhte run`.") from None
     refuse_earlier(folder)
     summary, items = _with_numbers(summary, NUMBERS), _with_numbers(items, ITEM_NUMBERS)
     info, digests = {}, {row["tab"]: row.get("input_sha256") for row in record["tables"]}
     for tab in summary["tab"]:
         with suppress(InputError):
             known = table_info(tab, data_folder())
-            # a file of one's own may have the name of a bundled table
+            # a user's file may have the name of a bundled table
             if known.digest == digests.get(tab):
                 info[tab] = known
     return RunResults(summary, items, record, info, folder)
 
 
 def _with_numbers(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The frame with these columns as numbers, NaN where undefined: one that is undefined in every row comes back without a type."""
+    """The frame with these columns as numbers, NaN where undefined; Parquet keeps no type for a column that is always undefined."""
     return frame.astype({name: float for name in columns if name in frame})
 
 
@@ -244,7 +244,7 @@ def effects_alt(run: RunResults) -> str:
         return f"No table is drawn.{apart}"
     items = run.items[run.items["tab"].isin(drawn["tab"])]
     return (
-        f"{len(drawn)} rows, one a table, ordered by average effect from {_range(drawn['ate_std'], 2)} SDs. "
+        f"{len(drawn)} rows, one per table, ordered by average effect from {_range(drawn['ate_std'], 2)} SDs. "
         f"Around each, the effects of its items, {len(items)} in all, from {_range(items['total_std'], 2)} SDs. "
         f"In {int(drawn['sig_il_hte'].sum())} tables the spread of item effects is significant.{apart}"
     )
@@ -257,7 +257,7 @@ def interaction_alt(run: RunResults) -> str:
         return "No table has a covariate, so there is no point."
     agree, of = run.follows_prediction()
     return (
-        f"{len(rows)} points, one a table: the ratio of the spreads of item easiness runs from "
+        f"{len(rows)} points, one per table: the ratio of the spreads of item easiness runs from "
         f"{_range(rows['sd_ratio'], 2)}, "
         f"the difference in interactions from {_range(rows['delta_beta3'], 3)} logits. "
         f"In {agree} of {of} tables the difference has the sign that the closed form predicts from items and covariate."
@@ -269,7 +269,7 @@ def _range(values: pd.Series, digits: int) -> str:
 
 
 def page_addresses(run: RunResults) -> dict[str, str]:
-    """Where each table's page is, as seen from the pages in the site's root."""
+    """The address of each table's page, relative to the site's root."""
     return {tab: f"tables/{run.page(tab)}.html" for tab in run.summary["tab"]}
 
 
@@ -284,5 +284,5 @@ def failed_list(run: RunResults) -> Markdown:
 
 
 def versions_line(run: RunResults) -> str:
-    """Versions the run was computed with."""
+    """The versions with which the run was computed."""
     return ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())

@@ -1,4 +1,4 @@
-"""A part of what is shown, in plain text, for every writer."""
+"""A section of a report, in plain text, for all writers."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ BEHIND = "The figure as a table"
 
 @dataclass(frozen=True)
 class Section:
-    """A part of what is shown of a trial, in plain text: the writer escapes it.
+    """A section of a report, in plain text, which the writer escapes.
 
     Attributes
     ----------
-    title : its heading.
-    sentences : what it says.
-    warnings : what a reader must be told besides.
-    rows : of its table, each a dictionary from column to cell, all with the same columns.
-    left : columns of words; the others are numbers.
-    figure : draws its figure; called by a writer that shows figures.
-    alt : the figure in words, with what is found in it.
-    behind : the numbers of the figure as a table, where no table of the section or of another holds them.
-    note : how table or figure are to be read.
+    title : the heading.
+    sentences : the text, sentence by sentence.
+    warnings : sentences to be marked as warnings.
+    rows : the table, each row a dictionary from column to cell, all with the same columns.
+    left : columns of words, left-aligned; the others are numbers.
+    figure : draws the figure; called by writers that show figures.
+    alt : the figure in words, with what it shows.
+    behind : the numbers behind the figure as a table, unless another table contains them.
+    note : how to read table and figure.
     bibtex : entries to cite.
     """
 

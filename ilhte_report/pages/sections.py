@@ -1,7 +1,7 @@
-"""What is shown of one trial: one list of sections in one order, for the page, the HTML file and the terminal alike.
+"""What is shown of a trial: one list of sections in one order, for the page, the HTML file and the terminal.
 
 Findings come first, in sentences; then figures, estimates, items, tests, who benefits; then models, data and audit. A
-writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a section looks and escapes it, never what it says.
+writer (``pages.notebook``, ``pages.single``, ``terminal``) decides how a section looks and escapes it, but not what it says.
 """
 
 from __future__ import annotations
@@ -80,30 +80,30 @@ if TYPE_CHECKING:
 FINDINGS, ESTIMATES, ITEMS, FITTED, DATA = "What the trial shows", "Estimates", "Items", "Models", "The data"
 REST = "The rest"
 LEFT_OUT_IF_QUICK = ("Without an item", "What sum scores would say")
-"""Titles of sections that say why they are empty, which is not so where nobody wanted them."""
+"""Titles of sections that would give a reason for being empty, which does not apply to a quick analysis."""
 OF_DESIGN = ("Item types", "Wave by wave", "Do the effects last?")
-"""How the titles begin of what a table has by its design, whose sentences are on the first screen."""
+"""Beginnings of the titles of sections that depend on the design; their sentences are on the first screen."""
 MORE = "--full shows the estimates with standard errors and intervals, tests, who benefits, the models, the data and each step of the preparation."
 NO_DRAWS = "Nothing was resampled: use --bootstrap N for N replicates."
-TOLD = "The intervals are those given in the sentences above. "
+TOLD = "The intervals are those quoted in the sentences above. "
 INTERVALS = (
-    f"{TOLD}A profile-likelihood interval holds the values that the likelihood "
-    "does not reject: that of σ_ζ starts at exactly 0 where the mixture test does not reject, that of ρ may reach −1 or 1 and "
-    "is widened for few items. A Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut where the parameter "
-    "ends; of ρ it is symmetric in Fisher's z."
+    f"{TOLD}A profile-likelihood interval contains the values that the likelihood ratio "
+    "does not reject: that of σ_ζ starts at exactly 0 where the mixture test does not reject; that of ρ may reach −1 or 1 and "
+    "is widened for few items. A Wald interval is the estimate ± 1.96 standard errors of the model (SE), cut at the limits of the "
+    "parameter; for ρ it is symmetric in Fisher's z."
 )
 DIVISOR = "Effects in SDs are divided by σ_θ of M_0."
-DIVISOR_WITHIN = "Effects in SDs are divided by σ_θ of M_0, by which persons differ within clusters."
-BY_T = "That of an interaction reaches further, by t: see the section on clusters or sites."
+DIVISOR_WITHIN = "Effects in SDs are divided by σ_θ of M_0, the SD of persons within clusters."
+BY_T = "Intervals of interactions use a t quantile, which is larger: see the section on clusters or sites."
 DISCRIMINATIONS = (
-    "M_0 and M_A with all discriminations equal, as everywhere else, and with free ones: treatment then moves item i by "
-    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both by quadrature over persons and "
-    "Laplace over items; effects in SDs are divided by the same σ_θ."
+    "M_0 and M_A with all discriminations equal, as in all other sections, and with free ones, where the effect on item i is "
+    "a_i β₁ + ζ_i (two-parameter model; generalised partial credit for ordered categories). Both are fitted by quadrature over "
+    "persons and Laplace's method over items; effects in SDs are divided by the same σ_θ."
 )
 MODELS = (
-    "M_0 has no item effects, M_A gives every item its own; M_B and M_C add the covariate and its interaction with treatment "
-    "to each. Logits, standard errors in parentheses. An optimum is certified where the gradient vanishes and the curvature is "
-    "positive: no estimates nearby are more likely."
+    "M_0 has one effect for all items, M_A an effect for each item; M_B and M_C add the covariate and its interaction with treatment "
+    "to M_0 and M_A. Logits, standard errors in parentheses. An optimum is certified if the gradient vanishes and the curvature is "
+    "positive, so that no nearby values have a higher likelihood."
 )
 
 
@@ -112,7 +112,7 @@ def sections(analysis: Analysis, source: Source | None = None) -> list[Section]:
 
     Parameters
     ----------
-    source : where its table comes from, if that is known.
+    source : the source of its table, if known.
     """
     if analysis.arms is not None:
         return _of_arms(analysis, source)
@@ -144,11 +144,11 @@ def _models(analysis: Analysis) -> Section:
 
 
 def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
-    """What whoever fits a table wants to see first, on one screen: the findings, the items, what was left out.
+    """The sections that `ilhte fit` prints without --full: findings, items, and what was left out.
 
     Parameters
     ----------
-    shown : all sections, as ``sections`` gives them.
+    shown : all sections, from ``sections``.
     """
     if analysis.arms is not None:
         of_each = [
@@ -176,7 +176,7 @@ def first_screen(shown: Sequence[Section], analysis: Analysis) -> list[Section]:
 
 
 def _of_arms(analysis: Analysis, source: Source | None) -> list[Section]:
-    """The arms side by side, then everything of each; where the data come from once, at the end."""
+    """The arms side by side, then all sections of each arm; the source of the data once, at the end."""
     found = analysis.arms
     side_by_side = Section(
         "Arms",
@@ -243,23 +243,23 @@ def _estimates(analysis: Analysis) -> Section:
 
 
 def _penalised(analysis: Analysis) -> list[Section]:
-    """Beside maximum likelihood where that is singular or items are few."""
+    """The penalised fit beside maximum likelihood, where the latter is singular or items are few."""
     main = analysis.fits["M_A"]
     rows = penalised_rows(analysis.effects, analysis.inference, main)
     if not rows:
         return []
     why = "M_A is singular" if main.singular else f"there are only {main.n_items} items"
     note = (
-        f"Shown because {why}: the log-likelihood plus 0.75 log det Σ, Σ the covariance of easiness and item effect, is at its "
-        "highest inside the boundary. It is the default Wishart prior of bglmer in the R package blme (Chung et al. 2015, "
-        "doi:10.3102/1076998615570945). For reading beside the estimates; no test uses it. The interval of the average effect counts on "
-        "no less spread of the items than it has, since maximum likelihood often finds too little with few items."
+        f"Shown because {why}. This fit maximises the log-likelihood plus 0.75 log det Σ, where Σ is the covariance of easiness and "
+        "item effect, which keeps it off the boundary; the penalty is the default Wishart prior of bglmer in the R package blme (Chung et "
+        "al. 2015, doi:10.3102/1076998615570945). It is for comparison with the estimates, and no test uses it. The interval of the "
+        "average effect assumes at least this fit's σ_ζ, since maximum likelihood often underestimates it with few items."
     )
     return [Section("Kept off the boundary", rows=_rows(rows), note=note)]
 
 
 def _clusters(analysis: Analysis) -> list[Section]:
-    """What the models say of clusters, where they have them."""
+    """Estimates about clusters, where the models include them."""
     found = analysis.inference.clusters
     if found is None:
         return []
@@ -274,9 +274,9 @@ def _profiles(analysis: Analysis) -> list[Section]:
     if not analysis.inference.curves:
         return []
     note = (
-        "How the deviance of M_A rises as one parameter is held away from its estimate (point) and the others are fitted "
-        "again. The 95% interval of the likelihood is where the curve stays below the dashed line, which is higher for ρ, since items are few; that of σ_ζ also reaches 0 wherever the "
-        "mixture test does not reject."
+        "Rise of the deviance of M_A as one parameter is moved away from its estimate (point) and the others are refitted. The 95% "
+        "profile interval is where the curve lies below the dashed line, which is higher for ρ to allow for few items; that of σ_ζ "
+        "also extends to 0 whenever the mixture test does not reject."
     )
     drawn = [analysis.inference.intervals[curve.parameter] for curve in analysis.inference.curves]
     alt = profiles_words(drawn, analysis.effects.scale)
@@ -294,30 +294,30 @@ def _profiles(analysis: Analysis) -> list[Section]:
 
 
 def _items(analysis: Analysis) -> list[Section]:
-    """The items of the test, its curves, the test without an item, and items that are not on it."""
+    """The items, the characteristic curves, the test without an item, and items that are not on the test."""
     result, inference, main = analysis.effects, analysis.inference, analysis.fits["M_A"]
     scale = result.scale
     note = (
-        "From the most positive effect to the most negative. Estimates are empirical Bayes, drawn towards the average; standard "
+        "From the most positive effect to the most negative. Estimates are empirical Bayes, shrunk towards the average; standard "
         "errors include the uncertainty of the average."
     )
     if inference.items is not None:
         note += (
-            " The p-value is of “this item's effect is the average one”, by an estimate that borrows nothing from the other items, "
-            "after Holm's correction."
+            " The p-value is for the hypothesis that the item's effect equals the average, after Holm's correction; it uses an "
+            "estimate that borrows nothing from the other items."
         )
     curves = (
         "Characteristic curves of the test (above) and of its items (below), under control (grey, dashed) and treatment (blue). "
-        "Thick: the items with the most positive and the most negative effect, named at their treated curve."
+        "Thick lines: the items with the most positive and the most negative effect, named at their curve under treatment."
     )
-    # visits of one outcome are no sample of others that might have been on the test, and a difference between groups that
-    # nobody assigned is no effect that another item would have
+    # visits are not a sample of possible items, and a difference between groups that nobody assigned does not generalise as an
+    # effect to other items
     terms = terms_of(analysis.info)
     influence, others = (
         influence_rows(inference, scale),
         () if terms is not TRIAL else generalisation_rows(inference, main, scale),
     )
-    form = "Standard error of the average effect that the same persons would give with other numbers of items. Dashed: the limit with infinitely many items."
+    form = "Standard error of the average effect for the same persons and other numbers of items. Dashed: the limit with infinitely many items."
     shown = [
         Section(ITEMS, _said(robust_sentence(inference, scale, terms)), rows=_rows(item_rows(result, inference)), left=("Item",), note=note),
         *_scores(analysis),
@@ -325,7 +325,7 @@ def _items(analysis: Analysis) -> list[Section]:
                 behind=_rows(curves_rows(main, scale))),
         Section(
             "Without an item",
-            () if influence else ("With so few items, or so much data, none is left out.",),
+            () if influence else ("With so few items, or so much data, no item is left out.",),
             rows=_rows(influence),
             left=("Without",),
         ),
@@ -336,7 +336,7 @@ def _items(analysis: Analysis) -> list[Section]:
         *shown,
         Section(
             "Items that are not on the test",
-            () if others else ("The items' effects could not be generalised.",),
+            () if others else ("The effects could not be generalised to other items.",),
             rows=_rows(others),
         ),
         Section("Other numbers of items", figure=lambda: analysis.plot("form"), alt=form_words(inference, main, scale), note=form,
@@ -345,7 +345,7 @@ def _items(analysis: Analysis) -> list[Section]:
 
 
 def _item_types(analysis: Analysis) -> list[Section]:
-    """What covariates of the items explain, each by itself, then all together."""
+    """What the covariates of the items explain, one at a time and together."""
     found, result = analysis.item_types, analysis.effects
     if found is None:
         return []
@@ -370,7 +370,7 @@ def _item_types(analysis: Analysis) -> list[Section]:
 
 
 def _waves(analysis: Analysis) -> list[Section]:
-    """The table's other waves: the placebo test, item effects wave by wave, what lasts."""
+    """The table's other waves: the placebo test, item effects by wave, and whether effects last."""
     found = analysis.waves
     if found is None:
         return []
@@ -395,20 +395,20 @@ def _waves(analysis: Analysis) -> list[Section]:
 
 
 def _scores(analysis: Analysis) -> list[Section]:
-    """Expected score points, of items with more than two categories."""
+    """Expected score points, for items with more than two categories."""
     inference = analysis.inference
     if inference.scores is None:
         return []
     note = (
-        "Expected score of each item under M_A, in points: averaged over all persons, and, last, at the average person, "
-        "control → treated. An item's effect is the change of the log-odds of each category against the one below it."
+        "Expected score of each item under M_A, in points, averaged over all persons; in the last column for the average person, "
+        "control → treated. An item's effect is the change in the log-odds of each category against the one below it."
     )
     said = _said(steps_sentence(inference))
     return [Section("Scores", said, rows=_rows(score_rows(inference)), left=("Item",), note=note)]
 
 
 def _tests(analysis: Analysis) -> list[Section]:
-    """Of equal effects; other persons; sum scores."""
+    """The test of equal effects, resampling of persons, and sum scores."""
     result, inference = analysis.effects, analysis.inference
     scores = sum_score_rows(result, inference)
     said = sum_score_sentence(inference) if scores else "The sum scores do not vary."
@@ -417,7 +417,7 @@ def _tests(analysis: Analysis) -> list[Section]:
             "One effect for all items?",
             rows=_rows(test_rows(inference)),
             left=("p-value", "Null distribution"),
-            note="Three p-values of the likelihood ratio of M_0 and M_A.",
+            note="Three p-values for the likelihood ratio of M_0 and M_A.",
         ),
         Section(
             "Other persons, the same items",
@@ -429,7 +429,7 @@ def _tests(analysis: Analysis) -> list[Section]:
 
 
 def _discriminations(analysis: Analysis) -> list[Section]:
-    """The item effects with a slope for each item."""
+    """The item effects in models with a slope for each item."""
     found, scale = analysis.inference.discriminations, analysis.effects.scale
     if found is None:
         return []
@@ -438,10 +438,13 @@ def _discriminations(analysis: Analysis) -> list[Section]:
 
 
 def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
-    """Persons or items: the interactions side by side, and the verdict on them."""
+    """The interactions side by side, and the verdict: persons or items."""
     from ilhte_lib.figures.who_benefits import who_benefits_figure
 
-    unit = f"In logits per SD of {found.covariate}, the sum score's in SDs of the score within arm; brackets hold 95% intervals."
+    unit = (
+        f"In logits per SD of {found.covariate}; the sum score's interaction is in SDs of the score within arm. Brackets contain 95% "
+        "intervals."
+    )
     return Section(
         "Who benefits?",
         (verdict_sentence(found, terms),),
@@ -449,7 +452,7 @@ def who_benefits_section(found: WhoBenefits, terms: Terms = TRIAL) -> Section:
         _rows(comparison_rows(found)),
         figure=lambda: who_benefits_figure(found),
         alt=who_benefits_words(found),
-        note=f"{unit} {RULE} {ASSUMED.format(found.covariate, found.covariate)}",
+        note=f"{unit} {RULE} {ASSUMED.format(found.covariate)}",
     )
 
 
@@ -458,7 +461,7 @@ def _said(*sentences: str | None) -> tuple[str, ...]:
 
 
 def _rows(rows: list[Row]) -> tuple[Row, ...]:
-    """Each unit in parentheses behind the name instead of in a column, so that the table fits a phone and a terminal."""
+    """Rows with the unit in parentheses after the name instead of in a column, so that the table fits a phone and a terminal."""
     out = []
     for row in rows:
         unit = f" ({row['Unit']})" if row.get("Unit") else ""

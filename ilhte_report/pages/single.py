@@ -1,4 +1,4 @@
-"""Sections written as a single HTML file that works without a network: ``ilhte fit --html``."""
+"""Sections as a single HTML file that works offline: ``ilhte fit --html``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; }
 
 
 def single_page(title: str, sections: Sequence[Section]) -> str:
-    """The HTML of an analysis's sections; every name from the data is escaped.
+    """The sections of an analysis as HTML, with every name from the data escaped.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def single_page(title: str, sections: Sequence[Section]) -> str:
 
 
 def sections_html(sections: Sequence[Section]) -> str:
-    """The sections one after another; plotly.js goes along with the first figure."""
+    """The sections one after another; plotly.js is included with the first figure."""
     first = next((section for section in sections if section.figure), None)
     return "".join(
         f"<h2>{escape(section.title)}</h2>\n{section_html(section, plotly=section is first)}" for section in sections
@@ -52,7 +52,7 @@ def sections_html(sections: Sequence[Section]) -> str:
 
 
 def section_html(section: Section, *, plotly: bool) -> str:
-    """A section below its heading, escaped; with ``plotly``, plotly.js goes along with its figure."""
+    """The content of a section, escaped; with ``plotly``, plotly.js is included with its figure."""
     parts = []
     if said := (*section.sentences, *section.warnings):
         parts.append(f"<ul>{''.join(f'<li>{with_subscripts(escape(text))}</li>' for text in said)}</ul>")

@@ -14,13 +14,15 @@ WIDTH, HEIGHT, MARGIN = 160, 22, 7
 
 
 def sparkline(totals: Sequence[float], average: float, limits: tuple[float, float], *, significant: bool) -> str:
-    """An SVG, nothing for a table without an average in SDs: a tick an item, a line at zero, the average as in Figure 1 (a circle if `significant`, else a diamond).
+    """An SVG with a tick per item, a line at zero and the average as in Figure 1 (a circle if `significant`, else a diamond).
+
+    It is empty for a table without an average in SDs.
 
     Parameters
     ----------
     totals, average : effects of the items and of the table, SDs.
-    limits : the ends of the scale, shared by the drawings that are to be compared; they hold zero and `average`, and
-        what lies beyond is drawn at the end.
+    limits : the ends of the scale, shared by drawings that are to be compared; they include zero and `average`, and
+        effects beyond them are drawn at the ends.
     """
     low, high = limits
     scale = (WIDTH - 2 * MARGIN) / ((high - low) or 1.0)

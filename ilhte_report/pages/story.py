@@ -1,4 +1,4 @@
-"""The two trials that the vignette tells: caffeine and anxiety item by item, and how long the effect of a film lasts."""
+"""The two trials of the vignette: caffeine and anxiety, item by item, and how long the effect of a film lasts."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TIMES = {0: "before", 1: "right after", 2: "half an hour later"}
 
 
 def tells(run: RunResults) -> bool:
-    """Whether the run is of the bundled collection, with the trials of the story in it."""
+    """Whether the run is of the bundled collection and contains the trials of the vignette."""
     return not run.own and {CAFFEINE, *FILMS} <= set(run.summary["tab"])
 
 
 @dataclass(frozen=True)
 class Untold:
-    """Stands for a story in a run that has none: the page hides the text, but its values are still asked for."""
+    """Placeholder for runs without the vignette's trials: the page hides the text but still evaluates its inline values."""
 
     def __getattr__(self, name: str) -> str:
         if name.startswith("_"):
@@ -59,7 +59,7 @@ class Untold:
 
 @dataclass(frozen=True)
 class Anxiety:
-    """Caffeine against placebo, by the twenty items of the anxiety inventory: numbers as the text quotes them."""
+    """Caffeine against placebo on the twenty items of the anxiety inventory: numbers for the text."""
 
     run: RunResults
 
@@ -72,13 +72,13 @@ class Anxiety:
         return self.run.document(CAFFEINE)["inference"]
 
     def _told(self, column: str, name: str) -> str:
-        """An estimate with the interval that the table's page tells."""
+        """An estimate with the interval quoted on the table's page."""
         return _with_interval(self._row[column], *self.run.told(CAFFEINE, name))
 
     @cached_property
     def items(self) -> pd.DataFrame:
-        """The items from the lowest effect to the highest: ``label``, what a high rating says; ``control`` and ``treated``, mean
-        ratings of it by arm; ``reversed``; and ``change``, where the 95% interval of the effect lies."""
+        """The items from the lowest effect to the highest, with ``label``, the meaning of a high rating; ``control`` and
+        ``treated``, mean ratings by arm; ``reversed``; and ``change``, the side of 0 on which the effect's 95% interval lies."""
         table = load_bundled(CAFFEINE, find_project() / "data")
         keyed = table.drop_duplicates("item").set_index("item")["keyed"]
         means = table.pivot_table(values="resp", index="item", columns="treat")
@@ -147,7 +147,7 @@ class Anxiety:
 
     @property
     def beta3_compared(self) -> str:
-        """A sentence on the difference of the two, which says no more than the intervals."""
+        """A sentence on the difference of the two that claims no more than the intervals."""
         resampled = self._inference["resampling"]
         difference = self._row["delta_beta3"]
         if resampled is None:
@@ -157,18 +157,18 @@ class Anxiety:
         holding_zero = [low <= 0 <= high for low, high in (
             self.run.told(CAFFEINE, "beta3_b"), self.run.told(CAFFEINE, "beta3_c"))]  # fmt: skip
         if all(holding_zero) and not drawn["lower"] <= 0 <= drawn["upper"]:
-            return f"Neither can be told from zero, but their difference can: {told}."
+            return f"Neither is distinguishable from zero, but their difference is: {told}."
         return f"Their difference is {told}."
 
     @property
     def unequal_steps(self) -> str:
-        """In how many of the trials with ratings there is evidence that items do not share the steps."""
+        """The number of trials with ratings in which shared steps are rejected, of all such trials."""
         tests = [self.run.document(tab)["inference"]["steps"] for tab in self.run.trials]
         asked = [test for test in tests if test]
         return f"{sum(test['p'] < ALPHA for test in asked)} of {len(asked)}"
 
     def count(self, change: str) -> int:
-        """Items whose 95% interval lies above 0 ("more"), below it ("less") or holds it ("unclear")."""
+        """Number of items whose 95% interval lies above 0 ("more"), below it ("less") or includes it ("unclear")."""
         return int((self.items["change"] == change).sum())
 
     @property
@@ -184,7 +184,7 @@ class Anxiety:
         return self.count("unclear")
 
     def rating(self, name: str) -> str:
-        """The mean rating of a word, without and with caffeine; of an item that is reversed, of the word itself."""
+        """The mean rating of a word without and with caffeine; for a reversed item, of the word itself."""
         row = self._of(name)
         means = [HIGHEST - row[arm] if row["reversed"] else row[arm] for arm in ("control", "treated")]
         return " to ".join(number(mean, 2) for mean in means)
@@ -212,13 +212,13 @@ class Anxiety:
 
 @dataclass(frozen=True)
 class Fading:
-    """Films and negative affect before, right after and half an hour later, each time fitted on its own."""
+    """Films and negative affect before, right after and half an hour later, with a separate fit for each time."""
 
     run: RunResults
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """A row a film and time: ``tab``, ``treatment``, ``wave``, ``effect``, ``low``, ``high``, ``spread`` (SDs), ``persons``."""
+        """One row per film and time: ``tab``, ``treatment``, ``wave``, ``effect``, ``low``, ``high``, ``spread`` (SDs), ``persons``."""
         import pandas as pd
 
         rows = []

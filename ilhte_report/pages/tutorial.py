@@ -1,4 +1,4 @@
-"""The tutorial's file, as somebody would have it after a trial, and its commands with what they print."""
+"""The tutorial's data file, and its commands with their output."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _AFTER = 1
 
 
 def films() -> pd.DataFrame:
-    """A randomised experiment with films, a row a person: person, film, before, extraversion, and ten adjectives rated 0 to 3.
+    """A randomised experiment with films, one row per person: person, film, before, extraversion, and ten adjectives rated 0 to 3.
 
     Raises
     ------
-    InputError : the bundled tables are not here, as in an installation without a clone.
+    InputError : the bundled tables are missing, as in an installation without a clone.
     """
     import pandas as pd
 
@@ -59,11 +59,11 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 
 def session(command: str, *, last: int | None = None) -> Markdown:
-    """A command given in the folder that holds ``films.csv``, and what it prints on 80 columns; of a long text the beginning.
+    """A command and its output in 80 columns, run in a folder with ``films.csv``; at most the first ``last`` lines.
 
     Raises
     ------
-    EngineError : it ends with an error.
+    EngineError : the command fails.
     """
     from IPython.display import Markdown
 

@@ -1,1 +1,1 @@
-"""An analysis for a paper: tables, figures, paragraphs and a report in the formats that journals and offices take."""
+"""An analysis for a paper: tables, figures, paragraphs and a report in formats for journals and word processors."""

@@ -1,4 +1,4 @@
-"""A table's report in Word and PDF: the sections of its page as one document, made by Quarto where it is, else by pandoc."""
+"""A report in Word or PDF: the sections of a table's page as one document, made by Quarto if installed, else by pandoc."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ ENDINGS = (".docx", ".pdf")
 PAGE = 150.0
 """Width of figures, mm."""
 HIGHEST = 170.0
-"""Height that a figure may have, mm: a caption has its place below it."""
+"""Largest height of a figure, mm, which leaves space for the caption."""
 _ENGINES = ("xelatex", "lualatex")
 _LONGEST = 600
 """Seconds that Quarto may take."""
 
 
 def refuse_ending(name: str) -> None:
-    """Raise InputError if a report of this name cannot be made here."""
+    """Raise InputError if a report with this name cannot be made on this machine."""
     ending = Path(name).suffix.lower()
     if ending not in ENDINGS:
         raise InputError(
-            f"--report {quoted(name)}: the name ends in .docx for Word or in .pdf (--html writes a web page)."
+            f"--report {quoted(name)}: the name must end in .docx (Word) or .pdf; --html writes a web page."
         )
     if ending == ".pdf" and shutil.which("quarto") is None and _engine() is None:
         raise InputError(
-            "A PDF is made by Quarto or by XeLaTeX, and neither is here: install one, or ask for .docx or --html."
+            "A PDF needs Quarto or XeLaTeX, and neither is installed: install one, or use .docx or --html."
         )
     import pypandoc  # noqa: F401
 
 
 def report_document(analysis: Analysis, sections: Sequence[Section], name: str) -> bytes:
-    """The report as the content of a Word or PDF file, as the ending of `name` says.
+    """The report as the content of a Word or PDF file, depending on the ending of `name`.
 
     Raises
     ------
-    InputError : another ending, or nothing here makes a PDF.
+    InputError : the ending is unknown, or no program here makes a PDF.
     IlhteError : Quarto or pandoc failed.
     """
     refuse_ending(name)
@@ -69,11 +69,11 @@ def report_document(analysis: Analysis, sections: Sequence[Section], name: str) 
     figures = {s.title: f"{name}.{kind}" for name, s in zip(names, shown, strict=True)}
     text = sections_markdown("", sections, figures)
     for name, figure in drawn.items():
-        if figure.layout.height > HIGHEST * PER_MM:  # many items: else the caption falls off the page
+        if figure.layout.height > HIGHEST * PER_MM:  # with many items the caption would not fit on the page
             text = text.replace(f"({name}.{kind}){{", f"({name}.{kind}){{height={HIGHEST:g}mm ")
     head = f'---\ntitle: "{_quoted(analysis.trial.tab)}"\nkeywords: ["{KEYWORD}"]\nlang: en\n'
     if ending == "docx":
-        # what Quarto calls fig-alt, the words for who does not see a figure, is alt to pandoc
+        # Quarto's fig-alt is called alt in pandoc
         plain = text.replace('fig-alt="', 'alt="')
         return _by_quarto(f"{head}---\n\n{text}", "docx", files) or converted(
             f"{head}---\n\n{plain}", "docx", beside=files
@@ -82,21 +82,21 @@ def report_document(analysis: Analysis, sections: Sequence[Section], name: str) 
 
 
 def _pdf(head: str, text: str, files: dict[str, bytes]) -> bytes:
-    """By LaTeX where it is, through Quarto where that is; by the Typst that Quarto brings along elsewhere."""
+    """The PDF, made by LaTeX if installed (through Quarto if installed), else by Quarto's Typst."""
     engine = _engine()
     if engine is None:
         made = _by_quarto(f"{head}---\n\n{text}", "typst", files)
         if made is None:
-            raise InputError("A PDF is made by Quarto or by XeLaTeX, and neither is here.")
+            raise InputError("A PDF needs Quarto or XeLaTeX, and neither is installed.")
         return made
-    # the fonts of LaTeX have Greek letters as mathematics alone
+    # LaTeX's fonts have Greek letters only in mathematics
     document = f"{head}pdf-engine: {engine}\ngeometry: margin=25mm\n---\n\n{latex_text(text, markdown=True)}"
     made = _by_quarto(document, "pdf", files)
     return made or converted(document, "pdf", f"--pdf-engine={engine}", beside=files)
 
 
 def _by_quarto(document: str, to: str, files: dict[str, bytes]) -> bytes | None:
-    """None where there is no Quarto."""
+    """The document rendered by Quarto; None if Quarto is not installed."""
     program = shutil.which("quarto")
     if program is None:
         return None
@@ -116,7 +116,7 @@ def _by_quarto(document: str, to: str, files: dict[str, bytes]) -> bytes | None:
 
 
 def _complaint(said: str) -> str:
-    """The line in which Quarto names its error, without colours; else its last one."""
+    """The line in which Quarto names its error, without colours; else its last line."""
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["it said nothing"])[0 if errors else -1][:400]

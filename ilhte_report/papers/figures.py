@@ -1,7 +1,7 @@
-"""Figures of an analysis for a paper: as wide as a column, as SVG, PDF and PNG, with what they show in words and numbers.
+"""Figures of an analysis for a paper: one column wide, as SVG, PDF and PNG, with descriptions and numbers.
 
-They are the figures of the page (``pages.sections``), laid out for print. Kaleido draws them with a browser that is
-installed; where there is none matplotlib draws the same traces.
+They are the figures of the page (``pages.sections``), laid out for print. Kaleido draws them with an installed browser;
+without one, matplotlib draws the same traces.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ PER_MM = 96 / 25.4
 """Pixels of CSS in a millimetre."""
 DOTS_PER_INCH = 300
 _SMALLER = 0.72
-"""Height in print as a part of that on the page, whose letters are as much larger."""
+"""Height in print relative to the page, whose letters are larger by the same factor."""
 _FONT = {"size": 10, "family": "Arial, Helvetica, Liberation Sans, sans-serif", "color": "#1b1b1b"}
 """10 pixels: 7.5 points."""
 _PAGE_MARGIN = 8
-"""Pixels that kaleido's PDF leaves white on each side, by drawing a figure smaller."""
+"""Pixels that kaleido leaves white on each side of a PDF by shrinking the figure."""
 
 
 def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN, *, browser: bool = True) -> list[Path]:
-    """Every figure as .svg (with its words for screen readers), .pdf, .png (300 dpi), .csv (what is drawn) and .txt (in words).
+    """Write every figure as .svg (with a description for screen readers), .pdf, .png (300 dpi), .csv (its data) and .txt (its description).
 
     Parameters
     ----------
     width : mm.
-    browser : draw with kaleido and a browser if they are there; otherwise matplotlib draws.
+    browser : draw with kaleido and a browser if they are available; otherwise with matplotlib.
 
     Raises
     ------
-    InputError : the folder is somebody else's, or a file that is not ours is in the way.
+    InputError : the folder was not written by ilhte, or another file is in the way.
     """
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = [section for section in sections(analysis) if section.figure]
@@ -72,7 +72,7 @@ def write_figures(analysis: Analysis, folder: str | Path, width: float = COLUMN,
 
 
 def for_print(figure: Figure, width: float) -> Figure:
-    """The same figure on white, as wide as `width` mm, with letters, points and distances of a column."""
+    """The figure on white, `width` mm wide, with letters, points and margins for a column."""
     from plotly.graph_objects import Figure
 
     out = Figure(figure)
@@ -88,7 +88,7 @@ def for_print(figure: Figure, width: float) -> Figure:
         size = getattr(getattr(trace, "marker", None), "size", None)
         if isinstance(size, (int, float)):
             trace.marker.size = size * _SMALLER
-        trace.cliponaxis = False  # a point on an axis is drawn whole
+        trace.cliponaxis = False  # draw points on an axis completely
     return out
 
 
@@ -110,7 +110,7 @@ def draw(
 
 
 def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> dict[tuple[str, str], bytes] | None:
-    """None where kaleido or a browser is missing, or the browser does not start."""
+    """The figures drawn by kaleido; None if it or a browser is missing, or the browser does not start."""
     import logging
     import tempfile
 
@@ -135,9 +135,9 @@ def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> d
             for shown in [_with_lower_edge(figure) if ending == "pdf" else figure]
         ]  # fmt: skip
         try:
-            # no script from a network address: plotly.js is the installed one, and no text of ours is TeX
+            # nothing from the network: plotly.js is installed, and no text contains TeX
             kaleido.write_fig_from_object_sync(wanted, kopts={"mathjax": False})
-        except Exception:  # whatever a browser fails with, there is another way to draw
+        except Exception:  # whatever the browser's failure, matplotlib can draw
             return None
         try:
             return {
@@ -150,7 +150,7 @@ def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> d
 
 
 def _with_lower_edge(figure: Figure) -> Figure:
-    """Taller by what kaleido's PDF would cut off at the lower edge, where the legend is, of a figure wider than high."""
+    """The figure, made taller by what kaleido's PDF would cut off at the lower edge if it is wider than high."""
     from plotly.graph_objects import Figure
 
     width, height = figure.layout.width, figure.layout.height
@@ -165,7 +165,7 @@ def _with_lower_edge(figure: Figure) -> Figure:
 
 
 def _with_words(svg: str, title: str, words: str) -> str:
-    """The drawing as an image whose name and description screen readers read."""
+    """The SVG with a title and a description for screen readers."""
     start, _, rest = svg.partition("<svg")
     attributes, _, inside = rest.partition(">")
     attributes = re.sub(r'\s(role|aria-\w+)="[^"]*"', "", attributes)

@@ -1,4 +1,4 @@
-"""The few characters of our tables and sentences that a LaTeX of the old kind does not know, as mathematics."""
+"""Characters of our tables and sentences that pdfLaTeX does not know, as mathematics."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MODEL = re.compile(r"\bM(?:\\_|~)([0A-Z])(?:~|\b)")
 
 
 def latex_text(text: str, *, markdown: bool = False) -> str:
-    """LaTeX, or Markdown for it, in which Greek letters with their indices, signs and the models' names are mathematics.
+    """LaTeX, or Markdown for LaTeX, with Greek letters and their indices, signs and the models' names as mathematics.
 
-    Letters of other alphabets stay as they are: names that have them need XeLaTeX or LuaLaTeX.
+    Letters of other alphabets are unchanged: names that contain them need XeLaTeX or LuaLaTeX.
     """
 
     def letter(found: re.Match[str]) -> str:
@@ -35,7 +35,7 @@ def latex_text(text: str, *, markdown: bool = False) -> str:
 
     text = _MODEL.sub(r"$M_{\1}$", _LETTER.sub(letter, text))
     for sign, command in _SIGNS.items():
-        # pandoc takes a dollar sign before a digit for one of money
+        # pandoc takes a dollar sign before a digit for money
         text = text.replace(sign, f"`${command}$`{{=latex}}" if markdown else f"${command}$")
     if markdown:
         return text

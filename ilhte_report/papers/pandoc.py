@@ -14,8 +14,8 @@ def converted(markdown: str, to: str, *arguments: str, beside: dict[str, bytes] 
 
     Parameters
     ----------
-    arguments : further ones of pandoc.
-    beside : files that the document names (figures, a bibliography), by name.
+    arguments : further arguments of pandoc.
+    beside : files to which the document refers (figures, a bibliography), by name.
 
     Raises
     ------

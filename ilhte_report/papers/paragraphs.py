@@ -1,4 +1,4 @@
-"""The paragraphs of a paper as files: Markdown with citations, Word and LaTeX, and the bibliography they cite."""
+"""Draft paragraphs for a paper as files: Markdown with citations, Word and LaTeX, and their bibliography."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ BIBLIOGRAPHY = "references.bib"
 
 
 def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
-    """paper.md, paper.docx, paper.tex (for natbib) and references.bib: what the methods and the results say, and what they cite.
+    """Write paper.md, paper.docx, paper.tex (for natbib) and references.bib: methods and results, and the references they cite.
 
-    Of a table with several arms: what they say of the arms side by side, and a folder an arm, called after it.
+    For a table with several arms: paragraphs on all arms side by side, and a folder for each arm.
 
     Raises
     ------
-    InputError : the folder is somebody else's, or a file that is not ours is in the way.
+    InputError : the folder was not written by ilhte, or another file is in the way.
     """
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     entries = bibliography(analysis, source)
@@ -55,16 +55,16 @@ def write_paragraphs(analysis: Analysis, folder: str | Path, source: Source | No
 
 
 def paragraphs_markdown(analysis: Analysis) -> str:
-    """Methods and results under headings, names escaped; where references are to come stands a heading."""
+    """Methods and results under headings, with names escaped, and a heading for the references."""
     results = escape_markdown(results_paragraph(analysis))
     methods = methods_paragraph(analysis)
     return f"## Methods\n\n{methods}\n\n## Results\n\n{results}\n\n## References\n"
 
 
 def bibliography(analysis: Analysis, source: Source | None = None) -> str:
-    """BibTeX of the methods, and of the table where that is known."""
+    """BibTeX of the methods, and of the table if known."""
     places = (Path(__file__).resolve().parents[2] / BIBLIOGRAPHY, SOURCES / BIBLIOGRAPHY)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise IlhteError("references.bib is not beside the package: install ilhte again.")
+        raise IlhteError("references.bib is missing from the package: install ilhte again.")
     return "\n\n".join([found.read_text(encoding="utf-8").strip(), *bibtex_of(analysis.info, source)]) + "\n"

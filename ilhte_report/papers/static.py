@@ -1,6 +1,6 @@
-"""A Plotly figure of ours drawn by matplotlib, where there is no browser: lines, points, bars, panels, words in them.
+"""Drawing our Plotly figures with matplotlib if there is no browser: lines, points, bars, panels and text.
 
-What our figures use of Plotly is translated, one attribute by one; a figure looks plainer and says the same.
+The attributes that our figures use are translated one by one; the result is plainer but has the same content.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _POINTS = 72 / 96
 
 
 def drawn_by_matplotlib(figure: Figure, ending: str, dpi: int) -> bytes:
-    """The figure as a file of the format `ending`, of the size in its layout (pixels of CSS)."""
+    """The figure as a file in the format `ending`, with the size in its layout (CSS pixels)."""
     import matplotlib
 
     layout = figure.layout
@@ -44,7 +44,7 @@ def drawn_by_matplotlib(figure: Figure, ending: str, dpi: int) -> bytes:
         for shape in layout.shapes:
             _draw_line(panels, shape)
         for words in layout.annotations:
-            _drawplain_text(panels, words)
+            _draw_text(panels, words)
         for place, axes in panels.items():
             _finish(figure, place, axes)
         _legend(figure, drawing, panels)
@@ -59,7 +59,7 @@ def _axis(figure: Figure, name: str) -> Any:
 
 
 def _panels(figure: Figure, drawing: Any) -> dict[str, Axes]:
-    """Axes by the name of their y axis, in a grid as their domains lie."""
+    """Axes by the name of their y axis, arranged in a grid according to their domains."""
     names = sorted({trace.yaxis or "y" for trace in figure.data}, key=lambda name: int(name[1:] or 1))
     domains = {name: _axis(figure, name).domain or (0.0, 1.0) for name in names}
     sides = {name: _axis(figure, _axis(figure, name).anchor or "x").domain or (0.0, 1.0) for name in names}
@@ -72,7 +72,7 @@ def _panels(figure: Figure, drawing: Any) -> dict[str, Axes]:
     for name in names:
         place = grid[bottoms.index(round(domains[name][0], 6)), lefts.index(round(sides[name][0], 6))]
         own = {"x": _axis(figure, name).anchor or "x", "y": name}
-        # panels with one range name each other in either direction
+        # panels with a shared range may refer to each other in either direction
         groups = {letter: _axis(figure, axis).matches or axis for letter, axis in own.items()}
         axes[name] = drawing.add_subplot(
             place, **{f"share{letter}": by_axis.get(group) for letter, group in groups.items()}
@@ -130,10 +130,10 @@ def _draw_line(panels: dict[str, Axes], shape: Any) -> None:
         )
 
 
-def _drawplain_text(panels: dict[str, Axes], words: Any) -> None:
+def _draw_text(panels: dict[str, Axes], words: Any) -> None:
     text, of = plain_text(words.text), str(words.yref).removesuffix(" domain")
     if words.yref == "paper":
-        # the title of a panel: the one whose top it stands on, in the order of the panels
+        # panel titles come in the order of the panels
         for axes in panels.values():
             if not axes.get_title():
                 axes.set_title(text, fontsize="medium")
@@ -150,7 +150,7 @@ def _drawplain_text(panels: dict[str, Axes], words: Any) -> None:
 
 
 def _finish(figure: Figure, place: str, axes: Axes) -> None:
-    """Titles, ticks, grid and range of a panel."""
+    """Set titles, ticks, grid and range of a panel."""
     upright = _axis(figure, place)
     across = _axis(figure, upright.anchor or "x")
     for axis, of, title, limits in (

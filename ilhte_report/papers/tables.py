@@ -1,6 +1,6 @@
 """Tables of an analysis for a paper: great_tables objects, and files for the web, LaTeX, Word and spreadsheets.
 
-What they hold is what the page and the terminal show: the rows of ``pages.sections``.
+They contain the same rows as the page and the terminal (``pages.sections``).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 TABLES = {"estimates": ESTIMATES, "items": ITEMS, "models": FITTED}
 """Name -> title of its section."""
 OF_ARMS = {"arms": "Arms"}
-"""The same of a table with several arms."""
+"""The same for a table with several arms."""
 LONGEST = 25
 """Rows of a LaTeX table on one page; a longer one runs over pages."""
 
 
 def paper_table(analysis: Analysis, name: str) -> GT:
-    """A table as a great_tables object, to be styled further and saved.
+    """A table as a great_tables object, which can be styled further and saved.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def paper_table(analysis: Analysis, name: str) -> GT:
     known = _tables_of(analysis)
     if name in TABLES and analysis.arms is not None:
         raise InputError(
-            "The table has several arms: ask one of them for its table (a.of_arms), or write all (a.to_tables)."
+            "This analysis has several arms: use the table of one of them (a.of_arms), or write all (a.to_tables)."
         )
     if name not in known:
         raise InputError(f"There is no table {quoted(name)}: use one of {listed(list(known), len(known))}.")
@@ -57,13 +57,13 @@ def paper_table(analysis: Analysis, name: str) -> GT:
 
 
 def write_tables(analysis: Analysis, folder: str | Path, source: Source | None = None) -> list[Path]:
-    """Every table as .html, .tex (booktabs), .docx and .csv (numbers as they are); files of ours alone are replaced.
+    """Write every table as .html, .tex (booktabs), .docx and .csv (unrounded); only files written by ilhte are replaced.
 
-    Of a table with several arms: the arms side by side, and a folder an arm, called after it.
+    For a table with several arms: the arms side by side, and a folder for each arm.
 
     Raises
     ------
-    InputError : the folder is somebody else's, or a file that is not ours is in the way.
+    InputError : the folder was not written by ilhte, or another file is in the way.
     """
     kept = Manifest.open(Path(folder), EMPTY_OR_OURS)
     shown = {section.title: section for section in sections(analysis, source)}
@@ -93,7 +93,7 @@ def _section(analysis: Analysis, name: str) -> Section:
 
 
 def _great_table(name: str, section: Section, tab: str) -> GT:
-    """Names of the data are plain text in it: great_tables escapes what it writes."""
+    """The great_tables object of a section; names need no escaping, as great_tables escapes text."""
     import pandas as pd
     from great_tables import GT
 
@@ -110,31 +110,29 @@ def _great_table(name: str, section: Section, tab: str) -> GT:
 
 
 def _note(section: Section) -> str:
-    """A table stands by itself: no word of sentences above it."""
+    """The note without its reference to sentences above, as the table stands alone."""
     return section.note.replace(TOLD, "").strip()
 
 
 def _latex(table: GT, section: Section) -> str:
-    """Rules of booktabs alone, and the note a little below them."""
+    """LaTeX with the rules of booktabs only, and the note a little below them."""
     text = table.tab_options(table_font_size="9pt").as_latex(use_longtable=len(section.rows) > LONGEST)
     text = re.sub(r"(\\extracolsep{\\fill}}|\\begin{longtable}{)l\|", r"\1l", text, count=1)
     text = text.replace(r"\begin{minipage}{\linewidth}", "\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize")
     text = text.replace(r"\begin{tabular*}", "\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular*}")
     needs = "booktabs,caption,longtable,array"
-    scripts = (
-        "% names in other alphabets than the Latin one need XeLaTeX or LuaLaTeX, and a font that has their letters"
-    )
+    scripts = "% names in non-Latin alphabets need XeLaTeX or LuaLaTeX, and a font with these letters"
     return f"% written by ilhte; in the preamble: \\usepackage{{{needs}}}\n{scripts}\n{latex_text(text)}"
 
 
 def _markdown(section: Section, tab: str) -> str:
-    """A document of one table: its caption, the rows, the note."""
+    """A document with one table: rows, caption and note."""
     caption = escape_markdown(f"{section.title}: {tab}")
     return f"{table_markdown(section.rows, section.left)}\n: {caption}\n\n{escape_markdown(_note(section))}\n"
 
 
 def _numbers(analysis: Analysis, name: str) -> pd.DataFrame:
-    """The table's numbers unrounded, for a program: of the items in the unit that is shown."""
+    """The table's numbers, unrounded, in the units shown."""
     import pandas as pd
 
     if analysis.arms is not None:

@@ -1,1 +1,1 @@
-"""Many tables, each an executed notebook, in a folder that can be resumed and compared."""
+"""Runs: many tables, each with an executed notebook, in a folder that can be resumed and compared."""

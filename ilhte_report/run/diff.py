@@ -1,4 +1,4 @@
-"""What differs between two runs: versions and settings, tables, decisions, estimates."""
+"""Differences between two runs: versions and settings, tables, decisions, estimates."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ DECISIONS = (
     "n_persons_cov",
 )
 SAME = 1e-9
-"""Relative to the larger of 1 and the value: what another order of summation may change."""
+"""Tolerance relative to the larger of 1 and the value, for differences due to the order of summation."""
 NOT_COMPARED = {"tab", "seconds", "engine", "profile"}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs.
+    """One difference.
 
     Attributes
     ----------
-    what : a column of the summary, or "status", "data", "arms", "items", the item that moved most; of one of several arms
-        after the arm's name and a colon.
-    before, after : its values in the two runs.
+    what : a column of the summary, or "status", "data", "arms", "items", or the item that changed most; with several arms,
+        preceded by the arm's name and a colon.
+    before, after : the values in the two runs.
     """
 
     what: str
@@ -51,21 +51,21 @@ class Change:
 
     @property
     def is_decision(self) -> bool:
-        """Whether it is more than a number's size."""
-        what = self.what.rpartition(": ")[2]  # of an arm, after its name
+        """Whether it is a decision and not merely a change in a number."""
+        what = self.what.rpartition(": ")[2]  # without the name of an arm
         return what in DECISIONS or what in ("status", "data", "arms", "items")
 
 
 @dataclass(frozen=True)
 class RunDiff:
-    """Two runs compared.
+    """The comparison of two runs.
 
     Attributes
     ----------
     header : versions and settings that differ.
-    only_before, only_after : tables of one run alone.
-    tables : changes of each table that both have and that has any, decisions first.
-    n_same : tables of both without a change.
+    only_before, only_after : tables in one run only.
+    tables : changes by table, for tables in both runs that changed, decisions first.
+    n_same : number of tables in both runs without a change.
     """
 
     header: list[Change]
@@ -80,7 +80,7 @@ def compare_runs(before: Path, after: Path) -> RunDiff:
 
     Raises
     ------
-    InputError : one of them does not hold a run, or a result in it is not as it was written.
+    InputError : one of them does not contain a run, or a result in it was edited.
     """
     old, new = _opened(before), _opened(after)
     header = [
@@ -101,7 +101,7 @@ def compare_runs(before: Path, after: Path) -> RunDiff:
 
 
 def run_folder_named(name: str) -> Path:
-    """The folder of a run given by its path, or by its name in the project's ``results``."""
+    """The folder of a run, by its path or by its name in the project's ``results``."""
     path = Path(name)
     if path.is_dir():
         return path
@@ -115,7 +115,7 @@ def run_folder_named(name: str) -> Path:
 
 
 def print_diff(console: Console, diff: RunDiff) -> None:
-    """The differences as tables, decisions in bold."""
+    """Print the differences as a table, with decisions in bold."""
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
@@ -136,13 +136,13 @@ def print_diff(console: Console, diff: RunDiff) -> None:
                 style = "bold" if change.is_decision else None
                 shown.add_row(escape(visible(tab)) if k == 0 else "", *map(escape, cells), style=style)
         console.print(shown)
-    console.print(f"Tables of both runs: {diff.n_same} the same, {len(diff.tables)} changed.", highlight=False)
+    console.print(f"Tables in both runs: {diff.n_same} unchanged, {len(diff.tables)} changed.", highlight=False)
 
 
 def _opened(path: Path) -> RunFolder:
     folder = RunFolder(path)
     if not folder.rows:
-        raise InputError(f"{path} does not hold a run: name a folder that `ilhte run` made.")
+        raise InputError(f"{path} does not contain a run: name a folder written by `ilhte run`.")
     return folder
 
 

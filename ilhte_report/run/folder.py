@@ -1,9 +1,9 @@
-"""The folder of a run: one writer at a time, every file written whole or not at all, and checksums to know it by.
+"""The folder of a run: one writer at a time, every file written completely or not at all, and identified by checksums.
 
-What is replaced or removed there is what a run wrote (``ilhte_lib.manifest``); a folder of somebody else's is refused.
+Only files written by a run are replaced or removed (``ilhte_lib.manifest``); other folders are refused.
 
-`run.json` is rewritten after each table with the checksums of its two files. So it always says which results are
-complete, however the last run ended; what does not match it is made again.
+`run.json` is rewritten after each table with the checksums of its two files. It therefore always says which results are
+complete, however the last run ended; results that do not match are computed again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REMEDY = "name an empty or a new folder with --out."
 _FRAMES = ("summary.parquet", "items.parquet")
 _TOLD = ("told", "resampling", "sum_score", "steps")
-"""What of a table's inference the site's pages tell."""
+"""The parts of a table's inference that the site's pages need."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class TableRow:
 
     Attributes
     ----------
-    tab, slug : its name and its file name in ``fits/`` and ``tables/``.
+    tab, slug : the name of the table, and its file name in ``fits/`` and ``tables/``.
     status : "fitted" or "failed".
     reason : why it failed, one sentence; None otherwise.
     seconds : wall time of its execution.
-    key : hash of everything the result depends on.
-    input_sha256 : of the table's data.
-    fit_sha256, notebook_sha256 : of its two files; None if there are none.
+    key : hash of everything on which the result depends.
+    input_sha256 : checksum of the table's data.
+    fit_sha256, notebook_sha256 : checksums of its two files; None if there are none.
     """
 
     tab: str
@@ -59,12 +59,12 @@ class TableRow:
 
 
 class RunFolder:
-    """The results of a run on disk, for reading; who writes has it from ``open_run_folder``.
+    """The results of a run on disk, read-only unless it comes from ``open_run_folder``.
 
     Attributes
     ----------
     path : the folder.
-    record : what ``run.json`` holds beside the rows; empty if there is none or it is not whole.
+    record : the content of ``run.json`` without the rows; empty if the file is missing or incomplete.
     rows : the tables by name.
     """
 
@@ -79,7 +79,7 @@ class RunFolder:
 
         Raises
         ------
-        InputError : the file is not the one that was written.
+        InputError : the file was changed after it was written.
         """
         row = self.rows[tab]
         if row.fit_sha256 is None:
@@ -89,7 +89,7 @@ class RunFolder:
         return json.loads(self._fit(row).read_text(encoding="utf-8"))
 
     def result(self, tab: str, key: str) -> TableRow | None:
-        """The row of a table whose result is there, complete and untouched, under this key."""
+        """The row of a table if its result for this key exists, complete and unchanged; else None."""
         row = self.rows.get(tab)
         if row is None or row.key != key or row.fit_sha256 is None or row.notebook_sha256 is None:
             return None
@@ -97,24 +97,24 @@ class RunFolder:
         return row if whole else None
 
     def store(self, row: TableRow, document: str, notebook: str) -> None:
-        """Keep the result of a table, in place of an earlier one."""
+        """Store the result of a table, replacing an earlier one."""
         with _telling(self.path):
             self._write(self._fit(row), document.encode())
             self._write(self._notebook(row), notebook.encode())
             self._note(_with_checksums(row, sha256_of(self._fit(row)), sha256_of(self._notebook(row))))
 
     def store_failure(self, row: TableRow) -> TableRow:
-        """Note that a table failed, and return the row. An earlier result of the same key stands."""
+        """Record that a table failed, and return the row. An earlier result for the same key is kept."""
         earlier = self.result(row.tab, row.key)
         if earlier:
             row = _with_checksums(row, earlier.fit_sha256, earlier.notebook_sha256)
-            row = replace(row, reason=f"{row.reason} Its earlier result stands.")
+            row = replace(row, reason=f"{row.reason} Its earlier result is kept.")
         with _telling(self.path):
             self._note(row)
         return row
 
     def finish(self, tabs: Sequence[str], header: dict[str, Any]) -> None:
-        """Bring the folder to exactly these tables: the frames of their results, nothing of others, and ``run.json``."""
+        """Make the folder contain exactly these tables: write their frames and ``run.json``, and remove the files of others."""
         from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
 
         self.rows = {tab: self.rows[tab] for tab in tabs}
@@ -130,7 +130,7 @@ class RunFolder:
             self._save()
 
     def holds(self, rows: Sequence[TableRow]) -> bool:
-        """Whether the folder is finished with just these rows, its frames untouched."""
+        """Whether the folder is finished with exactly these rows and unchanged frames."""
         frames = self.record.get("sha256")
         return (
             list(_rows_of(self.record).values()) == list(rows)
@@ -146,7 +146,7 @@ class RunFolder:
 
     def _note(self, row: TableRow) -> None:
         self.rows[row.tab] = row
-        self.record.pop("sha256", None)  # from here on the frames are those of an earlier state
+        self.record.pop("sha256", None)  # from now on the frames are out of date
         self._save()
 
     def _save(self) -> None:
@@ -156,7 +156,7 @@ class RunFolder:
     @property
     def _files(self) -> Manifest:
         if self._manifest is None:
-            raise TypeError("A run's folder is written by whoever has it from open_run_folder.")
+            raise TypeError("Only a folder from open_run_folder can be written.")
         return self._manifest
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -164,7 +164,7 @@ class RunFolder:
 
     @property
     def kept(self) -> list[Path]:
-        """A user's edited files that were kept beside the new ones, or left where they stood."""
+        """Files edited by the user that were kept, beside the new ones or in their place."""
         return self._files.kept
 
 
@@ -175,7 +175,7 @@ def by_arm(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def refuse_earlier(run: Path) -> None:
-    """Raise InputError, one sentence with the remedy, where an earlier version wrote a run without something that pages tell."""
+    """Raise InputError if the run was written by an earlier version and lacks something that the pages need."""
     import pyarrow.parquet
 
     from ilhte_lib.inference.effects import ITEM_COLUMNS, SUMMARY_COLUMNS
@@ -192,11 +192,11 @@ def refuse_earlier(run: Path) -> None:
 
 @contextmanager
 def open_run_folder(path: Path) -> Iterator[RunFolder]:
-    """The folder of a run, made if need be, and this process its only writer until it is left.
+    """Open the folder of a run for writing, creating it if necessary; inside the context this process is its only writer.
 
     Raises
     ------
-    InputError : another run has it, it is somebody else's, or it cannot be written.
+    InputError : another run is writing to it, it is not a run's folder, or it cannot be written.
     """
     refuse_other_folder(path)
     with _telling(path):
@@ -206,7 +206,7 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
             lock.acquire()
         except Timeout:
             raise InputError(
-                f"Another run is writing into {path}: wait until it has ended, or name another folder with --out."
+                f"Another run is writing to {path}: wait until it has finished, or name another folder with --out."
             ) from None
     try:
         with _telling(path):
@@ -219,9 +219,9 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
 
 
 def refuse_other_folder(path: Path, slugs: Sequence[str] = ()) -> None:
-    """Raise InputError, before anything is computed, if the folder is not a run's or one of its future files is in use.
+    """Raise InputError, before anything is computed, if the folder is not a run's or other files are in the way.
 
-    ``slugs`` are the file names of the tables to come.
+    ``slugs`` are the file names of the tables to be written.
     """
     with _telling(path):
         written = read_manifest(path)
@@ -235,7 +235,7 @@ def refuse_other_folder(path: Path, slugs: Sequence[str] = ()) -> None:
 
 
 def _of_an_earlier_version(path: Path) -> dict[str, list[str]]:
-    """What a run that left no manifest wrote: the files whose checksums its ``run.json`` holds; empty if there is none."""
+    """The files of a run without a manifest: those whose checksums are in its ``run.json``; empty if there is none."""
     record = _read_record(path)
     rows = _rows_of(record)
     if not rows or not isinstance(record.get("settings"), dict):
@@ -250,13 +250,13 @@ def _of_an_earlier_version(path: Path) -> dict[str, list[str]]:
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """What the system says when the folder cannot be written, as a sentence with its remedy."""
+    """Turn system errors in writing the folder into a sentence with the remedy."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise InputError(
-                f"There is no room left for {path}: make some and give the same command again, it goes on from here."
+                f"There is no space left for {path}: free some and repeat the command, which then continues from here."
             ) from error
         raise InputError(
             f"The folder {path} cannot be written ({error.strerror}): change its permissions or name another with --out."
@@ -272,7 +272,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _rows_of(record: dict[str, Any]) -> dict[str, TableRow]:
-    """The rows that are as they were written; a row edited out of shape is as good as none."""
+    """The valid rows; a row that was edited and no longer fits is ignored."""
     rows = {}
     tables = record.get("tables")
     for entry in tables if isinstance(tables, list) else []:

@@ -1,11 +1,11 @@
-"""A process that has imported what a notebook needs, and from which the kernels of a run are forked.
+"""A process that has imported what a notebook needs and from which the kernels of a run are forked.
 
-An interpreter that starts and imports NumPy, SciPy, pandas, Plotly and IPython works for longer than many a fit takes. One
-process does it, and each kernel is a fork of it: a process of its own, with memory of its own, which may die without harm to
-the others. The process that forks computes nothing, holds no sockets and has one thread, since threads do not survive a fork.
-It ends with the run; kernels end when it does (``ipykernel`` looks after its parent).
+Starting an interpreter and importing NumPy, SciPy, pandas, Plotly and IPython takes longer than many fits. One
+process does this once, and each kernel is forked from it: a separate process with its own memory, which may die without affecting
+the others. The forking process computes nothing, has no sockets and only one thread, as threads do not survive a fork.
+It ends with the run, and the kernels end with it (``ipykernel`` watches its parent).
 
-On Linux alone: other systems have no fork, or libraries that do not survive one.
+Only on Linux: other systems have no fork, or libraries that do not survive one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the result of one table depends on: a table whose key is unchanged need not be fitted again."""
+"""The key of a table's result, which covers everything it depends on: if it is unchanged, the table is not fitted again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parents[1]}
 
 PAGE_REPLICATES = 99
-"""Replicates of `ilhte run` unless asked otherwise: (B + 1) alpha is whole, and a table takes a few seconds more."""
+"""Default number of replicates of `ilhte run`: (B + 1) alpha is an integer, and a table takes only a few seconds longer."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Settings:
 
     Attributes
     ----------
-    profile, engine, max_persons : of the preparation and the fits.
+    profile, engine, max_persons : settings of the preparation and the fits.
     bootstrap : replicates of each bootstrap; 0 for none.
-    seed : of the replicates; None for the fixed one.
-    method : of the likelihood, "auto", "laplace" or "aghq"; None for ``approximation.default_method``.
-    options : further options of the data (``DataOptions.changed``) for every table that has none of its own.
+    seed : seed of the replicates; None for the default seed.
+    method : approximation of the likelihood, "auto", "laplace" or "aghq"; None for ``approximation.default_method``.
+    options : further data options (``DataOptions.changed``), which a table's own options override.
     """
 
     profile: str = "full"
@@ -60,17 +60,17 @@ class Settings:
 
 
 def fit_notebook() -> Path:
-    """The notebook of one table: the project's own, or the copy that is installed with the package."""
+    """The notebook of one table: the project's own, or the copy installed with the package."""
     name = Path("notebooks") / "fit_table.ipynb"
     with suppress(InputError):
         if (own := find_project() / name).is_file():
             return own
-    # an editable installation has no copy: the clone's own notebook is beside the package
+    # an editable installation has no copy, but the clone's notebook is beside the package
     return SOURCES / name if (SOURCES / name).is_file() else Path(__file__).parents[2] / name
 
 
 def code_sha256(notebook: str, engine: str) -> str:
-    """Hash of the code a result depends on: the notebook's text, our modules it imports, versions of the packages below."""
+    """Hash of the code on which a result depends: the notebook, our modules that it imports, and versions of packages."""
     digest = hashlib.sha256(notebook.encode())
     for module, file in sorted(imported_modules(notebook).items()):
         digest.update(module.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -105,7 +105,7 @@ def _code(notebook: str) -> str:
 
 
 def _imports(code: str, package: str) -> Iterator[str]:
-    """Whatever a module imports anywhere, and what may be a module: each name it takes from a package."""
+    """All modules that code may import, including each name imported from a package, which may be a module."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -123,7 +123,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def table_key(source: Source, settings: Settings, code: str) -> str:
-    """Hash of everything the result of ``source`` depends on; ``code`` is a ``code_sha256``."""
+    """Hash of everything on which the result of ``source`` depends; ``code`` is a ``code_sha256``."""
     parameters = settings.of_table(source)
     parts = [source.tab, source.name, source.sha256, parameters, code]
     of_items = parameters["options"].get("item_covariates")

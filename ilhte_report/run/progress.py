@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar on a terminal, elsewhere a line a table, and one where none has come for a while."""
+"""The progress of a run: a bar on a terminal; elsewhere one line per table, and a sign of life in long silences."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     Told = Callable[[TableOutcome | None, Standing], None]
 
 SILENCE = 20.0
-"""Seconds after which a run that has nothing to tell says that it works."""
+"""Seconds of silence after which a run says that it is still working."""
 
 
 @contextmanager
 def progress(console: Console, *, quiet: bool = False) -> Iterator[Told]:
-    """What ``run_tables`` is to call with each outcome; failures are shown with their reasons even if ``quiet``."""
+    """A callback for ``run_tables`` that shows each outcome; failures are shown with their reasons even if ``quiet``."""
     if console.is_terminal and not quiet:
         yield from _bar(console)
     else:
@@ -71,7 +71,7 @@ def _lines(console: Console, quiet: bool) -> Iterator[Told]:
     def breathe() -> None:
         while not over.is_set():
             if not news.wait(SILENCE) and at is not None and at.running:
-                line(at, f"at work for {clock.seconds():.0f} s")
+                line(at, f"still working after {clock.seconds():.0f} s")
             news.clear()
 
     breath = threading.Thread(target=breathe, daemon=True)
@@ -91,7 +91,7 @@ def _failure(outcome: TableOutcome) -> str:
 
 
 class _Clock:
-    """Time left, from the pace of the tables that were not merely kept."""
+    """Estimates the remaining time from the pace of the tables that were fitted."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()

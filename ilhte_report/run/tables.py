@@ -1,4 +1,4 @@
-"""Many tables through papermill: one executed notebook, one document a table, and the frames the pages read."""
+"""Running many tables with papermill: an executed notebook and a document per table, and frames for the pages."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .key import PAGE_REPLICATES, Settings, code_sha256, fit_notebook, table_key
 from .workers import cores, workers
 
 BUNDLED_RUN = "bundled"
-"""Name of the folder under ``results/`` that holds the bundled collection's run."""
+"""Name of the folder in ``results/`` for the run of the bundled collection."""
 
 
 @dataclass(frozen=True)
 class TableOutcome:
-    """What became of one table in this run.
+    """The outcome of one table in this run.
 
     Attributes
     ----------
-    tab : its name.
+    tab : the table's name.
     status : "fitted", "kept" (unchanged since it was fitted) or "failed".
     reason : why it failed, one sentence; None otherwise.
     seconds : wall time spent on it in this run.
@@ -48,7 +48,7 @@ class TableOutcome:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a run is, in tables: finished of all, of these kept and failed, and running now."""
+    """The progress of a run, in numbers of tables: finished, in total, kept, failed, and running."""
 
     done: int
     of: int
@@ -75,17 +75,17 @@ def run_tables(
     ----------
     sources : the tables; their names must differ.
     out : the run's folder; tables in it that are unchanged and whole are not fitted again.
-    settings : profile, engine, size.
-    jobs : notebooks executed at once on this machine; default the number of cores.
+    settings : settings of the analysis.
+    jobs : notebooks executed at once on this machine; default: the number of cores.
     scheduler : address of a Dask scheduler whose workers execute the notebooks instead.
-    timeout : seconds of wall time a table may take; default no limit.
-    force : fit even what is unchanged.
-    told : called with each table's outcome, and first with None, and how far the run is.
-    edited : called with the path of each file of an earlier run that was edited since, and is kept under that name.
+    timeout : limit of wall time per table, seconds; default: none.
+    force : fit unchanged tables again.
+    told : called with the outcome of each table (first with None) and the progress of the run.
+    edited : called with the path of each file of an earlier run that was edited since and is kept under that name.
 
     Raises
     ------
-    InputError : two tables of one name, nothing to do, a folder that cannot be written or that another run writes.
+    InputError : two tables have the same name, there are no tables, or the folder cannot be written or is in use by another run.
     """
     settings = settings or Settings()
     _refuse_twins(sources)
@@ -135,8 +135,10 @@ def run_tables(
 
 
 def run_collection(project: Path) -> Path:
-    """The default run of the bundled collection, made or brought up to date; returns its folder. It takes minutes, so it tells
-    of each table on the error stream, which Quarto shows while its pre-render script works."""
+    """Compute or update the default run of the bundled collection, and return its folder.
+
+    It takes minutes, so progress is reported on standard error, which Quarto shows during its pre-render script.
+    """
     from rich.console import Console
 
     from .progress import progress
@@ -149,11 +151,11 @@ def run_collection(project: Path) -> Path:
 
 
 def run_own_trials(project: Path) -> Path:
-    """The default run of a project's own trials, made or brought up to date, as ``ilhte run trials.toml`` does; its folder.
+    """Compute or update the default run of a project's own trials, as ``ilhte run trials.toml``, and return its folder.
 
     Raises
     ------
-    InputError : the file of trials is wrong. A table that cannot be fitted is listed on the page instead.
+    InputError : the file of trials has a mistake. A table that cannot be fitted is listed on the page instead.
     """
     from rich.console import Console
 
@@ -169,9 +171,9 @@ def run_own_trials(project: Path) -> Path:
 
 
 def default_folder(names: Sequence[str], settings: Settings) -> Path:
-    """Where a run goes that names no folder: the same for the same tables and settings, so that it can be resumed.
+    """The default folder of a run, the same for the same tables and settings, so that the run can be resumed.
 
-    The bundled collection has one folder whatever the number of replicates: it is what the site shows.
+    The bundled collection, which the site shows, has one folder whatever the number of replicates.
     """
     try:
         results = find_project() / "results"
@@ -186,14 +188,14 @@ def default_folder(names: Sequence[str], settings: Settings) -> Path:
 
 
 def point_to(out: Path) -> None:
-    """Make ``out`` the latest run, the one pages read, if it lies in a ``results`` folder."""
+    """Make ``out`` the latest run, which pages read, if it is in a ``results`` folder."""
     pointer = out.parent / "latest.json"
     if out.parent.name == "results" and (not pointer.exists() or _is_pointer(pointer)):
         write_text(pointer, to_json({"run": out.name}))
 
 
 def _is_pointer(path: Path) -> bool:
-    """Whether a file is one that ``point_to`` wrote, and no user's of that name."""
+    """Whether a file was written by ``point_to``, and is not a user's file with that name."""
     try:
         return set(json.loads(path.read_text(encoding="utf-8"))) == {"run"}
     except (OSError, ValueError, TypeError):
@@ -201,7 +203,7 @@ def _is_pointer(path: Path) -> bool:
 
 
 class _Tally:
-    """Counts outcomes and tells of each."""
+    """Counts outcomes and reports each."""
 
     def __init__(self, of: int, told: Callable[[TableOutcome | None, Standing], None]) -> None:
         self.outcomes: dict[str, TableOutcome] = {}
@@ -242,7 +244,7 @@ def _task(source: Source, out: Path, settings: Settings, notebook: str, code: st
 def _execute_all(
     pool: Executor, tasks: Sequence[tuple[Source, Task]], store: Callable[[Source, Executed], None]
 ) -> None:
-    """Hand every result to ``store`` as it comes; if that raises, or the user interrupts, nothing goes on behind it."""
+    """Pass each result to ``store`` when it is ready; if that raises, or the user interrupts, stop all running tables."""
     futures = {pool.submit(execute, task): source for source, task in tasks}
     try:
         for future in as_completed(list(futures)):
@@ -262,7 +264,7 @@ def _result(future: Future[Executed]) -> Executed:
     try:
         return future.result()
     except Exception as failure:
-        reason = f"No worker could finish it ({type(failure).__name__}): look at the cluster's logs."
+        reason = f"No worker could finish it ({type(failure).__name__}): see the logs of the cluster."
         return Executed(0.0, reason=reason)
 
 
@@ -289,5 +291,5 @@ def _refuse_twins(sources: Sequence[Source]) -> None:
 
 
 def _cpu_seconds() -> float:
-    """CPU time of this process and of the kernels it has waited for."""
+    """CPU time of this process and of its finished kernels."""
     return sum(os.times()[:4])

@@ -1,7 +1,7 @@
-"""Who executes the tables of a run: threads of this process, or a Dask cluster, behind the same interface.
+"""The workers that execute the tables of a run: threads of this process, or a Dask cluster, with the same interface.
 
-A table's notebook computes in a kernel process of its own, so threads are enough to keep every core busy, and papermill
-is imported once.
+Each notebook computes in its own kernel process, so threads are enough to keep all cores busy, and papermill
+is imported only once.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PATIENCE = 30
 
 @contextmanager
 def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor, int]]:
-    """An executor and how many tables it takes at once.
+    """An executor and the number of tables it processes at once.
 
     Parameters
     ----------
-    jobs : tables at once on this machine; default the number of its cores.
-    scheduler : address of a Dask scheduler; its workers' threads each take a table.
+    jobs : tables at once on this machine; default: the number of cores.
+    scheduler : address of a Dask scheduler; each thread of its workers processes one table at a time.
 
     Raises
     ------
-    InputError : no scheduler answers there, or it has no worker.
+    InputError : no scheduler answers at this address, or it has no workers.
     EngineError : Dask is not installed.
     """
     if scheduler is None:
@@ -51,11 +51,11 @@ def workers(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor,
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError as error:
             raise InputError(f"The Dask scheduler at {scheduler} has no worker: start some and try again.") from error
-        # not pure: a table that is asked for again is to be fitted again
+        # not pure: a table that is submitted again must be fitted again
         with client.get_executor(pure=False) as pool:
             yield pool, sum(client.nthreads().values())
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,1 +1,1 @@
-"""The site: what a run gives to it, figures and downloads in its pages, real Quarto or the preview renderer."""
+"""The site: pages, figures and downloads from a run, rendered by Quarto or by the preview renderer."""

@@ -1,4 +1,4 @@
-"""Which files of a site are Quarto's: what `quarto render` wrote, another render may replace, and a user's files stay."""
+"""Recognising the files of a site that Quarto wrote: another render may replace these, while a user's files are kept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LISTS = {"search.json", "sitemap.xml", "robots.txt", "listings.json", ".nojekyl
 
 
 def written_by_quarto(site: Path, project: Path) -> dict[str, list[str]]:
-    """Name -> checksum of what Quarto is known to have written into a site; nothing if none of its pages is there.
+    """Name -> checksum of the files that Quarto is known to have written; empty if the site has no page by Quarto.
 
-    Its pages name it, its libraries stand in a folder of their own, and resources are copies of the project's files, as
-    these are or, where the program wrote them, were before.
+    Its pages name Quarto as generator, its libraries are in a folder of their own, and resources are copies of the project's
+    files in their present or, if the program wrote them, an earlier version.
     """
     names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*")) if path.is_file()]
     pages = {name for name in names if name.endswith(".html") and _names_quarto(site / name)}
@@ -35,7 +35,7 @@ def _names_quarto(page: Path) -> bool:
 
 
 def _copied(project: Path, name: str) -> set[str]:
-    """Checksums of a file of the project, and of what the program wrote there."""
+    """Checksums of a file of the project, and of earlier versions that the program wrote."""
     source, (folder, _, inner) = project / name, name.partition("/")
     known = (read_manifest(project / folder) or {}).get(inner, []) if inner else []
     return {*known, *([sha256_of(source)] if source.is_file() else [])}

@@ -1,4 +1,4 @@
-"""What `_quarto.yml` says, as far as it is used here."""
+"""The settings in `_quarto.yml` that are used here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SiteConfig:
     defaults: Mapping
 
     def options(self, front_matter: Mapping) -> dict:
-        """The options of one page: its front matter over the site's defaults."""
+        """The options of one page: the site's defaults, overridden by its front matter."""
         own = _flat(front_matter)
         execute = {**(self.defaults.get("execute") or {}), **(own.get("execute") or {})}
         return {**self.defaults, **own, "execute": execute}
@@ -40,7 +40,7 @@ class SiteConfig:
 
 
 def read_config(project: Path) -> SiteConfig:
-    """Reads `_quarto.yml` and looks up which pages and resources are there; raises `PageError` if it cannot."""
+    """Read `_quarto.yml` and find the existing pages and resources; raises `PageError` if it cannot be read."""
     try:
         content = yaml.safe_load((project / "_quarto.yml").read_text(encoding="utf-8"))
         settings, website = content.get("project") or {}, content.get("website") or {}
@@ -93,12 +93,12 @@ def _link(item) -> dict:
 
 
 def _flat(metadata: Mapping) -> dict:
-    """Metadata with what stands under `format: html:` brought to the top, where it wins."""
+    """Metadata with the options under `format: html:` moved to the top level, where they take precedence."""
     own = {key: value for key, value in metadata.items() if key != "format"}
     html = metadata["format"].get("html") if isinstance(metadata.get("format"), dict) else None
     return {**own, **html} if isinstance(html, dict) else own
 
 
 def listed(value) -> list:
-    """An option that takes one value or several, as several."""
+    """The value of an option as a list, whether it is a single value or a list."""
     return value if isinstance(value, list) else [] if value is None else [value]

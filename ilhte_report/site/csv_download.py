@@ -1,15 +1,15 @@
-"""Text from strangers as a cell of a CSV file that somebody will open in a spreadsheet."""
+"""Untrusted text in CSV files that may be opened in a spreadsheet."""
 
 from __future__ import annotations
 
 STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""OWASP's list (CSV Injection), with the full-width forms that East Asian spreadsheets take for the same."""
+"""OWASP's list (CSV Injection), with the full-width forms that East Asian spreadsheets treat alike."""
 
 
 def csv_safe(text: str) -> str:
-    """A cell's text with an apostrophe before it if a spreadsheet would run it as a formula, else as it is.
+    """The text of a cell, preceded by an apostrophe if a spreadsheet would run it as a formula.
 
-    Space before the first character counts as nothing, as some spreadsheets drop it. Only for text: a negative number
-    is no formula. Separators and quotation marks within a cell are for the CSV writer to quote.
+    Leading spaces are ignored, as some spreadsheets drop them. Only for text: a negative number
+    is not a formula. Separators and quotation marks within a cell are quoted by the CSV writer.
     """
     return f"'{text}" if text.startswith(STARTS_A_FORMULA) or text.lstrip().startswith(STARTS_A_FORMULA) else text

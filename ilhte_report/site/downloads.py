@@ -1,4 +1,4 @@
-"""The results of a run as files that a reader of the site can take along."""
+"""The results of a run as files for download from the site."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..run.folder import by_arm
 from .csv_download import csv_safe
 
 WHOLE_RUN = "run"
-"""Folder, beside the files of the tables, of those of the whole run."""
+"""Folder for the files about the whole run, beside those about single tables."""
 
 
 def downloads(run: Path) -> dict[str, str]:
-    """Name -> text: for each document in `run/fits`, `<slug>.json` (the document) and `<slug>.csv` (its items), and in the
+    """Name -> text: `<slug>.json` and `<slug>.csv` (its items) for each document in `run/fits`, and in the
     folder `run` the summary and the items of all tables."""
     fits = {path.stem: path.read_text(encoding="utf-8") for path in sorted((run / "fits").glob("[!.]*.json"))}
     documents = {name: json.loads(text) for name, text in fits.items()}
@@ -39,16 +39,16 @@ def downloads(run: Path) -> dict[str, str]:
 
 
 def downloads_section(name: str) -> str:
-    """The section of a table's page, in Markdown, that offers its files; `name` is the table's slug."""
+    """The section of a table's page with its downloads, in Markdown; `name` is the table's slug."""
     return (
         "## Downloads {#downloads}\n\n"
-        f"- [Effects of the items]({name}.csv), one row an item (CSV); effects and standard errors in SDs of the persons\n"
+        f"- [Effects of the items]({name}.csv), one row per item (CSV); effects and standard errors in SDs of the persons\n"
         f"- [Everything on this page]({name}.json): summary, items, audit, the four models, versions (JSON)\n"
     )
 
 
 def csv_text(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> str:
-    """CSV with a header; an undefined value is an empty field, and no text is one that a spreadsheet would run."""
+    """CSV with a header; undefined values are empty fields, and text is made safe for spreadsheets."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

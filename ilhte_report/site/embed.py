@@ -1,4 +1,4 @@
-"""Plotly figures on a page: drawn by JupyterLab, by real Quarto and by the preview renderer, with no network."""
+"""Plotly figures on a page that JupyterLab, Quarto and the preview renderer draw without a network."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _DEFAULT_HEIGHT = 450
-# plotly.js 4 offers to upload the chart to a cloud unless it is told not to
+# plotly.js 4 offers to upload the chart to a cloud service unless this is disabled
 FIGURE_CONFIG = {"responsive": True, "displaylogo": False, "showSendToCloud": False}
 
 
 def show(
     figure: Figure, alt: str, pages: Mapping[str, str] | None = None, *, label: str = "", caption: str = ""
 ) -> None:
-    """Displays `figure`; `alt` says in words what it shows, for readers who cannot see it.
+    """Display `figure`; `alt` describes it for readers who cannot see it.
 
-    A figure with a `label` (`fig-...`) and a `caption` (Markdown) is numbered, where no cell of its own says so.
+    A `label` (`fig-...`) and a `caption` (Markdown) number a figure whose cell has no label of its own.
 
     `pages` maps the names in the `customdata` of the figure's points to addresses on the site, relative to the page:
-    there a click opens the page, and a search box above the figure finds, highlights and links points by name.
+    a click on a point opens the page, and a search box above the figure finds, highlights and links points by name.
 
-    One display with two forms: Plotly's own type, which JupyterLab draws, and Markdown holding a raw HTML block, which
-    Quarto and the preview renderer pass on. (Quarto prefers `text/html` to both, and loads scripts from a network
-    address whenever that holds a script.) The block carries the data only: `site/figures.js` draws it with the
+    The display has two forms: Plotly's own type, which JupyterLab draws, and Markdown with a raw HTML block, which
+    Quarto and the preview renderer pass on. (Quarto would prefer `text/html` to both, but loads scripts from the network
+    if that contains a script.) The block contains the data only: `site/figures.js` draws it with the
     plotly.js that is shipped once with the site.
     """
     from IPython.display import display
@@ -44,7 +44,7 @@ def show(
 
 
 def _without_template(figure: Figure) -> dict:
-    """The figure as JSON without Plotly's default template: 7 kB a figure, and the page has its own colours."""
+    """The figure as JSON without Plotly's default template, which has 7 kB; the page has its own colours."""
     content = json.loads(figure.to_json())
     content["layout"].pop("template", None)
     return {"data": content["data"], "layout": content["layout"], "config": FIGURE_CONFIG}
@@ -66,7 +66,7 @@ def _markdown(figure_json: dict, alt: str, pages: Mapping[str, str] | None) -> s
 
 
 def script_safe(json_text: str) -> str:
-    """JSON that means the same but holds no character that could end a script element, open a comment or a tag."""
+    """Equivalent JSON without characters that could end a script element or open a comment or a tag."""
     for character in "<>&\u2028\u2029":
         json_text = json_text.replace(character, f"\\u{ord(character):04x}")
     return json_text

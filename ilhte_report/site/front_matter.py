@@ -1,4 +1,4 @@
-"""The source of a page: the YAML at its head, and what is raised where it cannot be made a page of."""
+"""The front matter of a page's source, and the error for sources that cannot be rendered."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)",
 
 
 class PageError(IlhteError):
-    """One sentence naming the page, the cell or line where there is one, and what is wrong."""
+    """An error in one sentence that names the page, the cell or line if there is one, and the problem."""
 
 
 def split_front_matter(text: str, name: str) -> tuple[dict, str]:
-    """Front matter and the rest of a page's text; `name` is the page's, for messages."""
+    """The front matter and the rest of a page's text; `name` is the name of the page, for messages."""
     match = _FRONT_MATTER.match(text)
     if match is None:
         return {}, text
@@ -24,7 +24,7 @@ def split_front_matter(text: str, name: str) -> tuple[dict, str]:
 
 
 def yaml_mapping(text: str, what: str) -> dict:
-    """YAML that must be `name: value` pairs; raises `PageError`, which begins with `what`, if it is not."""
+    """YAML that must be `name: value` pairs; otherwise raises `PageError` with a message that begins with `what`."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,4 +1,4 @@
-"""A project of one's own: data, a file of trials, a page to write on, and all that renders and publishes it (``ilhte init``)."""
+"""Creating a user's own project (``ilhte init``): data, a file of trials, a page to write, and what renders and publishes it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 STARTER = Path(__file__).parent / "starter"
 EXAMPLE = Design(n_persons=400, n_items=12, seed=20_261_127, gamma=0.7, rho=-0.5, missing=0.03)
-"""The trial that a new project holds until it has one of its own."""
+"""The simulated trial in a new project created without a table."""
 _REMEDY = "name an empty or a new folder."
-_MARK_TEXT = f"This folder is a project of ilhte, of the trials in {OWN_TRIALS}: `ilhte render` writes its site (assets/, tables/, _site/) here.\n"
+_MARK_TEXT = f"This folder is a project of ilhte about the trials in {OWN_TRIALS}: `ilhte render` writes its site (assets/, tables/, _site/) here.\n"
 _TRIALS_TEXT = """\
-# Which tables are analysed, and how each is to be read. Every option of `ilhte fit` can stand here.
+# The tables to be analysed, and how to read each of them. Every data option of `ilhte fit` can be used here.
 
 [[trial]]
 """
 
 
 def options_of(table: Path, given: DataOptions) -> DataOptions:
-    """What is said of a table's columns, and what they look like where nothing is said.
+    """The options given for a table, completed by a guess from its columns.
 
     Raises
     ------
@@ -49,10 +49,10 @@ def options_of(table: Path, given: DataOptions) -> DataOptions:
 
 
 def refusal_of(table: Path, options: DataOptions) -> str | None:
-    """Why a table cannot be fitted by these options, or None if it can."""
+    """The reason why a table cannot be fitted with these options; None if it can."""
     where = source(str(table))
     if goes_out_of_core(where, options):
-        return None  # a file this large is looked at when it is fitted
+        return None  # a file this large is checked when it is fitted
     try:
         prepared(where, options)
     except InputError as refused:
@@ -67,19 +67,19 @@ def make_project(
     *,
     edited: Callable[[Path], None] = lambda path: None,
 ) -> Path:
-    """Make a project of one's own in an empty or a new folder, or bring back what is missing in one that was made so before.
+    """Create a project in an empty or new folder, or restore missing files in a project created before.
 
     Parameters
     ----------
-    folder : where.
-    table : the file of a trial, which is copied into ``data/`` and named in ``trials.toml`` with what its columns look
-        like; None for an example drawn at random.
-    options : what its columns are, from ``options_of``; None for what they look like.
-    edited : called with the path of each file that was edited since it was made, and is kept.
+    folder : the project's folder.
+    table : the file of a trial, which is copied to ``data/`` and entered in ``trials.toml`` with its options; None for a
+        simulated example.
+    options : the options of the table, from ``options_of``; None for a guess.
+    edited : called with the path of each file that was edited since it was created, and is kept.
 
     Raises
     ------
-    InputError : the folder holds something else, or the table cannot be read.
+    InputError : the folder contains something else, or the table cannot be read.
     """
     files = _files(table, options)
     written = read_manifest(folder)
@@ -96,11 +96,11 @@ def make_project(
 
 
 def _files(table: Path | None, options: DataOptions | None) -> dict[str, bytes]:
-    """Name -> content of everything in a new project."""
+    """Name -> content of all files of a new project."""
     sources = _sources()
     if table is None:
         data_name, data, options = "data/example.csv", _example().to_csv(index=False).encode(), DataOptions()
-        title = "An example, drawn at random"
+        title = "A simulated example"
     else:
         options, data = options or options_of(table, DataOptions()), table.read_bytes()
         title = source_name(table)
@@ -123,11 +123,11 @@ def _files(table: Path | None, options: DataOptions | None) -> dict[str, bytes]:
 
 
 def _sources() -> Path:
-    """The sources of the site: those installed with the package, or the clone's that the package is in."""
+    """The sources of the site: those installed with the package, or those of the clone that contains the package."""
     for folder in (SOURCES, Path(__file__).resolve().parents[2]):
         if (folder / MARK).is_file() and (folder / "site").is_dir():
             return folder
-    raise InputError("The sources of the site are not there: install ilhte again.")
+    raise InputError("The sources of the site are missing: install ilhte again.")
 
 
 def _example() -> pd.DataFrame:
@@ -135,7 +135,7 @@ def _example() -> pd.DataFrame:
 
 
 def _config(sources: Path) -> str:
-    """The site's configuration: pages and title of its own, all that is about looks as in the sources."""
+    """The site's configuration: its own pages and title, and the appearance of the sources."""
     common = yaml.safe_load((sources / "_quarto.yml").read_text(encoding="utf-8"))
     common["project"]["render"] = ["/*.qmd", "/tables/*.ipynb"]
     common["website"] = {
@@ -148,7 +148,7 @@ def _config(sources: Path) -> str:
 
 
 def _trial(file: str, name: str, options: DataOptions) -> str:
-    """A trial in TOML, whose text in double quotes is JSON's."""
+    """A trial in TOML, where quoted strings are written as in JSON."""
     values: dict[str, Any] = {"file": file, "name": re.sub(r"[\x00-\x1f\x7f]", " ", name), **options.changed()}
     return "".join(
         f"{key.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()

@@ -1,4 +1,4 @@
-"""The site: what has to be there before it is rendered, and rendering it with Quarto or without."""
+"""Rendering the site with Quarto or the preview renderer, and preparing what rendering needs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .unchanged import STAMP, Inputs, state_of
 
 _PATIENCE = 15
 _ELSEWHERE = "name an empty or a new folder with --to."
-_ASSETS = "move what is yours elsewhere: assets/ is written when the site is rendered."
+_ASSETS = "move your own files elsewhere: assets/ is written when the site is rendered."
 _SITE = "move it elsewhere, or delete it if an earlier render left it."
 
 
 def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], None] = print) -> Path:
-    """Makes what rendering needs and the repository does not hold; returns the run that the pages read.
+    """Create what rendering needs and the repository does not contain; returns the run that the pages read.
 
     That is plotly.js in `assets/`, a run (if none is given, of the project's own trials, or of the bundled collection if there
-    is none yet) and its executed notebooks in `tables/`. Whatever is there already is left untouched: calling it twice changes nothing.
+    is none yet) and its executed notebooks in `tables/`. What exists already is left unchanged.
     """
     from plotly.offline import get_plotlyjs
 
@@ -51,7 +51,7 @@ def prepare_site(project: Path, run: Path | None = None, echo: Callable[[str], N
 
 
 def _default_run(project: Path) -> Path | None:
-    """The run of the project's own trials, brought up to date unless another was made last; that of the collection, if there
+    """The run of the project's own trials, updated unless another run is the latest; that of the collection if there
     is no run yet; else None."""
     from ..run.tables import PAGE_REPLICATES, Settings, default_folder, run_collection, run_own_trials
 
@@ -63,7 +63,7 @@ def _default_run(project: Path) -> Path | None:
 
 
 def _plotly_alone(assets: Path) -> dict[str, list[str]]:
-    """What an earlier version, which left no manifest, wrote into `assets/`: plotly.js and nothing else."""
+    """The only file that an earlier version, without a manifest, wrote to `assets/`: plotly.js."""
     plotly = assets / "plotly.min.js"
     if [path.name for path in assets.iterdir()] != [plotly.name] or b"plotly.js v" not in plotly.read_bytes()[:500]:
         return {}
@@ -71,10 +71,10 @@ def _plotly_alone(assets: Path) -> dict[str, list[str]]:
 
 
 def render(project: Path, run: Path | None = None, to: Path | None = None, echo: Callable[[str], None] = print) -> Path:
-    """Renders the site of `project` from `run` (default: the latest) and returns its folder, `_site/` or a copy at `to`.
+    """Render the site of `project` from `run` (default: the latest) and return its folder, `_site/` or a copy at `to`.
 
-    Quarto does it if there is one that works, else the preview renderer. Raises `InputError` if `to` is a folder that
-    holds something else, `EngineError` if Quarto fails, `PageError` if the preview renderer finds a page wrong.
+    Uses Quarto if it works, else the preview renderer. Raises `InputError` if `to` is a folder with
+    other content, `EngineError` if Quarto fails, `PageError` if the preview renderer finds an error in a page.
     """
     project = Path(project).resolve()
     environment = dict(os.environ)
@@ -83,7 +83,7 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
     if run is not None:
         run = Path(run).resolve()
         if not run.is_dir():
-            raise InputError(f"There is no run folder {run}: `ilhte run` makes one.")
+            raise InputError(f"There is no run folder {run}: `ilhte run` creates one.")
         environment["ILHTE_RUN"] = str(run)
     quarto = find_quarto()
     with _alone(project):
@@ -97,32 +97,30 @@ def render(project: Path, run: Path | None = None, to: Path | None = None, echo:
 def _rendered(
     quarto: str | None, project: Path, run: Path | None, environment: dict[str, str], echo: Callable[[str], None]
 ) -> Path:
-    """The site's folder, rendered if anything of what it is made of has changed."""
+    """The site's folder, rendered again if any of its inputs has changed."""
     from .config import read_config
 
     site, renderer = read_config(project).output, state_of(quarto)
     if (site / STAMP).is_file():
         read = run or (None if os.environ.get("ILHTE_RUN") else _default_run(project)) or latest_run(project)
         if Inputs(project, site, read, renderer).unchanged():
-            echo(
-                f"Nothing has changed since {site} was rendered: it stands (without that folder it is rendered again)."
-            )
+            echo(f"Nothing has changed since {site} was rendered (delete the folder to render it again).")
             return site
-        # what is being made is not what the stamp is of
+        # the stamp does not describe the site being rendered
         (site / STAMP).unlink(missing_ok=True)
     before = Inputs(project, site, run or project, renderer).sources()
     site = _with_quarto(quarto, project, environment, echo) if quarto else _preview(project, run, environment, echo)
-    # a file that was saved meanwhile may or may not be in the site
+    # a file saved in the meantime may or may not be in the site
     if Inputs(project, site, run or project, renderer).sources() == before:
         Inputs(project, site, run or latest_run(project), renderer).keep()
     return site
 
 
 def render_here(run: Path | None = None, to: Path | None = None, echo: Callable[[str], None] = print) -> Path:
-    """``render`` of the project that the current folder is in; outside of one, of a copy of the installed sources.
+    """``render`` the project that contains the current folder; outside a project, a copy of the installed sources.
 
-    There the run is `run` or the latest of the current folder's `results/`, and the site goes to `to` or `_site/`.
-    Raises `InputError` if there is no project and none is installed, or no run.
+    In the latter case the run is `run` or the latest in the current folder's `results/`, and the site goes to `to` or `_site/`.
+    Raises `InputError` if there is neither a project nor installed sources, or no run.
     """
     try:
         project = find_project()
@@ -138,9 +136,9 @@ def render_here(run: Path | None = None, to: Path | None = None, echo: Callable[
 
 
 def _with_quarto(quarto: str, project: Path, environment: dict[str, str], echo: Callable[[str], None]) -> Path:
-    """Quarto calls `prepare_site` itself, through the pre-render script that `_quarto.yml` names.
+    """Render with Quarto, which calls `prepare_site` through the pre-render script named in `_quarto.yml`.
 
-    It empties the folder that it writes into: therefore one of its own, from which the site is taken.
+    Quarto empties its output folder; therefore it gets a folder of its own, from which the site is copied.
     """
     from .config import read_config
 
@@ -163,21 +161,21 @@ def _preview(project: Path, run: Path | None, environment: dict[str, str], echo:
     from .config import read_config
     from .preview.site import build_site
 
-    echo("Quarto is not installed here, so this is a preview render; with Quarto, `quarto render` makes the full site.")
+    echo("Quarto is not installed, so the preview renderer is used; with Quarto, `quarto render` makes the full site.")
     _know_quartos(read_config(project).output, project)
     return build_site(project, prepare_site(project, run, echo), environment, echo)
 
 
 def _know_quartos(site: Path, project: Path) -> None:
-    """Lists what Quarto, called by itself, wrote into the site, so that it is not taken for a user's."""
+    """List the files that Quarto, called directly, wrote to the site, so that they are not taken for a user's."""
     if site.is_dir() and read_manifest(site) is None and any(site.iterdir()):
         Manifest.open(site, _SITE, lambda folder: written_by_quarto(folder, project))
 
 
 def find_quarto() -> str | None:
-    """The Quarto of this Python environment or of the PATH, if it runs.
+    """The Quarto in this Python environment or on the PATH, if it runs.
 
-    The PyPI package leaves a `quarto` command even where the download of the program itself was refused.
+    The PyPI package installs a `quarto` command even if the download of the program itself failed.
     """
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     quarto = shutil.which("quarto", path=places)
@@ -192,7 +190,7 @@ def find_quarto() -> str | None:
 
 @contextmanager
 def _alone(project: Path) -> Iterator[None]:
-    """One render of a project at a time: two would write the same folders."""
+    """Allow one render of a project at a time, as two would write the same folders."""
     name = hashlib.sha256(str(project).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     lock = FileLock(Path(tempfile.gettempdir()) / f"ilhte-render-{name}.lock", timeout=0)
     try:
@@ -206,7 +204,7 @@ def _alone(project: Path) -> Iterator[None]:
 
 
 def _publish(site: Path, to: Path, echo: Callable[[str], None]) -> Path:
-    """Copies the site to `to`, in place of what was published there before; a user's own files there stay."""
+    """Copy the site to `to`, replacing what was published there before; a user's own files are kept."""
     with replaced_folder(to, _ELSEWHERE) as (new, kept):
         ours = read_manifest(site)
         for path in sorted(site.rglob("*")):

@@ -1,4 +1,4 @@
-"""The executed notebooks of a run, made pages of the site."""
+"""Turning the executed notebooks of a run into pages of the site."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .downloads import downloads, downloads_section
 _PARAMETERS = {"parameters", "injected-parameters"}
 
 
-REMEDY = "the pages of the run are written there and published: move what is yours elsewhere (data/, say)."
+REMEDY = "the pages of the run are written there and published: move your own files elsewhere (to data/, say)."
 
 
 def copy_run_pages(run: Path, folder: Path) -> list[Path]:
-    """Copies each notebook of `run` into `folder` as a page, with the files of `downloads`, and removes those of other runs.
+    """Copy each notebook of `run` to `folder` as a page, with the files of `downloads`, and remove those of other runs.
 
-    Returns the paths of pages that were edited since they were written, and are kept under that name. Raises
-    `InputError`, and writes nothing, if the folder holds files of somebody else.
+    Returns the paths of pages that were edited since they were written and are kept. Raises
+    `InputError`, and writes nothing, if the folder contains other files.
 
-    Title and subtitle, plain text in the notebook, become Markdown that shows just that. What a reader of the site has
-    no use for is taken out: the parameter cells, and the machine's paths in the metadata. A section with the files of
-    `downloads` is added. An unchanged page is not written again, so that nothing that watches the folder starts anew.
+    Title and subtitle, plain text in the notebook, are escaped as Markdown. What readers of the site do not
+    need is removed: the parameter cells, and local paths in the metadata. A section with the files of
+    `downloads` is added. An unchanged page is not written again, so that programs that watch the folder do not react.
     """
     manifest = Manifest.open(folder, REMEDY)
     manifest.refuse_others(REMEDY)
@@ -55,7 +55,7 @@ def _page(path: Path, last_section: str) -> str:
         words["title"] = f"{words['title']} ({path.stem})"  # the search looks in titles first
     front_matter |= {key: escape_markdown(str(value)) for key, value in words.items()}
     for cell in notebook.cells:
-        # papermill's notes; Quarto would wrap a cell with such metadata in a Div, its headings with it
+        # papermill's metadata: Quarto would wrap such a cell, including its headings, in a Div
         for note in ("papermill", "execution"):
             cell.metadata.pop(note, None)
         if not cell.metadata.get("tags"):
@@ -65,7 +65,7 @@ def _page(path: Path, last_section: str) -> str:
     kept = [cell for cell in notebook.cells if cell.source.strip()]
     code = [cell for cell in kept if cell.cell_type == "code" and "tags" not in cell.metadata]
     if code and last_section:
-        # findings first, also in what the search shows of a page: the code stands at the end
+        # the code comes last, so that findings come first, also in the results of a search
         listed = code_block("\n\n".join(cell.source.strip() for cell in code), "python")
         for cell in code:
             cell.source = f"#| echo: false\n{cell.source}"

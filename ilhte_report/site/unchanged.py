@@ -1,7 +1,7 @@
-"""Whether anything has changed since a site was rendered: if not, it stands as it is.
+"""Whether anything has changed since a site was rendered; if not, it is not rendered again.
 
-What a page depends on is not followed: any file of the project, the run, the program, the installed packages or the site
-itself that has another size or time, is there or is gone, has the whole site rendered again.
+Dependencies of single pages are not tracked: the whole site is rendered again if any file of the project, the run, the program,
+the installed packages or the site itself has a new size or time, or was added or removed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from ilhte_lib.files import write_text
 
 STAMP = ".rendered"
-"""In the site's folder, what it was made of."""
+"""File in the site's folder with the state of its inputs."""
 _NOT_READ = {"results", "__pycache__", "node_modules"}
-"""Folders beside hidden ones that no page is made of: of the runs one alone is, which is looked at by itself."""
+"""Folders that are ignored, like hidden ones; of the runs, only the one that pages read matters, which is checked separately."""
 _PROGRAM = Path(__file__).parents[1]
 
 
 def state_of(program: str | None) -> str:
-    """A program, by where it is, its size and its time; "" for none."""
+    """The state of a program: its path, size and time; "" for none."""
     if program is None:
         return ""
     try:
@@ -34,30 +34,30 @@ def state_of(program: str | None) -> str:
 
 
 class Inputs:
-    """What a site is made of, as it is when asked.
+    """The inputs of a site, in their current state.
 
     Parameters
     ----------
-    project, site, run : folders; ``site`` is what is rendered.
-    renderer : what renders, with its version.
+    project, site, run : folders; ``site`` is the output.
+    renderer : the state of the renderer, from ``state_of``.
     """
 
     def __init__(self, project: Path, site: Path, run: Path, renderer: str) -> None:
         self._project, self._site, self._run, self._renderer = project, site, run, renderer
 
     def unchanged(self) -> bool:
-        """Whether the site was made of exactly these, and is as it was made."""
+        """Whether the site was rendered from exactly these inputs and has not been changed since."""
         try:
             return (self._site / STAMP).read_text(encoding="utf-8") == self._stamp()
         except OSError:
             return False
 
     def sources(self) -> str:
-        """The state of what is not written while a site is rendered."""
+        """The state of the inputs that rendering does not write."""
         return self._hash(written=False)
 
     def keep(self) -> None:
-        """Note that the site was made of these."""
+        """Record that the site was rendered from these inputs."""
         write_text(self._site / STAMP, self._stamp())
 
     def _stamp(self) -> str:
@@ -85,7 +85,7 @@ class Inputs:
 
 
 def _states(folder: Path, but: set[Path]) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file of a folder with its size and time, in one order; without hidden ones, and ``but`` these folders."""
+    """Every file of a folder with its size and time, in a fixed order, without hidden files and without the folders ``but``."""
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(
             name for name in folders if name not in _NOT_READ and name[0] != "." and Path(here, name) not in but

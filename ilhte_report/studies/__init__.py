@@ -1,1 +1,1 @@
-"""Long computations and what their pages show: engines compared, simulations, identification."""
+"""Long computations and the content of their pages: comparison of engines, simulations, identification."""

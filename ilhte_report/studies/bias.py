@@ -1,4 +1,4 @@
-"""How far Laplace and quadrature are off with few items: a simulation."""
+"""The bias of Laplace's method and of quadrature with few items: a simulation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
 
 
 STUDY = Study(DESIGNS, tuple(f"{method} {estimate}" for method in METHODS for estimate in ESTIMATES), _analyse, _table)
-"""Its table has one row a trial and method: replication, n_items, method, and ``ESTIMATES`` of M_A in logits."""
+"""Its table has one row per trial and method: replication, n_items, method, and ``ESTIMATES`` of M_A in logits."""
 
 
 def bias_summary(trials: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def bias_summary(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row a number of items, method and parameter: n_items, method, parameter, truth, mean, bias and its Monte Carlo
+    One row per number of items, method and parameter: n_items, method, parameter, truth, mean, bias and its Monte Carlo
     standard error bias_se, median, rmse (root mean squared error), replications; logits.
     """
     import pandas as pd

@@ -1,6 +1,6 @@
-"""How often the interval of the average effect contains the truth where schools were randomised: few of them, and many.
+"""How often the interval of the average effect contains the truth if few or many clusters (schools) were randomised.
 
-Each trial has half of its clusters treated. It is analysed with ``(1|cluster)`` in the models, and as if its persons were
+Half of the clusters of each trial are treated. It is analysed with ``(1|cluster)`` in the models, and as if its persons were
 independent.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.inference.profile import Profiler, objective
+from ilhte_lib.inference.replicate import replicate_number
 from ilhte_lib.model.compress import SufficientStatistics, sufficient_statistics, without_clusters
 from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.spec import MODELS
@@ -33,7 +34,7 @@ class ClusterDesign:
 
     Attributes
     ----------
-    clusters, persons, n_items : clusters in all (half treated), persons in each, items.
+    clusters, persons, n_items : number of clusters (half of them treated), persons per cluster, items.
     sigma_u, sigma_theta : SDs of clusters and of persons within them.
     ate, sigma_b, sigma_zeta : average effect, SDs of easiness and of item effects, which are independent.
     """
@@ -54,7 +55,7 @@ _NAMES = ("estimate", "se", "rise", "sigma_u", "ignoring_estimate", "ignoring_se
 
 
 def draw(design: ClusterDesign, rng: np.random.Generator) -> SufficientStatistics:
-    """One trial, as its statistics with clusters."""
+    """The sufficient statistics, with clusters, of one simulated trial."""
     d, n = design, design.clusters * design.persons
     cluster = np.repeat(np.arange(d.clusters), d.persons)
     treat = cluster % 2
@@ -68,8 +69,8 @@ def draw(design: ClusterDesign, rng: np.random.Generator) -> SufficientStatistic
 
 
 def _at_truth(statistics: SufficientStatistics, truth: float) -> tuple[Fit, float]:
-    """M_A, and how far its profile deviance of beta_1 has risen at the truth: the profile interval holds the truth where that
-    is below the squared quantile, so that its ends need not be found."""
+    """M_A, and the rise of its profile deviance of beta_1 at the truth: the profile interval contains the truth if this
+    is below the squared quantile, so its ends need not be computed."""
     fit = fit_statistics(statistics, MODELS["M_A"])
     return fit, Profiler(objective(statistics, fit), fit).rise("treat", truth)
 
@@ -103,14 +104,14 @@ class _ClusterStudy(Study):
     """A ``Study`` whose trials have clusters."""
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        (k,) = rng.bit_generator.seed_seq.spawn_key
-        return np.array(self.analyse(draw(self.designs[k % len(self.designs)], rng), rng))
+        design = self.designs[replicate_number(rng) % len(self.designs)]
+        return np.array(self.analyse(draw(design, rng), rng))
 
 
 STUDY = _ClusterStudy(DESIGNS, _NAMES, _judged, _table)
-"""Its table has one row a trial: replication, clusters, truth, estimate and se of beta_1 and sigma_u, logits; rise, what the profile
-deviance of beta_1 rises by at the truth; and ignoring_estimate, ignoring_se, ignoring_rise of the same trial with its clusters
-left out."""
+"""Its table has one row per trial: replication, clusters, truth, estimate and se of beta_1, and sigma_u, in logits; rise, the rise
+of the profile deviance of beta_1 at the truth; and ignoring_estimate, ignoring_se, ignoring_rise from the same trial without its
+clusters."""
 
 
 def cluster_summary(trials: pd.DataFrame) -> pd.DataFrame:
@@ -120,8 +121,8 @@ def cluster_summary(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row a number of clusters and method ("profile" and "Wald", by t with clusters - 2 degrees of freedom; the profile by the
-    normal quantile with "clusters ignored"): clusters, method, coverage, lower, upper, se (median), sd (of the estimates),
+    One row per number of clusters and method ("profile" and "Wald", by t with clusters - 2 degrees of freedom; "clusters ignored",
+    the profile by the normal quantile): clusters, method, coverage, lower, upper, se (median), sd (of the estimates),
     at_zero (share of fits with sigma_u = 0), replications.
     """
     import pandas as pd

@@ -1,4 +1,4 @@
-"""The small Parquet files in ``data/computed``: results of long computations with what they were computed by."""
+"""The small Parquet files in ``data/computed``: results of long computations with their command, commit and versions."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def computed_folder() -> Path:
 
 
 def write_computed(name: str, frame: pd.DataFrame, command: str, **facts: object) -> Path:
-    """Write ``data/computed/<name>.parquet`` whole or not at all.
+    """Write ``data/computed/<name>.parquet``, completely or not at all.
 
-    The file's metadata hold ``facts`` (a seed, say; anything JSON can hold), the command, the commit, with "-dirty"
-    after it where files differed from it, the day and the versions.
+    The file's metadata contain ``facts`` (a seed, say; any JSON values), the command, the commit (with "-dirty"
+    if files differed from it), the date and the versions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -49,7 +49,7 @@ def write_computed(name: str, frame: pd.DataFrame, command: str, **facts: object
 
 
 def read_computed(name: str) -> tuple[pd.DataFrame, dict]:
-    """A file of ``data/computed`` and its metadata: command, commit, date, versions and the computation's own facts.
+    """A file of ``data/computed`` and its metadata: command, commit, date, versions and further facts.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_computed(name: str) -> tuple[pd.DataFrame, dict]:
 
     path = computed_folder() / f"{name}.parquet"
     if not path.is_file():
-        raise InputError(f"data/computed/{path.name} is not there: `make compute` writes it.")
+        raise InputError(f"data/computed/{path.name} does not exist: `make compute` writes it.")
     table = pq.read_table(path)
     return table.replace_schema_metadata(None).to_pandas(), json.loads(table.schema.metadata[_METADATA])
 

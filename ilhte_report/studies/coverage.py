@@ -53,7 +53,7 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
     for p, parameter in enumerate(PARAMETERS):
         ends = {
             end: np.round(rows[:, p * len(_ENDS) + e], 4).astype(np.float32) for e, end in enumerate(_ENDS)
-        }  # four decimals, a hundredth of the smallest standard error
+        }  # four decimals: a hundredth of the smallest standard error
         frames.append(
             pd.DataFrame(
                 {
@@ -70,18 +70,18 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
 
 
 STUDY = Study(DESIGNS, tuple(f"{parameter} {end}" for parameter in PARAMETERS for end in _ENDS), _intervals, _table)
-"""Its table has one row a trial and parameter: replication, setting ("A", "B", "C"), n_items, parameter, truth, lower,
+"""Its table has one row per trial and parameter: replication, setting ("A", "B", "C"), n_items, parameter, truth, lower,
 upper, wald_lower, wald_upper; logits (rho without unit), NaN where undefined."""
 
 
 def coverage_summary(trials: pd.DataFrame) -> pd.DataFrame:
     """Share of intervals that contain the truth, with its 95% Monte Carlo interval (Wilson).
 
-    A trial whose interval could not be computed counts as a miss; an end that is undefined counts as no limit.
+    A trial whose interval could not be computed counts as a miss; an undefined end counts as infinite.
 
     Returns
     -------
-    One row a setting, number of items, parameter and method ("profile", "Wald"): setting, n_items, parameter, method,
+    One row per setting, number of items, parameter and method ("profile", "Wald"): setting, n_items, parameter, method,
     truth, coverage, lower, upper, below and above (shares of intervals that lie wholly below or above the truth), width
     (median), undefined (share of intervals without any end), replications.
     """

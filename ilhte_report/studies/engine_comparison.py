@@ -1,9 +1,9 @@
-"""Both engines on one table: how far apart they end, what each costs, and where lme4 stopped on the native objective.
+"""Both engines on one table: differences in the results, processor time, and where lme4 stopped on the native objective.
 
-The native engine's deviance, evaluated at lme4's estimates, parts the difference of the two log-likelihoods in what
-lme4 lost by where it stopped and in the error of the number it reports there. lme4 ends its inner search for the modes
+The native engine's deviance, evaluated at lme4's estimates, splits the difference between the two log-likelihoods into what
+lme4 lost by stopping early and the error of the value that it reports. lme4 ends its inner search for the modes
 of the random effects (PIRLS) at a relative change of 1e-7 (``tolPwrss``), the native engine when the linear predictors
-move no more; ``tight_logliks`` lets lme4 itself say what it finds at its estimates with a search that goes on to 1e-12.
+no longer change; ``tight_logliks`` gives lme4's own value at its estimates with a tolerance of 1e-12.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.spec import MODELS, ModelSpec
 
 SAME_LOGLIK = 0.01
-"""Log-likelihoods no further apart than this agree."""
+"""Log-likelihoods that differ by no more than this agree."""
 TIGHT = 1e-12
-"""The tolerance of an inner search that leaves no error to speak of."""
+"""A tolerance of the inner search at which its error is negligible."""
 STANDARDISED = ("sigma_theta", "ate_std", "sigma_b_std", "sigma_zeta_std", "rho", "beta3")
-"""Estimates that are compared: ``*_std`` in SDs of theta of M_0 (each engine's own), sigma_theta in logits and beta3,
+"""The estimates that are compared: ``*_std`` in SDs of theta of M_0 (each engine's own), sigma_theta in logits and beta3,
 the treatment-by-covariate interaction, in logits per SD of the covariate, as the summary reports them."""
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """What one engine says of one model, as plain values that JSON can keep.
+    """The results of one engine for one model, as plain values for JSON.
 
     Attributes
     ----------
     loglik : maximised log-likelihood, as the engine reports it.
     psi : (k,) parameters in the order of ``ModelSpec.psi_names``, logits.
-    psi_se : (k,) their standard errors, NaN for one held on the boundary.
+    psi_se : (k,) their standard errors, NaN for a parameter on the boundary.
     ranef : (J, q) empirical-Bayes item effects, logits.
     singular, converged, evaluations, messages : as in ``Fit``.
     cpu_seconds : processor time, user and system, from prepared rows to estimates with standard errors.
@@ -55,10 +55,10 @@ class Estimates:
 
 
 def estimate(trial: Trial, engine: str) -> dict[str, Estimates]:
-    """Fit the models a trial allows with one engine, each timed by itself once the engine is warm.
+    """Fit all models that a trial allows with one engine, each timed separately after a warm-up.
 
-    The native engine's estimates are those of ``fit_models`` on the whole table, its times those of one model alone,
-    rows compressed anew; lme4's time includes handing the rows to R.
+    The native engine's estimates are those of ``fit_models`` for all models; its times are those of one model alone,
+    including compression. lme4's times include passing the rows to R.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _timed(trial: Trial, model: str, engine: str) -> tuple[Fit, float]:
 
 @functools.cache
 def _warm_up() -> None:
-    """R started and one model fitted: what the first fit of a process pays for loading is nobody's fitting time."""
+    """Start R and fit one model, so that loading does not count as fitting time."""
     from ilhte_lib.data.catalogue import load_bundled
     from ilhte_lib.data.prepare import prepare
 
@@ -92,7 +92,7 @@ def _warm_up() -> None:
     fit_model(prepare(load_bundled(small, None), small), "M_0", engine="pymer4")
 
 
-# glFormula orders the random terms by their number of levels, and theta with them
+# glFormula orders the random terms, and theta, by their numbers of levels
 _LOGLIK = """
 function(formula, data, id, item, beta, tolerance) {
   parts <- lme4::glFormula(formula, data = data, family = binomial())
@@ -106,11 +106,11 @@ function(formula, data, id, item, beta, tolerance) {
 
 
 def tight_logliks(trial: Trial, found: dict[str, Estimates]) -> dict[str, float]:
-    """lme4's own log-likelihood at given estimates of each model, its inner search run to ``TIGHT``.
+    """lme4's own log-likelihood at given estimates of each model, with the tolerance ``TIGHT`` in its inner search.
 
     Raises
     ------
-    EngineError : R or something of it is missing.
+    EngineError : R or one of its packages is missing.
     """
     from ilhte_lib.engine.lme4 import model_frame
     from ilhte_lib.engine.r_session import quiet, start_r
@@ -171,14 +171,14 @@ def compare(
 
     Returns
     -------
-    One row a model: tab, model, sizes; ``loglik_native``, ``loglik_lme4`` and, both at lme4's estimates,
-    ``loglik_at_lme4``, the native objective, and ``loglik_lme4_tight``, lme4's with a long inner search; the estimates
+    One row per model: tab, model, sizes; ``loglik_native``, ``loglik_lme4`` and, both at lme4's estimates,
+    ``loglik_at_lme4``, the native objective, and ``loglik_lme4_tight``, lme4's with a tight inner search; the estimates
     of ``STANDARDISED`` by engine (``ate_std_native``, ``ate_std_lme4``, ...), NaN where a model has none;
     ``largest_difference`` among them (rho only where neither engine is on a boundary); ``largest_item_difference`` of
     any item's easiness or effect beta_1 + zeta_i, SDs; ``distance_se``, the largest distance of a parameter from
     lme4's, in its native standard errors; ``cpu_native``, ``cpu_lme4`` in seconds; ``evaluations_*``, ``singular_*``,
     ``converged_*``; ``lme4_says``, its messages.
-    Then one row an item of M_A: tab, item, and by engine ``b_std_*``, ``zeta_std_*``, ``total_std_*`` (beta_1 + zeta_i),
+    Then one row per item of M_A: tab, item, and by engine ``b_std_*``, ``zeta_std_*``, ``total_std_*`` (beta_1 + zeta_i),
     SDs.
     """
     specs = {name: MODELS[name] for name in lme4}
@@ -223,7 +223,7 @@ def compare(
 
 
 def _item_effects(found: Estimates) -> np.ndarray:
-    """(J, q) easiness and, where items differ in it, effect beta_1 + zeta_i, logits."""
+    """(J, q) easiness and, in models with item effects, effect beta_1 + zeta_i, logits."""
     effects = np.array(found.ranef)
     effects[:, 1:] += found.psi[1]
     return effects
@@ -246,7 +246,7 @@ def _sigma_theta(found: Estimates) -> float:
 
 
 def _standardised(found: Estimates, spec: ModelSpec, scale: float) -> dict[str, float]:
-    """The estimates of ``STANDARDISED`` at psi; rho is NaN on a boundary, where a sign is all there is."""
+    """The estimates of ``STANDARDISED``; rho is NaN on a boundary, where only its sign is determined."""
     psi = dict(zip(spec.psi_names, found.psi, strict=True))
     spread = float(np.hypot(psi["l21"], psi["l22"])) if spec.item_effects else float("nan")
     return {

@@ -1,4 +1,4 @@
-"""The figure of the engine comparison: one point an item, the native engine against lme4."""
+"""The figure of the engine comparison: one point per item, the native engine against lme4."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def engines_figure(items: pd.DataFrame, simulated: pd.Series) -> go.Figure:
-    """Item effects beta_1 + zeta_i of M_A by both engines; below, on a scale of its own, how much lme4's is larger.
+    """Item effects beta_1 + zeta_i of M_A by both engines; below, on its own scale, lme4's minus the native engine's.
 
     Parameters
     ----------
-    items : one row an item with tab, item, total_std_native, total_std_lme4 (SDs).
+    items : one row per item with tab, item, total_std_native, total_std_lme4 (SDs).
     simulated : whether each row's table is simulated.
     """
     from plotly.subplots import make_subplots

@@ -1,7 +1,8 @@
-"""The bundled collection with both engines, ratings as 0 and 1, which is all that lme4 fits, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
+"""Fitting the bundled collection with both engines, into ``data/computed/engines_models.parquet`` and ``engines_items.parquet``.
 
-lme4's estimates, which take long, are kept a table in ``data/cache/engines`` and computed
-again when the table or the versions of R and its packages change; the native engine's are computed anew every time.
+Ratings are dichotomised, as lme4 fits only 0 and 1. lme4's estimates, which take long, are cached by table in
+``data/cache/engines`` and computed again if the table or the versions of R and its packages change; the native engine's are
+computed every time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def compute_engines() -> None:
 
     Raises
     ------
-    EngineError : R or something of it is missing.
+    EngineError : R or one of its packages is missing.
     """
     import pandas as pd
 
@@ -43,20 +44,20 @@ def compute_engines() -> None:
         models += of_models
         items += of_items
         for name, rows in (("engines_models", models), ("engines_items", items)):
-            # a stable sort: the collection's order of tables, each table's own order within
+            # a stable sort: tables in the order of the collection, rows of a table in their own order
             frame = pd.DataFrame(rows).sort_values("tab", key=lambda tab: tab.map(order.index), kind="stable")
             write_computed(name, frame, COMMAND, profile=PROFILE, lme4=versions)
         print(f"{where.tab}: lme4 {sum(r['cpu_lme4'] for r in of_models):.1f} s of CPU", flush=True)
 
 
 def prepared_for_both(where: Source) -> Trial:
-    """A bundled table by the vignette's models: ratings as 0 and 1 by the catalogue's threshold, no clusters."""
+    """A bundled table for models that lme4 can fit: ratings dichotomised at the catalogue's threshold, without clusters."""
     threshold = where.info.threshold if where.info else None
     return prepare(load(where), where.tab, profile=PROFILE, threshold=threshold, ignore_clusters=True)
 
 
 def _lme4(where: Source, trial: Trial, versions: dict[str, str]) -> tuple[dict[str, Estimates], dict[str, float]]:
-    """lme4's estimates of a table and its log-likelihoods there with a long inner search, from the cache if they are of
+    """lme4's estimates of a table and its log-likelihoods there with a tight inner search, from the cache if it has them for
     this table and these versions."""
     threshold = where.info.threshold if where.info else None
     key = hashlib.sha256(json.dumps([where.sha256, PROFILE, threshold, versions], sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The words and tables of the engines page, every number of them from the stored comparison or a live one."""
+"""Text and tables of the engines page, with all numbers from the stored comparison or a live one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Comparison:
 
     Attributes
     ----------
-    models, items : rows as ``ilhte_lib.engine_comparison.compare`` gives them.
+    models, items : rows from ``engine_comparison.compare``.
     about : command, commit, date and versions of the computation.
-    left_out : bundled tables that are not in it.
+    left_out : bundled tables that are missing from it.
     """
 
     models: pd.DataFrame
@@ -38,17 +38,17 @@ class Comparison:
 
     @property
     def gap(self) -> pd.Series:
-        """Native minus lme4's reported log-likelihood, a model."""
+        """The native minus lme4's reported log-likelihood, by model."""
         return self.models["loglik_native"] - self.models["loglik_lme4"]
 
     @property
     def stopped(self) -> pd.Series:
-        """The part of the gap that is due to where lme4 stopped: both ends by the native objective."""
+        """The part of the gap due to early stopping by lme4: the difference in the native objective."""
         return self.models["loglik_native"] - self.models["loglik_at_lme4"]
 
     @property
     def simulated(self) -> pd.Series:
-        """Whether an item is of a simulated table."""
+        """Whether the table of an item is simulated."""
         kinds = {tab: table_info(tab, data_folder()).kind for tab in self.models["tab"].unique()}
         return self.items["tab"].map(kinds) == "simulated"
 
@@ -67,7 +67,7 @@ def read_comparison() -> Comparison:
 
 
 def overview(stored: Comparison) -> Markdown:
-    """How far apart the engines are, how much faster one is, and what is not in the comparison."""
+    """How much the engines differ, how much faster the native one is, and which tables are left out."""
     from IPython.display import Markdown
 
     rows, gap = stored.models, stored.gap
@@ -77,7 +77,7 @@ def overview(stored: Comparison) -> Markdown:
     boundaries = (rows["singular_native"] != rows["singular_lme4"]).sum()
     native, lme4 = rows["cpu_native"].sum(), rows["cpu_lme4"].sum()
     slowest = rows.loc[rows["cpu_lme4"].idxmax()]
-    same = "Both engines put the same models on the boundary."
+    same = "The same models are on the boundary with both engines."
     if boundaries:
         same = f"In {boundaries} models only one of the engines is on the boundary."
     text = f"""\
@@ -88,19 +88,19 @@ def overview(stored: Comparison) -> Markdown:
 - **Estimates.** In those models no standardised estimate differs by more than
   {number(estimates["largest_difference"], 4)} ({escape_markdown(_where(estimates))}), and no item's easiness or effect by more than
   {number(items["largest_item_difference"], 4)} SDs ({escape_markdown(_where(items))}). {same}
-- **Time.** All models together take the native engine {number(native, 1)} s and lme4 {number(lme4 / 60, 1)} min of
-  processor time, {lme4 / native:,.0f} times as much. lme4's longest was {escape_markdown(_where(slowest))}:
+- **Time.** All models together take {number(native, 1)} s of processor time with the native engine and {number(lme4 / 60, 1)} min
+  with lme4, {lme4 / native:,.0f} times as much. lme4's longest fit was {escape_markdown(_where(slowest))}:
   {number(slowest["cpu_lme4"], 0)} s against {number(slowest["cpu_native"], 3)} s."""
     if stored.left_out:
         names = ", ".join(f"`{tab}`" for tab in stored.left_out)
-        text += f"\n- **Left out**, because lme4 had not finished with them: {names}."
+        text += f"\n- **Left out**, because lme4 had not finished: {names}."
     return Markdown(text)
 
 
 def _lowest(gap: pd.Series) -> str:
     below = (gap < 0).sum()
     if not below:
-        return "The native engine's is the higher one in every model"
+        return "The native engine's is higher in every model"
     return f"The native engine's is lower in {below} of {len(gap)} models, by {gap.abs()[gap < 0].max():.1e} at most"
 
 
@@ -109,7 +109,7 @@ def _where(row: pd.Series) -> str:
 
 
 def comparison_table(stored: Comparison) -> Markdown:
-    """One row a table: the largest differences among its models, and the processor time of all of them."""
+    """One row per table: the largest differences among its models, and their total processor time."""
     rows = []
     for tab, of_table in stored.models.assign(gap=stored.gap).groupby("tab", sort=False):
         native, lme4 = of_table["cpu_native"].sum(), of_table["cpu_lme4"].sum()
@@ -131,14 +131,14 @@ def figure_alt(stored: Comparison) -> str:
     native = stored.items["total_std_native"]
     more = stored.items["total_std_lme4"] - native
     return (
-        f"{len(native)} points, one an item: effects from {number(native.min(), 2)} to {number(native.max(), 2)} SDs lie "
-        "on the line where both engines agree; below, lme4's minus the native one's is "
+        f"{len(native)} points, one per item: effects from {number(native.min(), 2)} to {number(native.max(), 2)} SDs lie "
+        "on the line of agreement; below, lme4's minus the native engine's ranges from "
         f"{number(more.min(), 4)} to {number(more.max(), 4)} SDs."
     )
 
 
 def gap_table(stored: Comparison) -> Markdown:
-    """Where lme4's log-likelihood is lower, and how much of that is where it stopped and how much what it reports."""
+    """How often lme4's log-likelihood is lower, and how much of that is due to early stopping and to its reported value."""
     rows, gap, stopped = stored.models, stored.gap, stored.stopped
     with_covariate = rows["model"].isin(["M_B", "M_C"])
     has_covariate = rows["tab"].isin(rows["tab"][with_covariate])
@@ -149,15 +149,17 @@ def gap_table(stored: Comparison) -> Markdown:
         {
             "lme4 lower by more than 0.001": f"{(gap > 0.001).sum()} of {len(rows)} models",
             f"lme4 lower by more than {SAME_LOGLIK:g}": f"{(gap > SAME_LOGLIK).sum()} of {len(rows)} models",
-            "The most": f"{number(gap.max(), 4)} ({_where(rows.loc[gap.idxmax()])})",
+            "Largest difference": f"{number(gap.max(), 4)} ({_where(rows.loc[gap.idxmax()])})",
             "Median, tables with a covariate, models that use it": _small(used),
             "Median, tables with a covariate, models that do not": _small(unused),
-            "Native maximum above the native objective at lme4's estimates, at most": _small(stopped.max()),
-            "lme4's estimates from the maximum, at most (standard errors)": number(rows["distance_se"].max(), 3),
-            "Part of the gap that is where lme4 stopped": f"{number(share, 1)}%",
-            "Part of the gap that is error in the reported number": f"{number(100 - share, 1)}%",
-            f"lme4 with tolPwrss {TIGHT:g} against the native objective there, at most": _small(tight.max()),
-            f"lme4 with tolPwrss {TIGHT:g} against the native objective there, median": _small(tight.median()),
+            "Native objective: its maximum minus its value at lme4's estimates, at most": _small(stopped.max()),
+            "Distance of lme4's estimates from the maximum, at most (standard errors)": number(
+                rows["distance_se"].max(), 3
+            ),
+            "Part of the difference due to early stopping": f"{number(share, 1)}%",
+            "Part of the difference due to error in the reported value": f"{number(100 - share, 1)}%",
+            f"lme4 with tolPwrss {TIGHT:g} minus the native objective, in size at most": _small(tight.max()),
+            f"lme4 with tolPwrss {TIGHT:g} minus the native objective, median size": _small(tight.median()),
         }
     )
 
@@ -168,7 +170,7 @@ def _small(value: float) -> str:
 
 
 def origin(stored: Comparison) -> Markdown:
-    """What the comparison was computed with."""
+    """How the comparison was computed."""
     from IPython.display import Markdown
 
     about = stored.about
@@ -176,13 +178,13 @@ def origin(stored: Comparison) -> Markdown:
     return Markdown(
         f"""\
 Computed on {about["date"]} with `{about["command"]}`, commit {about["commit"][:10]}, profile {about["profile"]}:
-{escape_markdown(versions)}. Times are processor time, user and system, after a warm-up, from prepared rows to estimates
-with standard errors; each of the native engine's models was timed by itself, compression included."""
+{escape_markdown(versions)}. Times are processor time (user and system) after a warm-up, from prepared rows to estimates
+with standard errors; each model of the native engine was timed separately, including compression."""
     )
 
 
 def live_comparison(trial: Trial) -> Markdown:
-    """Both engines on one table, now, a column a model; without lme4 the native engine's side, and why."""
+    """Both engines on one table, computed now, one column per model; without lme4 only the native engine, and why."""
     from IPython.display import Markdown
 
     native = estimate(trial, "native")
@@ -194,14 +196,12 @@ def live_comparison(trial: Trial) -> Markdown:
             {"": "Log-likelihood, native", **{name: number(found.loglik, 5) for name, found in native.items()}},
             {"": "CPU seconds, native", **{name: number(found.cpu_seconds, 3) for name, found in native.items()}},
         ]
-        return Markdown(
-            f"lme4's side is left out. {escape_markdown(str(error))}\n\n{table_markdown(alone, left=('',))}"
-        )
+        return Markdown(f"lme4 is left out. {escape_markdown(str(error))}\n\n{table_markdown(alone, left=('',))}")
     lines = {
         "Log-likelihood, native": ("loglik_native", 5),
         "Log-likelihood, lme4": ("loglik_lme4", 5),
         "Native objective at lme4's estimates": ("loglik_at_lme4", 5),
-        "lme4 there, with a longer inner search": ("loglik_lme4_tight", 5),
+        "lme4 there, with a tighter inner search": ("loglik_lme4_tight", 5),
         "Largest difference of estimates": ("largest_difference", 5),
         "Largest difference of items (SD)": ("largest_item_difference", 5),
         "CPU seconds, native": ("cpu_native", 3),

@@ -1,10 +1,10 @@
-"""Coverage with few items, before and after: Laplace with large-sample intervals, and what is shown now.
+"""Coverage with few items of large-sample intervals and of the intervals shown on the site: a simulation.
 
-One setting without correlation (rho = 0), so that the same trials tell how often a sentence says "the easier an item, the
-more positive its effect", or the opposite, where neither is true. "Before": Laplace's likelihood, profiles cut at the
-chi2_1 quantile, normal quantiles for new items. "After": the method that ``auto`` takes, t for the average effect and for
-new items, the profile of rho cut at ``profile.correlation_cut``; the average effect with no less spread of the items than the
-penalised fit finds (``generalise.reach_of_average``), where that is shown.
+One setting without correlation (rho = 0), so that the same trials show how often a sentence falsely says "the easier an item, the
+more positive its effect", or the opposite. "before": Laplace's likelihood, profiles cut at the
+chi2_1 quantile, normal quantiles for new items. "after": the likelihood chosen by ``auto``, t for the average effect and for
+new items, the profile of rho cut at ``profile.correlation_cut``; the interval of the average effect assumes at least the spread of
+items in the penalised fit (``generalise.reach_of_average``), where that is shown.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ DESIGNS = tuple(Design(n, j, SEED, ate=0.2, sigma_zeta=0.4, rho=0.0) for j, n in
 """sigma_theta = sigma_b = 1, half of the persons treated."""
 PROFILED = ("treat", "sigma_theta", "sigma_zeta", "rho")
 ESTIMANDS = (*PROFILED, "new_item", "new_form", "share_negative")
-"""What has an interval: parameters (logits; rho without unit), the effect on a new item and the average on a new form of as
-many items (logits), and the share of all items with a negative effect."""
+"""Quantities with an interval: parameters (logits; rho without unit), the effect on a new item and the average on a new form with
+the same number of items (logits), and the share of all items with a negative effect."""
 WHEN = ("before", "after")
 Z = 1.959963984540054
 
@@ -109,20 +109,20 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
 
 
 STUDY = Study(DESIGNS, tuple(" ".join(x) for x in product(WHEN, ESTIMANDS, ("lower", "upper"))), _study, _table)
-"""Its table has one row a trial, time ("before", "after") and estimand: replication, n_persons, n_items, when, estimand,
+"""Its table has one row per trial, ``when`` ("before", "after") and estimand: replication, n_persons, n_items, when, estimand,
 lower, upper; NaN where undefined or not known."""
 
 
 def few_items_summary(trials: pd.DataFrame) -> pd.DataFrame:
-    """Coverage by size, time and estimand, with its 95% Monte Carlo interval.
+    """Coverage by size, ``when`` and estimand, with its 95% Monte Carlo interval.
 
-    Of a new item and form it is the mean probability that the interval holds the effect, with a normal interval of that
-    mean; of the others the share of intervals that hold the truth (Wilson). A parameter's interval that could not be
-    computed is a miss; shares that are "not known" are left out and counted.
+    For a new item and form it is the mean probability that the interval contains the effect, with a normal interval for that
+    mean; for the others the share of intervals that contain the truth (Wilson). A parameter's interval that could not be
+    computed counts as a miss; shares that are "not known" are left out and counted.
 
     Returns
     -------
-    One row a cell: n_items, n_persons, when, estimand, coverage, low, high, width (median), known (share of trials with an
+    One row per cell: n_items, n_persons, when, estimand, coverage, low, high, width (median), known (share of trials with an
     interval), replications.
     """
     import pandas as pd
@@ -162,11 +162,11 @@ def few_items_summary(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def false_claims(trials: pd.DataFrame) -> pd.DataFrame:
-    """How often the interval of rho excludes 0, which is the truth: what a sentence says then of easiness is false.
+    """How often the interval of rho excludes the true value 0, so that a sentence about easiness is false.
 
     Returns
     -------
-    One row a number of items and time: n_items, when, share, low, high (Wilson), trials.
+    One row per number of items and ``when``: n_items, when, share, low, high (Wilson), trials.
     """
     import pandas as pd
 
@@ -185,7 +185,7 @@ NAMES = {
 
 
 def few_items_page(summary: pd.DataFrame, n_persons: int) -> Markdown:
-    """Coverage before → after by number of items, with Monte Carlo intervals of the second, for a page."""
+    """The table of coverage, before → after, by number of items, with Monte Carlo intervals of the latter."""
     from ..words.markdown import page_table
     from ..words.numbers import between, number
 
@@ -204,7 +204,7 @@ def few_items_page(summary: pd.DataFrame, n_persons: int) -> Markdown:
 
 
 def false_claims_page(claims: pd.DataFrame) -> Markdown:
-    """How often a sentence relates effects to easiness where they are unrelated, for a page."""
+    """The table of how often a sentence relates effects to easiness although they are unrelated."""
     from ..words.markdown import page_table
     from ..words.numbers import between, number
 
@@ -216,8 +216,8 @@ def false_claims_page(claims: pd.DataFrame) -> Markdown:
         rows.append(
             {
                 "Items": str(n_items),
-                "Before": of["before"],
-                "After": of["after"],
+                "Large-sample interval": of["before"],
+                "Interval shown": of["after"],
                 "Trials": f"{own['trials'].iloc[0]:,}",
             }
         )
@@ -225,7 +225,7 @@ def false_claims_page(claims: pd.DataFrame) -> Markdown:
 
 
 def few_items_about(trials: pd.DataFrame, about: dict) -> Markdown:
-    """What was simulated, and by what."""
+    """What was simulated, and how."""
     from .uncertainty_page import about_text
 
     sizes = f"{', '.join(map(str, ITEMS[:-1]))} or {ITEMS[-1]} items and {PERSONS[0]} or {PERSONS[1]:,} persons"

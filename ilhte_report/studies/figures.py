@@ -1,7 +1,7 @@
 """Figures of the simulations: size of the tests, coverage of the intervals, bias with few items.
 
 Each takes a summary of its study and returns a Plotly figure with a transparent background; bars are 95% Monte Carlo
-intervals. Symbols say the same as colours, which have a contrast of 3:1 on white and on a dark page.
+intervals. Symbols duplicate the colours, which have a contrast of 3:1 on white and on a dark page.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARAMETER_NAMES = {"treat": "β₁", "sigma_theta": "σ_θ", "sigma_zeta": "σ_�
 
 
 def size_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figure:
-    """Share of null trials in which each test rejects at ``level``, by number of items (``size_study.size_summary``)."""
+    """Share of null trials in which each test rejects at ``level``, by number of items (``size.size_summary``)."""
     import plotly.graph_objects as go
 
     rows = summary[summary["level"] == level]
@@ -50,7 +50,7 @@ def size_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figure:
 
 
 def coverage_figure(summary: pd.DataFrame) -> go.Figure:
-    """Coverage of the 95% intervals, a panel a parameter (``coverage_study.coverage_summary``)."""
+    """Coverage of the 95% intervals, one panel per parameter (``coverage.coverage_summary``)."""
     from plotly.subplots import make_subplots
 
     parameters = list(dict.fromkeys(summary["parameter"]))
@@ -75,7 +75,7 @@ def coverage_figure(summary: pd.DataFrame) -> go.Figure:
 
 
 def bias_figure(summary: pd.DataFrame) -> go.Figure:
-    """Bias of sigma_theta and sigma_zeta by number of items and approximation (``bias_study.bias_summary``), logits."""
+    """Bias of sigma_theta and sigma_zeta by number of items and approximation (``bias.bias_summary``), logits."""
     from plotly.subplots import make_subplots
 
     parameters = ("sigma_theta", "sigma_zeta")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SYMBOL_OF_RHO = {-0.8: "triangle-down", -0.4: "square", 0.0: "circle", 0.4: "diamond", 0.8: "triangle-up"}
 SHOWN_ITEMS = 9
 LARGEST = (2000, 40)
-"""The size of trial whose simulations the sliders show: persons, items."""
+"""The size of the trials shown with the sliders: persons, items."""
 
 
 def same_scores_figure(persons: Design, items: Design) -> go.Figure:
@@ -38,7 +38,7 @@ def same_scores_figure(persons: Design, items: Design) -> go.Figure:
     figure = make_subplots(rows=2, row_heights=[0.55, 0.45], vertical_spacing=0.16)
     drawn = {"persons differ": (persons, BLUE, "circle-open", "dash"), "items differ": (items, RED, "diamond", "solid")}
     control = draw_trial(items)
-    # the ends of the pretest, where a handful of persons stand, are noise
+    # the ends of the pretest, with only a few persons, are noise
     level, count = np.unique(control.covariate, return_counts=True)
     level = level[count >= 40]
     grid = np.linspace(level[0], level[-1], 21)
@@ -51,7 +51,7 @@ def same_scores_figure(persons: Design, items: Design) -> go.Figure:
         figure.add_scatter(x=compact(grid), y=compact(treated), mode="lines", line=line, name=f"treated, {name}")
         trial = draw_trial(design)
         marker = {"color": colour, "symbol": symbol, "size": 8}
-        # the circles lie under the diamonds: larger ones show around them
+        # the circles lie under the diamonds: larger ones remain visible
         around = marker | ({"size": 14} if symbol == "circle-open" else {})
         _add_means(figure, trial, 1, level, around, f"treated, {name}, simulated")
         shares = [trial.responses[trial.treat == arm].mean(axis=0) for arm in (0, 1)]
@@ -75,10 +75,10 @@ def _add_means(figure: go.Figure, trial, arm: int, level: np.ndarray, marker: di
 
 
 def grid_figure(summary: pd.DataFrame) -> go.Figure:
-    """What M_B and M_C find on average where there is nothing to find, against the closed form.
+    """Mean estimates of M_B and M_C without a true interaction, against the closed form.
 
-    ``summary`` is ``identification_grid.grid_summary``; cells with a true interaction are left out. One trace a model
-    and value of rho, all sizes of trial together; bars are 95% Monte Carlo intervals.
+    ``summary`` is ``identification_grid.grid_summary``; cells with a true interaction are left out. One trace per model
+    and value of rho, with all sizes of trial together; bars are 95% Monte Carlo intervals.
     """
     import plotly.graph_objects as go
 
@@ -111,10 +111,10 @@ def grid_figure(summary: pd.DataFrame) -> go.Figure:
 
 
 def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figure:
-    """Share of trials without an interaction in which a test at ``level`` finds one, by sigma_zeta; a panel a size.
+    """Share of trials without an interaction in which a test at ``level`` finds one, by sigma_zeta; one panel per size.
 
-    Titles give N persons and J items. M_B by value of rho (red, a symbol each), M_C all values of rho together (blue,
-    its least and its largest share); dashed line: ``level``.
+    Titles give N persons and J items. M_B by value of rho (red, with different symbols), M_C as the range over all values of rho
+    (blue); dashed line: ``level``.
     """
     from plotly.subplots import make_subplots
 
@@ -159,14 +159,14 @@ def false_positive_figure(summary: pd.DataFrame, level: float = 0.05) -> go.Figu
 
 
 def slider_figure(summary: pd.DataFrame) -> go.Figure:
-    """What item effects do, by sigma_zeta and rho, each with a slider.
+    """The consequences of item effects, with a slider for sigma_zeta and one for rho.
 
-    Above, typical items under control and treatment: stretched or drawn together. Below, beta_3 by the closed form and
-    as M_B and M_C estimate it on average over the simulated trials of the largest size. The truth is 0.
+    Above, typical items under control and treatment: stretched apart or drawn together. Below, beta_3 by the closed form and
+    its mean estimates by M_B and M_C over the simulated trials of the largest size. The truth is 0.
 
-    Both sliders work together without any script: that of sigma_zeta sets which traces are visible, that of rho which
-    are opaque, and only the traces of the chosen pair are both. Without item effects rho means nothing, and its slider
-    leaves those traces alone.
+    The sliders work together without a script: that of sigma_zeta sets which traces are visible, that of rho which
+    are opaque, and only the traces of the chosen pair are both. Without item effects rho is undefined, and its slider
+    does not change those traces.
     """
     from plotly.subplots import make_subplots
 
@@ -203,7 +203,7 @@ def slider_figure(summary: pd.DataFrame) -> go.Figure:
 
 
 def typical_effects(sigma_zeta: float, rho: float) -> tuple[np.ndarray, np.ndarray]:
-    """Easiness and effects of ``SHOWN_ITEMS`` items at normal quantiles, with just the SDs 1 and ``sigma_zeta`` and
+    """Easiness and effects of ``SHOWN_ITEMS`` items at normal quantiles, with SDs of exactly 1 and ``sigma_zeta`` and
     correlation ``rho`` (logits)."""
     from scipy.special import ndtri
 

@@ -1,4 +1,4 @@
-"""The grid of simulated trials behind the identification page: beta_3 under M_B and M_C where the truth is known."""
+"""The grid of simulated trials of the identification page: beta_3 under M_B and M_C with known truth."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SIGMA_ZETA = (0.2, 0.4, 0.6, 0.8)
 RHO = (-0.8, -0.4, 0.0, 0.4, 0.8)
 PERSONS, ITEMS = (500, 2000), (10, 40)
 ESTIMATES = ("beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "predicted", "predicted_se")
-"""What every replication gives: beta_3 of M_B and of M_C with standard errors, and the closed form at the estimates of
-M_C with its; logits per SD of the pretest."""
+"""The results of a replication: beta_3 of M_B and of M_C and the closed form at the estimates of M_C, each with its standard
+error; logits per SD of the pretest."""
 CELL = ["n_persons", "n_items", "sigma_theta", "sigma_b", "sigma_zeta", "rho", "beta_3"]
 
 
@@ -42,9 +42,9 @@ GRID = (
         for n, j, (s, r) in product(PERSONS, ITEMS, [(0.0, 0.0), (0.6, -0.8), (0.6, 0.8)])
     ),
 )
-"""Cells without a true interaction (sigma_zeta 0, and four values by five of rho, by two sizes of each kind), then a
+"""Cells without a true interaction (sigma_zeta 0, and four values by five of rho, by two numbers of persons and of items), then a
 few with one, for which the verdict of ``who_benefits`` should be person-level. Half of the persons are treated; the
-pretest has at most 21 values, so that persons collapse into few classes."""
+pretest has at most 21 values, so that persons fall into few classes."""
 
 LIMITS = (
     *(_design(2000, n_items, 0.8, 0.0) for n_items in (5, 10, 20, 40, 80)),
@@ -52,8 +52,8 @@ LIMITS = (
     _design(2000, 40, 0.8, 0.0, sigma_theta=2.0),
     _design(2000, 40, 2.4, 0.0, sigma_b=3.0),
 )
-"""Where the closed form is put to the test: item effects unrelated to easiness, with few items, with persons who differ
-little or much, with widely spread items."""
+"""Cells that test the limits of the closed form: item effects unrelated to easiness, with few items, with persons who differ
+little or much, or with widely spread items."""
 
 
 def _interactions(statistics: SufficientStatistics, _: np.random.Generator) -> list[float]:
@@ -77,19 +77,19 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
 def grid_study(designs: tuple[Design, ...] = GRID) -> Study:
     """The study of some designs, which share the seed ``SEED``.
 
-    Its table has one row a replication: its number k, the columns of ``CELL`` and ``ESTIMATES`` (NaN where a model
+    Its table has one row per replication: its number k, the columns of ``CELL``, and ``ESTIMATES`` (NaN if a model
     could not be fitted), rounded to 4 decimals.
     """
     return Study(designs, ESTIMATES, _interactions, _table)
 
 
 def grid_summary(replications: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """One row a cell of the grid.
+    """A summary with one row per cell of the grid.
 
     Returns
     -------
     The columns of ``CELL``, then
-    replications : fits that count (both models fitted);
+    replications : replications in which both models could be fitted;
     closed_form : ``predicted_bias`` at the truth;
     bias_b, bias_c, difference : means of beta_3(M_B) - beta_3, beta_3(M_C) - beta_3, beta_3(M_B) - beta_3(M_C), each
         with its Monte Carlo standard error in ``*_se``; logits per SD of the pretest;

@@ -1,4 +1,4 @@
-"""The tables of the identification page and its figures in words; what they mean stands on the page."""
+"""The tables of the identification page, and descriptions of its figures; the page itself interprets them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def two_processes() -> dict[str, Design]:
-    """The bundled table that shows the problem, and the trial with a true interaction that looks like it."""
+    """The simulated table that shows the problem, and the trial with a true interaction that looks like it."""
     items = DESIGNS[SPURIOUS_INTERACTION]
     return {"persons": look_alike(items), "items": items}
 
 
 def process_designs(designs: dict[str, Design]) -> Markdown:
-    """The two processes side by side, and how near their expected scores are."""
+    """The two processes side by side, and the largest difference between their expected scores."""
     persons, items = designs["persons"], designs["items"]
     pretest = np.linspace(-3.0, 3.0, 61)
     apart = np.abs(expected_scores(persons, pretest) - expected_scores(items, pretest)).max()
@@ -41,7 +41,7 @@ def process_designs(designs: dict[str, Design]) -> Markdown:
         "σ_ζ (logits)": [f"{design.sigma_zeta:g}" for design in (persons, items)],
         "ρ": [DASH, number(items.rho, 1)],
         "β₃ (logits per SD of the pretest)": [number(design.beta_3, 3) for design in (persons, items)],
-        "Expected scores apart, pretest −3 to 3 (percentage points, at most)": [number(100 * apart, 1)] * 2,
+        "Largest difference in expected scores, pretest −3 to 3 (percentage points)": [number(100 * apart, 1)] * 2,
     }
     rows = [{"": name, "Persons differ": one, "Items differ": other} for name, (one, other) in lines.items()]
     return page_table(rows, left=("",))
@@ -52,15 +52,15 @@ def scores_alt(designs: dict[str, Design]) -> str:
     control, treated = 100.0 * expected_scores(designs["items"], np.array([-2.0, 2.0]))
     low, high = (number(gap, 1) for gap in treated - control)
     return (
-        "Above: share of items right by pretest. The curves of the two treated arms lie on each other; their distance "
+        "Above: share of correct answers by pretest. The curves of the two treated arms coincide; their distance "
         f"from the control arm goes from {low} percentage points at a pretest of −2 SDs to {high} at 2 SDs. Below: "
-        "effects on items by easiness. Where persons differ they are much the same, where items differ they fall with "
+        "effects on items by easiness. If persons differ they are similar, if items differ they decrease with "
         "easiness."
     )
 
 
 def fitted(designs: dict[str, Design]) -> dict[str, WhoBenefits]:
-    """Both trials drawn, fitted with M_B and M_C and compared."""
+    """Draw both trials, fit them with M_B and M_C and compare the results."""
     results = {}
     for name, design in designs.items():
         trial = prepare(simulate_trial(design)[0], design.name)
@@ -69,7 +69,7 @@ def fitted(designs: dict[str, Design]) -> dict[str, WhoBenefits]:
 
 
 def process_table(designs: dict[str, Design], results: dict[str, WhoBenefits]) -> Markdown:
-    """The interaction of both trials, four ways, with the truth and the verdict."""
+    """The interaction in both trials by all methods, with the truth and the verdict."""
     columns = {"Persons differ": "persons", "Items differ": "items"}
     rows = [{"": "True β₃", **{column: number(designs[name].beta_3, 3) for column, name in columns.items()}}]
     for one, other in zip(*(comparison_rows(results[name]) for name in columns.values()), strict=True):
@@ -86,7 +86,7 @@ def process_table(designs: dict[str, Design], results: dict[str, WhoBenefits]) -
 
 
 def grid_text(trials: pd.DataFrame, summary: pd.DataFrame, about: dict) -> Markdown:
-    """What was simulated, and by what; ``about`` is the stored file's metadata."""
+    """What was simulated, and how; ``about`` is the stored file's metadata."""
     none, design = summary[summary["beta_3"] == 0], GRID[0]
     failed = len(trials) - int(summary["replications"].sum())
     outcome = f"{failed} trials could not be fitted." if failed else "Every fit succeeded."
@@ -107,7 +107,7 @@ def _listed(column: pd.Series) -> str:
 
 
 def grid_overview(summary: pd.DataFrame) -> Markdown:
-    """Bias and false positives over the grid, with and without item effects in the model, and how the closed form does."""
+    """Bias and false positives over the grid, with and without item effects in the model."""
     none = summary[summary["beta_3"] == 0]
     rows = [
         {
@@ -115,11 +115,11 @@ def grid_overview(summary: pd.DataFrame) -> Markdown:
             "Mean of β₃, truth 0": f"{number(none[f'bias_{letter}'].min(), 3)} to {number(none[f'bias_{letter}'].max(), 3)}",
             "Rejects at 5%": f"{none[f'rejects_{letter}'].min():.1%} to {none[f'rejects_{letter}'].max():.1%}",
             "On average": f"{none[f'rejects_{letter}'].mean():.1%}",
-            "Most often with": _cell(none.loc[none[f"rejects_{letter}"].idxmax()]),
+            "Highest rate with": _cell(none.loc[none[f"rejects_{letter}"].idxmax()]),
         }
         for letter, name in (("b", "M_B, without item effects"), ("c", "M_C, with them"))
     ]
-    return page_table(rows, left=("", "Most often with"))
+    return page_table(rows, left=("", "Highest rate with"))
 
 
 def _cell(row: pd.Series) -> str:
@@ -128,14 +128,14 @@ def _cell(row: pd.Series) -> str:
 
 
 def closed_form_table(summary: pd.DataFrame) -> Markdown:
-    """How far the closed form is from the mean difference of the models, over the grid and where it is furthest off."""
+    """Differences between the closed form and the mean difference of the models: over the grid, and where it is largest."""
     none = summary[summary["beta_3"] == 0]
     gap = (none["difference"] - none["closed_form"]).abs()
     far = none.loc[gap.idxmax()]
     facts = {
-        "Distance, at most (logits)": number(gap.max(), 3),
-        "Distance, median (logits)": number(gap.median(), 3),
-        f"Furthest: {_cell(far)}": f"{number(far['closed_form'], 3)} for {number(far['difference'], 3)}",
+        "Largest difference (logits)": number(gap.max(), 3),
+        "Median difference (logits)": number(gap.median(), 3),
+        f"Largest with {_cell(far)}": f"{number(far['closed_form'], 3)} for {number(far['difference'], 3)}",
     }
     for n_items, rows in none[(none["sigma_zeta"] == 0.8) & (none["rho"] == 0)].groupby("n_items"):
         weight = 1.0 / rows["difference_se"] ** 2
@@ -148,7 +148,7 @@ def closed_form_table(summary: pd.DataFrame) -> Markdown:
 
 
 def limits_table(limits: pd.DataFrame) -> Markdown:
-    """Every cell of ``identification_grid.LIMITS``: closed form and simulation."""
+    """All cells of ``identification_grid.LIMITS``: closed form and simulation."""
     rows = [
         {
             "Items": row.n_items,
@@ -171,7 +171,7 @@ def grid_alt(summary: pd.DataFrame) -> str:
     low, high = number(none["bias_b"].min(), 2), number(none["bias_b"].max(), 2)
     return (
         f"Mean estimates of an interaction that is 0, by the closed form, {len(none)} cells. Those of M_B follow the "
-        f"closed form (correlation {fit:.2f}), from {low} to {high}; those of M_C lie around 0."
+        f"closed form (correlation {fit:.2f}), from {low} to {high}; those of M_C are near 0."
     )
 
 
@@ -199,7 +199,7 @@ def slider_alt(summary: pd.DataFrame) -> str:
 
 
 def grid_table(summary: pd.DataFrame) -> Markdown:
-    """Every cell without a true interaction, folded away."""
+    """All cells without a true interaction, folded."""
 
     def mean(row, name: str) -> str:
         return f"{number(getattr(row, name), 3)} ({getattr(row, f'{name}_se'):.3f})"
@@ -229,17 +229,15 @@ def grid_table(summary: pd.DataFrame) -> Markdown:
 def simulated_now(
     stored: pd.DataFrame, trials: int, cell: tuple[float, ...] = (500, 40, 1.0, 1.0, 0.8, 0.8, 0.0)
 ) -> Markdown:
-    """The first ``trials`` trials of one cell simulated again, and how far they are from the stored ones.
+    """The first ``trials`` trials of one cell, simulated again and compared with the stored ones.
 
     Raises
     ------
-    InputError : fewer than one, or more than are stored.
+    InputError : fewer than one trial, or more than are stored.
     """
     of_cell = len(stored) // len(GRID)
     if not 1 <= trials <= of_cell:
-        raise InputError(
-            f"{trials} trials cannot be checked: choose 1 to {of_cell}, as many as are stored of each cell."
-        )
+        raise InputError(f"{trials} trials cannot be checked: choose 1 to {of_cell}, the number stored for each cell.")
     position = [tuple(getattr(design, name) for name in CELL) for design in GRID].index(cell)
     numbers = [position + len(GRID) * k for k in range(trials)]
     now = grid_study().replay(numbers)
@@ -250,7 +248,7 @@ def simulated_now(
         f"differ from the stored ones by at most {apart:.4f}" if apart else "equal the stored ones to every digit kept"
     )
     return Markdown(
-        f"{trials} trials simulated and fitted just now ({cell[0]} persons, {cell[1]} items, "
+        f"{trials} trials were simulated and fitted again ({cell[0]} persons, {cell[1]} items, "
         f"$\\sigma_\\zeta = {cell[4]:g}$, $\\rho = {number(cell[5], 1)}$): mean of $\\beta_3$ {b} under $M_B$, {c} "
         f"under $M_C$. The estimates {agreement}."
     )

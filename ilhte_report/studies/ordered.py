@@ -1,4 +1,4 @@
-"""Items with four ordered categories: are the parameters recovered, and do the 95% intervals of M_A contain the truth?"""
+"""Items with four ordered categories: bias of the estimates and coverage of the 95% intervals of M_A, by simulation."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ STUDY = Study(
     _intervals,
     _table,
 )
-"""Its table has one row a trial and parameter: replication, n_items, parameter, truth, estimate, lower, upper (profile; NaN for
+"""Its table has one row per trial and parameter: replication, n_items, parameter, truth, estimate, lower, upper (profile; NaN for
 steps), wald_lower, wald_upper; logits (rho without unit)."""
 
 
 def ordered_summary(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a number of items, parameter and method ("profile", "Wald"): truth, mean estimate and its Monte Carlo standard
+    """One row per number of items, parameter and method ("profile", "Wald"): truth, mean estimate and its Monte Carlo standard
     error, coverage and its 95% Monte Carlo interval (Wilson), replications."""
     import pandas as pd
 
@@ -105,7 +105,7 @@ def ordered_summary(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def ordered_about(trials: pd.DataFrame, about: dict) -> Markdown:
-    """What was simulated with ratings."""
+    """What was simulated for ratings, and how."""
     from ..words.numbers import number
     from .uncertainty_page import about_text
 

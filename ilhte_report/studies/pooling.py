@@ -1,7 +1,7 @@
-"""Do pooled trials tell the truth about the trials they are drawn from? A simulation of whole collections.
+"""How well do pooled trials describe the distribution they were drawn from? A simulation of whole collections.
 
-A collection has 15 small trials whose log(sigma_zeta / sigma_theta) and Fisher z of rho are normal over trials. Each is fitted
-and its likelihood taken over the grid, and all are pooled; then one more trial's truth is drawn.
+A collection has 15 small trials whose log(sigma_zeta / sigma_theta) and Fisher z of rho are normally distributed over trials. Each is
+fitted, its likelihood evaluated over the grid, and all are pooled; then the true values of one more trial are drawn.
 """
 
 from __future__ import annotations
@@ -13,40 +13,38 @@ import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.inference.pool import pool
-from ilhte_lib.inference.replicate import replicate_generator, run_replicates
 from ilhte_lib.inference.surface import surface
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial
 from ilhte_lib.model.spec import MODELS
 
+from .simulation import Simulation
 from .size import wilson_interval
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
-
-    from ilhte_lib.inference.replicate import Progress
 
 SEED = 41017
 REPLICATIONS = 48
 TRIALS = tuple(Design(300, n_items, SEED) for n_items in (8, 10, 12) * 5)
-"""The 15 trials of a collection, but for what is drawn."""
+"""The sizes of the 15 trials of a collection."""
 MU, TAU = np.array([np.log(0.4), 0.4]), np.array([0.35, 0.5])
 """Means and SDs over trials of log(sigma_zeta / sigma_theta) and of atanh(rho)."""
-NAMES = (
-    "x_mean", "x_low", "x_high", "x_tau", "x_new_inside", "z_mean", "z_low", "z_high", "z_tau", "z_new_inside",
-    "rho_error_ml", "rho_error_pooled", "rho_inside", "ratio_inside", "singular",
-)  # fmt: skip
-"""Of one collection: estimates and ends of the intervals of both means, SDs over trials, whether the prediction interval holds
-a further trial; mean squared errors of rho by maximum likelihood (0 where that is undefined) and pooled; shares of trials
-whose 95% intervals hold the truth; singular fits."""
 
 
-class Collections:
-    """A ``replicate.Task``: one collection, drawn and pooled."""
+class Collections(Simulation):
+    """Collections of trials, drawn and pooled.
 
-    names = NAMES
+    Its table has one row per collection: estimates and ends of the intervals of both means, SDs over trials, whether the
+    prediction interval contains a further trial; mean squared errors of rho by maximum likelihood (0 where undefined) and pooled;
+    shares of trials whose 95% intervals contain the truth; number of singular fits.
+    """
+
+    seed = SEED
+    names = (
+        "x_mean", "x_low", "x_high", "x_tau", "x_new_inside", "z_mean", "z_low", "z_high", "z_tau", "z_new_inside",
+        "rho_error_ml", "rho_error_pooled", "rho_inside", "ratio_inside", "singular",
+    )  # fmt: skip
 
     @property
     def identity(self) -> tuple:
@@ -80,29 +78,16 @@ class Collections:
         return np.array([*row, *errors, inside_rho, inside_ratio, float(singular)])
 
 
-def simulate(
-    replications: int = REPLICATIONS, *, workers: int | None = None, progress: Progress | None = None,
-    resume: Path | str | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """One row a collection with the columns ``NAMES``."""
-    import pandas as pd
-
-    rows = run_replicates(Collections(), replications, SEED, workers=workers, progress=progress, resume=resume)
-    return pd.DataFrame(rows, columns=list(NAMES))
-
-
-def replay(number: int) -> np.ndarray:
-    """One collection by its number, as it stands in its row."""
-    return Collections()(replicate_generator(SEED, number))
+STUDY = Collections()
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """What the study found, each with its 95% Monte Carlo interval.
+    """The findings of the study with 95% Monte Carlo intervals.
 
     Returns
     -------
-    One row a finding: finding, value, lower, upper. Shares of collections have Wilson's interval; means over collections
-    the mean plus and minus 1.96 standard errors.
+    One row per finding: finding, value, lower, upper. Shares of collections have Wilson's interval, means over collections
+    an interval of plus and minus 1.96 standard errors.
     """
     import pandas as pd
 

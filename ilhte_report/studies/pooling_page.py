@@ -1,4 +1,4 @@
-"""What the study of pooled trials found, as the page shows it."""
+"""The results of the study of pooled trials, for the page "Across trials"."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 _NAMED = {
-    "x_mean_covered": "Collections whose interval holds the mean of log(σ_ζ / σ_θ)",
-    "z_mean_covered": "Collections whose interval holds the mean of Fisher's z",
+    "x_mean_covered": "Collections whose interval contains the mean of log(σ_ζ / σ_θ)",
+    "z_mean_covered": "Collections whose interval contains the mean of Fisher's z",
     "x_new_inside": "New trials inside the prediction interval of log(σ_ζ / σ_θ)",
     "z_new_inside": "New trials inside the prediction interval of Fisher's z",
     "ratio_inside": "Trials whose σ_ζ / σ_θ lies in its pooled interval",
@@ -30,7 +30,7 @@ _NAMED = {
 
 
 def coverage_sentence() -> str:
-    """The study in a sentence; that it has not been computed, where that is so."""
+    """The study in a sentence, or a sentence that it has not been computed."""
     try:
         rows, about = read_computed("pooling")
     except InputError as absent:
@@ -39,14 +39,14 @@ def coverage_sentence() -> str:
     shares = [number(float(found.loc[name, "value"]), 2) for name in ("x_mean_covered", "z_mean_covered")]
     ml, pooled = (number(float(found.loc[f"rho_error_{name}", "value"]), 3) for name in ("ml", "pooled"))
     return (
-        f"In {len(rows.dropna())} simulated collections of 15 small trials (seed {about['seed']}), the 95% intervals of the two means hold the "
-        f"truth in shares of {shares[0]} and {shares[1]}; the mean squared error of a trial's ρ is {ml} by maximum likelihood and "
+        f"In {len(rows.dropna())} simulated collections of 15 small trials (seed {about['seed']}), the 95% intervals of the two means contain the "
+        f"truth with relative frequencies of {shares[0]} and {shares[1]}; the mean squared error of a trial's ρ is {ml} by maximum likelihood and "
         f"{pooled} pooled."
     )
 
 
 def coverage_table() -> Markdown:
-    """Every finding with its Monte Carlo interval; nothing where the study has not been computed."""
+    """All findings with their Monte Carlo intervals; empty if the study has not been computed."""
     from IPython.display import Markdown
 
     try:

@@ -1,7 +1,7 @@
-"""How often items that differ in discrimination alone are taken for items with effects: a simulation.
+"""How often differences in discrimination are mistaken for item effects: a simulation.
 
-No item has an effect of its own on the scale of the two-parameter model; treatment moves persons, and steep items with them further
-than flat ones. M_0 and M_A are compared with all discriminations 1 and with free ones.
+No item has an effect of its own in the two-parameter model; treatment shifts the persons, which changes responses to steep items
+more than to flat ones. M_0 and M_A are compared with all discriminations equal to 1 and with free ones.
 """
 
 from __future__ import annotations
@@ -12,33 +12,31 @@ import numpy as np
 
 from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.inference.discriminations import LEVEL, Verdict, discriminations_of
-from ilhte_lib.inference.replicate import replicate_generator, run_replicates
 from ilhte_lib.model.patterns import response_patterns
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.spec import MODELS
 
+from .simulation import Simulation
 from .size import wilson_interval
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
-
-    from ilhte_lib.inference.replicate import Progress
 
 SEED = 41018
 REPLICATIONS = 60
 N_PERSONS, N_ITEMS, EFFECT, SPREAD = 1000, 20, 0.6, 0.35
-"""Half of the persons are treated; the effect is in SDs of persons, which are 1 logit, the spread the SD of log a."""
-NAMES = ("p_equal", "p_free", "zeta_equal", "zeta_free", "vanished", "slopes_p")
-"""Of one trial: mixture p-values and sigma_zeta (logits) with all a = 1 and with free a, whether the verdict is that the effects
-vanish, and the p-value of all a = 1."""
+"""Half of the persons are treated; the effect is in SDs of the persons (1 logit), the spread is the SD of log a."""
 
 
-class SlopesAlone:
-    """A ``replicate.Task``: one trial whose items differ in discrimination and easiness."""
+class SlopesAlone(Simulation):
+    """Trials whose items differ in discrimination and easiness.
 
-    names = NAMES
+    Its table has one row per trial: mixture p-values and sigma_zeta (logits) with all a = 1 and with free a, whether the verdict
+    is that the effects vanish, and the p-value for all a = 1.
+    """
+
+    seed = SEED
+    names = ("p_equal", "p_free", "zeta_equal", "zeta_free", "vanished", "slopes_p")
 
     @property
     def identity(self) -> tuple:
@@ -60,23 +58,7 @@ class SlopesAlone:
         return np.array([found.equal.test.mixture, found.free.test.mixture, *zetas, vanished, found.slopes_p])
 
 
-def simulate(
-    replications: int = REPLICATIONS,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    resume: Path | str | None = None,
-) -> pd.DataFrame:
-    """One row a trial with the columns ``NAMES``."""
-    import pandas as pd
-
-    rows = run_replicates(SlopesAlone(), replications, SEED, workers=workers, progress=progress, resume=resume)
-    return pd.DataFrame(rows, columns=list(NAMES))
-
-
-def replay(number: int) -> np.ndarray:
-    """One trial by its number, as it stands in its row."""
-    return SlopesAlone()(replicate_generator(SEED, number))
+STUDY = SlopesAlone()
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

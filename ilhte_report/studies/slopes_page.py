@@ -1,4 +1,4 @@
-"""What the study of discriminations found, as the page of methods shows it."""
+"""The results of the study of discriminations, for the methods page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = {"equal": "All equal", "free": "Free"}
 
 
 def slopes_table() -> Markdown:
-    """How often each test takes slopes for item effects."""
+    """How often each test mistakes discriminations for item effects."""
     found = summary(read_computed("slopes")[0])
     return page_table(
         [

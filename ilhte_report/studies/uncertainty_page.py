@@ -1,4 +1,4 @@
-"""The tables of the page about tests and intervals and its figures in words; what they mean stands on the page."""
+"""The tables of the page about tests and intervals, and descriptions of its figures; the page itself interprets them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ilhte_lib.model.simulate import DESIGNS, simulate_trial
 from ilhte_lib.model.spec import MODELS
 
 from ..words.markdown import fact_table, page_table
-from ..words.numbers import between, number
+from ..words.numbers import between, number, percent_text
 from . import bias as bias_study
 from . import coverage as coverage_study
 from . import size as size_study
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ilhte_lib.data.trial import Trial
 
 EXAMPLE = "sim_n1000_j10_sz20_rhom50"
-"""A bundled table with a small true sigma_zeta, for which the halved and the mixture test disagree."""
+"""A simulated table with a small true sigma_zeta, for which the halved and the mixture test disagree."""
 EXAMPLE_PARAMETERS = ("treat", "sigma_zeta", "rho")
 _METHODS = {"laplace": "Laplace", "aghq": "quadrature"}
 
@@ -52,7 +52,7 @@ def profiles(trial: Trial, fits: dict[str, Fit]) -> tuple[list[ProfileCurve], li
 
 
 def example_tests(trial: Trial, fits: dict[str, Fit], replicates: int) -> Markdown:
-    """The example, its likelihood ratio, and three p-values of it; the bootstrap's trials are drawn now."""
+    """The example, its likelihood ratio and three p-values; the bootstrap is run now."""
     test = likelihood_ratio(fits["M_0"], fits["M_A"])
     drawn = parametric_bootstrap(statistics_of(trial, MODELS["M_0"]), fits["M_0"], replicates=replicates, workers=1)
     return fact_table(
@@ -89,7 +89,7 @@ def example_table(intervals: list[ProfileInterval], scale: float) -> Markdown:
 
 
 def about_text(about: dict, trials: str) -> Markdown:
-    """By what and when a stored simulation was computed."""
+    """What was simulated (``trials``), and when and how the stored results were computed."""
     from IPython.display import Markdown
 
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
@@ -113,7 +113,7 @@ def size_about(trials: pd.DataFrame, about: dict) -> Markdown:
 
 
 def size_overview(summary: pd.DataFrame) -> Markdown:
-    """Over numbers of items: how often each test rejects at 5%, and where 5% is outside its Monte Carlo interval."""
+    """Over numbers of items: how often each test rejects at 5%, and how often 5% is outside its Monte Carlo interval."""
     rows = []
     for test in size_study.TESTS:
         own = summary[(summary["level"] == 0.05) & (summary["test"] == test)]
@@ -134,15 +134,11 @@ def size_table(summary: pd.DataFrame) -> Markdown:
     rows = []
     for (n_items, test), own in summary.groupby(["n_items", "test"], sort=False):
         cells = {
-            f"{100 * row.level:g}%": _share(row.size, row.lower, row.upper)
+            f"{100 * row.level:g}%": percent_text(row.size, row.lower, row.upper)
             for row in own.itertuples(index=False, name="Row")
         }
         rows.append({"Items": n_items, "Test": test, **cells})
     return page_table(rows, left=("Test",))
-
-
-def _share(value: float, low: float, high: float) -> str:
-    return f"{number(100 * value, 1)} ({between(100 * low, 100 * high, 1)})"
 
 
 def coverage_about(trials: pd.DataFrame, about: dict) -> Markdown:
@@ -233,7 +229,7 @@ def bias_table(summary: pd.DataFrame) -> Markdown:
 
 
 def simulated_now(size: pd.DataFrame, coverage: pd.DataFrame, bias: pd.DataFrame, replications: int) -> Markdown:
-    """The first trials of each simulation drawn and fitted again, and how far they are from the stored ones."""
+    """The first trials of each simulation, drawn and fitted again, compared with the stored ones."""
     from IPython.display import Markdown
 
     studies = (
@@ -250,7 +246,7 @@ def simulated_now(size: pd.DataFrame, coverage: pd.DataFrame, bias: pd.DataFrame
         ]
         apart = float(np.nanmax(np.abs(now[values].to_numpy(float) - then.to_numpy(float))))
         lines.append(
-            f"- {len(now) * len(values)} {what} of {replications} trials: at most {apart:.1g} from the stored ones."
+            f"- {len(now) * len(values)} {what} of {replications} trials differ by at most {apart:.1g} from the stored ones."
         )
     return Markdown("\n".join(lines))
 
@@ -268,7 +264,7 @@ def size_alt(summary: pd.DataFrame) -> str:
             f"{number(100 * share, 1)}% with {n} items" for share, n in zip(own["size"], own["n_items"], strict=True)
         )
         parts.append(f"{test} {values}")
-    return "Share of null trials rejected at 5%: " + "; ".join(parts) + "."
+    return "Rejection rates under the null hypothesis at 5%: " + "; ".join(parts) + "."
 
 
 def coverage_alt(summary: pd.DataFrame) -> str:

@@ -1,14 +1,14 @@
-"""How often the verdict of ``ilhte_lib.inference.who_benefits`` is wrong where the truth is known.
+"""How often the verdict of ``ilhte_lib.inference.who_benefits`` is wrong: a simulation.
 
-Truths: persons only, items only, both with the same and with opposite sign, neither; a true interaction of 0, 0.1 or 0.2
-logits per SD of the pretest. Then trials that break what M_C assumes, with item effects and without a true interaction:
-item-specific slopes (each item's effect varies with the pretest by an amount of its own), a curved pretest, and persons who
-differ more under treatment; M_D (``engine.slopes``) assumes none of these away. A verdict is wrong where it claims what is not
-so: "person-level" or "masked" without a true interaction, "item-level" with one or without item effects, "masked" where items do
-not pull against persons. "Cannot tell" claims nothing.
+Truths: persons only, items only, both with the same and with opposite signs, neither; a true interaction of 0, 0.1 or 0.2
+logits per SD of the pretest. Then trials that violate the assumptions of M_C, with item effects and without a true interaction:
+item-specific slopes (each item's effect varies with the pretest in its own way), a curved effect of the pretest, and persons who
+differ more under treatment; M_D (``engine.slopes``) allows for all three. A verdict is wrong if it makes a false
+claim: "person-level" or "masked" without a true interaction, "item-level" with one or without item effects, "masked" where items
+and persons do not work in opposite directions. "Cannot tell" claims nothing.
 
-M_D takes ten times as long as M_B and M_C together, so it is asked where M_C makes a claim, which it can only withdraw, in the
-trials without a true interaction; with one, verdicts are counted by M_C alone, and no fewer of them are wrong so.
+M_D takes ten times as long as M_B and M_C together. It can only withdraw a claim of M_C, so it is fitted only if M_C makes a
+claim, and only in trials without a true interaction; in the others verdicts rest on M_C alone, which cannot make fewer of them wrong.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from ilhte_lib.engine.native import fit_statistics
 from ilhte_lib.engine.slopes import bends, fit_slopes
 from ilhte_lib.errors import EngineError
 from ilhte_lib.inference.closed_form import predicted_bias, predicted_bias_of
-from ilhte_lib.inference.replicate import replicate_generator
+from ilhte_lib.inference.replicate import replicate_number
 from ilhte_lib.inference.who_benefits import verdict, with_wald_interval
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.spec import MODELS
 
+from .simulation import Simulation
 from .size import wilson_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import pandas as pd
     from IPython.display import Markdown
 
@@ -42,16 +41,16 @@ SEED = 51015
 REPLICATIONS = 150
 GAMMA = 0.7
 ESTIMATES = ("beta3_b", "beta3_b_se", "beta3_c", "beta3_c_se", "predicted", "predicted_se", "beta3_d", "beta3_d_se")
-"""Of M_B, M_C and the closed form; of M_D where it was asked (else NaN)."""
+"""Estimates and standard errors of M_B, M_C, the closed form, and M_D (NaN if it was not fitted)."""
 HOLDS = "none"
 SLOPES, CURVE, WIDER = 0.2, 0.3, 1.5
-"""SD over items of the effect's slope in the pretest (logits per SD); coefficient of pretest^2 - 1; treated persons' SD of theta
-over the controls'."""
+"""SD over items of the effect's slope in the pretest (logits per SD); coefficient of pretest^2 - 1; ratio of the SDs of theta,
+treated to control."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A kind of trial; sigma_theta = sigma_b = 1, pretest of 21 values with slope ``GAMMA``, half of the persons treated."""
+    """A kind of trial, with sigma_theta = sigma_b = 1, a pretest of 21 values with slope ``GAMMA``, and half of the persons treated."""
 
     n_persons: int
     n_items: int
@@ -71,11 +70,11 @@ class Cell:
 
     @property
     def bias(self) -> float:
-        """Of M_B, by the closed form."""
+        """The bias of M_B, by the closed form."""
         return float(predicted_bias(GAMMA, 1.0, self.sigma_zeta, self.rho))
 
     def wrong(self, said: str) -> bool:
-        """Whether a verdict claims what is not so."""
+        """Whether a verdict makes a false claim."""
         if said == "person-level":
             return self.beta_3 == 0
         if said == "masked":
@@ -83,6 +82,7 @@ class Cell:
         return said == "item-level" and self.truth != "items"
 
 
+_CELL = ["n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation"]
 _KINDS = ((0.0, 0.0, (0.0, 0.1, 0.2)), (0.6, 0.8, (0.0, 0.1, 0.2)), (0.6, -0.8, (0.0, 0.1, 0.2)))
 CELLS = (
     *(Cell(n, 20, s, r, b) for n in (500, 2000) for s, r, betas in _KINDS for b in betas),
@@ -90,12 +90,12 @@ CELLS = (
     Cell(1000, 20, 0.6, 0.8, 0.1),
     *(Cell(1000, 20, 0.4, 0.0, 0.0, violation) for violation in ("slopes", "curve", "spread")),
 )
-"""The two before the last three are the referee's cases."""
 LIMITING = tuple(cell for cell in CELLS if cell.beta_3 == 0)
-"""Where claims about persons are wrong: more trials."""
+"""Cells without a true interaction, where claims about persons are wrong; they have more trials."""
 MORE = 500
 """Trials of each of these after the first ``REPLICATIONS`` of every cell."""
-TRIALS = REPLICATIONS * len(CELLS) + MORE * len(LIMITING)
+FACTS = {"more": MORE}
+"""Stored with the results."""
 
 
 def cell_of(k: int) -> Cell:
@@ -105,7 +105,7 @@ def cell_of(k: int) -> Cell:
 
 
 def asks_m_d(k: int) -> bool:
-    """Whether M_D is asked about a claim of trial k."""
+    """Whether M_D is fitted if there is a claim in trial k."""
     return cell_of(k).beta_3 == 0
 
 
@@ -129,17 +129,24 @@ def draw(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
     return responses, treat, pretest
 
 
-class VerdictStudy:
-    """Trial k is of ``cell_of(k)``; a ``replicate.Task``."""
+class VerdictStudy(Simulation):
+    """Trial k is of ``cell_of(k)``.
 
+    Its table has one row per trial: replication, the cell's n_persons, n_items, sigma_zeta, rho, beta_3, violation, and ``ESTIMATES``.
+    """
+
+    seed = SEED
     names = ESTIMATES
+
+    def total(self, replications: int) -> int:
+        return replications * len(CELLS) + MORE * len(LIMITING)
 
     @property
     def identity(self) -> tuple:
         return (GAMMA, SLOPES, CURVE, WIDER, tuple(astuple(cell) for cell in CELLS))
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        (k,) = rng.bit_generator.seed_seq.spawn_key
+        k = replicate_number(rng)
         responses, treat, pretest = draw(cell_of(k), rng)
         statistics = matrix_statistics(responses, treat, (pretest - pretest.mean()) / pretest.std())
         constant = fit_statistics(statistics, MODELS["M_B"])
@@ -153,44 +160,29 @@ class VerdictStudy:
                 of_slopes = (slopes.coefficient("treat:cov"), slopes.standard_error("treat:cov"))
         return np.array([*both[0], *both[1], bias.value, bias.se, *of_slopes])
 
+    def tabulate(self, numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        import pandas as pd
+
+        cells = [cell_of(int(k)) for k in numbers]
+        return pd.DataFrame(
+            {
+                "replication": numbers.astype(np.int32),
+                **{name: [getattr(cell, name) for cell in cells] for name in _CELL},
+                **{name: np.round(rows[:, at], 4).astype(np.float32) for at, name in enumerate(ESTIMATES)},
+            }
+        )
+
 
 def _said(*pairs: tuple[float, float]) -> Verdict:
-    """The verdict by estimates and standard errors of M_B, M_C, the closed form and, if it is asked, M_D."""
+    """The verdict from estimates and standard errors of M_B, M_C, the closed form and, if fitted, M_D."""
     return verdict(*(with_wald_interval(*pair) for pair in pairs))
 
 
 STUDY = VerdictStudy()
 
 
-def verdict_trials(numbers: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
-    """One row a trial: replication, the cell's n_persons, n_items, sigma_zeta, rho, beta_3, violation, and ``ESTIMATES``."""
-    import pandas as pd
-
-    cells = [cell_of(int(k)) for k in numbers]
-    of_cell = ("n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation")
-    return pd.DataFrame(
-        {
-            "replication": numbers.astype(np.int32),
-            **{name: [getattr(cell, name) for cell in cells] for name in of_cell},
-            **{name: np.round(rows[:, at], 4).astype(np.float32) for at, name in enumerate(ESTIMATES)},
-        }
-    )
-
-
-def replay(numbers: Iterable[int]) -> pd.DataFrame:
-    """Some trials by their numbers, computed again."""
-    numbers = np.fromiter(numbers, int)
-    rows = np.full((len(numbers), len(ESTIMATES)), np.nan)
-    for row, k in zip(rows, numbers, strict=True):
-        try:
-            row[:] = STUDY(replicate_generator(SEED, int(k)))
-        except EngineError:
-            continue
-    return verdict_trials(numbers, rows)
-
-
 def rule_before(constant: tuple[float, float], flexible: tuple[float, float], predicted: tuple[float, float]) -> str:
-    """The rule as it was: half of what M_B finds is predicted and disappears, whether or not M_B finds anything."""
+    """The earlier rule: half of the estimate of M_B is predicted and disappears, whether or not M_B finds an interaction."""
     b, c, p = (with_wald_interval(*pair) for pair in (constant, flexible, predicted))
     if c.excludes_zero:
         return "person-level"
@@ -200,8 +192,8 @@ def rule_before(constant: tuple[float, float], flexible: tuple[float, float], pr
 
 
 def with_verdicts(trials: pd.DataFrame) -> pd.DataFrame:
-    """The fitted trials with columns ``truth``, the verdicts ``before``, ``alone`` (by M_C alone) and ``after``, and whether they
-    are wrong, ``wrong_before``, ``wrong_alone`` and ``wrong``."""
+    """The fitted trials with columns ``truth``, the verdicts ``before`` (by the earlier rule), ``alone`` (by M_C alone) and ``after``,
+    and whether they are wrong, ``wrong_before``, ``wrong_alone`` and ``wrong``."""
     fitted = trials.dropna(subset=list(ESTIMATES[:4]))
     out: dict[str, list] = {
         name: [] for name in ("truth", "before", "alone", "after", "wrong_before", "wrong_alone", "wrong")
@@ -216,11 +208,11 @@ def with_verdicts(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_summary(given: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of ``with_verdicts``: the cell, truth, trials, the share of each verdict, of "item-level" and of wrong verdicts
-    before; of wrong verdicts by M_C alone and of wrong verdicts, with their ends (Wilson)."""
+    """One row per cell of ``with_verdicts``: the cell, truth, trials, and the shares of each verdict, of "item-level" and of wrong
+    verdicts by the earlier rule, and of wrong verdicts by M_C alone and by the rule, these with Wilson intervals."""
     import pandas as pd
 
-    keys = ["n_persons", "n_items", "sigma_zeta", "rho", "beta_3", "violation", "truth"]
+    keys = [*_CELL, "truth"]
     words = ["person-level", "item-level", "masked", "cannot tell"]
     out = []
     for key, rows in given.groupby(keys, sort=False):
@@ -236,15 +228,15 @@ def verdict_summary(given: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict_page(summary: pd.DataFrame) -> Markdown:
-    """Verdicts and errors of each cell, for a page."""
+    """The table of verdicts and errors by cell."""
     from ..words.markdown import page_table
-    from ..words.numbers import number
+    from ..words.numbers import number, percent_text
 
     names = {
         HOLDS: "",
         "slopes": ", item-specific slopes",
         "curve": ", curved pretest",
-        "spread": ", treatment widens persons",
+        "spread": ", larger spread under treatment",
     }
     rows = []
     for row in summary.to_dict("records"):
@@ -258,16 +250,10 @@ def verdict_page(summary: pd.DataFrame) -> Markdown:
                 "σ_ζ, ρ": f"{row['sigma_zeta']:g}, {number(row['rho'], 1)}",
                 "β₃": f"{row['beta_3']:g}",
                 "Verdicts, %": shares,
-                "Wrong before, %": number(100 * row["wrong before"], 0),
-                "By M_C alone, %": _share(row["wrong by M_C"], row["low by M_C"], row["high by M_C"]),
-                "Wrong, %": _share(row["wrong"], row["low"], row["high"]),
+                "Wrong, earlier rule, %": number(100 * row["wrong before"], 0),
+                "Wrong, M_C alone, %": percent_text(row["wrong by M_C"], row["low by M_C"], row["high by M_C"]),
+                "Wrong, %": percent_text(row["wrong"], row["low"], row["high"]),
                 "Trials": f"{row['trials']:,}",
             }
         )
     return page_table(rows, left=("Truth",))
-
-
-def _share(value: float, low: float, high: float) -> str:
-    from ..words.numbers import between, number
-
-    return f"{number(100 * value, 1)} ({between(100 * low, 100 * high, 1)})"

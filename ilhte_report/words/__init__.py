@@ -1,1 +1,1 @@
-"""Numbers, sentences and rows: what is said of a result, and how text from strangers is made safe for each medium."""
+"""Numbers, sentences and rows that describe results, and the escaping of untrusted text for each medium."""

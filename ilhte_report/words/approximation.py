@@ -1,4 +1,4 @@
-"""Which approximation of the likelihood a table's numbers are of, and why, in a sentence."""
+"""A sentence on which approximation of the likelihood was used for a table, and why."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ NAMES = {"laplace": "Laplace's likelihood", "aghq": "likelihood by quadrature"}
 
 
 def approximation_sentence(main: Fit, asked: str) -> str:
-    """What was done, and why ``auto`` did so.
+    """Which approximation was used and, where ``auto`` chose it, why.
 
     Parameters
     ----------
-    main : M_A.
-    asked : "auto", "laplace" or "aghq".
+    main : the fit of M_A.
+    asked : the method asked for, "auto", "laplace" or "aghq".
     """
     if main.method == "laplace":
         why = (
-            "; quadrature over persons would move σ_θ by no more than half its standard error"
+            "; quadrature over persons would change σ_θ by at most half its standard error"
             if asked == "auto" and main.n_items > FEW_ITEMS
             else ""
         )
         if main.clusters is not None and main.n_items <= FEW_ITEMS:
-            why = "; quadrature over persons has no clusters in its model"
+            why = "; quadrature over persons is not available for models with clusters"
         return f"The likelihood is Laplace's, as in lme4{why}."
-    text = "Persons are integrated out by adaptive quadrature, which lme4 cannot do"
+    text = "Persons are integrated out by adaptive quadrature, which lme4 cannot do for these models"
     if asked == "auto" and main.n_items <= FEW_ITEMS:
         text += f": with {main.n_items} items Laplace's likelihood would underestimate σ_θ"
     elif asked == "auto":
-        text += ": Laplace's likelihood would be off by more than half a standard error of σ_θ"
+        text += ": with Laplace's likelihood σ_θ would be off by more than half its standard error"
     if main.n_items < ENOUGH_FOR_LAPLACE:
-        return f"{text}. A bootstrap fits the trials it draws by Laplace, the persons it draws by quadrature."
-    return f"{text}. A bootstrap fits what it draws by Laplace."
+        return (
+            f"{text}. In a bootstrap, simulated trials are fitted by Laplace's method, resampled persons by quadrature."
+        )
+    return f"{text}. In a bootstrap, Laplace's method is used."

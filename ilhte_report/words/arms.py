@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.arms import Arms
 
 NOTE = (
-    "Each arm (persons in parentheses) is analysed with the control persons alone, and its own sections follow. p, of no average "
-    "effect and of equal effects on all items, is corrected for the number of arms by Holm's method; intervals are for one arm at a "
-    "time."
+    "Each arm (number of persons in parentheses) is compared with the control in an analysis of its own, whose sections follow. The "
+    "p-values, for no average effect and for equal effects on all items, are corrected for the number of arms by Holm's method; "
+    "intervals refer to one arm at a time."
 )
 
 
 def arms_sentences(found: Arms) -> list[str]:
-    """Which arms differ from control, and that they share it."""
+    """Which arms differ from the control, and that they share it."""
     arms = counted(len(found.rows), "arm", "arms")
     controls = max(row.n_control for row in found.rows)
     said = [
-        f"{arms.capitalize()} against one control ({found.control}): the same {controls} persons are the control of each, so that "
+        f"{arms.capitalize()} against one control ({found.control}): the same {controls} persons serve as the control for each, so "
         "estimates for different arms are positively correlated."
     ]
     differ = [row.arm for row in found.rows if row.p_average_holm < ALPHA]
@@ -42,7 +42,7 @@ def arms_sentences(found: Arms) -> list[str]:
 
 
 def arm_rows(found: Arms) -> list[Row]:
-    """One row an arm."""
+    """One row pern arm."""
     return [
         {
             "Arm": f"{row.arm} ({row.n_treated})",
@@ -58,7 +58,7 @@ def arm_rows(found: Arms) -> list[Row]:
 
 
 def arms_words(found: Arms) -> str:
-    """The figure in words."""
+    """The figure of the arms in words."""
     parts = [
         f"{row.arm} {number(row.average.estimate, 2)} [{between(row.average.low, row.average.high)}]"
         for row in found.rows

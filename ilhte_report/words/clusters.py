@@ -1,4 +1,4 @@
-"""Clusters and sites in words and rows: what the models have of them and what they say."""
+"""Clusters and sites in sentences and rows: how the models include them, and the estimates that result."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 CLUSTERS = (
     "σ_u is the standard deviation of the clusters' levels. The intraclass correlation is the share of σ_u² in σ_u² + σ_θ² of "
-    "M_A: of persons' levels, not of single responses; its interval is the Wald interval of log(σ_u/σ_θ). Elsewhere effects in SDs are divided by σ_θ of M_0, by which persons "
-    "differ within clusters; here also by √(σ_u² + σ_θ²), by which all persons do."
+    "M_A: of persons' levels, not of single responses; its interval is the Wald interval of log(σ_u/σ_θ). Elsewhere effects in SDs are divided by σ_θ of M_0, the SD of "
+    "persons within clusters; here they are also divided by √(σ_u² + σ_θ²), the SD of all persons."
 )
 
 
 def cluster_finding(inference: Inference, column: str) -> str:
-    """That the models have clusters, and how alike their persons are; "" where they have none."""
+    """A sentence that the models include clusters, with the intraclass correlation; "" where they do not."""
     found = inference.clusters
     if found is None:
         return ""
     alike = between(found.icc_lower, found.icc_upper)
     interval = "" if alike == between(math.nan, math.nan) else f" [95% interval {alike}]"
-    few = ", too few to know well how they vary" if inference.weak.few_clusters else ""
+    few = ", too few to estimate well how they vary" if inference.weak.few_clusters else ""
     return (
         f"Persons come in {found.count} {'sites' if found.both_arms else 'clusters'} (column {quoted(column)}){few}, which all "
         f"models allow for: intraclass correlation {number(found.icc, 2)}{interval}."
@@ -37,15 +37,15 @@ def cluster_finding(inference: Inference, column: str) -> str:
 
 
 def cluster_findings(found: ClusterResult, inference: Inference, column: str) -> tuple[str, ...]:
-    """What the models have of clusters, how intervals follow from it, and what could be done besides."""
+    """How the models include clusters, which intervals result, and which option would extend the model."""
     name, df = quoted(column), found.degrees_of_freedom
-    where = "some with persons of both arms" if found.both_arms else "each in one arm as a whole"
+    where = "some with persons of both arms" if found.both_arms else "each entirely in one arm"
     effects = not math.isnan(found.sigma_effect)
-    has = "the level and the effect differ between them" if effects else "the level differs between them"
+    what = "their level and effect" if effects else "their level"
     said = [
-        f"Persons come in {found.count} clusters (column {name}), {where}; in all models {has} at random, and every standard "
-        f"error, test and interval follows from that. Intervals of the interactions reach ± {found.quantile:.2f} standard errors (t "
-        f"with {df} degrees of freedom){_of_average(inference)}."
+        f"Persons come in {found.count} clusters (column {name}), {where}; all models have random effects for {what}, and all "
+        f"standard errors, tests and intervals allow for them. Intervals of the interactions extend ± {found.quantile:.2f} standard "
+        f"errors (t with {df} degrees of freedom){_of_average(inference)}."
     ]
     if effects:
         spread = f"The effect differs between sites with a standard deviation of {number(found.sigma_effect, 2)} logits"
@@ -56,24 +56,26 @@ def cluster_findings(found: ClusterResult, inference: Inference, column: str) ->
         said.append(f"{spread}.")
     elif found.both_arms:
         said.append(
-            "Clusters hold both arms: --cluster-effects lets the effect of treatment, too, differ between them, which the "
+            "Clusters contain both arms: --cluster-effects also lets the treatment effect vary between them, which the "
             "standard error of the average effect does not allow for here."
         )
     if found.sigma_u == 0.0:
-        said.append("Clusters do not differ beyond what their persons do: σ_u is 0, a singular fit.")
+        said.append(
+            "Clusters do not differ by more than their persons do by chance: σ_u is estimated as 0, a singular fit."
+        )
     if inference.weak.few_clusters:
         said.append(
-            f"{found.count} clusters are few: σ_u is estimated poorly, and intervals that depend on it are rough."
+            f"With only {found.count} clusters σ_u is estimated poorly, and intervals that depend on it are rough."
         )
     return tuple(said)
 
 
 def _of_average(inference: Inference) -> str:
-    """How far the interval of the average effect reaches, to which the items contribute."""
+    """The half-width of the interval of the average effect, in standard errors, as the end of a sentence."""
     here = inference.generalisation
     if here is None or not math.isfinite(here.reach):
         return ""
-    return f", that of the average effect ± {here.reach:.2f}, which depends on the number of items too"
+    return f"; that of the average effect ± {here.reach:.2f}, which depends on the number of items too"
 
 
 def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
@@ -87,8 +89,8 @@ def cluster_rows(result: Effects, inference: Inference) -> list[dict[str, str]]:
     by = found.sigma_persons if found.sigma_persons > 0 else math.nan
     ratio = result.scale.by / by
 
-    def scaled(value: float, told: Interval) -> Interval:
-        return Interval(value, told.low * ratio, told.high * ratio, told.basis)
+    def scaled(value: float, interval: Interval) -> Interval:
+        return Interval(value, interval.low * ratio, interval.high * ratio, interval.basis)
 
     lines = [
         ("σ_u, clusters", "logits", Interval(found.sigma_u, of_u.low, of_u.high, of_u.basis), found.sigma_u_se),

@@ -27,7 +27,7 @@ _SAID = {
 
 
 def discriminations_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) -> str:
-    """What becomes of the item effects, with the test and the interval behind it; "" where it was not asked."""
+    """Whether the item effects survive, with test and interval; "" where this was not computed."""
     found = inference.discriminations
     if found is None:
         return ""
@@ -38,7 +38,7 @@ def discriminations_sentence(inference: Inference, scale: Scale, terms: Terms = 
     )
     numbers = f"σ_ζ = {number(found.free.sigma_zeta / by, 2)} [95% interval {between(low, high)}] {unit}, {test}"
     if inference.weak.forbids_conclusions or not (found.equal.converged and found.free.converged):
-        why = inference.weak.why_no_conclusions or "not all of these optima were found"
+        why = inference.weak.why_no_conclusions or "not all of these fits were certified"
         return f"With a discrimination of its own for each {terms.item}: {numbers}; nothing is concluded from it, as {why}."
     apart = ", clusters left out of the model" if inference.clustered else ""
     a_spread = "item effects" if terms is TRIAL else f"a spread of {terms.inside}"
@@ -52,20 +52,20 @@ def slopes_sentence(found: Discriminations) -> str:
     a = found.discrimination[found.discrimination > 0]
     apart = f" {_flat(found)}" if found.flat else ""
     return (
-        f"Discriminations, whose geometric mean is 1, go from {number(float(a.min()), 2)} to {number(float(a.max()), 2)}; that "
+        f"Discriminations (geometric mean 1) range from {number(float(a.min()), 2)} to {number(float(a.max()), 2)}; test that "
         f"all are 1: {test.replace('p = <', 'p < ')}.{apart}"
     )
 
 
 def _flat(found: Discriminations) -> str:
-    """That some items do not rise with the persons' standing."""
+    """A sentence on the items whose responses do not increase with the persons' level."""
     names = listed(list(found.flat), 4)
     do, have = ("does", "has") if len(found.flat) == 1 else ("do", "have")
-    return f"{names} {do} not rise with the persons' standing, and {have} discrimination 0 beside these."
+    return f"{names} {do} not rise with the persons' level, and {have} discrimination 0, outside this range."
 
 
 def discrimination_rows(found: Discriminations, scale: Scale) -> list[Row]:
-    """All a = 1 and free a, side by side."""
+    """Estimates with equal and with free discriminations, side by side."""
     by, unit = scale.by, scale.unit.plural
     lines = (
         ("Average effect, β₁", unit, lambda m: number(m.average / by, 3)),

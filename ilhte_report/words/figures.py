@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def items_words(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
-    """The item figure in words, and what is found in it."""
+    """The item figure in words, with what it shows."""
     effects, unit = [item.effect for item in result.shown_items], result.scale.unit.plural
     return (
         f"Effects of {len(effects)} items with intervals, from {number(min(effects), 2)} to {number(max(effects), 2)} "
@@ -32,7 +32,7 @@ def items_words(result: Effects, inference: Inference, terms: Terms = TRIAL) -> 
 
 
 def _found(result: Effects, inference: Inference, terms: Terms) -> str:
-    """What sentences conclude of the average and of equal effects."""
+    """The conclusions on the average effect and on equal effects, as the sentences have them."""
     average = average_conclusion(result, inference, terms=terms)
     test = test_conclusion(result, inference, terms).lstrip(",; ")
     return f"{terms.average}: {average}. Test of one {terms.effect} for all {terms.items}: {test}."
@@ -47,20 +47,20 @@ def profiles_words(intervals: Iterable[ProfileInterval], scale: Scale) -> str:
         ends = between(interval.lower / by, interval.upper / by)
         zero = "" if interval.parameter == "sigma_theta" else _about_zero(interval.lower, interval.upper)
         parts.append(
-            f"{names[interval.parameter]}: lowest at {number(interval.estimate / by, 2)}, interval {ends}{zero}"
+            f"{names[interval.parameter]}: minimum at {number(interval.estimate / by, 2)}, interval {ends}{zero}"
         )
-    return "The rise of the deviance over each parameter. " + "; ".join(parts) + "."
+    return "Rise of the deviance by parameter: " + "; ".join(parts) + "."
 
 
 def _about_zero(low: float, high: float) -> str:
-    """Whether 0 is in an interval; nothing where an end is not known."""
+    """Whether an interval includes 0; "" where an end is not known."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return ", without 0" if low > 0.0 or high < 0.0 else ", which holds 0"
+    return ", which excludes 0" if low > 0.0 or high < 0.0 else ", which includes 0"
 
 
 def curves_words(result: Effects, inference: Inference, fit: Fit, terms: Terms = TRIAL) -> str:
-    """The characteristic curves in words, at the average person, and what is found in them."""
+    """The characteristic curves in words, at the average person, with what they show."""
     import numpy as np
 
     from ilhte_lib.figures.curves import characteristic_curves
@@ -91,7 +91,7 @@ def form_words(inference: Inference, fit: Fit, scale: Scale) -> str:
 
 
 def who_benefits_words(result: WhoBenefits) -> str:
-    """The figure of the section in words."""
+    """The figure of the section "Who benefits?" in words."""
     return (
         f"Interaction of treatment and {result.covariate} with 95% intervals, logits per SD: {bracketed(result.constant)} "
         f"under M_B, {bracketed(result.flexible)} under M_C; predicted bias of M_B {bracketed(result.predicted)}. "
@@ -100,7 +100,7 @@ def who_benefits_words(result: WhoBenefits) -> str:
 
 
 def profiles_rows(curves: Iterable[ProfileCurve], scale: Scale) -> list[Row]:
-    """The points of the profile curves, a parameter after the other."""
+    """The points of the profile curves, parameter by parameter."""
     names = {
         "treat": f"β₁ ({scale.unit.plural})",
         "sigma_zeta": f"σ_ζ ({scale.unit.plural})",
@@ -119,7 +119,7 @@ def profiles_rows(curves: Iterable[ProfileCurve], scale: Scale) -> list[Row]:
 
 
 def curves_rows(fit: Fit, scale: Scale) -> list[Row]:
-    """The curve of the test, and of the two items that are named in the figure, at places of θ."""
+    """The curve of the test and of the two items named in the figure, at a grid of θ."""
     from ilhte_lib.figures.curves import THETA, characteristic_curves
 
     control, treated = characteristic_curves(fit, scale)
@@ -136,7 +136,7 @@ def curves_rows(fit: Fit, scale: Scale) -> list[Row]:
 
 
 def form_rows(inference: Inference, fit: Fit, scale: Scale) -> list[Row]:
-    """The standard error of the average effect with other numbers of items."""
+    """The standard error of the average effect by number of items."""
     from ilhte_lib.inference.generalise import se_with_items
 
     sizes = sorted({max(2, round(fit.n_items * share)) for share in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)})

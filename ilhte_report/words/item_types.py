@@ -1,4 +1,4 @@
-"""What the covariates of items explain, in sentences and rows."""
+"""What covariates of the items explain, in sentences and rows."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 COLUMNS = ("", "Unit", "Estimate", "SE", "95% interval")
 NOTE = (
     "The model is M_A with the item covariate's effects on easiness and on the effect of treatment. Intervals take the items as a "
-    "sample of items of these types (t with {} degrees of freedom). The permutation p shuffles the covariate over the items "
-    "{} times and needs no large number of them; p of the likelihood ratio does."
+    "sample of items of these types (t with {} degrees of freedom). The permutation p-value comes from shuffling the "
+    "covariate over the items {} times and does not need many items; that of the likelihood ratio does."
 )
 
 
 def item_types_note(found: Explanation) -> str:
-    """How the table is to be read."""
+    """The note below the table."""
     return NOTE.format(found.degrees, found.permutations)
 
 
 def item_types_sentences(found: Explanation, result: Effects, terms: Terms = TRIAL) -> list[str]:
-    """Whether effects differ by the covariate, and what it leaves of their spread."""
+    """Whether effects differ by the covariate, and how much of their spread remains."""
     scale, names = result.scale, listed(found.names, 6)
     subject = "The effects of the items" if terms is TRIAL else terms.effects
     inside = subject[0].lower() + subject[1:]
     tests = f"{p_words(found.p_permutation)} by permutation; likelihood ratio {number(found.statistic, 2)}, {p_words(found.p)}"
     if not found.converged:
-        return [f"The model with {names} is not certified: its estimates are meaningless."]
+        return [f"The fit of the model with {names} is not certified: its estimates are meaningless."]
     if result.weak.forbids_conclusions:
-        said = [f"Whether {inside} go with {names} cannot be concluded from data this weak ({tests})."]
+        said = [f"Whether {inside} depend on {names} cannot be concluded from data this weak ({tests})."]
     elif found.p_permutation < ALPHA:
         said = [f"{subject} differ by {names} ({tests})."]
     else:
@@ -47,7 +47,7 @@ def item_types_sentences(found: Explanation, result: Effects, terms: Terms = TRI
     if math.isfinite(found.share):
         without = number(found.sigma_zeta_without / scale.by, 2)
         said.append(
-            f"With {names} in the model the SD of {terms.inside} σ_ζ is {spread}, without {without}: an estimated "
+            f"With {names} in the model the SD of {terms.inside}, σ_ζ, is {spread}, without {without}: an estimated "
             f"{number(100 * found.share, 0)}% of their variance is explained."
         )
     else:
@@ -56,7 +56,7 @@ def item_types_sentences(found: Explanation, result: Effects, terms: Terms = TRI
 
 
 def item_types_rows(found: Explanation, result: Effects) -> list[Row]:
-    """Effects by type, how they differ, and the spread that is left."""
+    """Effects by type, their differences, and the remaining spread."""
     scale = result.scale
     by, unit = scale.by, scale.unit.plural
 
@@ -92,7 +92,7 @@ def item_types_rows(found: Explanation, result: Effects) -> list[Row]:
 
 
 def item_types_words(found: Explanation, result: Effects) -> str:
-    """The figure in words."""
+    """The figure of the item types in words."""
     scale = result.scale
     kinds = "; ".join(
         f"{kind.label}: {number(kind.effect / scale.by, 2)} [{between(kind.low / scale.by, kind.high / scale.by)}]"

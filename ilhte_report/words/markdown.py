@@ -1,4 +1,4 @@
-"""Text from strangers, made safe for a page written in Markdown."""
+"""Untrusted text, made safe for pages written in Markdown."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ _SPECIAL = re.compile(r"""([\\`*_{}\[\]<>#|~^$@"'&])|(?<=-)(-)|(?<=\.)(\.)""")
 
 
 def escape_markdown(text: str) -> str:
-    """`text` on one line, shown by pandoc and Quarto exactly as written: no markup, HTML, formula or citation in it."""
+    """`text` on one line, escaped so that pandoc and Quarto show it literally, without markup, HTML, formulas or citations."""
     return _SPECIAL.sub(lambda match: "\\" + match[0], " ".join(text.split()))
 
 
 def told_markdown(text: str) -> str:
-    """`text` escaped, the symbols of the models in it with their subscripts."""
+    """`text` escaped, with subscripts in the symbols of the models."""
     return with_subscripts(escape_markdown(text), "~", "~")
 
 
 def code_block(text: str, language: str) -> str:
-    """`text` as a block of code that nothing in it can end."""
+    """`text` as a code block with a fence that `text` cannot close."""
     longest = max((len(run) for run in re.findall(r"~+", text)), default=0)
     fence = "~" * max(3, longest + 1)
     return f"{fence} {language}\n{text}\n{fence}"
 
 
 def ended(text: str) -> str:
-    """Text as a sentence."""
+    """The text with a full stop at its end, unless it ends a sentence already."""
     text = text.strip()
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def sentence(text: str) -> str:
-    """Plain text as a sentence of a Markdown page."""
+    """Plain text as a sentence in Markdown, escaped."""
     return escape_markdown(ended(text))
 
 
 def page_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Markdown:
-    """Rows as a table of a page, escaped; columns of ``left`` to the left, numbers to the right.
+    """Rows as a table on a page, escaped; columns in ``left`` are left-aligned, the others right-aligned.
 
-    Markdown, which JupyterLab, Quarto and the preview renderer all draw: for any output of the type `text/html` Quarto adds
-    scripts from a network address to the page.
+    It is Markdown, which JupyterLab, Quarto and the preview renderer can all display: for output of the type `text/html` Quarto
+    would add scripts from the network to the page.
     """
     from IPython.display import Markdown
 
@@ -57,12 +57,12 @@ def page_table(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> Mar
 
 
 def fact_table(facts: Mapping[str, object]) -> Markdown:
-    """Single numbers by name."""
+    """A table of single numbers, by name."""
     return page_table([{"": name, "Value": value} for name, value in facts.items()], left=("",))
 
 
 def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
-    """Rows as a pipe table; a column that needs more room gets more of it. Names of items and tables stay as they are."""
+    """Rows as a pipe table with columns as wide as their content needs; names of items and tables get no subscripts."""
     columns = list(rows[0])
     cells = [
         [(escape_markdown if column in _NAMES else told_markdown)(str(row.get(column, ""))) for column in columns]
@@ -78,7 +78,7 @@ def table_markdown(rows: Sequence[Mapping[str, object]], left: Sequence[str]) ->
 
 
 def table_html(rows: Sequence[Mapping[str, object]], left: Sequence[str]) -> str:
-    """Rows as an HTML table, escaped; columns of ``left`` to the left, numbers to the right."""
+    """Rows as an HTML table, escaped; columns in ``left`` are left-aligned, the others right-aligned."""
 
     def cell(tag: str, column: str, value: object) -> str:
         side = "left" if column in left else "right"

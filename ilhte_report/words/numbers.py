@@ -1,18 +1,18 @@
-"""Numbers for reading: a true minus sign, a dash for what is undefined."""
+"""Numbers as text: a true minus sign, a dash for undefined numbers."""
 
 from __future__ import annotations
 
 import math
 
 Row = dict[str, str]
-"""A row of a table for reading: what stands in each column."""
+"""A row of a table: column -> text."""
 DASH = "–"
 FINEST = 4
-"""Most digits of an interval's end."""
+"""Most decimals of an interval's end."""
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number for reading, with a true minus sign; an undefined one is a dash."""
+    """A number as text, with a true minus sign; a dash if it is undefined."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return DASH
     text = f"{value:.{digits}f}"
@@ -25,14 +25,19 @@ def p_text(p: float) -> str:
 
 
 def between(low: float, high: float, digits: int = 2) -> str:
-    """An interval for reading; a dash where neither end is defined.
+    """An interval as text; a dash if neither end is defined.
 
-    An end that is close to 0 has the digits that show its side of it (up to ``FINEST``), so that an interval that excludes 0
-    does not read as if it held it.
+    An end close to 0 has as many decimals as it takes to show its sign (up to ``FINEST``), so that an interval that excludes 0
+    does not read as if it included it.
     """
     if not (math.isfinite(low) or math.isfinite(high)):
         return DASH
     return " to ".join(ends(low, high, digits))
+
+
+def percent_text(share: float, low: float, high: float) -> str:
+    """A share in percent with its interval in parentheses."""
+    return f"{number(100 * share, 1)} ({between(100 * low, 100 * high, 1)})"
 
 
 def ends(low: float, high: float, digits: int = 2) -> tuple[str, str]:

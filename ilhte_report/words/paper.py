@@ -1,8 +1,8 @@
-"""The two paragraphs of a paper: results with their numbers in APA style, and methods with citations.
+"""Two draft paragraphs for a paper: results with numbers in APA style, and methods with citations.
 
-What is concluded is decided where the sentences of a page decide it (``words.sentences``); an interval is the one that
-stands there (``inference.interval``). Numbers are written as the Publication Manual of the APA (7th edition, chapter 6) has
-them: intervals in brackets, no zero before the point of what cannot exceed 1.
+Conclusions are those of a page's sentences (``words.sentences``), and so are the intervals (``inference.interval``). Numbers
+follow the Publication Manual of the APA (7th edition, chapter 6): intervals in brackets, no zero before the decimal point of
+a number that cannot exceed 1.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BASES = {
 
 
 def results_paragraph(analysis: Analysis) -> str:
-    """What the trial shows, one paragraph of plain text; of several arms, side by side."""
+    """What the trial shows, in one paragraph of plain text; several arms side by side."""
     if analysis.arms is not None:
         return _arms_results(analysis.arms)
     result, inference = analysis.effects, analysis.inference
@@ -70,7 +70,7 @@ def results_paragraph(analysis: Analysis) -> str:
 
 
 def methods_paragraph(analysis: Analysis) -> str:
-    """How it was computed, one paragraph of Markdown with citations (``[@key]`` of references.bib); names are escaped."""
+    """How it was computed, in one paragraph of Markdown with citations (``[@key]`` of references.bib); names are escaped."""
     if analysis.arms is not None:
         return _arms_methods(analysis.arms)
     said = (
@@ -81,21 +81,21 @@ def methods_paragraph(analysis: Analysis) -> str:
 
 
 def _arms_results(found: Arms) -> str:
-    """What several arms show beside each other, one paragraph of plain text."""
-    told = [
+    """What several arms show, in one paragraph of plain text."""
+    by_arm = [
         f"{row.arm} ({counted(row.n_treated, 'person', 'persons')}): {_with_interval(row.average, f' {row.unit.plural}')}, "
         f"{_p(row.p_average_holm)}; standard deviation of item effects {_with_interval(row.spread, f' {row.unit.plural}')}, {_p(row.p_equal_holm)}."
         for row in found.rows
     ]
-    return " ".join([*arms_sentences(found), *told])
+    return " ".join([*arms_sentences(found), *by_arm])
 
 
 def _arms_methods(found: Arms) -> str:
-    """How several arms were compared, one paragraph of Markdown with citations; names are escaped."""
+    """How several arms were compared, in one paragraph of Markdown with citations; names are escaped."""
     return (
-        f"Each of {len(found.rows)} arms was compared with {escape_markdown(found.control)}, in an analysis of its own with the same control "
-        f"persons, as the arm's own paragraph says. p-values, of no average effect and of equal effects on all items, were corrected for "
-        f"the number of arms by {found.correction}'s method [@holm1979simple]; confidence intervals are for one arm at a time."
+        f"Each of {len(found.rows)} arms was compared with {escape_markdown(found.control)} in a separate analysis with the same control "
+        f"persons, described in the arm's own paragraph. p-values for no average effect and for equal effects on all items were corrected for "
+        f"the number of arms by {found.correction}'s method [@holm1979simple]; confidence intervals refer to one arm at a time."
     )
 
 
@@ -109,7 +109,7 @@ def _p(p: float) -> str:
 
 
 def _with_interval(shown: Interval, unit: str = "", *, below_one: bool = False) -> str:
-    """Estimate, unit, 95% CI; an end that does not exist is a dash."""
+    """Estimate, unit and 95% CI; an undefined end is a dash."""
     text = f"{_apa(shown.estimate, below_one=below_one)}{unit}"
     if not (math.isfinite(shown.low) or math.isfinite(shown.high)):
         return text
@@ -165,7 +165,7 @@ def _interaction(analysis: Analysis) -> str:
     alike, differ = (_with_interval(interaction_interval(result, inference, name)) for name in ("beta3_b", "beta3_c"))
     return (
         f"The interaction of {terms_of(analysis.info).treatment.lower()} and {result.summary['covariate']}, in logits per SD of the covariate, was {alike}, in the model "
-        f"without item effects and {differ}, in that with them."
+        f"without item effects and {differ}, in the model with them."
     )
 
 
@@ -174,7 +174,7 @@ def _models(analysis: Analysis) -> str:
     return (
         "Responses were analysed with the explanatory item response models of Gilbert et al. [@gilbert2025estimating; "
         "@gilbert2025disentangling]: a cross-classified logistic mixed model with a fixed effect of treatment and random "
-        "intercepts of persons and items, M~0~, and the same model in which, besides, the effect of treatment varies over items, "
+        "intercepts of persons and items, M~0~, and the same model in which the effect of treatment also varies over items, "
         f"M~A~ (in the notation of lme4 [@bates2015fitting], `{formula}`)."
     )
 
@@ -238,7 +238,7 @@ def _test(analysis: Analysis) -> str:
 
 
 def _intervals(analysis: Analysis) -> str:
-    """Which method gave the interval of which estimate, in the order in which they are told."""
+    """The method behind the interval of each estimate, in the order in which they are reported."""
     result, inference = analysis.effects, analysis.inference
     shown = {
         "the average effect": average_interval(result, inference),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ilhte_lib.engine.approximation import FEW_ITEMS
-from ilhte_lib.inference.planning import PlannedTest, Power, clusters_variance, information
+from ilhte_lib.inference.planning import PlannedTest, Power, clusters_variance
 from ilhte_lib.messages import counted
 
 from .numbers import between, number
@@ -28,13 +28,13 @@ _ASKED = {
 
 
 def planned(design: Design) -> str:
-    """The design in a sentence."""
+    """The design, in a sentence."""
     control, clusters = design.n_persons - design.n_treated, design.clusters
     categories = 2 if design.steps is None else len(design.steps) + 1
     text = (
-        f"{control} control and {design.n_treated} treated persons, {counted(design.n_items, 'item', 'items')} of {categories} categories; in logits, "
-        f"persons vary by σ_θ = {number(design.sigma_theta, 2)}, items by σ_b = {number(design.sigma_b, 2)}, item effects by σ_ζ = "
-        f"{number(design.sigma_zeta, 2)} around β₁ = {number(design.ate, 2)} with ρ = {number(design.rho, 2)}"
+        f"{control} control and {design.n_treated} treated persons, {counted(design.n_items, 'item', 'items')} with {categories} categories; in logits, "
+        f"the SDs are σ_θ = {number(design.sigma_theta, 2)} for persons, σ_b = {number(design.sigma_b, 2)} for easiness and σ_ζ = "
+        f"{number(design.sigma_zeta, 2)} for item effects around β₁ = {number(design.ate, 2)} with ρ = {number(design.rho, 2)}"
     )
     if clusters is not None:
         size, alike = (
@@ -51,23 +51,23 @@ def planned(design: Design) -> str:
             ", and are randomised within them" if design.sites else f"; {design.clusters_treated} clusters are treated"
         )
     if design.gamma is not None:
-        text += f", a pretest has slope {number(design.gamma, 2)} per SD (σ_θ is what it leaves) and interaction β₃ = {number(design.beta_3, 2)}"
+        text += f", a pretest has slope {number(design.gamma, 2)} per SD (σ_θ is the SD given the pretest) and interaction β₃ = {number(design.beta_3, 2)}"
     if design.missing:
         text += f"; {100 * design.missing:.0f}% of the responses are missing at random"
     return f"{text}."
 
 
 def fitted_by(found: Power) -> str:
-    """By what the simulated trials were fitted, and where the analysis of a real one may differ."""
+    """How the simulated trials were fitted, and where the analysis of a real trial may differ."""
     design = found.design
     if found.method == "aghq":
         return "Trials are fitted by quadrature over persons, as `ilhte fit` does with so few items."
     if design.clusters is not None:
         term, option = ("(treat|cluster)", " --cluster-effects") if design.sigma_site > 0 else ("(1|cluster)", "")
-        return f"Trials are fitted by Laplace with {term} in the models, as `ilhte fit{option}` does with clusters."
+        return f"Trials are fitted by Laplace's method with {term} in the models, as `ilhte fit{option}` does with clusters."
     if design.n_items <= FEW_ITEMS:
-        return "Trials are fitted by Laplace, where `ilhte fit` takes quadrature over persons (--method auto) with so few items."
-    return "Trials are fitted by Laplace, as `ilhte fit` does unless quadrature over persons would move σ_θ by half its standard error."
+        return "Trials are fitted by Laplace's method; with so few items `ilhte fit` uses quadrature over persons (--method auto)."
+    return "Trials are fitted by Laplace's method, as `ilhte fit` does unless quadrature over persons would change σ_θ by half its standard error."
 
 
 def preregistration(found: Power) -> str:
@@ -91,19 +91,18 @@ def preregistration(found: Power) -> str:
 
 
 def items_or_persons(found: Power) -> str:
-    """What the standard error of the average effect is made of, in closed form."""
+    """The parts of the variance of the average effect, in closed form."""
     design, average = found.design, found.test("average")
     share = design.sigma_zeta**2 / design.n_items / average.closed_se**2
     if clusters := clusters_variance(design):
         of_clusters = 100 * clusters / average.closed_se**2
         return (
-            f"Of the variance of the average effect, {100 * share:.0f}% comes from which items are asked, {of_clusters:.0f}% from which "
-            f"{'sites' if design.sites else 'clusters'} take part, and the rest from persons: more persons in the same ones reduce the "
-            "rest alone."
+            f"Of the variance of the average effect, {100 * share:.0f}% is due to the choice of items, {of_clusters:.0f}% to the choice of "
+            f"{'sites' if design.sites else 'clusters'}, and the rest to the persons: more persons in the same ones reduce only the rest."
         )
     return (
-        f"Of the variance of the average effect, {100 * share:.0f}% comes from which items are asked and the rest from persons and "
-        f"their {number(information(design), 1)} units of information: more persons reduce the rest alone."
+        f"Of the variance of the average effect, {100 * share:.0f}% is due to the choice of items and the rest to the persons: more "
+        "persons reduce only the rest."
     )
 
 
@@ -124,9 +123,9 @@ def _row(test: PlannedTest) -> Row:
 
 
 def planning_words(found: Power) -> str:
-    """The figure in words."""
+    """The figure of the power curves in words."""
     average = found.test("average")
     return (
-        f"Curves of the power of the test of the average effect, which rise with the number of persons and more steeply with more "
-        f"items. The simulated power of the design itself, {number(average.power, 2)}, lies beside the curve's {number(average.closed_power, 2)}."
+        f"Power of the test of the average effect, which rises with the number of persons, and more steeply with more items. "
+        f"The simulated power of the planned design is {number(average.power, 2)}, the closed form's {number(average.closed_power, 2)}."
     )

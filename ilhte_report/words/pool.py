@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def pool_sentences(found: Pool) -> tuple[str, ...]:
-    """How large item effects usually are, how they go with easiness, what differs really, what a further trial should expect."""
+    """The typical spread and correlation, how much of their variation is real, and what to expect in a new trial."""
     ratio, rho = found.log_ratio, found.fisher_z
     typical = f"{number(math.exp(ratio.mean), 2)} [95% interval {between(math.exp(ratio.low), math.exp(ratio.high))}]"
     mean = f"{number(math.tanh(rho.mean), 2)} [95% interval {between(math.tanh(rho.low), math.tanh(rho.high))}]"
@@ -25,11 +25,11 @@ def pool_sentences(found: Pool) -> tuple[str, ...]:
     else:
         tendency = "no clear tendency over trials"
     return (
-        f"Item effects typically vary by {typical} standard deviations of the persons.",
-        f"Their correlation with easiness is {mean} in the middle of the trials: {tendency}.",
-        f"Of how the trials' spreads vary, on the logarithm, {_percent(ratio.share_real)} is real and the rest is noise of single "
-        f"trials; of how their correlations vary, on Fisher's z, {_percent(rho.share_real)}.",
-        f"A new trial should expect a spread of {between(math.exp(ratio.new_low), math.exp(ratio.new_high))} SDs of persons and a "
+        f"The spread of item effects is typically {typical} standard deviations of the persons.",
+        f"Their correlation with easiness is typically {mean}: {tendency}.",
+        f"Of the variation of estimated spreads between trials (log scale), an estimated {_percent(ratio.share_real)} is real and the "
+        f"rest is sampling error; of the variation of correlations (Fisher's z), {_percent(rho.share_real)}.",
+        f"In a new trial, expect a spread of {between(math.exp(ratio.new_low), math.exp(ratio.new_high))} SDs of persons and a "
         f"correlation of {between(math.tanh(rho.new_low), math.tanh(rho.new_high))} (95% prediction intervals).",
     )
 
@@ -39,7 +39,7 @@ def _percent(share: float) -> str:
 
 
 def mean_rows(found: Pool) -> list[Row]:
-    """The two means with their spread over trials, on the scales they are taken on."""
+    """The two means and SDs over trials, on the scales of the model."""
     lines = (("log(σ_ζ / σ_θ)", found.log_ratio), ("Fisher z of ρ", found.fisher_z))
     return [{"": name, **_mean(mean)} for name, mean in lines]
 
@@ -56,7 +56,12 @@ def _mean(mean: PooledMean) -> Row:
 
 
 def trial_rows(found: Pool, likelihood: dict[str, tuple[float, float]]) -> list[Row]:
-    """Each trial by itself (sigma_zeta / sigma_theta and rho of maximum likelihood, by name) and drawn towards the others."""
+    """Each trial's estimates by maximum likelihood and pooled.
+
+    Parameters
+    ----------
+    likelihood : sigma_zeta / sigma_theta and rho by maximum likelihood, by the trial's name.
+    """
     return [
         {
             "Trial": trial.name,
@@ -70,10 +75,10 @@ def trial_rows(found: Pool, likelihood: dict[str, tuple[float, float]]) -> list[
 
 
 def pool_words(found: Pool) -> str:
-    """The figure in words."""
+    """The figure of the pooled trials in words."""
     ratios, rhos = [t.ratio for t in found.trials], [t.rho for t in found.trials]
     return (
-        f"{len(found.trials)} rows, one a trial, and one for a new trial. Pooled spreads of item effects go from "
+        f"{len(found.trials)} rows, one per trial, and one for a new trial. Pooled spreads of item effects range from "
         f"{number(min(ratios), 2)} to {number(max(ratios), 2)} SDs of persons, correlations from {number(min(rhos), 2)} to "
         f"{number(max(rhos), 2)}."
     )

@@ -1,4 +1,4 @@
-"""Text from strangers on a terminal, where an escape sequence in a name could move the cursor or recolour the screen."""
+"""Untrusted text on a terminal, where an escape sequence in a name could move the cursor or change colours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rich.markup import escape
 
 
 def printable(text: str, most: int = 60) -> str:
-    """`text` for a rich console: control characters as backslash sequences, no markup, cut where it is long."""
+    """`text` for a rich console: control characters as backslash sequences, markup escaped, long text truncated."""
     return escape(visible(text if len(text) <= most else text[: most - 3] + "..."))
 
 

@@ -1,4 +1,4 @@
-"""Estimates, items, tests, models and audit as rows of plain text: the same on page and terminal."""
+"""Estimates, items, tests, models and audit as rows of plain text, the same on the page and on the terminal."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from ilhte_lib.model.fit_result import Fit
 
 TARGETS = (0.10, 0.05)
-"""Standard errors of the average effect (in the table's unit) for which the number of items is told."""
+"""Standard errors of the average effect (in the table's unit) for which the number of items needed is shown."""
 MOST_INFLUENTIAL = 3
 NOT_KNOWN = "not known"
 MOST_STEPS = 12
-"""So many steps between categories are shown; with steps of each item's own there are more."""
+"""Most steps between categories that are shown; if each item has its own steps there are more."""
 
 
 def estimate_lines(
     result: Effects, inference: Inference, terms: Terms = TRIAL
 ) -> list[tuple[str, str, Interval, float]]:
-    """Name, unit, interval and standard error of what ``estimate_rows`` shows."""
+    """Name, unit, interval and standard error of each line of ``estimate_rows``."""
     row, scale = result.summary, result.scale
     unit, by = scale.unit.plural, scale.by
     unknown = Interval(math.nan, math.nan, math.nan, Basis.NONE)
@@ -68,7 +68,7 @@ def estimate_lines(
 
 
 def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -> list[Row]:
-    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences tell; then the divisor."""
+    """Estimates of M_A and the interactions of M_B and M_C, each with the interval that sentences quote; then the divisor."""
     columns = ("", "Unit", "Estimate", "SE", "95% interval", "Interval from")
     return [
         dict(
@@ -90,8 +90,8 @@ def estimate_rows(result: Effects, inference: Inference, terms: Terms = TRIAL) -
 
 
 def item_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Items from the most positive effect to the most negative: share of 1 (of the highest score) by arm, easiness, effect,
-    and whether it is the average's."""
+    """Items from the most positive effect to the most negative: share of 1 (or of the top score) by arm, easiness, effect,
+    and the test against the average effect."""
     tested, unit = inference.items, result.scale.unit
     share = "Share of 1" if inference.statistics.formats is None else "Share of top score"
     adjusted = dict(zip(tested.item_names, tested.departure_p_holm, strict=True)) if tested else {}
@@ -110,7 +110,7 @@ def item_rows(result: Effects, inference: Inference) -> list[Row]:
 
 
 def score_rows(inference: Inference) -> list[Row]:
-    """Expected score points of each item by arm, in the order of the items; none where all have two categories."""
+    """Expected score points of each item by arm, in the order of the items; none where all items have two categories."""
     found = inference.scores
     if found is None:
         return []
@@ -127,7 +127,7 @@ def score_rows(inference: Inference) -> list[Row]:
 
 
 def model_rows(fits: dict[str, Fit]) -> list[Row]:
-    """One column a model: coefficients with standard errors, spreads, log-likelihood and certificate, logits."""
+    """One column per model: coefficients with standard errors, SDs, log-likelihood and certificate, logits."""
 
     def row(label: str, value: Callable[[Fit], str]) -> Row:
         return {"": label, **{name: value(fit) for name, fit in fits.items()}}
@@ -173,18 +173,18 @@ def model_rows(fits: dict[str, Fit]) -> list[Row]:
 
 
 def audit_rows(trial: PreparedTrial) -> list[Row]:
-    """Every step of the preparation with what it left out, and what the models see."""
+    """Every step of the preparation with what it left out, and what the models use."""
     steps = [(e.step, e.rows, e.persons, e.items, e.reason) for e in trial.audit]
-    kept = ("kept", trial.n_responses, trial.n_persons, trial.n_items, "What the models see.")
+    kept = ("kept", trial.n_responses, trial.n_persons, trial.n_items, "What the models use.")
     columns = ("Step", "Rows", "Persons", "Items", "Why")
     lines = [*(steps or [("all steps", 0, 0, 0, "Nothing was left out.")]), kept]
     return [dict(zip(columns, map(str, line), strict=True)) for line in lines]
 
 
 def test_rows(inference: Inference) -> list[Row]:
-    """The p-values of "all items have the same effect" side by side."""
+    """The p-values for "all items have the same effect", side by side."""
     test, drawn = inference.test, inference.null_replicates
-    # where no replicate comes near, the p-value is only known to be no larger
+    # if no replicate reaches the observed value, the p-value is only known to be at most this
     none_above = drawn and inference.p_bootstrap * (drawn + 1) < 1.5
     bootstrap = ("≤" if none_above else "") + p_text(inference.p_bootstrap)
     rows = [
@@ -200,7 +200,7 @@ def test_rows(inference: Inference) -> list[Row]:
 
 
 def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
-    """Standard errors and intervals of the resampling beside the model's standard errors; nothing from too few clusters."""
+    """Standard errors and intervals from resampling beside the model's standard errors; none with too few clusters."""
     row, drawn, scale = result.summary, inference.resampling, result.scale
     if drawn is None or inference.too_few_clusters:
         return []
@@ -218,7 +218,7 @@ def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
     )
     here = inference.generalisation
     of_model = {column: row[f"{column}_se"] for column in ("beta3_b", "beta3_c")}
-    # drawing persons keeps the items: of the model's standard errors only those on exactly these items can be compared
+    # resampling persons keeps the items, so the comparable standard error of the model is the one for exactly these items
     of_model[average] = here.se_without_item_sampling / scale.by if here else math.nan
     rows = []
     for name, unit, column in lines:
@@ -232,7 +232,7 @@ def resampling_rows(result: Effects, inference: Inference) -> list[Row]:
 
 
 def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[Row]:
-    """What the effect means for items that are not on the test, in the table's unit."""
+    """What the effect implies for items that are not on the test, in the table's unit."""
     from ilhte_lib.inference.generalise import items_needed, persons_floor
 
     found = inference.generalisation
@@ -257,10 +257,10 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
             return DASH
         items = items_needed(inference.statistics, main, target * scale.by)
         floor = persons_floor(inference.statistics, main)
-        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach: {scaled(floor)} stays"
+        return f"{items:,.0f}" if math.isfinite(items) else f"out of reach: at least {scaled(floor)}"
 
     lines = [
-        (f"SE of the average effect, items taken as a sample ({unit})", scaled(found.se_with_item_sampling)),
+        (f"SE of the average effect, items as a sample ({unit})", scaled(found.se_with_item_sampling)),
         (f"SE of the average effect on exactly these items ({unit})", scaled(found.se_without_item_sampling)),
         (f"Effect on one new item, 95% prediction interval ({unit})", interval(found.new_item)),
         (
@@ -282,7 +282,7 @@ def generalisation_rows(inference: Inference, main: Fit, scale: Scale) -> list[R
 
 
 def penalised_rows(result: Effects, inference: Inference, main: Fit) -> list[Row]:
-    """Maximum likelihood and the penalised fit side by side; none where it is not shown."""
+    """Maximum likelihood and the penalised fit side by side; none where there is no penalised fit."""
     from ilhte_lib.inference.delta_method import rho_se, sigma_zeta_se
 
     found = inference.penalised
@@ -305,13 +305,13 @@ def penalised_rows(result: Effects, inference: Inference, main: Fit) -> list[Row
 
 
 def spread_is_known(inference: Inference) -> bool:
-    """Whether the interval of sigma_zeta leaves 0 out, so that something can be said of how other items vary."""
+    """Whether the interval of sigma_zeta excludes 0, so that something can be said about other items."""
     found = inference.intervals.get("sigma_zeta")
     return found is not None and found.lower > 0.0
 
 
 def influence_rows(inference: Inference, scale: Scale) -> list[Row]:
-    """The items without which the average effect changes most."""
+    """The items whose removal changes the average effect most."""
     found = inference.influence
     if found is None:
         return []

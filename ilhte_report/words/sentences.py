@@ -1,8 +1,8 @@
-"""A table's results in sentences: the same words on the terminal and on a table's page.
+"""A table's results in sentences, the same on the terminal and on the table's page.
 
-A sentence claims no more than the interval beside it (``inference.interval``), and nothing where the table is too weak for
-a conclusion (``inference.weak``). Effects are spoken of with their sign; which sign is good is said only where the user, or
-the catalogue, has said so.
+A sentence claims no more than the interval beside it (``inference.interval``), and nothing where the data are too weak for
+a conclusion (``inference.weak``). Effects are described by their sign; whether a sign is good is said only where the user or
+the catalogue has said so.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ AT_BOUNDARY = 0.9999
 
 
 def defined(value: float | None) -> bool:
-    """Whether a number of a summary row is there."""
+    """Whether a number of a summary row exists."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 def findings(
     result: Effects, inference: Inference, *, lower_is_better: bool = False, terms: Terms = TRIAL
 ) -> list[str]:
-    """What a table says, a sentence each: average, spread, easiness, test, interaction."""
+    """A sentence each on average, spread, easiness, test and interaction."""
     said = (
         average_sentence(result, inference, lower_is_better=lower_is_better, terms=terms),
         item_spread_sentence(result, inference, terms),
@@ -63,7 +63,7 @@ def findings(
 
 
 def _with_interval(shown: Interval) -> str:
-    """An estimate and its interval; an end that does not exist is a dash."""
+    """An estimate and its interval; an undefined end is a dash."""
     interval = between(shown.low, shown.high)
     return (
         number(shown.estimate, 2)
@@ -83,7 +83,7 @@ def _them(result: Effects) -> str:
 def average_sentence(
     result: Effects, inference: Inference, *, lower_is_better: bool = False, terms: Terms = TRIAL
 ) -> str:
-    """The average effect, and its direction where the interval leaves only one."""
+    """The average effect, with its direction if the interval excludes zero."""
     shown = average_interval(result, inference)
     text = f"{terms.average}: {_with_interval(shown)} {result.scale.unit.of_persons}"
     return f"{text}; {average_conclusion(result, inference, lower_is_better=lower_is_better, terms=terms)}."
@@ -114,18 +114,18 @@ def average_conclusion(
 
 
 def degrees_sentence(inference: Inference) -> str:
-    """What the interval of the average effect is made of, or ""."""
+    """How the interval of the average effect is computed, or ""."""
     here, width = inference.generalisation, average_reach(inference)
     if here is None or not math.isfinite(width):
         return ""
     return (
-        f"That of the average effect is the estimate ± {number(width, 2)} SE, by t with {number(here.df, 0)} degrees of freedom "
-        "(Satterthwaite's), and allows for few items."
+        f"That of the average effect is the estimate ± {number(width, 2)} SE, from the t distribution with {number(here.df, 0)} degrees "
+        "of freedom (Satterthwaite), and allows for few items."
     )
 
 
 def item_spread_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
-    """How far items differ in their effect."""
+    """How much effects differ between items."""
     shown = spread_interval(result, inference)
     text = f"{terms.effects} vary around it with a standard deviation of {_with_interval(shown)} {result.scale.unit.plural}"
     others = inference.without_one_way
@@ -136,10 +136,10 @@ def item_spread_sentence(result: Effects, inference: Inference, terms: Terms = T
 
 
 def easiness_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
-    """How the effect goes with easiness, in words that are true whatever the sign of the effects."""
+    """How the effect is related to easiness, in words that are true whatever the sign of the effects."""
     shown = rho_interval(result, inference)
     if result.weak.no_common_item:
-        return ""  # rho is not identified, which a flag says
+        return ""  # rho is not identified; a flag says so
     if not defined(shown.estimate):
         return (
             f"The correlation of {_inside(terms.effects)} with easiness is not defined: one of the two does not vary."
@@ -147,11 +147,11 @@ def easiness_sentence(result: Effects, inference: Inference, terms: Terms = TRIA
     value = f"ρ = {_with_interval(shown)}"
     if abs(shown.estimate) > AT_BOUNDARY:
         value += (
-            ", on its boundary (a singular fit: the likelihood is highest where effects lie on a straight line in easiness, as "
-            "it often is with few items or effects that hardly differ)"
+            ", on its boundary (a singular fit: the likelihood is highest where effects are a linear function of easiness, as "
+            "often happens with few items or effects that hardly differ)"
         )
     if shown.low <= -AT_BOUNDARY and shown.high >= AT_BOUNDARY and not result.weak.forbids_conclusions:
-        value += "; no value is refuted, so that not even the sign is known"
+        value += "; no value is excluded, so that not even the sign is known"
     relation, conclusion = easiness_conclusion(result, inference, terms)
     return (
         f"{relation}: {value}."
@@ -161,7 +161,7 @@ def easiness_sentence(result: Effects, inference: Inference, terms: Terms = TRIA
 
 
 def easiness_conclusion(result: Effects, inference: Inference, terms: Terms = TRIAL) -> tuple[str, str]:
-    """How the effect goes with easiness, as the beginning of a sentence; or, where nothing is said of it, why, as its end."""
+    """The relation of effect and easiness as the beginning of a sentence, or, where there is no conclusion, the reason as its end."""
     shown = rho_interval(result, inference)
     if result.weak.forbids_conclusions:
         return "", "nothing is concluded from it"
@@ -175,7 +175,7 @@ def easiness_conclusion(result: Effects, inference: Inference, terms: Terms = TR
 
 
 def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:  # noqa: PT028
-    """The test of no item effects."""
+    """The test of equal effects on all items."""
     row = result.summary
     halved = row["profile"] == "vignette"
     p = row["lrt_pval"] if halved else row["lrt_pval_mixture"]
@@ -186,7 +186,7 @@ def test_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -
 
 
 def test_conclusion(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:  # noqa: PT028
-    """What follows from the test, as the end of a sentence, with its comma or semicolon."""
+    """What follows from the test, as the end of a sentence, beginning with its comma or semicolon."""
     row, weak = result.summary, result.weak
     halved = row["profile"] == "vignette"
     differs = f"there is evidence that the {terms.effect} differs between {terms.items}"
@@ -210,15 +210,15 @@ def test_conclusion(result: Effects, inference: Inference, terms: Terms = TRIAL)
     return f"; {differs}"
 
 
-test_sentence.__test__ = test_conclusion.__test__ = False  # of a test, and none themselves
+test_sentence.__test__ = test_conclusion.__test__ = False  # about a test, but no tests for pytest
 
 
 def interaction_sentence(result: Effects, inference: Inference, terms: Terms = TRIAL) -> str:
-    """The treatment by covariate interaction with and without item effects in the model."""
+    """The treatment-by-covariate interaction with and without item effects in the model."""
     row = result.summary
     if not defined(row["delta_beta3"]):
-        question = "who benefits most" if terms.treatment == TRIAL.treatment else "whom the groups differ in most"
-        return f"There is no covariate, so nothing is said of {question}."
+        question = "who benefits most" if terms.treatment == TRIAL.treatment else "for whom the groups differ most"
+        return f"There is no covariate, so nothing is said about {question}."
     constant = _with_interval(interaction_interval(result, inference, "beta3_b"))
     flexible = _with_interval(interaction_interval(result, inference, "beta3_c"))
     return (
@@ -228,7 +228,7 @@ def interaction_sentence(result: Effects, inference: Inference, terms: Terms = T
 
 
 def caveat(info: TableInfo | None) -> str | None:
-    """What must be said before the results of a bundled table, if anything."""
+    """A warning that must precede the results of a bundled table, or None."""
     if info is None:
         return None
     if info.kind == "simulated":
@@ -238,13 +238,13 @@ def caveat(info: TableInfo | None) -> str | None:
     if info.items_are == "visits":
         return (
             "The “items” are visits, one outcome at several times: a spread of their effects is a change over time, and "
-            "nothing is said of items that were not asked."
+            "nothing is said about items that were not asked."
         )
     return None
 
 
 def _inside(subject: str) -> str:
-    """The subject of a sentence, inside one."""
+    """The subject of a sentence with a small initial letter, for use inside one."""
     return subject[0].lower() + subject[1:]
 
 
@@ -253,7 +253,7 @@ def _an(noun: str) -> str:
 
 
 def _without(result: Effects, others: WithoutOneWayItems, parameter: str) -> Interval:
-    """An estimate without the one-way items, in the table's unit."""
+    """An estimate of the fit without the one-way items, in the table's unit."""
     by = 1.0 if parameter == "rho" else result.scale.by
     estimate = {"treat": others.ate, "sigma_zeta": others.sigma_zeta, "rho": others.rho}[parameter]
     found = others.intervals.get(parameter)
@@ -262,7 +262,7 @@ def _without(result: Effects, others: WithoutOneWayItems, parameter: str) -> Int
 
 
 def _rests_on_one_way_items(result: Effects, inference: Inference, shown: Interval, parameter: str) -> str:
-    """That an estimate's side of 0 hangs on the one-way items, as the end of a sentence; "" where it does not."""
+    """The end of a sentence saying that an estimate's sign depends on the one-way items; "" where it does not."""
     if not result.weak.one_way_items:
         return ""
     others = inference.without_one_way
@@ -283,12 +283,12 @@ def p_words(p: float) -> str:
 
 
 def cluster_sentences(result: Effects, inference: Inference) -> list[str]:
-    """What must be said of a clustered trial; nothing of another."""
+    """Warnings for a trial with clusters; none for others."""
     return [s for s in (cluster_sentence(inference), clusters_drawn_sentence(result, inference)) if s]
 
 
 def cluster_sentence(inference: Inference) -> str:
-    """A warning where a clustered trial has nothing but standard errors of the model, else nothing."""
+    """A warning where a clustered trial has only model standard errors that ignore clusters, else ""."""
     if not inference.model_only:
         return ""
     text = (
@@ -299,12 +299,12 @@ def cluster_sentence(inference: Inference) -> str:
     if why:
         return f"{text} Clusters were not resampled: {why}"
     if inference.weak.few_clusters:
-        return text  # a flag says that resampling would be no better
+        return text  # a flag says that resampling would not help
     return f"{text} Use --bootstrap N for standard errors that allow for the clusters."
 
 
 def clusters_drawn_sentence(result: Effects, inference: Inference) -> str:
-    """What drawing clusters does to the standard error of the average effect; nothing where none were drawn."""
+    """How resampling clusters changes the standard error of the average effect; "" where none were resampled."""
     here, scale = inference.generalisation, result.scale
     if not inference.takes_drawn_clusters or here is None:
         return ""
@@ -318,29 +318,29 @@ def clusters_drawn_sentence(result: Effects, inference: Inference) -> str:
 
 
 def resampling_sentence(inference: Inference) -> str:
-    """What was drawn, how often and from how many units; nothing without resampling."""
+    """What was resampled, how often and from how many units; "" without resampling."""
     drawn = inference.resampling
     if drawn is None:
         return ""
     what = "clusters" if drawn.of_clusters else "persons"
     control, treated = drawn.units
     if drawn.scheme == Scheme.WHOLE_CLUSTERS:
-        units = f"{control} clusters, each of which may hold both arms, were drawn whole with replacement"
+        units = f"{control} clusters, each of which may contain both arms, were drawn whole with replacement"
     else:
         units = f"{control} control and {treated} treated {what} were drawn with replacement within their arm"
     lost = f" ({drawn.failed} could not be fitted)" if drawn.failed else ""
     text = f"{units}, {counted(drawn.replicates, 'time', 'times')}{lost}, seed {drawn.seed}; the items stay the same."
     of = drawn.replicates - drawn.failed
     if of < 2:
-        return f"{text} So few draws do not give standard errors."
+        return f"{text} With so few draws there are no standard errors."
     if inference.clusters is not None and drawn.of_clusters:
-        text += " The models have clusters, and this is a check of them: it takes the place of no other interval."
+        text += " The models already allow for clusters; this is a check of them and replaces no other interval."
     if inference.too_few_clusters:
-        return f"{text} With fewer than {FEWEST_CLUSTERS} clusters their standard errors are not to be relied on: none are shown."
+        return f"{text} With fewer than {FEWEST_CLUSTERS} clusters such standard errors are unreliable and not shown."
     return (
-        f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut where the parameter ends, "
-        "and it is about these items: with others σ_ζ and ρ vary further. With that many draws a standard error is uncertain "
-        f"by about {100 / math.sqrt(2 * (of - 1)):.0f}%."
+        f"{text} An interval is the estimate ± {drawn.quantile():.2f} of these standard errors, cut at the limits of the parameter. "
+        "It refers to these items: with other items σ_ζ and ρ would vary more. With this number of draws a standard error is "
+        f"uncertain by about {100 / math.sqrt(2 * (of - 1)):.0f}%."
     )
 
 
@@ -355,7 +355,7 @@ def flagged_sentence(inference: Inference, terms: Terms = TRIAL) -> str:
     if inference.weak.forbids_conclusions:
         return f"No {terms.item} is said to differ from the average, as {inference.weak.why_no_conclusions}."
     flagged, loose = found.flagged(), int(np.count_nonzero(found.departure_p_bh < 0.05))
-    rest = f"by Benjamini and Hochberg's, which lets one in twenty of those it names be wrong, {loose}"
+    rest = f"after Benjamini and Hochberg's, which tolerates one false finding in twenty, {loose}"
     if not flagged:
         return f"After Holm's correction for {tested} {terms.items}, none differs from the average at 5%; {rest}."
     shown = ", ".join(flagged[:8]) + (f" and {len(flagged) - 8} more" if len(flagged) > 8 else "")
@@ -364,7 +364,7 @@ def flagged_sentence(inference: Inference, terms: Terms = TRIAL) -> str:
 
 
 def robust_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) -> str:
-    """Whether the average hangs on a few items."""
+    """Whether the average depends on a few items."""
     found = inference.robust
     if found is None or not math.isfinite(found.difference):
         return ""
@@ -379,32 +379,32 @@ def robust_sentence(inference: Inference, scale: Scale, terms: Terms = TRIAL) ->
             f"{listed(names, 5)} {stand} out from the rest, whose mean is {number(found.mean_without / scale.by, 2)}"
         )
     else:
-        verdict = f"there is no sign that the average hangs on a few {terms.items}"
+        verdict = f"there is no evidence that a few {terms.items} stand out"
     return (
-        f"Each {terms.item} by itself, their mean {terms.effect} is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a bisquare-robust "
-        f"mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. A test "
-        f"whether a few {terms.items} stand out from {terms.effect}s that vary normally has p = {p_text(found.p_outliers)}: {verdict}."
+        f"With each {terms.item} estimated by itself, the mean {terms.effect} is {number(found.mean / scale.by, 2)} {scale.unit.plural}; a "
+        f"bisquare-robust mean, which gives {left_out} of {found.n_items} {terms.items} no weight, is {number(found.robust / scale.by, 2)}. "
+        f"The test of whether a few {terms.items} stand out from a normal distribution has p = {p_text(found.p_outliers)}: {verdict}."
     ).replace("p = <", "p < ")
 
 
 def steps_sentence(inference: Inference) -> str:
-    """Whether items share the steps between their categories, or "" where that was not asked."""
+    """Whether items share the steps between their categories, or "" where this was not tested."""
     found = inference.steps
     if found is None:
         return ""
-    told = f"LR = {number(found.statistic, 2)} on {counted(found.df, 'degree', 'degrees')} of freedom, p = {p_text(found.p)}".replace(
+    test = f"LR = {number(found.statistic, 2)} on {counted(found.df, 'degree', 'degrees')} of freedom, p = {p_text(found.p)}".replace(
         "p = <", "p < "
     )
     against = (
-        "there is evidence that they do not, and --steps partial gives each item steps of its own"
+        "there is evidence against this, and --steps partial gives each item its own steps"
         if found.p < ALPHA
-        else "there is no evidence that they do not"
+        else "there is no evidence against this"
     )
-    return f"Items with as many categories are taken to share the steps between these ({told}): {against}."
+    return f"Items with the same number of categories are assumed to share the steps between them ({test}): {against}."
 
 
 def sum_score_sentence(inference: Inference) -> str:
-    """The reliability behind the correction."""
+    """The difference in mean scores, and the reliability used in the correction."""
     found = inference.sum_score
     if found is None:
         return ""
@@ -415,8 +415,8 @@ def sum_score_sentence(inference: Inference) -> str:
         else (f"{counted(int(formats.highest.sum()), 'point', 'points')}", "Cronbach's alpha")
     )
     return (
-        f"The mean score of the treated less that of the controls is {number(found.difference, 2)} of "
+        f"The mean score of the treated minus that of the controls is {number(found.difference, 2)} of "
         f"{whole}; {reliability} within arm is "
         f"{number(found.reliability, 2)} (SE {number(found.reliability_se, 2)}). Unlike the model's, the standard errors of the "
-        "score take these items as the only ones."
+        "score treat the items as fixed."
     )

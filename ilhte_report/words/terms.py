@@ -1,4 +1,4 @@
-"""What effects, items and arms are called: other words where the groups were not assigned, or the items are visits."""
+"""The words for effects, items and arms, which differ where the groups were not assigned or the items are visits."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Terms:
-    """The words of a table's claims.
+    """The words used in sentences about a table.
 
     Attributes
     ----------
-    average : what the average over the items is.
-    effect : what one item has.
-    effects : what several items have, as the subject of a sentence.
-    item, items : what an item is.
+    average : the average over the items.
+    effect : the effect on one item.
+    effects : the effects on several items, as the subject of a sentence.
+    item, items : one item, several items.
     treated : the persons with ``treat = 1``.
-    treatment : what interacts with a covariate.
-    axis : of a figure of the items.
+    treatment : the factor that interacts with a covariate.
+    axis : title of the axis in a figure of the items.
     """
 
     average: str = "Average effect"
@@ -58,7 +58,7 @@ GROUPS = Terms(
 
 
 def terms_of(info: TableInfo | None) -> Terms:
-    """The words for a table of which this is known."""
+    """The words for a table with this entry in the catalogue; None for a table of the user's own."""
     if info is None or info.kind == "simulated":
         return TRIAL
     if not info.randomised:

@@ -1,4 +1,4 @@
-"""The other waves of a trial in sentences and rows: the placebo test, item effects wave by wave, what lasts."""
+"""The other waves of a trial in sentences and rows: the placebo test, item effects by wave, and whether effects last."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.waves import WaveDifference, WaveEffects
 
 NOTE = (
-    "M_A fitted to each wave by itself; {unit}, so that waves can be compared. Grey: the items' effects (estimates drawn towards "
-    "the average of their wave); blue: the average with its 95% interval."
+    "M_A fitted to each wave separately; effects are {unit}, so that waves can be compared. Grey: the items' effects (estimates "
+    "shrunk towards the average of their wave); blue: the average with its 95% interval."
 )
 DIFFERENCES = (
-    "The later wave less the analysed one, persons and items of both alone. Standard errors come from drawing {what}, the same at "
-    "both waves; the items are kept. The correlation is of the items' effects as estimated, without an interval."
+    "The later wave minus the analysed one, for the persons and items that both have. Standard errors come from resampling {what}, "
+    "the same at both waves, with the items kept. The correlation is that of the estimated item effects, without an interval."
 )
 
 
@@ -28,12 +28,12 @@ def _unit(found: Waves) -> str:
 
 
 def placebo_finds(wave: WaveEffects) -> bool:
-    """Whether a wave before randomisation shows what it should not."""
+    """Whether there is an average effect or a spread of effects at a wave before randomisation, where there should be none."""
     return wave.finds_average or wave.p < ALPHA
 
 
 def placebo_sentences(found: Waves) -> list[str]:
-    """What waves before randomisation show, where both average and spread should be none."""
+    """What waves before randomisation show, where average and spread should be zero."""
     said = []
     for wave in found.waves:
         if not wave.before:
@@ -45,26 +45,26 @@ def placebo_sentences(found: Waves) -> list[str]:
         wanted = "an effect can only be chance or a flaw"
         shown = f"Before randomisation (wave {wave.wave}), where {wanted}: {average}, {spread} {found.unit.plural}; equal effects {p_words(wave.p)}"
         if not placebo_finds(wave):
-            said.append(f"{shown}. Neither is distinguishable from none.")
+            said.append(f"{shown}. Neither is distinguishable from zero.")
             continue
         what = [text for text, there in (("the arms", wave.finds_average), ("items", wave.p < ALPHA)) if there]
-        said.append(f"{shown}. {' and '.join(what).capitalize()} differ there already.")
+        said.append(f"{shown}. {' and '.join(what).capitalize()} differ already at that wave.")
     return said
 
 
 def placebo_warning(found: Waves | None) -> str | None:
-    """What the findings must say of a wave before randomisation that shows an effect."""
+    """A warning for the findings if a wave before randomisation shows an effect."""
     flawed = [wave.wave for wave in (found.waves if found else ()) if wave.before and placebo_finds(wave)]
     if not flawed:
         return None
     return (
-        f"The arms differ before randomisation (wave {', '.join(flawed)}), on average or by item: what is found afterwards may have been "
+        f"The arms differ before randomisation (wave {', '.join(flawed)}), on average or by item: effects found afterwards may have been "
         "there before."
     )
 
 
 def wave_rows(found: Waves) -> list[Row]:
-    """One row a wave."""
+    """One row per wave."""
     unit = found.unit.plural
     return [
         {
@@ -81,7 +81,7 @@ def wave_rows(found: Waves) -> list[Row]:
 
 
 def waves_note(found: Waves) -> str:
-    """How table and figure are to be read."""
+    """The note on table and figure."""
     return NOTE.format(unit=_unit(found))
 
 
@@ -94,19 +94,19 @@ def _fading(difference: WaveDifference, found: Waves) -> list[str]:
     here = next(wave for wave in found.waves if wave.analysed)
     unit = found.unit.plural
 
-    def told(what: str, value: float, low: float, high: float) -> str:
+    def compared(what: str, value: float, low: float, high: float) -> str:
         if not low <= high:
             return f"{what} differs by {number(value, 2)} {unit} (not resampled: --bootstrap N)"
-        way = "is lower" if high < 0 else "is higher" if low > 0 else "is not distinguishably different"
+        way = "is lower" if high < 0 else "is higher" if low > 0 else "is not clearly different"
         return f"{what} {way}: by {number(value, 2)} [95% interval {between(low, high)}] {unit}"
 
-    average = told("the average effect", difference.average, difference.average_low, difference.average_high)
-    spread = told("the SD of item effects", difference.spread, difference.spread_low, difference.spread_high)
+    average = compared("the average effect", difference.average, difference.average_low, difference.average_high)
+    spread = compared("the SD of item effects", difference.spread, difference.spread_low, difference.spread_high)
     return [f"At wave {difference.wave}, compared with wave {here.wave}, {average}; {spread}."]
 
 
 def fading_rows(found: Waves) -> list[Row]:
-    """Two rows a later wave, and the correlation of the items' effects."""
+    """Three rows per later wave: average, spread, and the correlation of the items' effects."""
     unit = f" ({found.unit.plural})"
     rows = []
     for one in found.differences:
@@ -122,12 +122,12 @@ def fading_rows(found: Waves) -> list[Row]:
 
 
 def fading_note(found: Waves) -> str:
-    """How the differences come about."""
+    """The note on the differences."""
     whole = any(one.of_clusters for one in found.differences)
     return DIFFERENCES.format(what="whole clusters" if whole else "persons within arm")
 
 
 def waves_words(found: Waves) -> str:
-    """The figure in words."""
+    """The figure of the waves in words."""
     parts = [f"wave {wave.wave}: {number(wave.average, 2)}, SD {number(wave.spread, 2)}" for wave in found.waves]
     return f"Effects of the items at each wave, {_unit(found)}, with their average. Average and SD: {'; '.join(parts)}."

@@ -1,4 +1,4 @@
-"""Who benefits? The answer for one table, in words and as rows of numbers."""
+"""Who benefits? The answer for one table, in sentences and rows."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from ilhte_lib.inference.who_benefits import Estimate, WhoBenefits
 
 RULE = (
-    "The verdict is person-level if the 95% interval under M_C excludes 0, but masked if that of M_B does not while the predicted "
-    "bias excludes 0 on the other side; item-level if the interval under M_C holds 0 but not what M_B "
-    "finds, those of M_B and of the predicted bias exclude 0, and that bias is between half and one and a half of what M_B finds; "
-    "else cannot tell. M_D has to say the same in M_C's place, where it is fitted."
+    "The verdict is person-level if the 95% interval under M_C excludes 0; masked if, in addition, that of M_B includes 0 and that of "
+    "the predicted bias excludes 0 on the opposite side; item-level if the interval under M_C includes 0 but not the estimate of M_B, "
+    "those of M_B and of the predicted bias exclude 0, and the bias is between 0.5 and 1.5 times the estimate of M_B; otherwise cannot "
+    "tell. Where M_D is fitted, the verdict must also hold with M_D in place of M_C."
 )
 ASSUMED = (
-    "M_C assumes that an item's effect is the same for persons of any {}, that the log-odds rise in a straight line with it, that "
+    "M_C assumes that effects change with {0} equally on all items, that the log-odds are linear in it, that "
     "treatment does not change how much persons differ, that item effects are normal, and that persons (or their clusters) are "
-    "independent. Where one of these fails, its interval excludes 0 too often. M_D, where it is shown, assumes none of the first "
-    "three: its items may differ in the slope of {} and in the interaction, its persons in spread by arm, and the log-odds may bend."
+    "independent. Where one of these fails, its interval excludes 0 too often. M_D, where it is shown, does not assume the first "
+    "three: items may differ in the slope of {0} and in the interaction, persons in spread by arm, and the log-odds may be curved."
 )
-"""With the covariate's name in it."""
+"""To be formatted with the covariate's name."""
 
 
 def comparison_rows(result: WhoBenefits) -> list[dict[str, str]]:
@@ -56,41 +56,41 @@ def verdict_sentence(result: WhoBenefits, terms: Terms = TRIAL) -> str:
     if result.verdict == "masked":
         way, other = ("rises", "fall") if result.flexible.value > 0 else ("falls", "rise")
         return (
-            f"{word}: the effect {way} with {name} when items may differ, {kept} logits per SD, which the items hide: by "
-            f"themselves they would make it seem to {other} ({bias}), and with all items alike nothing is seen ({shown})."
+            f"{word}: the effect {way} with {name} when items may differ, {kept} logits per SD, which the items mask: on their "
+            f"own they would make it seem to {other} ({bias}), and with all items alike no interaction is seen ({shown})."
         )
     if result.verdict == "item-level":
         way = "rise" if result.constant.value > 0 else "fall"
         return (
-            f"{alike} seems to {way} with {name} ({shown}), which the items' own effects would produce by "
-            f"themselves ({bias}); when items may differ, {kept} logits per SD is left."
+            f"{alike} seems to {way} with {name} ({shown}), which the item effects alone would produce "
+            f"({bias}); when items may differ, {kept} logits per SD remain."
         )
     if result.constant.excludes_zero:
         way = "rises" if result.constant.value > 0 else "falls"
         return (
             f"{alike} {way} with {name} ({shown}); when items may differ its interval includes 0 ({kept}), but how "
-            f"much of it the items make is not clear ({bias} predicted)."
+            f"much of it is due to the items is not clear ({bias} predicted)."
         )
     return f"{word}: the {terms.effect} may rise or fall with {name}, {kept} logits per SD when items may differ."
 
 
 def slopes_sentence(result: WhoBenefits) -> str:
-    """A warning where a claim rests on what M_C assumes, since M_D was not fitted; else nothing."""
+    """A warning where a claim rests on the assumptions of M_C because M_D was not fitted; else ""."""
     if result.verdict == "cannot tell" or math.isfinite(result.slopes.low):
         return ""
     return (
-        f"The verdict rests on what M_C assumes: the model in which items may differ in how {result.covariate} moves their effect, "
-        "and persons in spread by arm (M_D), was not fitted here."
+        f"The verdict rests on the assumptions of M_C: the model in which items may differ in how {result.covariate} changes their "
+        "effect, and persons in spread by arm (M_D), was not fitted here."
     )
 
 
 def clustering_sentence(result: WhoBenefits) -> str:
-    """A warning where the intervals take clustered persons as independent, else nothing."""
+    """A warning where the intervals treat clustered persons as independent; else ""."""
     if not result.clustered:
         return ""
     text = "Persons come in clusters here; these intervals treat them as independent and may be too narrow"
     if result.clusters is not None and result.clusters < FEWEST_CLUSTERS:
-        return f"{text}; with {result.clusters} clusters resampling gives no better ones."
+        return f"{text}; with {result.clusters} clusters resampling would not help."
     return f"{text}; those of `ilhte fit --bootstrap N` do not."
 
 

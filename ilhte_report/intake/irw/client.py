@@ -1,8 +1,8 @@
-"""The Item Response Warehouse (IRW) through its own Python client, ``irw``, made to say why it cannot answer.
+"""The Item Response Warehouse (IRW) through its Python client, ``irw``, with informative errors.
 
-The IRW's tables lie in several data sets of Redivis. The client turns every trouble into "no table": it leaves out data
-sets it could not open, goes on without those it could not list, and returns None for a refusal as for a time-out. So
-a table is first looked up at Redivis itself, which gives the true reason, and with it the table's release and content
+The IRW's tables are stored in several data sets of Redivis. The client reports every problem as "no table": it skips data
+sets that it cannot open or list, and returns None after a refusal as after a time-out. Therefore
+a table is first looked up at Redivis itself, which gives the true reason, and also the table's release and content
 hash; its rows, the selection of tables and the citations come from the client.
 """
 
@@ -36,15 +36,15 @@ FEWEST_PARTICIPANTS = 100
 
 @dataclass(frozen=True)
 class Download:
-    """A table as the IRW gave it.
+    """A table as downloaded from the IRW.
 
     Attributes
     ----------
-    name : as the IRW writes it.
-    frame : its rows.
-    reference : its full name at Redivis, with the data set's release.
-    content_hash : Redivis' hash of its content; None if it gives none.
-    bibtex : its citations, the first under the table's name as key; empty where the IRW knows none.
+    name : the table's name, as spelt by the IRW.
+    frame : the rows.
+    reference : the full name at Redivis, with the data set's release.
+    content_hash : Redivis' hash of the content; None if there is none.
+    bibtex : the citations, the first with the table's name as key; empty if the IRW has none.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Download:
 
 @contextlib.contextmanager
 def open_warehouse(irw_version: int | None, pauses: Sequence[float]) -> Iterator[Warehouse]:
-    """The IRW at one version, by default the newest; ``pauses`` are the seconds before asking again where that can help.
+    """The IRW at one version, by default the newest; ``pauses`` are the seconds to wait before repeated attempts.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def open_warehouse(irw_version: int | None, pauses: Sequence[float]) -> Iterator
 
 
 class Warehouse:
-    """The IRW while its client is in use; made by ``open_warehouse``. ``version`` is None where it cannot be known."""
+    """The IRW while its client is in use; created by ``open_warehouse``. ``version`` is None if it is unknown."""
 
     def __init__(self, irw: ModuleType, pauses: Sequence[float], said: list[warnings.WarningMessage]) -> None:
         self._irw, self._pauses, self._said = irw, pauses, said
@@ -158,7 +158,9 @@ class Warehouse:
             except Exception as error:
                 if trouble_of(error).kind not in ("absent", "forbidden", "refused"):
                     raise
-                self._closed.append(error)  # so answers a data set before its first release; the others still serve
+                self._closed.append(
+                    error
+                )  # a data set before its first release answers so; the others can still be used
         if self._closed and not self._datasets:
             raise self._closed[0]
 
@@ -178,7 +180,7 @@ class Warehouse:
         frame = self._irw.fetch(handle.name)
         if frame is not None and len(frame) == int(handle.properties.get("numRows") or len(frame)):
             return frame
-        handle.to_arrow_table(1, progress=False)  # raises what the client keeps to itself
+        handle.to_arrow_table(1, progress=False)  # raises the error that the client suppresses
         self._pin()
         raise BrokenOff(" ".join(str(warning.message) for warning in self._said[said_before:]))
 
@@ -200,35 +202,35 @@ class Warehouse:
 
 
 def _unheard() -> contextlib.AbstractContextManager:
-    """For what the client prints of versions and pins, which nobody asked for."""
+    """Suppress what the client prints about versions and pins."""
     return contextlib.redirect_stdout(None)
 
 
 def _no_bars() -> contextlib.AbstractContextManager:
-    """The client's progress bars are for a terminal: in a file or a pipe they are control characters."""
+    """Suppress the client's progress bars unless standard error is a terminal: elsewhere they are control characters."""
     return contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
 
 
 @contextlib.contextmanager
 def _quiet_client() -> Iterator[tuple[ModuleType, list[warnings.WarningMessage]]]:
-    """The client and what it warns of; what it prints goes to standard error, what it logs nowhere."""
+    """The client and its warnings; its output goes to standard error, its log is discarded."""
     log, hook, token = logging.getLogger("irw"), sys.excepthook, os.environ.get("REDIVIS_API_TOKEN")
     propagate, silent = log.propagate, logging.NullHandler()
     try:
-        with warnings.catch_warnings():  # the import replaces the way warnings are shown, which this puts back
+        with warnings.catch_warnings():  # restores how warnings are shown, which the import changes
             import irw
     except ImportError as error:
         raise EngineError('IRW tables need the package irw: pip install "ilhte[irw]".') from error
     finally:
         sys.excepthook = hook
-    irw.disable_source_note()  # what it asks to be cited is among the citations
+    irw.disable_source_note()  # the source it asks to cite is among the citations
     with warnings.catch_warnings(record=True) as said, contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("always")
         log.addHandler(silent)
         log.propagate = False
         try:
             if token is None and not sys.stdin.isatty():
-                # empty means anonymous or with stored credentials, but no wait for somebody to sign in
+                # empty: anonymous or with stored credentials, but without waiting for a sign-in
                 os.environ["REDIVIS_API_TOKEN"] = ""
             yield irw, said
         finally:

@@ -1,4 +1,4 @@
-"""What the Item Response Warehouse's own checker, ``irw-validate``, says of a table, in plain words."""
+"""Findings of ``irw-validate``, the Item Response Warehouse's own checker, in plain words."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ _OF_ITS_REPOSITORY = re.compile(r"\s*\((?:irw)?#\d+[^)]*\)")
 
 @dataclass(frozen=True)
 class FormatFinding:
-    """One thing the checker says: whether the IRW would refuse the table for it, and a sentence."""
+    """One finding of the checker: whether the IRW would reject the table for it, and a sentence."""
 
     refused: bool
     sentence: str
 
 
 def format_findings(table: pd.DataFrame, tab: str) -> list[FormatFinding] | None:
-    """What ``irw-validate`` finds, what the IRW would refuse first; None where the package is not installed."""
+    """The findings of ``irw-validate``, reasons for rejection first; None if the package is not installed."""
     try:
         from irw_validate import validate_frame
     except ImportError:
         return None
     try:
-        # a name that ends so is taken for a table of item texts
+        # the checker takes names that end in __items for tables of item texts
         report = validate_frame(table, label=tab.removesuffix("__items"), profile="upload")
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-        # it trusts the columns' types, which a stranger's table need not have
-        return [FormatFinding(True, f"The checker could not go through the table ({one_line(error)}).")]
+        # the checker relies on column types that an arbitrary table may not have
+        return [FormatFinding(True, f"The checker failed on this table ({one_line(error)}).")]
     ordered = sorted(report.findings, key=lambda finding: finding.severity != "error")
     return [FormatFinding(f.severity == "error", _plain(f.check, f.message, table)) for f in ordered]
 
@@ -73,7 +73,7 @@ def format_findings(table: pd.DataFrame, tab: str) -> list[FormatFinding] | None
 def _plain(check: str, message: str, table: pd.DataFrame) -> str:
     if check == "cov_prefix":
         odd = message.partition("): ")[2].split(", ")
-        return f"The IRW knows no columns called {listed(odd, 6)}: those that describe persons begin with cov_ there."
+        return f"The IRW has no columns called {listed(odd, 6)}: columns that describe persons begin with cov_ there."
     if check == "item_variants":
         return (
             f"Some items' names differ only in punctuation, space or case ({one_line(Exception(_examples(message)))})."

@@ -1,7 +1,7 @@
-"""Tables of the Item Response Warehouse (IRW), fetched once and kept on this machine.
+"""Tables of the Item Response Warehouse (IRW), fetched once and cached on this machine.
 
-A table is a Parquet file and beside it a record (JSON) of its IRW version, content hash, checksum and citations. Both
-are written whole or not at all, the record last: without a record that fits it, a Parquet file counts as absent.
+A table is stored as a Parquet file with a record (JSON) of its IRW version, content hash, checksum and citations. Each file
+is written completely or not at all, the record last: a Parquet file without a matching record counts as absent.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class IrwTable:
     ----------
     path : the Parquet file, which ``ilhte_lib.read.read_table`` reads; its file name is not the table's name.
     name : the table's name, as the IRW writes it.
-    irw_version : the IRW version it was read at; None where the list of versions could not be fetched.
+    irw_version : the IRW version from which it was read; None if the list of versions could not be fetched.
     reference : its full name at Redivis, with the data set's release.
-    content_hash : Redivis' hash of its content, the same for as long as its rows are; None if Redivis gave none.
-    sha256 : of the Parquet file.
-    n_rows : how many rows it has.
+    content_hash : Redivis' hash of its content, which changes only if its rows do; None if there is none.
+    sha256 : checksum of the Parquet file.
+    n_rows : number of rows.
     fetched_at : date and time in UTC, ISO 8601.
     bibtex : its citations, the first under the table's name as key; empty where the IRW knows none.
     """
@@ -65,16 +65,16 @@ def fetch(
     pauses: Sequence[float] = PAUSES,
     progress: Callable[[str, IrwTable | str], None] = lambda name, outcome: None,
 ) -> tuple[list[IrwTable], dict[str, str]]:
-    """Fetch tables into the cache, asking the IRW only for those that are not there yet.
+    """Fetch tables to the cache, asking the IRW only for those that are not there yet.
 
     Parameters
     ----------
     names : the tables.
-    irw_version : the IRW version to read; without it any copy in the cache will do, and what has none is read at the newest.
-    refresh : ask the IRW even where there is a copy.
+    irw_version : the IRW version to read; None for any copy in the cache, else the newest version.
+    refresh : ask the IRW even if there is a copy.
     folder : the cache, by default ``cache_folder()``.
     pauses : seconds to wait before each further attempt after a time-out or a lost connection.
-    progress : called with each name and its table or the reason why it cannot be fetched.
+    progress : called with each name and its table, or the reason why it cannot be fetched.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def fetch(
 
     Raises
     ------
-    IrwError : no table can be fetched for now (network, credentials, quota); those already fetched stay in the cache.
+    IrwError : no table can be fetched at present (network, credentials, quota); those already fetched stay in the cache.
     InputError : there is no such IRW version.
     EngineError : the client is not installed.
     """
@@ -116,7 +116,7 @@ def rct_tables(*, irw_version: int | None = None, pauses: Sequence[float] = PAUS
 
 
 def cached(name: str, *, irw_version: int | None = None, folder: Path | None = None) -> IrwTable | None:
-    """The cache's copy of a table at an IRW version, by default the one fetched last; None if there is none that is whole."""
+    """The cached copy of a table at an IRW version, by default the one fetched last; None if there is no complete copy."""
     folder = folder or cache_folder()
     copies = []
     for record in folder.glob(f"{'*' if irw_version is None else _release(irw_version)}/{slug(name)}.json"):
@@ -126,7 +126,7 @@ def cached(name: str, *, irw_version: int | None = None, folder: Path | None = N
             if sha256_of(table.path) == table.sha256:
                 copies.append(table)
         except (OSError, ValueError, TypeError, KeyError):
-            continue  # cut off between the two files, or of another version's making: as good as absent
+            continue  # interrupted between the two files, or written by another version: treated as absent
     return max(copies, key=lambda table: table.fetched_at, default=None)
 
 
@@ -152,7 +152,7 @@ def _keep(download: Download, irw_version: int | None, folder: Path) -> IrwTable
         return _write(download, irw_version, path)
     except OSError as error:
         raise IrwError(
-            f"The cache cannot be written in {path.parent} ({one_line(error)}): make room there, or name another folder "
+            f"The cache cannot be written in {path.parent} ({one_line(error)}): free some space there, or name another folder "
             "in the environment variable ILHTE_CACHE."
         ) from error
 
@@ -180,7 +180,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # without the note about pandas types: the client's are Arrow's, which nobody downstream expects
+    # without the metadata on pandas types: the client's are Arrow types, which later stages do not expect
     content = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:

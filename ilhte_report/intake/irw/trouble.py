@@ -1,4 +1,4 @@
-"""What went wrong between us and the Item Response Warehouse (IRW), told apart and put into one sentence each."""
+"""Errors in the communication with the Item Response Warehouse (IRW), classified, with one sentence for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ilhte_lib.messages import quoted
 class IrwError(IlhteError):
     """The IRW, or one table of it, cannot be fetched; the message says why and what to do.
 
-    ``of_one_table`` tells whether other tables may still be fetched.
+    ``of_one_table`` says whether other tables may still be fetched.
     """
 
     def __init__(self, message: str, of_one_table: bool = False) -> None:
@@ -24,7 +24,7 @@ class IrwError(IlhteError):
 
 
 class BrokenOff(Exception):
-    """The client gave no rows, or not all, and what it says of the reason."""
+    """The client returned no rows or not all of them; the message is its explanation."""
 
 
 SENTENCES = {
@@ -50,12 +50,12 @@ _CUT_STREAM = re.compile(r"expected to (be able to )?read|tried reading|null or 
 
 @dataclass(frozen=True)
 class Trouble:
-    """One kind of trouble.
+    """A classified error.
 
     Attributes
     ----------
     kind : a key of ``SENTENCES``.
-    detail : what the service or the client said, one printable line.
+    detail : the message of the service or the client, one printable line.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class Trouble:
 
     @property
     def passing(self) -> bool:
-        """Whether asking again soon may help."""
+        """Whether a repeated attempt may help."""
         return self.kind in PASSING
 
     @property
@@ -72,7 +72,7 @@ class Trouble:
         return self.kind in OF_ONE_TABLE
 
     def told(self, table: str | None = None) -> IrwError:
-        """The error for the user; ``table`` is the table asked for, None for the IRW's catalogue."""
+        """The error for the user; ``table`` is the requested table, None for the IRW's catalogue."""
         what = f"the IRW table {quoted(table)}" if table else "the catalogue of the IRW"
         host = urlsplit(os.environ.get("REDIVIS_API_ENDPOINT", "https://redivis.com")).hostname
         sentence = SENTENCES[self.kind].format(what=what, detail=self.detail, host=host)
@@ -80,7 +80,7 @@ class Trouble:
 
 
 def trouble_of(error: BaseException) -> Trouble:
-    """The kind of an exception out of the client, or of what caused it."""
+    """Classify an exception raised by the client, or its cause."""
     for cause in _causes(error):
         kind = _kind(cause)
         if kind:

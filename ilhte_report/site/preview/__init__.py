@@ -1,6 +1,6 @@
-"""The preview renderer: the project's pages made with nbclient and pandoc, for machines without Quarto.
+"""The preview renderer: renders the project's pages with nbclient and pandoc, for machines without Quarto.
 
-The way of a page: `qmd` or `notebook` reads it, `execute` runs its cells, `outputs` turns cells into nodes of pandoc's
-document tree, `callouts` and `crossref` finish the tree, `page` writes the HTML, `links` makes its links relative;
-`site` does that for all pages and puts the finished folder in place.
+A page is read by `qmd` or `notebook`; `execute` runs its cells, `outputs` turns cells into nodes of pandoc's
+document tree, `callouts` and `crossref` complete the tree, `page` writes the HTML, and `links` makes its links relative.
+`site` does this for all pages and puts the finished folder in place.
 """

@@ -1,4 +1,4 @@
-"""Quarto's conditional content: Divs that are shown, or hidden, where the page's metadata say something is true."""
+"""Quarto's conditional content: Divs that are shown or hidden depending on the page's metadata."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .tree import Node, walk
 
 
 def visible_blocks(blocks: list[Node], meta: Mapping) -> list[Node]:
-    """`blocks` without what is hidden; a Div that is shown makes way for what is in it, as in Quarto.
+    """`blocks` without hidden content; a visible Div is replaced by its content, as in Quarto.
 
-    `::: {.content-visible when-meta="name"}` and `.content-hidden`, and with `unless-meta`, are known.
+    Supports `.content-visible` and `.content-hidden` with `when-meta="name"` or `unless-meta="name"`.
     """
 
     def visit(node: Node) -> list[Node] | None:

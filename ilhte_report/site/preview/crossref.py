@@ -1,4 +1,4 @@
-"""Numbers for figures, tables, equations and sections, and the `@fig-x` that point to them, in Quarto's wording."""
+"""Numbers for figures, tables, equations and sections, and references such as `@fig-x`, in Quarto's wording."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _EQUATION_LABEL = re.compile(r"^\{#(eq-[^ }]+)\}$")
 
 
 def with_references(blocks: list[Node], citable: set[str], number_sections: bool, page: str) -> list[Node]:
-    """`blocks` with everything labelled numbered and every reference a link.
+    """`blocks` with numbers for everything labelled and links for all references.
 
-    In prose an unknown label or citation key raises `PageError`; in what a cell printed an `@name` is data and stays.
+    In prose an unknown label or citation key raises `PageError`; in the output of a cell an `@name` is data and is kept.
     """
     numbering = _Numbering(blocks, number_sections, page)
     numbered = walk(blocks, numbering.visit)
@@ -99,7 +99,7 @@ class _Numbering:
         return [{"t": first["t"], "c": [*words(f"{begin}: "), *first["c"]]}, *rest]
 
     def _float(self, attribute: list, blocks: list[Node]) -> list[Node]:
-        """A cell's figure or table, or one written as a Div whose last paragraph is the caption."""
+        """The figure or table of a cell, or one written as a Div whose last paragraph is the caption."""
         label, classes, _ = attribute
         *body, last = blocks or [plain([])]
         if last["t"] == "Div" and "cell-caption" in last["c"][0][1]:
@@ -146,7 +146,7 @@ class _Linking:
             return None
         if len(references) < len(citations):
             raise PageError(
-                f"{self.page}: @{references[0]['citationId']} stands in one bracket with a citation: take it outside."
+                f"{self.page}: @{references[0]['citationId']} is in the same brackets as a citation: move it outside."
             )
         links: list[Node] = []
         for citation in references:

@@ -1,4 +1,4 @@
-"""A page as read from its source: prose, code that is only shown, and cells, in order."""
+"""A page as read from its source: prose, code that is not executed, and cells, in order."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ..front_matter import yaml_mapping
 
 @dataclass
 class Prose:
-    """Markdown; inline `{python}` values in it are computed."""
+    """Markdown with inline `{python}` values, which are computed."""
 
     text: str
 
 
 @dataclass
 class Verbatim:
-    """A fenced block that is not a cell; nothing in it is computed."""
+    """A fenced block that is not a cell, which is shown unchanged."""
 
     text: str
 
 
 @dataclass
 class Cell:
-    """Python code with its `#|` options; `outputs` as nbformat writes them."""
+    """Python code with its `#|` options; `outputs` are in the form of nbformat."""
 
     source: str
     options: dict
@@ -33,7 +33,7 @@ class Cell:
 
     @classmethod
     def of(cls, source: str, where: str, indent: str = "") -> Cell:
-        """A cell from its source; `where` names it in messages, made clearer by its label."""
+        """A cell from its source; `where` identifies it in messages, together with its label."""
         lines = source.split("\n")
         n_options = next((n for n, line in enumerate(lines) if not line.startswith("#|")), len(lines))
         head = "\n".join(line[2:].removeprefix(" ") for line in lines[:n_options])
@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass
 class Document:
-    """Front matter and parts of one page; `executed` tells whether the cells already carry their outputs."""
+    """Front matter and parts of one page; `executed` says whether the cells already have their outputs."""
 
     name: str
     front_matter: dict

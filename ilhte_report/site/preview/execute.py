@@ -25,9 +25,9 @@ def needs_kernel(document: Document) -> bool:
 
 
 def execute(document: Document, folder: Path, environment: Mapping[str, str], options: Mapping) -> None:
-    """Runs the cells in order in `folder`, keeps their outputs and puts inline values into the prose.
+    """Run the cells in order in `folder`, keep their outputs and insert inline values into the prose.
 
-    The kernel is the running interpreter. A failing cell or value raises `PageError`.
+    The kernel uses the running Python interpreter. A failing cell or value raises `PageError`.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
@@ -88,7 +88,7 @@ def _with_values(text: str, client, name: str) -> str:
 
 
 def _value(data: Mapping[str, str]) -> str:
-    """As Quarto shows inline values: `Markdown(...)` is markup, everything else plain text, a string without quotes."""
+    """An inline value as Quarto shows it: `Markdown(...)` as markup, everything else as plain text, strings without quotes."""
     if "text/markdown" in data:
         return data["text/markdown"]
     text = data["text/plain"]

@@ -1,4 +1,4 @@
-"""Links of a finished page: made relative, sources turned into pages, and checked."""
+"""Links of a finished page: checked, made relative, and with sources replaced by their pages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ELSEWHERE = re.compile(r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*:|//|#|$)")
 def with_relative_links(
     page_html: str, source: str, pages: Mapping[str, str], shipped: set[str], project: Path, *, saved: bool = False
 ) -> tuple[str, set[str]]:
-    """The HTML of the page made from `source` with its links set right, and the project files it links to.
+    """The HTML of the page made from `source` with corrected links, and the project files to which it links.
 
-    Links may be written from the site's root (`/assets/x.js`) or from the source's folder, to sources (`index.qmd`),
-    pages, shipped files or any other file of the project, which then has to be copied. A link that leads nowhere
-    raises `PageError`; but in a page with `saved` outputs one to a notebook is no link any more: it was written when
-    another run had that table.
+    Links may be relative to the site's root (`/assets/x.js`) or to the source's folder, and may lead to sources (`index.qmd`),
+    pages, shipped files or any other file of the project, which then must be copied. A broken link
+    raises `PageError`; but in a page with `saved` outputs a broken link to a notebook is removed, as the outputs may be from
+    a run with other tables.
     """
     folder = posixpath.dirname(source)
     known = set(pages.values()) | shipped
@@ -43,7 +43,7 @@ def with_relative_links(
             if target.startswith("..") or not file.is_file():
                 if saved and target.endswith(".ipynb"):
                     return None
-                raise PageError(f"{source}: the link to {link} leads nowhere.")
+                raise PageError(f"{source}: the link to {link} is broken.")
             wanted.add(unquote(target))
         return posixpath.relpath(target, folder or ".") + mark + rest
 

@@ -1,4 +1,4 @@
-"""Reading an executed notebook as a page: its saved outputs are shown, nothing is run (as Quarto does)."""
+"""Reading an executed notebook as a page: its saved outputs are shown and nothing is run, as in Quarto."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell as the page shows it: its code, what it printed, its figures and tables."""
+"""A cell on the page: its code, printed output, figures and tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IMAGES = ("image/png", "image/jpeg")
 
 
 def cell_blocks(cell: Cell, options: Mapping) -> list[Node]:
-    """The nodes of `cell` under its own options, then the page's (`execute:`, `code-fold:`)."""
+    """The nodes of `cell`, by its own options and those of the page (`execute:`, `code-fold:`)."""
     settings = {"echo": True, "output": True, "include": True, "warning": True} | dict(options.get("execute") or {})
     settings |= {key: options[key] for key in ("code-fold", "code-summary") if key in options} | cell.options
     if not settings["include"]:

@@ -1,4 +1,4 @@
-"""One page: its source read, its cells run, its HTML written."""
+"""Rendering one page: reading its source, running its cells, writing its HTML."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def read_page(project: Path, source: str) -> Document:
 def render_page(
     document: Document, config: SiteConfig, environment: Mapping[str, str], shipped: set[str]
 ) -> tuple[str, set[str]]:
-    """The HTML of `document` and the project files it links to; `environment` is that of its kernel.
+    """The HTML of `document` and the project files to which it links; `environment` is that of its kernel.
 
-    Raises `PageError` for whatever the page has wrong.
+    Raises `PageError` for any mistake in the page.
     """
     name, options = document.name, config.options(document.front_matter)
     if needs_kernel(document):
@@ -71,7 +71,7 @@ def render_page(
 
 
 def _unwrap(document: Document, options: Mapping) -> None:
-    """What a cell with `output: asis` prints and displays becomes part of the page's own text: headings, metadata, anything."""
+    """Make the output of cells with `output: asis` part of the page's text: headings, metadata, anything."""
     default = (options.get("execute") or {}).get("output")
     parts: list[Prose | Verbatim | Cell] = []
     for part in document.parts:
@@ -86,14 +86,14 @@ def _unwrap(document: Document, options: Mapping) -> None:
 
 
 def _as_is(output: Mapping) -> str | None:
-    """The Markdown of an output; None where it has none."""
+    """The Markdown of an output; None if it has none."""
     if output["output_type"] == "stream":
         return output["text"] if output["name"] == "stdout" else None
     return output.get("data", {}).get("text/markdown")
 
 
 def _markdown(document: Document, options: Mapping, config: SiteConfig) -> str:
-    """The page as Markdown with an empty slot for each cell."""
+    """The page as Markdown with a placeholder for each cell."""
     text, n_cells = [], 0
     for part in document.parts:
         if isinstance(part, Cell):
@@ -160,12 +160,12 @@ def _navigation(entries, current: str) -> str:
 
 
 def _scrolling(node: Node) -> Node | None:
-    """A wide table scrolls by itself, so that the page does not on a phone."""
+    """A table in a scrollable box, so that a wide table does not make the page scroll on a phone."""
     return div(attributes("", "table-scroll"), [node]) if node["t"] == "Table" else None
 
 
 def _with_list_of_references(blocks: list[Node]) -> list[Node]:
-    """`blocks` and, if they cite anything, a last section for the list, unless the page has a place for it (`#refs`)."""
+    """`blocks` with a last section for the references if they cite anything and the page has no place for them (`#refs`)."""
     placed = _has(blocks, lambda node: node["t"] == "Div" and node["c"][0][0] == "refs")
     if placed or not _has(blocks, lambda node: node["t"] == "Cite"):
         return blocks
@@ -186,7 +186,7 @@ def _authors(author) -> list[str]:
 
 
 def _date(value, source: Path) -> str:
-    """As Quarto's default: `November 22, 2026`; a text that is no ISO date stays as it is."""
+    """A date in Quarto's default format, `November 22, 2026`; a text that is not an ISO date is unchanged."""
     if value in ("today", "now"):
         value = datetime.date.today()
     elif value == "last-modified":

@@ -26,13 +26,13 @@ def markdown_blocks(text: str, what: str) -> list[dict]:
 def tree_html(tree: dict, arguments: list[str], what: str) -> str:
     """A whole page: `tree` written through the template that `arguments` name."""
     made = _pandoc(["--from", "json", "--to", "html5", "--standalone", *arguments], json.dumps(tree), what)
-    # a link to each line of code that nobody can see or reach
+    # remove the invisible, unreachable links to each line of code
     return re.sub(r'<a href="#cb\d+-\d+" aria-hidden="true" tabindex="-1"></a>', "", made)
 
 
 @cache
 def citation_keys(bibliography: Path) -> frozenset[str]:
-    """The keys that pages may cite, from a BibTeX file."""
+    """The citation keys in a BibTeX file."""
     text = bibliography.read_text(encoding="utf-8")
     entries = json.loads(_pandoc(["--from", "bibtex", "--to", "csljson"], text, bibliography.name))
     return frozenset(entry["id"] for entry in entries)
@@ -47,7 +47,7 @@ def _pandoc(arguments: list[str], text: str, what: str) -> str:
 
 
 def _program() -> str:
-    # pages are made by several threads, and pypandoc, asked by two at a time, names first one pandoc and then another
+    # pages are made by several threads, and concurrent calls of pypandoc may return different pandocs
     with _LOOKING:
         return _newest()
 

@@ -1,4 +1,4 @@
-"""What the search box of the preview looks in: the text of the finished pages, section by section."""
+"""The index for the search box of the preview: the text of the finished pages, section by section."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NUMBER = re.compile(r"(?<!\S)[−+-]?[\d.,()%–]+(?!\S)")
 
 
 def search_index(site: Path, pages: Iterable[str]) -> str:
-    """A script that sets `siteSearchIndex`: for each page its address from the site's root, its title, and of each
-    section the id, the heading and the words; no code and no plain numbers.
+    """A script that sets `siteSearchIndex`: for each page its address relative to the site's root, its title, and the id,
+    heading and words of each section, without code and plain numbers.
 
-    A script and not JSON, because a page that was opened from disk may load the one and not the other.
+    A script instead of JSON, because a page opened from disk may load scripts but not JSON.
     """
     entries = []
     for page in pages:

@@ -1,4 +1,4 @@
-"""The whole site: pages whose inputs changed are made anew, the finished folder takes the place of the earlier one."""
+"""Rendering the whole site: pages with changed inputs are rendered again, then the finished folder replaces the earlier one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _REMEDY = "move it elsewhere, or delete it if an earlier render left it."
 
 
 def build_site(project: Path, run: Path | None, environment: Mapping[str, str], echo: Callable[[str], None]) -> Path:
-    """Makes the site of `project` and returns its folder; `run` is the run its pages read, `environment` that of the
-    kernels, `echo` takes one line a page made.
+    """Render the site of `project` and return its folder; `run` is the run that its pages read, `environment` that of the
+    kernels, and `echo` takes one line per rendered page.
 
-    Raises `PageError`; the earlier site then stays as it was.
+    Raises `PageError`; the earlier site then remains unchanged.
     """
     config = read_config(project)
     if not config.pages:
@@ -73,7 +73,7 @@ def build_site(project: Path, run: Path | None, environment: Mapping[str, str], 
 
 
 def _side_by_side(make: Callable, documents: Mapping[str, Document]) -> Iterator[tuple[str, tuple]]:
-    """What `make` returns for each document, in their order, one page a core; when one fails, or the user interrupts,
+    """The results of `make` for all documents, in their order, computed on all cores; if one fails, or the user interrupts,
     the others are stopped."""
     from ...run.kernel import stop_kernels
 
@@ -89,7 +89,7 @@ def _side_by_side(make: Callable, documents: Mapping[str, Document]) -> Iterator
 
 
 def _common_stamp(config: SiteConfig) -> bytes:
-    """What every page depends on: the site's options and the files they name, which pages there are, this program."""
+    """A hash of what all pages depend on: the site's options and their files, the list of pages, and this program."""
     named = ("bibliography", "csl", "include-in-header")
     contents = [path.read_bytes() for key in named for path in config.files(config.defaults.get(key))]
     package = Path(str(files("ilhte_report")))
@@ -99,7 +99,7 @@ def _common_stamp(config: SiteConfig) -> bytes:
 
 
 def _results_stamp(project: Path, run: Path | None) -> tuple[bytes, ...]:
-    """What a page that computes depends on besides: the run, the project's data and the project's own code."""
+    """The further inputs of pages with cells: the run, the project's data and code."""
     states = []
     for folder in (run, project / "data"):
         if folder is not None:

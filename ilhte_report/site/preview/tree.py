@@ -1,4 +1,4 @@
-"""Pandoc's document tree (its JSON form): walking it, and the nodes the preview adds."""
+"""Pandoc's document tree in JSON: traversing it, and creating nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Visit = Callable[[Node], "Node | list[Node] | None"]
 def walk(content, visit: Visit):
     """A copy of `content` in which each node, in document order, is replaced by `visit(node)`.
 
-    A node for which that is None is kept, and its own content walked; a list takes the node's place in a list.
+    If the result is None, the node is kept and its content is traversed; if it is a list, its elements replace the node.
     """
     if isinstance(content, list):
         walked = []
