@@ -253,7 +253,9 @@ def test_what_cannot_be_asked_is_a_sentence():
 def test_the_study_of_slopes_replays():
     rows, about = read_computed("slopes")
     assert about["seed"] == slopes.SEED and list(rows.columns) == list(slopes.STUDY.names)
-    np.testing.assert_allclose(slopes.STUDY.replay([3]).iloc[0].to_numpy(), rows.iloc[3].to_numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        slopes.STUDY.replay([3]).iloc[0].to_numpy(), rows.iloc[3].to_numpy(), rtol=1e-4, atol=1e-5
+    )
     found = slopes.summary(rows)
     assert found.loc["equal", "lower"] > 0.2  # slopes alone are taken for effects
     assert found.loc["free", "lower"] <= 0.05 <= found.loc["free", "upper"]
