@@ -85,7 +85,7 @@ def _cache_irw_table(name: str, table: pd.DataFrame) -> None:
 def test_unknown_names_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:
     """A mistyped name is one sentence and exit code 2."""
     (tmp_path / "nothing").mkdir()
-    for name, sentence in (("trail.csv", "no file trail.csv"), ("verbag", "verbag"), ("nothing", "holds no table")):
+    for name, sentence in (("trail.csv", "no file trail.csv"), ("verbag", "verbag"), ("nothing", "contains no table")):
         done = here("run", name, cwd=tmp_path)
         assert done.returncode == 2
         assert sentence in done.stderr
@@ -264,7 +264,7 @@ def test_data_that_change_while_they_are_read(tmp_path: Path) -> None:
     found = sources([str(path)])
     write_table(path, seed=2)
     outcome = run_tables(found, tmp_path / "run")[0]
-    assert (outcome.status, outcome.reason) == ("failed", "The table's data changed while it was read: run it again.")
+    assert (outcome.status, outcome.reason) == ("failed", "The table's data changed while it was being read: run it again.")
 
 
 def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
