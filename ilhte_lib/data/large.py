@@ -38,8 +38,10 @@ from .relations import (
     COVARIATE_SCORES,
     IN_QUESTION,
     MARKED,
+    MARKS,
     MISSING_WORDS,
     NUMBERED_CELLS,
+    RAW_CELLS,
     WORD,
     DuckDB,
     Query,
@@ -49,6 +51,7 @@ from .relations import (
     coded_sql,
     correlation_sql,
     extremes_sql,
+    named,
     numbered_sql,
     persons_sql,
     persons_who,
@@ -264,9 +267,9 @@ class _Reduction:
         kinds = relations.kinds(where, len(columns))
         words = ", ".join(f"'{word}'" for word in MISSING_WORDS)
 
-        def column(name: str) -> str:
+        def column(name: str, value: str = "") -> str:
             """SQL for its values, missing where they are blank or, in a CSV file, a word for missing."""
-            value, kind = f"c{at[name]}", kinds[at[name]]
+            value, kind = value or f"c{at[name]}", kinds[at[name]]
             if kind == "bytes":
                 value = f"DECODE({value})"
             if kind not in ("text", "bytes"):
@@ -304,7 +307,15 @@ class _Reduction:
             return f"CASE WHEN {known} THEN 1 ELSE 0 END"
 
         select = {"id": column("id"), "item": column("item"), "raw_resp": column("resp"), "raw_treat": column("treat")}
-        select["wave"] = column("wave") if self.has_wave else "CAST(NULL AS BIGINT)"
+        # read as written, because blanks are cheaper to find among the few distinct values than in every row
+        read = {"item": column("item", "own_item"), "raw_resp": column("resp", "own_resp")}
+        read |= {"raw_treat": column("treat", "own_treat"), "wave": "own_wave"}
+        for name in ("item", "resp", "treat"):
+            select[f"own_{name}"] = f"c{at[name]}"
+        select["own_wave"] = "CAST(NULL AS BIGINT)"
+        if self.has_wave:
+            select["own_wave"], read["wave"] = f"c{at['wave']}", column("wave", "own_wave")
+        self.read_cells = f"SELECT {named(read)}, raw_cells.* FROM raw_cells"
         labels = "NULL" if self.cluster is None or self.cluster_model is ClusterModel.NONE else column(self.cluster)
         select["cluster"] = f"CAST({labels} AS STRING)"
         for k, name in enumerate(self.candidates):
@@ -343,11 +354,13 @@ class _Reduction:
                 "bit": [1 << position[k] % WORD if k in position else 0 for k in self.names],
             },
         )
-        relations.view("marked", MARKED.format(every_wave=int(kept_wave is None)))
+        relations.keep("marks", MARKS.format(every_wave=int(kept_wave is None)))
+        stages = relations.fetch("SELECT DISTINCT stage FROM marks")["stage"].astype(int).tolist()
+        relations.view("marked", MARKED)
         covariate_notes = Audit()
         chosen, correlation = self._covariate(covariate_notes)
         n_words = -(-len(order) // WORD)
-        relations.keep("persons", persons_sql(n_words, chosen))
+        relations.keep("persons", persons_sql(n_words, chosen, stages))
         self._check_persons(n_words, chosen)
         self._note_lost_digits("id", "persons", "persons", "id")
         self._note_lost_digits("item", "items", "items", "value")
@@ -404,6 +417,8 @@ class _Reduction:
         import pandas as pd
 
         relations = self.relations
+        relations.keep("raw_cells", RAW_CELLS)
+        relations.keep("read_cells", self.read_cells)
         relations.keep("cells", CELLS)
         size = int(relations.fetch("SELECT COUNT(*) AS n FROM cells")["n"][0])
         if size > MOST_VALUES:
@@ -668,7 +683,8 @@ class _Reduction:
         self, n_words: int, n_items: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | PackedTrials, np.ndarray, np.ndarray | None]:
         """Arm, score, covariate (NaN if missing), trials, count and cluster (None without) of groups of identical persons."""
-        self.relations.keep("classes", classes_sql(n_words))
+        clustered = self.cluster is not None and self.cluster_model is not ClusterModel.NONE
+        self.relations.keep("classes", classes_sql(n_words, clustered))
         found = self.relations.fetch("SELECT * FROM classes")
         words = [found[f"word{word}"].astype(np.int64) for word in range(n_words)]
         size = len(found["n"])
@@ -679,9 +695,10 @@ class _Reduction:
             bits = np.empty((size, -(-n_items // 8)), np.uint8)
             for start in range(0, size, ROWS_AT_ONCE):
                 rows = slice(start, start + ROWS_AT_ONCE)
-                bits[rows] = np.packbits(
-                    np.column_stack([_bit(words, at, rows) for at in range(n_items)]).astype(bool), axis=1
-                )
+                # lowest bit first, as in the integers
+                low = [word[rows].astype("<i8").view(np.uint8).reshape(-1, 8) for word in words]
+                answered = [np.unpackbits(of_word, axis=1, count=WORD, bitorder="little") for of_word in low]
+                bits[rows] = np.packbits(np.concatenate(answered, axis=1)[:, :n_items], axis=1)
             trials = PackedTrials(bits, n_items)
         return (
             found["treat"].astype(np.int64),
