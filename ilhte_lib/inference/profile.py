@@ -616,7 +616,7 @@ class Profiler:
         high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
         margin = 0.25 * (high - low)
         values = np.linspace(max(low - margin, limits[0]), min(high + margin, limits[1]), points)
-        # outwards from the estimate, first on one side, so that every constrained fit has a close neighbour to start from
+        # outwards from the estimate, first on one side, so that every constrained fit starts from a close neighbour
         rises = {}
         for at in sorted(values, key=lambda v: (v < centre, abs(v - centre))):
             rises[at] = self._solve(name, float(at)).deviance - self.minimum
