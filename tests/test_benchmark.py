@@ -274,6 +274,10 @@ def test_stored_sizes_are_shown(project):
     frame = read_computed("benchmark_sizes")[0]
     assert frame[frame["tool"] == "native"]["failure"].isna().all()
     page = benchmark_page.sizes_table().data
+    kept = frame[frame["measured"] < frame.loc[frame["tool"] == "native", "measured"].max()]
+    said = benchmark_page.sizes_text().data.replace("\\", "")
+    assert all(f"{date}" in said and tool in said for date, tool in zip(kept["measured"], kept["tool"], strict=True))
+    assert "| After M~0~ |" in page
     cells = [cell.strip().replace("\\", "") for cell in page.replace("\u00a0", " ").split("|")]
     for tab in frame["tab"].unique():
         size, _, missing = tab.partition(", ")

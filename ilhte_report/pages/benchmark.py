@@ -252,6 +252,17 @@ def sizes_table() -> Markdown:
     return page_table(rows, left=("Persons × items", "Missing", "Model"))
 
 
+def sizes_text() -> Markdown:
+    """Of which day the simulated trials' times are."""
+    from IPython.display import Markdown
+
+    try:
+        frame, about = read_computed("benchmark_sizes")
+    except InputError:
+        return Markdown("")
+    return Markdown(f"Measured on {about['date']} in the same way.{_earlier(frame)}")
+
+
 def growth_text() -> Markdown:
     """Where the growth was measured, and whether Spark found the same."""
     from IPython.display import Markdown
