@@ -105,7 +105,7 @@ def _refuse_options(ending: str, sought: Sought, where: str) -> None:
     if sought.header_row is not None and ending not in (".xlsx", *TEXT):
         raise InputError(f"{where} stores column names apart from its rows: leave out --header-row.")
     if sought.header_row is not None and sought.header_row < 1:
-        raise InputError(f"--header-row must be the number of a row, 1 or more, not {sought.header_row}.")
+        raise InputError(f"--header-row is {sought.header_row}: give the number of a row, 1 or more.")
 
 
 def _too_large(ending: str, where: str) -> str:

@@ -402,7 +402,7 @@ class Modes:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """H^-1 applied to a vector with entries (B, G) for one person of each class, (B, q, J) for items, (B, S, c) for clusters.
 
-        With B = 1 there may be any number of right-hand sides. ``pulled`` is ``pull(sigma * person_rhs / d)``, if it is already known.
+        With B = 1 there may be any number of right-hand sides. ``pulled`` is ``pull(sigma * person_rhs / d)``, if already known.
 
         Returns
         -------

@@ -234,9 +234,8 @@ def fit_statistics(
     standard_errors : whether to compute vcov and the certificate, which takes about as long as the fit.
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
     nodes : quadrature nodes for each class of persons, at least 5; not used by "laplace".
-    near : whether ``fitted`` are fits to the similar data from which these were drawn. They are then only starts and no bounds:
-        the search begins at this model's fit with its Hessian and tries no further starts, which in 1,980 replicates of ten
-        trials never led to another optimum.
+    near : whether ``fitted`` are fits to the similar data from which these were drawn. They are then no bounds, and this model's
+        fit is the only start, with its Hessian: in 1,980 replicates of ten trials further starts found no other optimum.
     deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
@@ -360,7 +359,7 @@ def fit_deviance(
     nested : deviances of nested models, each with a psi to start from if the optimum found lies above it.
     standard_errors : whether to compute vcov and the certificate.
     curvature : (k, k) initial Hessian; default a guess.
-    further : whether further starts are tried if the items are few or the search ends near a boundary; they always are if it does
+    further : whether to try further starts if items are few or the search ends near a boundary; they are always tried if it does
         not converge.
 
     Raises

@@ -5,10 +5,10 @@ With few items the likelihood is often highest where the covariance Sigma of eas
 
     log-likelihood + k log det Sigma,     k = (df - q - 1) / 2,  df = q + 2.5,
 
-whose penalty diverges at the boundary and is nearly flat elsewhere (Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013, Psychometrika 78(4);
-Chung, Gelman, Rabe-Hesketh, Liu and Dorie 2015, Journal of Educational and Behavioral Statistics 40(2)): the mode under
+whose penalty diverges at the boundary and is nearly flat elsewhere (Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013, Psychometrika
+78(4); Chung, Gelman, Rabe-Hesketh, Liu and Dorie 2015, Journal of Educational and Behavioral Statistics 40(2)). It is the mode under
 the default Wishart prior of the R package blme (``bglmer``). k is 0.75 for the q = 2 item effects of M_A. With Sigma = L L' the
-deviance gains ``-4 k (log l11 + log l22)``; l11 and l22 are searched on the log scale.
+term ``-4 k (log l11 + log l22)`` is added to the deviance; l11 and l22 are searched on the log scale.
 
 Likelihood ratios never use this fit.
 """

@@ -66,7 +66,7 @@ def can_be_side_by_side(statistics: SufficientStatistics, method: str) -> bool:
 def side_by_side(
     jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], Fit], lanes: int | None = None
 ) -> list[Fit | EngineError]:
-    """Result of ``fit`` for each job, called with the job's deviance, or the error that ended it; see ``native.fit_side_by_side``."""
+    """Result of ``fit`` for each job, given the job's deviance, or the error that ended it; see ``native.fit_side_by_side``."""
     if not jobs:
         return []
     lanes = min(len(jobs), lanes or lanes_for(jobs))
@@ -530,7 +530,7 @@ class _Clusters:
 
     @classmethod
     def of(cls, tables: Sequence[SufficientStatistics], sources: np.ndarray, control: int) -> _Clusters:
-        """The clusters of tables whose classes are ``sources``; padding joins the last cluster of its arm, so that codes still rise."""
+        """Clusters of tables whose classes are ``sources``; padding joins the last cluster of its arm, so that codes still rise."""
         code = np.array([s.clusters.code[source] for s, source in zip(tables, sources, strict=True)])
         for arm in (slice(0, control), slice(control, None)):
             code[:, arm] = np.maximum.accumulate(code[:, arm], axis=1)

@@ -16,7 +16,7 @@ NEW = "a new trial"
 
 
 def pool_figure(found: Pool) -> go.Figure:
-    """Left: sigma_zeta / sigma_theta of each trial with 95% intervals; right: rho. The top row is the prediction for a new trial."""
+    """Left: sigma_zeta / sigma_theta of each trial with 95% intervals; right: rho; top row: prediction for a new trial."""
     from plotly.subplots import make_subplots
 
     figure = make_subplots(cols=2, rows=1, shared_yaxes=True, horizontal_spacing=0.06)

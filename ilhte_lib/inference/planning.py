@@ -275,7 +275,7 @@ def _results(design: Design, table: SufficientStatistics, fits: tuple[Fit, Fit] 
 def degrees_of_freedom(se: float, sigma_zeta: float, n_items: int, of_persons: float) -> float:
     """Satterthwaite's degrees of freedom of beta_1.
 
-    Its variance is sigma_zeta^2 / J from items, on J - 1 degrees of freedom, and the rest from persons or clusters, on ``of_persons``.
+    Its variance is sigma_zeta^2 / J from items, on J - 1 degrees of freedom, and the rest, on ``of_persons``, from persons or clusters.
     """
     of_items = min(sigma_zeta**2 / n_items, se**2)
     variance_of_persons = se**2 - of_items

@@ -137,7 +137,7 @@ class _Model:
         return mass, by_x / mass[:, None], by_z / mass[:, None]
 
     def at(self, mu: np.ndarray, tau: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Log-likelihood plus log prior of mu at mu and tau (2,), and its first and minus its second derivatives in mu (2,) each."""
+        """Log-likelihood plus log prior of mu at mu and tau (2,), its gradient in mu (2,), and minus its curvature in mu (2,)."""
         mass, by_x, by_z = self.posterior(mu, tau)
         mean, variance = _moments(by_x, by_z)
         from_centre = (mu - MU) / MU_SD
@@ -190,7 +190,9 @@ def pool(surfaces: Sequence[Surface], names: Sequence[str] | None = None) -> Poo
     """
     n = len(surfaces)
     if n < FEWEST:
-        raise InputError(f"To pool trials at least {FEWEST} are needed, and there {'is' if n == 1 else 'are'} {n}.")
+        raise InputError(
+            f"Pooling needs at least {FEWEST} trials, but there {'is' if n == 1 else 'are'} {n}: add trials."
+        )
     names = [str(k + 1) for k in range(n)] if names is None else list(names)
     model = _Model(surfaces)
     pairs = [np.array([a, b]) for a in TAUS for b in TAUS]

@@ -68,7 +68,10 @@ def used_rows(trial: Trial, fit: Fit) -> np.ndarray:
 
 
 def response_rows(trial: Trial) -> pd.DataFrame:
-    """One row per response as used by the models: id, item, resp, treat and, if any, cov (standardised, NaN where missing) and cluster."""
+    """One row per response as used by the models, with id, item, resp and treat.
+
+    There are also cov (standardised, NaN where missing), if the trial has a covariate, and cluster, if the models have clusters.
+    """
     import pandas as pd
 
     frame = pd.DataFrame(

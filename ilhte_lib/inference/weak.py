@@ -167,7 +167,7 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
 
 
 def fit_messages(fits: dict[str, Fit], weak: Weaknesses) -> list[str]:
-    """The engine's messages about each fit; if the arms have no common item, this is named as the cause of a missing certificate."""
+    """The engine's messages about each fit; for a fit without a certificate, arms without a common item are named as the cause."""
     messages: list[str] = []
     for name, fit in fits.items():
         if weak.no_common_item and fit.spec.item_effects and not fit.converged:

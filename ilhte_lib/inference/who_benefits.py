@@ -251,8 +251,8 @@ def _objection(claim: Verdict) -> str:
         else "excludes 0 or includes the estimate of M_B"
     )
     return (
-        f"{claim} by M_C, but the interval {found} under M_D, where the interaction may vary between items, the SD of persons "
-        "between arms, and the log-odds may be curved"
+        f"{claim} by M_C, but the interval {found} where the interaction may vary between items, the SD of persons between arms, "
+        "and the log-odds may be curved (M_D)"
     )
 
 
