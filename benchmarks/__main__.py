@@ -1,4 +1,4 @@
-"""CPU seconds of the native engine beside lme4, glmmTMB and the Python packages glmm and mixedlm.
+"""CPU seconds of the native engine beside lme4, glmmTMB and the Python packages glmm, mixedlm, GPBoost and lme-python.
 
     python -m benchmarks [tables] [sizes] [large]        from the project's folder; all three without a name
 
@@ -17,7 +17,13 @@ import os
 import sys
 
 # a BLAS reads this when NumPy loads it: one thread, as for every peer
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+for variable in (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+):
     os.environ[variable] = "1"
 
 

@@ -5,7 +5,8 @@ suppressPackageStartupMessages(library(glmmTMB))
 source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "peer_fits.R"))
 
 run("glmmTMB", function(formula, rows) {
-  fit <- timed(glmmTMB(formula, data = rows, family = binomial, control = glmmTMBControl(parallel = 1L)))
+  control <- glmmTMBControl(parallel = 1L)
+  fit <- timed(function() glmmTMB(formula, data = rows, family = binomial, control = control))
   m <- fit$fitted
   list(c(list(logLik = as.numeric(logLik(m)), beta = as.list(fixef(m)$cond),
               sd = lapply(VarCorr(m)$cond, function(v) as.list(attr(v, "stddev"))),

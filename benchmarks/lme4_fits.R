@@ -17,7 +17,7 @@ exact <- function(m, formula, rows) {
 run("lme4", function(formula, rows) {
   lapply(c(TRUE, FALSE), function(derivatives) {
     control <- glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 2e5), calc.derivs = derivatives)
-    fit <- timed(glmer(formula, data = rows, family = binomial, control = control))
+    fit <- timed(function() glmer(formula, data = rows, family = binomial, control = control))
     m <- fit$fitted
     stopifnot(m@optinfo$optimizer == "bobyqa")
     c(list(derivatives = derivatives, logLik = as.numeric(logLik(m)),

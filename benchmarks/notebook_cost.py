@@ -1,69 +1,92 @@
-"""CPU seconds of one table in a run, fits and intervals apart, beside a bare kernel that imports NumPy and pandas.
+"""CPU seconds of one table in a run, its analysis apart, beside a bare kernel that imports NumPy and pandas.
 
     python benchmarks/notebook_cost.py [TABLE] [ROUNDS]
 
-The three alternate, all in CPU seconds of this process and of every process below it: a bare kernel that starts by itself;
-the table as a run executes it, in a kernel forked from one that has imported; the analysis in that notebook alone, called
-here with the same arguments, which is what is taken off the second. A first round is not counted: in a run papermill is
-imported once, and the process that is forked started once, for all tables. The smallest of the rounds is the one least
-disturbed.
+Four kernels alternate, all in CPU seconds of this process and of every process below it. One is bare and starts by itself.
+Three are forked from the one process that a run forks its kernels from, so that they start alike with the same imports: the
+table as a run executes it; its notebook as far as the analysis; the same, with the imports of that last cell and without what
+it computes. The last two differ by the analysis alone, which is what is taken off the first. A first round is not counted: in a
+run papermill is imported once, and the process that is forked started once, for all tables. Of the rounds, and of the
+differences within each, the median counts.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import psutil
 
-from ilhte_lib.analysis import analyse_trial
-from ilhte_lib.data.options import DataOptions
-from ilhte_report.intake.preparation import prepared
 from ilhte_report.intake.source import source
 from ilhte_report.run.execute import Task, execute
-from ilhte_report.run.key import code_sha256, fit_notebook
+from ilhte_report.run.key import code_sha256, directly_imported, fit_notebook
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds: a bare kernel, a table without its fits and intervals, these; and the executed notebook's bytes."""
+    """CPU seconds: a bare kernel; a forked one with the data prepared and nothing done; a table without its analysis; the
+    analysis; and the executed notebook's bytes."""
 
     bare: float
+    idle: float
     table: float
-    fits: float
+    analysis: float
     notebook_bytes: int
 
     @property
     def ratio(self) -> float:
-        """How many bare kernels a table costs, its fits apart."""
+        """How many bare kernels a table costs, its analysis apart."""
         return self.table / self.bare
 
 
 def measure(table: str, rounds: int) -> Cost:
     """The cost of a bundled table."""
-    bare, tables, fits, size = [], [], [], 0
+    task, seconds, size = _task(table), [], 0
     for k in range(rounds + 1):
-        before = _cpu_seconds()
+        clocks = [_cpu_seconds()]
         _bare_kernel()
-        between = _cpu_seconds()
-        done = execute(_task(table))
-        after = _cpu_seconds()
+        clocks.append(_cpu_seconds())
+        done = execute(task)
+        clocks.append(_cpu_seconds())
+        for computes in (True, False):
+            _as_far_as_the_analysis(task, computes=computes)
+            clocks.append(_cpu_seconds())
         if done.reason:
             raise RuntimeError(done.reason)
-        trial = prepared(source(table), DataOptions.of({"profile": "full"}))
-        began = _cpu_seconds()
-        analyse_trial(trial, curves=True, discriminations=True, surface=True)
-        fit = _cpu_seconds() - began
         if k:
-            bare.append(between - before)
-            tables.append(after - between - fit)
-            fits.append(fit)
+            bare, whole, computed, idle = (after - before for before, after in pairwise(clocks))
+            seconds.append((bare, idle, whole - (computed - idle), computed - idle))
             size = len(done.notebook.encode())
-    return Cost(min(bare), min(tables), min(fits), size)
+    return Cost(*(median(values) for values in zip(*seconds, strict=True)), size)
+
+
+def shortened(text: str, *, computes: bool) -> str:
+    """The notebook of a table up to the cell of its analysis, of which only the imports are left where nothing ``computes``."""
+    notebook = json.loads(text)
+    last = next(k for k, cell in enumerate(notebook["cells"]) if "analyse_trial(" in "".join(cell["source"]))
+    del notebook["cells"][last + 1 :]
+    if not computes:
+        lines = ast.parse("".join(notebook["cells"][last]["source"])).body
+        imports = [ast.unparse(line) for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]
+        notebook["cells"][last]["source"] = "\n".join(imports)
+    return json.dumps(notebook)
+
+
+def _as_far_as_the_analysis(task: Task, *, computes: bool) -> None:
+    _execute(
+        shortened(task.notebook, computes=computes),
+        task.parameters,
+        code=task.code,
+        modules=directly_imported(task.notebook),
+    )
 
 
 def _task(table: str) -> Task:
@@ -83,15 +106,21 @@ def _task(table: str) -> Task:
 
 def _bare_kernel() -> None:
     import nbformat
+
+    cell = nbformat.v4.new_code_cell("import numpy, pandas")
+    _execute(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
+
+
+def _execute(notebook: str, parameters: dict | None = None, **kernel: object) -> None:
     import papermill
 
     from ilhte_report.run.kernel import kernel_options
 
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import numpy, pandas")])
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "bare.ipynb"
-        path.write_text(nbformat.writes(notebook), encoding="utf-8")
-        papermill.execute_notebook(str(path), None, progress_bar=False, **kernel_options(scratch))
+        path = Path(scratch) / "notebook.ipynb"
+        path.write_text(notebook, encoding="utf-8")
+        options = kernel_options(scratch, **kernel)
+        papermill.execute_notebook(str(path), None, parameters=parameters, progress_bar=False, **options)
 
 
 def _cpu_seconds() -> float:
@@ -108,6 +137,6 @@ if __name__ == "__main__":
     table = sys.argv[1] if len(sys.argv) > 1 else "sim_n2000_j40_sz40_rhom30"
     cost = measure(table, int(sys.argv[2]) if len(sys.argv) > 2 else 5)
     print(
-        f"{table}: {cost.table:.2f} CPU seconds a table and {cost.fits:.2f} for its fits; a bare kernel {cost.bare:.2f}; "
-        f"ratio {cost.ratio:.2f}; notebook {cost.notebook_bytes / 1000:.0f} kB"
+        f"{table}: {cost.table:.2f} CPU seconds a table and {cost.analysis:.2f} for its analysis; a bare kernel {cost.bare:.2f}, a "
+        f"forked one with the data prepared {cost.idle:.2f}; ratio {cost.ratio:.2f}; notebook {cost.notebook_bytes / 1000:.0f} kB"
     )

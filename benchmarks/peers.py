@@ -1,4 +1,8 @@
-"""The peers: each fits one table in a process of its own, on one thread, and reports the CPU seconds of its fits."""
+"""The peers: each fits one table in a process of its own, on one thread, and reports the CPU seconds of its fits.
+
+A fit is timed up to seven times in that process and the median counts: what a package loads at its first fit does not, nor does a
+stumble of the clock.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,29 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from ilhte_lib.files import write_text
 
-from .trials import PROJECT
+from .trials import PEERS_UP_TO, PROJECT
 
 HERE = Path(__file__).parent
 CACHE = PROJECT / "data" / "cache" / "benchmark"
-WARM_UP_BELOW = 20_000
-"""On tables with fewer responses a peer fits M_0 once more at first, so that what it loads at its first fit is not counted."""
-LONGEST = 3600
-"""Seconds on the clock after which a peer is stopped on a table."""
 ALTERNATIVES = {"lme4": ("lme4", "lme4 without derivatives")}
+"""Peers that fit each model in more than one way."""
+IN_R = ("lme4", "glmmTMB")
+IN_PYTHON = {"glmm": "glmm", "mixedlm": "mixedlm", "GPBoost": "gpboost", "lme-python": "lme_python"}
+"""Names and modules."""
+UP_TO = {"lme-python": 8_000}
+"""From larger tables lme-python mostly does not come back in the time that is allowed (``python_peer_fits.LONGEST``)."""
 
 
 @dataclass(frozen=True)
@@ -33,63 +41,71 @@ class Peer:
 
     name: str
     command: tuple[str, ...]
+    up_to: int = PEERS_UP_TO
+    """Larger tables, in responses, are not tried."""
 
     def fits(self, table: pd.DataFrame, models: list[str]) -> list[dict]:
-        """One report a fit, from the cache if kept there: tool, version, model, cpu_s, loglik (NaN if it failed), failure, and
-        loglik_exact, lme4's own objective at its estimates with its inner search run to the end."""
+        """One report a fit, from the cache if kept there: tool, version, model, cpu_s, runs, loglik (NaN if it failed), failure, the
+        day it was measured, and loglik_exact, lme4's own objective at its estimates with its inner search run to the end."""
         text = table.to_csv(index=False)
-        key = hashlib.sha256(f"{self.name}\n{' '.join(models)}\n{text}".encode()).hexdigest()
+        key = hashlib.sha256(f"{self.name}\nmedian\n{' '.join(models)}\n{text}".encode()).hexdigest()
         kept = CACHE / self.name / f"{key}.json"
         if not kept.is_file():
-            write_text(kept, json.dumps(self._run(text, models, warm=len(table) < WARM_UP_BELOW)))
+            write_text(kept, json.dumps(self._run(text, models)))
         return json.loads(kept.read_text(encoding="utf-8"))
 
-    def _run(self, text: str, models: list[str], warm: bool) -> list[dict]:
+    def _run(self, text: str, models: list[str]) -> list[dict]:
         with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            asked = [models[0], *models] if warm else models
-            command = [*self.command, file.name, *asked]
-            try:
-                run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
-                failure = (run.stderr.strip().splitlines() or ["it stopped"])[-1] if run.returncode else None
-            except subprocess.TimeoutExpired:
-                failure = f"stopped after {LONGEST} s"
-        if failure:
-            return [_report(self.name, "", {"model": model, "failure": failure}) for model in models]
-        document = json.loads(run.stdout.splitlines()[-1])
-        each = len(document["fits"]) // len(asked)
-        fits = document["fits"][each:] if warm else document["fits"]
+            run = subprocess.run([*self.command, file.name, *models], capture_output=True, text=True, check=False)
+        fits = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
         names = ALTERNATIVES.get(self.name, (self.name,))
-        return [_report(names[k % each], document["version"], fit) for k, fit in enumerate(fits)]
+        reports = [_report(names[k % len(names)], fit) for k, fit in enumerate(fits)]
+        version = fits[0]["version"] if fits else ""
+        wanted = [(name, model) for model in models for name in names]
+        for k, (name, model) in enumerate(wanted[len(fits) :]):
+            failure = _ending(run) if k == 0 else "not reached"
+            reports.append(_report(name, {"model": model, "version": version, "failure": failure}))
+        return reports
 
 
-def _report(tool: str, version: str, fit: dict) -> dict:
+def _ending(run: subprocess.CompletedProcess[str]) -> str:
+    """Why a peer made no more fits."""
+    if run.returncode == -signal.SIGXCPU:
+        return "stopped: it took too long"
+    return (run.stderr.strip().splitlines() or [f"it ended with status {run.returncode}"])[-1]
+
+
+def _report(tool: str, fit: dict) -> dict:
     missing = float("nan")
-    loglik = fit.get("logLik")
-    failure = fit.get("failure") or ("no log-likelihood" if loglik is None else None)
+    loglik, seconds = fit.get("logLik"), fit.get("cpu_s")
     return {
         "tool": tool,
-        "version": version,
+        "version": fit["version"],
         "model": fit["model"],
-        "cpu_s": fit.get("cpu_s", missing),
+        "cpu_s": missing if seconds is None else seconds,
+        "runs": fit.get("runs", 0),
         "loglik": missing if loglik is None else loglik,
         "loglik_exact": missing if fit.get("logLik_exact") is None else fit["logLik_exact"],
-        "failure": failure,
+        "failure": fit.get("failure") or ("no log-likelihood" if loglik is None else None),
+        "measured": datetime.now(UTC).date().isoformat(),
     }
 
 
 def installed() -> list[Peer]:
     """The peers that are here; a word about those that are not."""
     found = []
-    for name in ("lme4", "glmmTMB"):
+    for name in IN_R:
         if _in_r(name):
             found.append(Peer(name, ("Rscript", "--vanilla", str(HERE / f"{name}_fits.R"))))
         else:
             print(f"{name} is left out: R with the packages {name} and jsonlite is not here.")
-    for name in ("glmm", "mixedlm"):
-        if importlib.util.find_spec(name):
-            found.append(Peer(name, (sys.executable, str(HERE / "python_peer_fits.py"), name)))
+    for name, module in IN_PYTHON.items():
+        if importlib.util.find_spec(module):
+            found.append(
+                Peer(name, (sys.executable, str(HERE / "python_peer_fits.py"), module), UP_TO.get(name, PEERS_UP_TO))
+            )
         else:
             print(f"{name} is left out: the Python package is not installed here.")
     return found

@@ -1,6 +1,6 @@
-"""Item-level heterogeneous treatment effects: prepare, compress, fit, standardise, test, draw.
+"""Item-level heterogeneous treatment effects: prepare, compress, fit, standardise, test and draw.
 
-``from ilhte_lib import analyse; a = analyse("trial.csv")`` does it all; ``a`` shows itself.
+``from ilhte_lib import analyse; a = analyse("trial.csv")`` does all of it; ``a`` displays itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LATER = {
     "Analysis": "analysis", "analyse": "analysis", "prepare": "data.prepare", "read_table": "data.read", "Trial": "data.trial",
     "fit_models": "engine.native", "Fit": "model.fit_result", "MODELS": "model.spec", "ModelSpec": "model.spec",
 }  # fmt: skip
-"""What is loaded when it is first asked for, so that what needs no numbers, as help does, loads no NumPy."""
+"""Names loaded on first use, so that commands without computation, such as --help, do not load NumPy."""
 __all__ = ["EngineError", "IlhteError", "InputError", "__version__", *_LATER]
 
 

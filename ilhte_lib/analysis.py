@@ -1,4 +1,4 @@
-"""One trial analysed: data, fits, effects and inference in one result that knows how to show itself."""
+"""The analysis of one trial: data, fits, effects and inference in one result that can display itself."""
 
 from __future__ import annotations
 
@@ -39,29 +39,30 @@ if TYPE_CHECKING:
 
 PLOTS = ("effects", "items", "profiles", "curves", "form")
 INTERVAL_COLUMNS = ("parameter", "estimate", "lower", "upper", "wald_lower", "wald_upper", "level")
-"""Of ``Analysis.intervals``: logits (rho without unit), profile-likelihood and Wald ends."""
+"""Columns of ``Analysis.intervals``: ends of the profile-likelihood and Wald intervals, logits (rho without unit)."""
 MODEL_COLUMNS = ("model", "term", "estimate", "se")
-"""Of ``Analysis.models``: one row a coefficient (logits), step between ordered categories (logits), SD of random effects (logits), rho, loglik."""
+"""Columns of ``Analysis.models``; a row is a coefficient, a step between ordered categories or an SD of random effects (all in
+logits), rho, or loglik."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything known of one trial.
+    """All results for one trial.
 
     Attributes
     ----------
     trial : the prepared data.
     fits : M_0, M_A and, with a covariate, M_B and M_C, by name.
-    effects : standardised estimates, ``effects.effects``.
-    inference : intervals, tests, resampling, ``infer.infer``.
-    method_asked : "auto", "laplace" or "aghq"; what it led to is ``fits["M_A"].method``.
-    lower_is_better : whether a response of 1 is bad, as whoever made it said; changes wording alone.
-    info : the catalogue's entry of a bundled table, else None.
-    input_sha256 : of the file, or None.
-    item_types : what covariates of the items explain, ``item_types.item_types``; None where there are none.
-    waves : the table's waves, ``waves.waves``; None where there is one alone.
-    arms : the arms of a table with several side by side, ``arms.compare_arms``, else None.
-    of_arms : the analysis of each of these by its label; everything else here is of the first.
+    effects : standardised estimates, from ``effects.effects``.
+    inference : intervals, tests and resampling, from ``infer.infer``.
+    method_asked : the method requested, "auto", "laplace" or "aghq"; the one used is ``fits["M_A"].method``.
+    lower_is_better : whether a response of 1 is undesirable, as the user stated; affects only wording.
+    info : the catalogue's entry of a bundled table, otherwise None.
+    input_sha256 : checksum of the file, or None.
+    item_types : what covariates of the items explain, from ``item_types.item_types``; None without any.
+    waves : results for all waves of the table, from ``waves.waves``; None if there is only one.
+    arms : for a table with several arms, their comparison, from ``arms.compare_arms``; otherwise None.
+    of_arms : for a table with several arms, the analysis of each by label; everything else here is about the first.
     """
 
     trial: PreparedTrial = field(repr=False)
@@ -79,21 +80,21 @@ class Analysis:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """One row with the columns ``effects.SUMMARY_COLUMNS``."""
+        """One row, with columns ``effects.SUMMARY_COLUMNS``."""
         import pandas as pd
 
         return pd.DataFrame([self.effects.summary])
 
     @property
     def items(self) -> pd.DataFrame:
-        """One row an item with the columns ``effects.ITEM_COLUMNS``."""
+        """One row per item, with columns ``effects.ITEM_COLUMNS``."""
         import pandas as pd
 
         return pd.DataFrame(self.effects.items)
 
     @property
     def models(self) -> pd.DataFrame:
-        """One row an estimate of a model, columns ``MODEL_COLUMNS``."""
+        """One row per estimate of a model, with columns ``MODEL_COLUMNS``."""
         import pandas as pd
 
         rows: list[tuple[str, str, float, float]] = []
@@ -111,7 +112,7 @@ class Analysis:
 
     @property
     def intervals(self) -> pd.DataFrame:
-        """One row a parameter of M_A, columns ``INTERVAL_COLUMNS``; profiles that could not be computed are absent."""
+        """One row per parameter of M_A, with columns ``INTERVAL_COLUMNS``; profiles that could not be computed are absent."""
         import pandas as pd
 
         rows = [[getattr(found, name) for name in INTERVAL_COLUMNS] for found in self.inference.intervals.values()]
@@ -119,36 +120,41 @@ class Analysis:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """One row a response as the models see it: id, item, resp, treat, and cov (standardised) if there is one."""
+        """One row per response as used by the models: id, item, resp, treat and, if there is a covariate, cov (standardised)."""
         from .inference.predict import response_rows, rows_of
 
         return response_rows(rows_of(self.trial))
 
     def tidy(self, model: str | None = None, effects: str | Sequence[str] = ("fixed", "ran_pars")) -> pd.DataFrame:
-        """One row a parameter under the names of R's broom.mixed, columns ``tidy.TIDY_COLUMNS``, logits.
+        """One row per parameter as in R's broom.mixed, with columns ``tidy.TIDY_COLUMNS``, in logits.
 
         Parameters
         ----------
         model : "M_0", "M_A", "M_B" or "M_C"; default all.
-        effects : of "fixed" (coefficients; steps between categories), "ran_pars" (standard deviations and correlation of
-            random effects) and "ran_vals" (modes of items and persons with their conditional standard deviations).
+        effects : any of "fixed" (coefficients and steps between categories), "ran_pars" (standard deviations and correlation of
+            random effects) and "ran_vals" (modes of items, clusters and persons with conditional standard deviations).
 
-        Intervals are those that sentences and tables tell, ``conf.method`` says which; p-values are of t for the average effect, else Wald's.
+        Intervals are those of sentences and tables, and ``conf.method`` names their kind; p-values are by t for the average effect
+        and Wald otherwise.
         """
         from .tidy import tidy
 
         return tidy(self, model, effects)
 
     def glance(self, model: str | None = None) -> pd.DataFrame:
-        """One row a model under the names of broom.mixed, columns ``tidy.GLANCE_COLUMNS``; ``deviance`` is that of the
-        responses given the random effects, as lme4's, while -2 ``logLik`` is the marginal one."""
+        """One row per model as in broom.mixed, with columns ``tidy.GLANCE_COLUMNS``.
+
+        As in lme4, ``deviance`` is conditional on the random effects, while -2 ``logLik`` is the marginal deviance.
+        """
         from .tidy import glance
 
         return glance(self, model)
 
     def augment(self, model: str = "M_A") -> pd.DataFrame:
-        """``rows`` (of persons whom the model used) with ``.fitted`` (linear predictor, logits), ``.mu`` (probability of a 1,
-        or expected score), ``.fixed`` (fixed part, logits) and ``.resid`` (deviance residual), as broom.mixed has them.
+        """``rows`` of the persons used by the model, with fitted values and residuals as in broom.mixed.
+
+        These are ``.fitted`` (linear predictor, logits), ``.mu`` (probability of a 1, or expected score), ``.fixed`` (fixed part,
+        logits) and ``.resid`` (deviance residual).
 
         Raises
         ------
@@ -159,29 +165,29 @@ class Analysis:
         return augment(self, model)
 
     def predict(self, newdata: pd.DataFrame | None = None, model: str = "M_A", kind: str = "response") -> pd.Series:
-        """Predictions for persons and items, at the modes of their random effects, as R's ``predict``.
+        """Predictions for persons and items at the modes of their random effects, like R's ``predict``.
 
         Parameters
         ----------
-        newdata : columns id, item, treat and cov, each optional: without id (or where it is empty) the average person,
-            without item the average item; treat (0 or 1) and cov (in SDs of the trial's covariate) default to the person's
-            own, cov to the mean. Default: the responses of the trial.
-        kind : "response", the probability of a 1 (the expected score of a rating), or "link", logits.
+        newdata : columns id, item, treat and cov, each optional. An absent or empty id means the average person, an absent or
+            empty item the average item. treat (0 or 1) and cov (in SDs of the trial's covariate) default to the person's own,
+            and cov otherwise to the mean. Default: the responses of the trial.
+        kind : "response", the probability of a 1 (for ratings the expected score), or "link", logits.
 
         Raises
         ------
-        InputError : an unknown person, item or model; no arm.
+        InputError : a person, item or model is unknown, or an arm is missing.
         """
         from .tidy import predict
 
         return predict(self, newdata, model, kind)
 
     def table(self, name: str = "estimates") -> GT:
-        """A table for a paper as an object of great_tables, to be styled further and saved (needs ``ilhte[papers]``).
+        """A table for a paper as a great_tables object, which can be styled further and saved (needs ``ilhte[papers]``).
 
         Parameters
         ----------
-        name : "estimates", "items" or "models"; of a table with several arms "arms".
+        name : "estimates", "items" or "models"; "arms" for a table with several arms.
 
         Raises
         ------
@@ -192,29 +198,29 @@ class Analysis:
         return paper_table(self, name)
 
     def to_tables(self, folder: str | Path) -> list[Path]:
-        """Write every table as .html, .tex, .docx and .csv into a folder; nothing but earlier ones is replaced.
+        """Write every table as .html, .tex, .docx and .csv into a folder; only files that ilhte wrote earlier are replaced.
 
         Raises
         ------
-        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        InputError : ilhte did not write the folder, or a file that it did not write is in the way.
         """
         from ilhte_report.papers.tables import write_tables
 
         return write_tables(self, folder)
 
     def to_figures(self, folder: str | Path, width: float = 85.0) -> list[Path]:
-        """Write every figure as .svg, .pdf and .png (300 dpi), what is drawn as .csv, and in words as .txt, into a folder.
+        """Write every figure as .svg, .pdf and .png (300 dpi), with its data as .csv and its description as .txt, into a folder.
 
         Parameters
         ----------
-        width : of a column, mm.
+        width : width of a column, mm.
 
-        Kaleido draws with a browser that is installed, matplotlib where there is none (``ilhte[papers]`` has both). The
-        profiles are drawn if the table was analysed with ``curves=True``.
+        Kaleido draws the figures if a browser is installed, otherwise matplotlib (``ilhte[papers]`` has both). Profiles are drawn
+        if the table was analysed with ``curves=True``.
 
         Raises
         ------
-        InputError : the folder is somebody else's, or a file that is not ours is in the way.
+        InputError : ilhte did not write the folder, or a file that it did not write is in the way.
         """
         from ilhte_report.papers.figures import write_figures
 
@@ -222,9 +228,9 @@ class Analysis:
 
     @property
     def paragraph(self) -> str:
-        """The results as one paragraph of plain text, numbers in APA style; it concludes what the sentences of a page do.
+        """The results as one paragraph of plain text with numbers in APA style, with the same conclusions as on a page.
 
-        Of a table of several arms it sets them side by side; those of ``of_arms`` have a paragraph each.
+        For a table with several arms it compares them; each analysis in ``of_arms`` has its own paragraph.
         """
         from ilhte_report.words.paper import results_paragraph
 
@@ -232,48 +238,48 @@ class Analysis:
 
     @property
     def methods(self) -> str:
-        """The methods as one paragraph of Markdown with citations, keys of the project's references.bib."""
+        """The methods as one paragraph of Markdown, citing keys of the project's references.bib."""
         from ilhte_report.words.paper import methods_paragraph
 
         return methods_paragraph(self)
 
     @property
     def formula(self) -> dict[str, str]:
-        """Each model in lme4's notation, by name; the columns are those of ``rows``."""
+        """Formula of each model in lme4's notation, by name, with the columns of ``rows``."""
         return {name: fit.spec.formula for name, fit in self.fits.items()}
 
     @property
     def r_code(self) -> str:
-        """A script that fits the same models in R with lme4, to the rows that ``to_r`` writes, and gives the same numbers."""
+        """An R script that fits the same models with lme4 to the rows that ``to_r`` writes, and gives the same numbers."""
         from .r_code import r_code
 
         return r_code(self)
 
     def to_r(self, folder: str | Path) -> list[Path]:
-        """Write ``r_code`` as models.R, and rows.csv, which it reads, into a folder; nothing but earlier ones is replaced.
+        """Write ``r_code`` as models.R, and rows.csv, which it reads, into a folder; only earlier ones are replaced.
 
         Raises
         ------
-        InputError : items have more than two categories, the table was read out of core, or the folder is somebody else's.
+        InputError : items have more than two categories, the table was read out of core, or ilhte did not write the folder.
         """
         from .r_code import write_r
 
         return write_r(self, folder)
 
     def plot(self, kind: str = "effects", covariate: str | None = None, *, axis: str | None = None) -> Figure:
-        """An interactive figure of Plotly.
+        """An interactive Plotly figure.
 
         Parameters
         ----------
-        kind : "effects" or "items" (items in order, and against their easiness), "profiles" (needs ``curves=True``),
-            "curves" (characteristic curves), "form" (standard error with other numbers of items), "types" (items grouped
-            by a covariate of theirs), "waves" (item effects wave by wave), "arms" (all arms of a table with several).
-        covariate : of the items, for "types"; default the first.
-        axis : what the axis of the items' effects is called; default "Item-specific treatment effect".
+        kind : "effects" or "items" (item effects in order, and against easiness), "profiles" (needs ``curves=True``), "curves"
+            (characteristic curves), "form" (standard error by number of items), "types" (items grouped by an item covariate),
+            "waves" (item effects by wave), "arms" (all arms of a table with several).
+        covariate : the item covariate for "types"; default the first.
+        axis : title of the axis of item effects; default "Item-specific treatment effect".
 
         Raises
         ------
-        InputError : there is no such figure, or its part of the inference could not be computed.
+        InputError : there is no such figure, or the trial lacks what it shows.
         """
         import pandas as pd
 
@@ -307,7 +313,7 @@ class Analysis:
             ]
             if not found:
                 raise InputError(
-                    "The items have no such covariate: give the table columns itemcov_*, or name a file of them."
+                    "The items have no such covariate: give the table columns itemcov_*, or name a file of item covariates."
                 )
             by_name = {item.name: item for item in self.effects.shown_items}
             items = {k: by_name[name] for k, name in enumerate(self.trial.item_names)}
@@ -316,22 +322,22 @@ class Analysis:
             from .figures.item_waves import item_waves_figure
 
             if self.waves is None:
-                raise InputError("The table has only one wave: give it a column wave (--wave-column).")
+                raise InputError("The table has only one wave: name a column of waves (--wave-column).")
             return item_waves_figure(self.waves)
         if kind == "arms":
             from .figures.arms import arms_figure
 
             if self.arms is None:
-                raise InputError("The table has two arms: name the control of one that has more (--control).")
+                raise InputError("The table has two arms: use a table with more, and name its control (--control).")
             return arms_figure(self.arms, [found.effects.shown_items for found in self.of_arms.values()])
         raise InputError(f"There is no figure {kind!r}: use one of {', '.join(PLOTS)}, types, waves and arms.")
 
     @property
     def who_benefits(self) -> WhoBenefits | None:
-        """The interactions of treatment and covariate and the verdict on them; None without a covariate.
+        """The treatment-by-covariate interactions and the verdict on them; None without a covariate.
 
-        Where clusters were drawn and the models have none every interval is the resampling's. Elsewhere only that of the difference is, which has
-        none otherwise: the verdict is then the one of ``ilhte who-benefits`` and does not hang on a seed.
+        If clusters were resampled and the models have none, all intervals come from the resampling. Otherwise only that of the
+        difference does, which has no other, so that the verdict is that of ``ilhte who-benefits`` and does not depend on a seed.
         """
         from .inference.who_benefits import Estimate, who_benefits
 
@@ -346,7 +352,7 @@ class Analysis:
         return replace(found, difference=Estimate(value, *drawn.interval("delta_beta3", value)))
 
     def report(self, width: int = 100) -> str:
-        """What ``ilhte fit`` prints, as text of `width` columns."""
+        """The output of ``ilhte fit`` as text, ``width`` columns wide."""
         import io
 
         from rich.console import Console
@@ -367,21 +373,21 @@ class Analysis:
         return single_page(self.trial.tab, sections(self))
 
     def to_html(self, path: str | Path) -> Path:
-        """Write the report as one HTML file; a file that is there is replaced."""
+        """Write the report as one HTML file, replacing an existing one."""
         path = Path(path)
         write_text(path, self.html())
         return path
 
     def document(self) -> dict:
-        """Everything as plain values: ``document`` and, each None where the table has no such thing,
+        """All results as plain values: those of the function ``document`` and these, each None where it does not apply:
 
-        - ``item_types`` (``inference.item_types.ItemTypes``, logits): ``alone``, one entry a covariate with ``types`` (label, items,
-          effect, se, low, high), ``contrasts`` (delta), sigma_zeta, sigma_zeta_without, share, statistic, p, p_permutation;
+        - ``item_types`` (``inference.item_types.ItemTypes``, logits): ``alone``, one entry per covariate with ``types`` (label,
+          items, effect, se, low, high), ``contrasts`` (delta), sigma_zeta, sigma_zeta_without, share, statistic, p, p_permutation;
           ``together``; ``missing``; ``seed``;
-        - ``waves`` (``inference.waves.Waves``, in ``unit``): ``waves``, one entry a wave with average, spread, their intervals,
+        - ``waves`` (``inference.waves.Waves``, in ``unit``): ``waves``, one entry per wave with average, spread, their intervals,
           p and ``items``; ``differences``; ``missing``; ``seed``;
-        - ``arms`` (``inference.arms.Arms``): ``control``, ``correction``, ``rows``, one an arm, and ``documents``, a document like
-          this one by arm; everything outside is of the first arm.
+        - ``arms`` (``inference.arms.Arms``): ``control``, ``correction``, ``rows``, one per arm, and ``documents``, a document like
+          this one for each arm; everything else is about the first arm.
         """
         of_design = {
             "item_types": self.item_types and asdict(self.item_types),
@@ -422,19 +428,19 @@ def analyse(
     item_covariates: str | Path | pd.DataFrame | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Analysis:
-    """Read, prepare, fit and judge one trial.
+    """Read, prepare, fit and analyse one trial.
 
     Parameters
     ----------
-    table : the path of a file, or a long table with columns id, item, resp, treat (or as ``options`` name them).
+    table : the path of a file, or a long table with columns id, item, resp, treat (or as named in ``options``).
     tab : its name in results; default the file's, or "table".
     engine : "native" or "pymer4" (lme4 in R).
-    method : of the likelihood: "laplace", "aghq" (quadrature over persons) or "auto" (``engine.approximation``); default
-        ``engine.approximation.default_method``.
-    replicates, seed, workers, curves, discriminations, surface : of ``infer.infer``.
-    quick : estimates, standard errors and the test of equal effects alone; ``inference.left_out`` names what is not computed.
-    item_covariates : what is known of the items, ``item_file.with_item_covariates``; default columns ``itemcov_*``.
-    options : of the data, as on the command line: ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
+    method : approximation of the likelihood: "laplace", "aghq" (quadrature over persons) or "auto" (``engine.approximation``);
+        default ``engine.approximation.default_method``.
+    replicates, seed, workers, curves, discriminations, surface : see ``infer.infer``.
+    quick : whether to compute only estimates, standard errors and the test of equal effects; ``inference.left_out`` names the rest.
+    item_covariates : see ``item_file.with_item_covariates``; default columns ``itemcov_*``.
+    options : data options as on the command line, ``id="student", control="usual", wave="2"`` ... (``DataOptions``).
 
     Raises
     ------
@@ -471,8 +477,11 @@ def analyse_trial(
     told: Told | None = None,
     **about: Any,
 ) -> Analysis:
-    """Fit and judge a prepared trial; ``about`` are further attributes of the ``Analysis``, ``told`` hears of every step
-    (``progress``), the rest as in ``analyse``."""
+    """Fit and analyse a prepared trial.
+
+    ``told`` is called with every step (``progress``), ``about`` has further attributes of the ``Analysis``; the others are as in
+    ``analyse``.
+    """
     if told is not None:
         with telling(told):
             return analyse_trial(
@@ -523,15 +532,21 @@ def document(
     *,
     input_sha256: str | None = None,
 ) -> dict:
-    """Everything known of one table, as plain Python values with None for what is undefined.
+    """The results for one table as plain Python values, with None for anything undefined.
 
     Returns
     -------
-    ``{"tab", "summary", "items", "items_logit", "categories", "audit", "flags", "unit", "weak", "models", "inference", "provenance"}``;
-    unit is what sentences and pages show, "SD" or, where persons do not differ, "logit", and then items_logit has the items
-    in it (else None); categories by item, the lowest first, where items have more than two (else None); weak as ``weak.Weaknesses``; models by name with loglik, beta and se by coefficient (logits),
-    steps of ordered categories by name (logits), sigma_theta (logits), cluster_cov (squared logits, or None), item_cov (squared logits), singular, converged, gradient_norm, seconds;
-    inference as in ``inference.inference_record``, with the resampling's standard errors in the summary too, or None.
+    A dictionary with these keys:
+
+    - ``tab``, ``summary``, ``items``, ``audit``, ``flags``, ``provenance``;
+    - ``unit`` : the unit of sentences and pages, "SD" or, where persons do not differ, "logit";
+    - ``items_logit`` : the items in logits where that is the unit, otherwise None;
+    - ``categories`` : by item, lowest first, where items have more than two; otherwise None;
+    - ``weak`` : as ``weak.Weaknesses``;
+    - ``models`` : by name, with loglik, beta and se by coefficient (logits), steps of ordered categories by name (logits),
+      sigma_theta (logits), cluster_cov (squared logits, or None), item_cov (squared logits), singular, converged, gradient_norm,
+      seconds;
+    - ``inference`` : as ``infer.inference_record``, or None. Standard errors from resampling are in the summary too.
     """
     record = None
     if inference is not None:
@@ -568,7 +583,7 @@ def document(
 
 
 def _clusters(trial: PreparedTrial, fit: Fit) -> dict:
-    """The column of clusters, and what the models have of them."""
+    """The column of clusters, and their term in the models' formulas."""
     return {"column": getattr(trial, "cluster_name", None), "term": fit.spec.formula.rsplit(" + ", 1)[1]}
 
 

@@ -1,22 +1,22 @@
-"""The two ways a table or a fit can fail, each told to the user in one sentence."""
+"""Errors meant for the user; each message is one sentence with its remedy."""
 
 from __future__ import annotations
 
 
 class IlhteError(Exception):
-    """Base of every error meant to be read by a user: the message is one clear sentence with its remedy."""
+    """Base of all errors meant for the user."""
 
 
 class InputError(IlhteError):
-    """The data cannot be used as they are; the message names the column, row or table and what to do."""
+    """The data cannot be used as they are; the message names the column, row or table and the remedy."""
 
 
 class EngineError(IlhteError):
-    """An engine is missing or could not fit; the message names the model and what to do."""
+    """An engine is missing or could not fit; the message names the model and the remedy."""
 
 
 def missing_module(error: ImportError) -> str | None:
-    """The module that is not installed; None if it is and could not be loaded, as for want of memory."""
+    """Name of the module that is not installed; None if it is installed but failed to load, for lack of memory, say."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ModuleNotFoundError):
         cause = cause.__cause__  # pandas wraps such errors

@@ -1,4 +1,4 @@
-"""Files, written whole or not at all; checksums; JSON that holds no NaN; versions."""
+"""Atomic writes, checksums, JSON without NaN, and versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computed a result."""
+    """Versions of the software that computed a result."""
     import numpy
     import scipy
 
@@ -29,12 +29,12 @@ def versions() -> dict[str, str]:
 
 
 def plain(value):
-    """Python values JSON can hold; NaN and infinities become None."""
+    """The value as plain Python that JSON can hold; NaN and infinities become None."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if hasattr(value, "tolist"):  # NumPy's arrays and scalars, without loading NumPy to know them
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, recognised without loading NumPy
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -47,7 +47,7 @@ def to_json(contents: dict) -> str:
 
 
 def file_names(titles: Sequence[str]) -> list[str]:
-    """Titles and labels, which may be strangers', as names of files or folders: small letters, digits, hyphens, each another one."""
+    """Distinct names of files or folders for arbitrary titles and labels: lower-case letters, digits and hyphens only."""
     names: list[str] = []
     for title in titles:
         name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "unnamed"
@@ -57,12 +57,12 @@ def file_names(titles: Sequence[str]) -> list[str]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As ``write_bytes``, in UTF-8."""
+    """``write_bytes`` in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
+    """Write a file atomically: under a temporary name beside it, which is then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix)
     try:

@@ -1,7 +1,7 @@
-"""What this program wrote into a folder: a program replaces and removes only what it wrote itself.
+"""The record of what ilhte wrote into a folder, so that it replaces and removes nothing else.
 
-Every folder that is written into carries ``.ilhte-manifest.json``: names relative to the folder, each with the checksums
-(SHA-256) of what was written there. A file that is not listed, or whose content is another by now, is a user's.
+Every folder that ilhte writes into carries ``.ilhte-manifest.json``: file names relative to the folder, each with the SHA-256
+checksums of what was written there. A file that is not listed, or whose content has changed since, belongs to the user.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .messages import counted, listed
 
 MANIFEST = ".ilhte-manifest.json"
 EMPTY_OR_OURS = "name an empty folder, or one that ilhte wrote before."
-"""The usual remedy where a folder is somebody else's."""
+"""The usual remedy for a folder that ilhte did not write."""
 _FORMAT = "ilhte manifest 1"
 _EDITED = re.compile(r"\.edited-[0-9]+$")
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".lock", f"{MANIFEST}.tmp"}
-"""What systems leave in any folder, the lock of a run and a manifest that was never finished: else empty, it is empty."""
+"""Files that do not make a folder count as used: those of the operating system, a run's lock, an unfinished manifest."""
 
 
 class Manifest:
-    """A folder that this program writes into.
+    """A folder that ilhte writes into.
 
-    What is about to be written is listed, with its checksum, before it is written; so a process that is killed at any
-    moment leaves no file behind that the next one would not know for its own.
+    Each file is listed with its checksum before it is written, so that whatever a killed process leaves behind is recognised
+    by the next one.
 
     Attributes
     ----------
     folder : the folder.
-    written : name -> checksums of what this program wrote there.
-    kept : paths of a user's edited files that were kept, in order; for telling.
+    written : name -> checksums of what ilhte wrote there.
+    kept : paths of files that the user had edited and that were kept, in order, for a message.
     """
 
     def __init__(self, folder: Path, written: dict[str, list[str]]) -> None:
@@ -50,17 +50,17 @@ class Manifest:
     def open(
         cls, folder: Path, remedy: str, adopt: Callable[[Path], dict[str, list[str]]] = lambda folder: {}
     ) -> Manifest:
-        """The manifest of a folder, which is made if it is not there.
+        """The manifest of a folder, which is created if it does not exist.
 
         Parameters
         ----------
         folder : the folder.
-        remedy : what to do if it is somebody else's, to end the message.
-        adopt : what an earlier version, which left no manifest, is known to have written there: name -> checksums.
+        remedy : what to do if ilhte did not write it, the end of the message.
+        adopt : for a folder without manifest, what an earlier version is known to have written there: name -> checksums.
 
         Raises
         ------
-        InputError : it holds files and no manifest, is no folder, or cannot be made.
+        InputError : it holds files but no manifest, is not a folder, or cannot be created.
         """
         written = read_manifest(folder)
         if written is None:
@@ -78,7 +78,7 @@ class Manifest:
         return manifest
 
     def refuse_collisions(self, names: list[str], remedy: str) -> None:
-        """Raise InputError if a file that is not ours stands where one of these is to be written."""
+        """Raise InputError if a file that ilhte did not write is in the place of one of these."""
         standing = [name for name in names if name not in self.written and os.path.lexists(self.folder / name)]
         if standing:
             files = counted(len(standing), "file stands", "files stand")
@@ -87,7 +87,7 @@ class Manifest:
             )
 
     def refuse_others(self, remedy: str) -> None:
-        """Raise InputError if the folder holds files that are not ours, edited ones that were kept apart."""
+        """Raise InputError if the folder holds files that ilhte did not write, other than edited ones kept under new names."""
         others = [
             path.relative_to(self.folder).as_posix()
             for path in sorted(self.folder.rglob("*"))
@@ -99,13 +99,13 @@ class Manifest:
             raise InputError(f"{self.folder} holds {holds} that ilhte did not write ({listed(others, 3)}): {remedy}")
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write a file, whole or not at all; nothing is done where it holds just that already.
+        """Write a file atomically; a file that already has this content is left alone.
 
-        A file of ours that was edited since is kept under another name beside it (``kept``).
+        A file of ours that the user has edited since is kept beside it under another name (``kept``).
 
         Raises
         ------
-        InputError : a file that is not ours stands there.
+        InputError : a file that ilhte did not write is in its place.
         """
         target, digest = self.folder / name, hashlib.sha256(content).hexdigest()
         state = self._state(name)
@@ -130,11 +130,11 @@ class Manifest:
         return target
 
     def write_text(self, name: str, text: str) -> Path:
-        """As ``write``, in UTF-8."""
+        """``write`` in UTF-8."""
         return self.write(name, text.encode("utf-8"))
 
     def remove(self, name: str) -> None:
-        """Remove a file of ours; one that was edited since stays and is a user's from now on (``kept``)."""
+        """Remove a file of ours; one that was edited since stays and belongs to the user from now on (``kept``)."""
         known = self.written.get(name)
         if known is None:
             return
@@ -147,12 +147,12 @@ class Manifest:
         self._save()
 
     def keep_only(self, names: set[str]) -> None:
-        """Remove whatever of ours is not among these."""
+        """Remove every file of ours that is not among these."""
         for name in [name for name in self.written if name not in names]:
             self.remove(name)
 
     def _state(self, name: str) -> str | None:
-        """Checksum of what stands there now; None if nothing does."""
+        """Checksum of the file now there, "" if it cannot be read; None if there is none."""
         path = self.folder / name
         if not os.path.lexists(path):
             return None
@@ -171,7 +171,7 @@ class Manifest:
         return path.with_name(f".ilhte-{digest[:16]}.tmp")
 
     def _sweep(self) -> None:
-        """Remove what a killed process left half written: temporary names that the manifest announces."""
+        """Remove what a killed process left half written, under the temporary names that follow from the manifest."""
         for name, known in self.written.items():
             for digest in known:
                 self._temporary(name, digest).unlink(missing_ok=True)
@@ -185,7 +185,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> dict[str, list[str]] | None:
-    """Name -> checksums of what this program wrote into a folder; None where there is no manifest."""
+    """Name -> checksums of what ilhte wrote into a folder; None where there is no manifest."""
     try:
         record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
@@ -196,15 +196,15 @@ def read_manifest(folder: Path) -> dict[str, list[str]] | None:
 
 
 def is_untouched(folder: Path, name: str) -> bool:
-    """Whether a file is there as this program wrote it."""
+    """Whether a file is there exactly as ilhte wrote it."""
     path = folder / name
     return path.is_file() and sha256_of(path) in (read_manifest(folder) or {}).get(name, ())
 
 
 def refuse_foreign(folder: Path, remedy: str) -> None:
-    """Raise InputError if a folder holds files and no manifest: then it is somebody else's."""
+    """Raise InputError if a folder holds files but no manifest, so that ilhte did not write it."""
     if os.path.lexists(folder) and not folder.is_dir():
-        raise InputError(f"{folder} is a file, and a folder is wanted there: {remedy}")
+        raise InputError(f"{folder} is a file where a folder is needed: {remedy}")
     if not folder.is_dir() or read_manifest(folder) is not None:
         return
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in _LITTER)
@@ -215,14 +215,14 @@ def refuse_foreign(folder: Path, remedy: str) -> None:
 
 
 def raise_in_the_way(target: Path) -> None:
-    """Raise InputError: a file that is not ours stands where one is to be written."""
+    """Raise InputError: a file that ilhte did not write is where one is to be written."""
     raise InputError(f"{target} stands in the way and was not written by ilhte: rename it or move it elsewhere.")
 
 
 def beside_name(target: Path) -> Path:
-    """A free name for a user's version of a file: ``table.csv.edited-1`` beside ``table.csv``.
+    """A free name for the user's version of a file: ``table.csv.edited-1`` beside ``table.csv``.
 
-    The ending is another, so that no pattern such as ``*.csv`` takes it for one of ours.
+    Its ending differs, so that no pattern such as ``*.csv`` matches it.
     """
     n = 1
     while os.path.lexists(beside := target.with_name(f"{target.name}.edited-{n}")):
@@ -232,18 +232,18 @@ def beside_name(target: Path) -> Path:
 
 @contextmanager
 def replaced_folder(target: Path, remedy: str) -> Iterator[tuple[Path, list[Path]]]:
-    """A new folder to be filled, which takes the place of ``target`` as a whole when the block is left without an error.
+    """Yield a new folder to fill, which replaces ``target`` as a whole when the block ends without an error.
 
-    A user's own files in ``target`` come along: those that are not listed as they are, those that were edited under
-    another name. The second value, a list, names the latter when the block has been left.
+    The user's files in ``target`` are carried over: unlisted ones unchanged, edited ones under another name. The second
+    value is a list that holds the latter's paths once the block has ended.
 
     Raises
     ------
-    InputError : ``target`` holds files and no manifest, or one of a user's files stands where a new one is to be.
+    InputError : ``target`` holds files but no manifest, or one of the user's files is in the place of a new one.
     """
     new, old = (target.with_name(f".{target.name}.ilhte-{what}") for what in ("new", "old"))
     if old.is_dir() and read_manifest(old) is not None:
-        # a process was killed between the two renames, or after them
+        # an earlier process was killed between the two renames, or after them
         if target.exists():
             shutil.rmtree(old)
         else:
@@ -275,7 +275,7 @@ def replaced_folder(target: Path, remedy: str) -> Iterator[tuple[Path, list[Path
 
 
 def _carry_over(earlier: Path, new: Path, manifest: Manifest) -> list[Path]:
-    """Copy a user's files of the earlier folder into the new one; the paths, in their final place, of edited ones."""
+    """Copy the user's files from the earlier folder into the new one; return the final paths of the edited ones."""
     if not earlier.is_dir():
         return []
     ours, edited = read_manifest(earlier) or {}, []

@@ -1,4 +1,4 @@
-"""Words of messages: names out of a file, lists, counts."""
+"""Parts of messages: quoted names, lists and counts."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 
 
 def quoted(name: str, most: int = 60) -> str:
-    """A name out of a file, for a message: in quotes, control characters escaped, cut where it is long."""
+    """A name from a file, for a message: in quotes, with control characters escaped, shortened if it is long."""
     return repr(name if len(name) <= most else name[: most - 3] + "...")
 
 
 def listed(names: Iterable[str], most: int) -> str:
-    """The first names of a list, for a message."""
+    """The first ``most`` names, quoted, for a message."""
     names = list(names)
     return ", ".join(quoted(name) for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
 def counted(n: int, one: str, many: str) -> str:
-    """How many, with the words that agree: ``counted(1, "row holds", "rows hold")`` is "1 row holds"."""
+    """A count with its noun in the right number: ``counted(1, "row holds", "rows hold")`` is "1 row holds"."""
     return f"{n} {one if n == 1 else many}"
 
 
 def wrong_count(where: str, found: int, line: int, expected: int) -> str:
-    """The sentence on a row that does not fit its header."""
+    """Message about a row whose number of fields differs from its header's."""
     if found > expected:
         remedy = "quote text that holds the separator"
     else:

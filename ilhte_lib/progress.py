@@ -1,7 +1,7 @@
-"""What is being computed, told to whoever waits: a step's name and, where it is counted, how far it is.
+"""Progress of a computation: the name of the current step and, where steps are counted, how many are done.
 
-A computation many calls down says ``step(...)``; who wants to hear it opens ``telling(...)`` around all. Nobody in between
-hands anything on, and where nobody listens a step costs nothing.
+Code deep in the call stack calls ``step(...)``; a caller that wants to follow it wraps the whole in ``telling(...)``. Functions
+in between need not pass anything on, and without a listener a step costs nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 Told = Callable[[str, int, int], None]
-"""Called with the step's name, and how many of how many are done; 0 of 0 where that is not counted."""
+"""A listener, called with the step's name, the number done and the number in all; both are 0 for a step that is not counted."""
 
 _LISTENER: ContextVar[Told | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def telling(told: Told | None) -> Iterator[None]:
-    """Call ``told`` with every step that is taken inside; with None whoever listened before goes on to."""
+    """Call ``told`` with every step taken inside the context; with None an earlier listener, if any, stays."""
     if told is None:
         yield
         return
@@ -30,7 +30,7 @@ def telling(told: Told | None) -> Iterator[None]:
 
 
 def step(what: str, done: int = 0, of: int = 0) -> None:
-    """Say what is computed from here on: ``step("leaving items out", 12, 60)``, or ``step("fitting M_A")``."""
+    """Announce what is computed next: ``step("fitting M_A")``, or ``step("leaving items out", 12, 60)``."""
     told = _LISTENER.get()
     if told is not None:
         told(what, done, of)

@@ -1,4 +1,4 @@
-"""The same models in R: a script for lme4 that fits what was fitted here to the same rows, and gives the same numbers."""
+"""An R script for lme4 that fits the same models to the same rows and gives the same numbers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 SCRIPT, ROWS = "models.R", "rows.csv"
 
-# Tighter than lme4's defaults, under which its log-likelihood can stay some hundredths below the maximum; R's 95% intervals
-# are left to confint(), which profiles for hours what is profiled here in seconds.
+# Tighter than lme4's defaults, which can stop some hundredths below the maximum of the log-likelihood. The script computes no
+# intervals: confint() would take hours for profiles that take seconds here.
 _HEAD = """\
 # The models of an analysis by ilhte {version}, for R with lme4. Run it beside {rows}: Rscript {script}
 library(lme4)
@@ -28,8 +28,9 @@ control <- glmerControl(
   optimizer = "bobyqa", tolPwrss = 1e-12,
   optCtrl = list(maxfun = 200000, rhobeg = 0.02, rhoend = 1e-9)
 )
-# glmer() takes the weights of its determinant one step before the modes, which moves the deviance by some 1e-5 and standard
-# errors by a thousandth. Started at the modes they are exact: Newton's steps from glmer's estimates, and the Hessian there.
+# glmer() evaluates the weights in its determinant one step before the modes, which shifts the deviance by about 1e-5 and
+# standard errors by about 0.1%. Started at the modes they are exact, so take Newton steps from glmer's estimates, and the
+# Hessian there.
 derivatives <- function(f, p, free, h = 1e-3) {{
   k <- which(free)
   moved <- function(i, a, j = i, b = 0) {{ p[i] <- p[i] + a * h; p[j] <- p[j] + b * h; f(p) }}
@@ -51,7 +52,7 @@ fit <- function(formula, data = rows) {{
   at <- environment(deviance)
   theta <- getME(model, "theta")
   p <- c(theta, fixef(model))
-  # an SD on its boundary, 0, stays there, as here
+  # an SD on its boundary, 0, is held there, as in ilhte
   free <- c(getME(model, "lower") < 0 | theta > 1e-4, rep(TRUE, length(p) - length(theta)))
   exact <- function(p) {{
     for (k in 1:2) {{ value <- deviance(p); at$lp0 <- at$resp$eta }}
@@ -71,7 +72,7 @@ fit <- function(formula, data = rows) {{
 """
 _TAIL = """\
 
-# Effects in SDs of the persons: divided by their SD in M_0
+# Effects in SDs of the persons: divided by sigma_theta of M_0
 sigma_theta <- attr(VarCorr(M_0)$id, "stddev")[["(Intercept)"]]
 sds <- attr(VarCorr(M_A)$item, "stddev")
 estimates <- c(
@@ -88,16 +89,16 @@ _INTERACTIONS = """,
 
 
 def refuse_r_code(trial: PreparedTrial) -> None:
-    """Raise InputError if lme4 has no model for such a trial."""
+    """Raise InputError if lme4 has no model for this trial."""
     if trial.formats is not None:
         raise InputError(
-            "lme4 has no model of ordered categories, so there is no R code for them: with --threshold the responses are "
-            "0 and 1."
+            "lme4 has no model for ordered categories, so there is no R code for them: use --threshold to score responses "
+            "as 0 and 1."
         )
 
 
 def r_code(analysis: Analysis) -> str:
-    """The script; no name of the data is in it.
+    """The script; it contains no name from the data.
 
     Raises
     ------
@@ -107,13 +108,13 @@ def r_code(analysis: Analysis) -> str:
 
     if analysis.arms is not None:
         raise InputError(
-            "The table has several arms: ask one of them for its R code (a.of_arms), or write all (a.to_r)."
+            "The table has several arms: take the R code of one of them (a.of_arms), or write all of them (a.to_r)."
         )
     refuse_r_code(analysis.trial)
     if any(fit.method != "laplace" for fit in analysis.fits.values()):
         raise InputError(
-            "The models were fitted by quadrature over persons, which lme4 does not have where items vary too: with the method "
-            "laplace (--method laplace) R gives the same numbers."
+            "The models were fitted by quadrature over persons, which lme4 cannot do where items are random too: fit them with "
+            "--method laplace to get the same numbers in R."
         )
     clusters = analysis.trial.clusters_modelled
     lines = [_HEAD.format(version=__version__, rows=ROWS, script=SCRIPT)]
@@ -132,9 +133,9 @@ def r_code(analysis: Analysis) -> str:
 
 
 def write_r(analysis: Analysis, folder: str | Path) -> list[Path]:
-    """The script and the rows it reads, in a folder of ours; see ``Analysis.to_r``."""
+    """Write the script and the rows it reads into a folder; see ``Analysis.to_r``."""
     if analysis.arms is not None:
-        Manifest.open(Path(folder), EMPTY_OR_OURS)  # the mark by which the folder is known for ours
+        Manifest.open(Path(folder), EMPTY_OR_OURS)  # marks the folder as ours
         places = zip(file_names(list(analysis.of_arms)), analysis.of_arms.values(), strict=True)
         return [path for name, one in places for path in write_r(one, Path(folder) / name)]
     script = r_code(analysis)

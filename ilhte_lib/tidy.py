@@ -1,7 +1,7 @@
-"""An analysis as tidy frames under the names of R's broom and broom.mixed, which users of lme4 know.
+"""An analysis as tidy frames with the column names of R's broom and broom.mixed, which users of lme4 know.
 
-``tidy`` has one row a parameter, ``glance`` one a model, ``augment`` one a response. Intervals are those of
-``inference.interval``, so that a frame and a page never differ.
+``tidy`` has one row per parameter, ``glance`` one per model, ``augment`` one per response. Intervals are those of
+``inference.interval``, so that frames and pages agree.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TIDY_COLUMNS = (
     "model", "effect", "group", "level", "term", "estimate", "std.error", "statistic", "p.value", "conf.low", "conf.high",
     "conf.method",
 )  # fmt: skip
-"""Of ``tidy``, in logits; level names a person or item and is there with "ran_vals" alone."""
+"""Columns of ``tidy``, in logits; ``level`` names a person, item or cluster and is present only with "ran_vals"."""
 GLANCE_COLUMNS = (
     "model", "nobs", "npar", "sigma", "logLik", "AIC", "BIC", "deviance", "df.residual", "converged", "singular",
 )  # fmt: skip
@@ -60,14 +60,14 @@ _RANDOM = (
     ("item", f"cor__{_INTERCEPT}.treat", "rho"),
     ("item", "sd__treat", "sigma_zeta"),
 )
-"""Group and term of broom.mixed, and our name of it."""
+"""Group and term in broom.mixed, and the parameter's name here."""
 _METHODS = {Basis.T: "t", Basis.PROFILE: "profile", Basis.CLUSTERS: "clusters", Basis.WALD: "Wald", Basis.NONE: None}
 
 
 def tidy(
     analysis: Analysis, model: str | None = None, effects: str | Sequence[str] = ("fixed", "ran_pars")
 ) -> pd.DataFrame:
-    """One row a parameter, columns ``TIDY_COLUMNS``; see ``Analysis.tidy``."""
+    """One row per parameter, columns ``TIDY_COLUMNS``; see ``Analysis.tidy``."""
     import pandas as pd
 
     if analysis.arms is not None:
@@ -89,7 +89,7 @@ def tidy(
 
 
 def glance(analysis: Analysis, model: str | None = None) -> pd.DataFrame:
-    """One row a model, columns ``GLANCE_COLUMNS``; see ``Analysis.glance``."""
+    """One row per model, columns ``GLANCE_COLUMNS``; see ``Analysis.glance``."""
     import pandas as pd
 
     if analysis.arms is not None:
@@ -108,7 +108,7 @@ def glance(analysis: Analysis, model: str | None = None) -> pd.DataFrame:
 
 
 def augment(analysis: Analysis, model: str = "M_A") -> pd.DataFrame:
-    """One row a response that the model saw; see ``Analysis.augment``."""
+    """One row per response used by the model; see ``Analysis.augment``."""
     refuse_arms(analysis)
     trial, fit = rows_of(analysis.trial), _one(analysis, model)
     frame = response_rows(trial)[used_rows(trial, fit)].reset_index(drop=True)
@@ -154,25 +154,25 @@ def predict(
             values[:] = pd.to_numeric(newdata[name]).to_numpy(float)
     if np.isnan(treat).any():
         raise InputError(
-            "A prediction needs an arm: give the column treat (0 control, 1 treated), or persons of the trial."
+            "A prediction needs an arm: give a column treat (0 control, 1 treated), or name persons of the trial in id."
         )
     eta = fixed_part(fit, treat, cov) + theta + item_part(fit, treat, item)
     if kind == "link":
         return pd.Series(eta, index=newdata.index, name=kind)
     if fit.formats is not None and (item < 0).any():
-        raise InputError("Of a rating there is no average item: name the items, or ask for kind='link'.")
+        raise InputError("Ratings have no average item: name the items in column item, or use kind='link'.")
     return pd.Series(expected_of(fit, eta, item), index=newdata.index, name=kind)
 
 
 def refuse_arms(analysis: Analysis) -> None:
-    """Raise InputError for a table of several arms, each of which has an analysis of its own."""
+    """Raise InputError for a table with several arms, each of which has its own analysis."""
     if analysis.arms is not None:
         first = next(iter(analysis.of_arms))
-        raise InputError(f"The table has several arms: ask one of them, as in a.of_arms[{quoted(first)}].")
+        raise InputError(f"The table has several arms: use the analysis of one, as in a.of_arms[{quoted(first)}].")
 
 
 def _of_arms(analysis: Analysis, frame_of: Callable[[Analysis], pd.DataFrame]) -> pd.DataFrame:
-    """The frames of all arms below one another, the arm in the first column."""
+    """The frames of all arms stacked, with the arm in the first column."""
     import pandas as pd
 
     frames = []
@@ -218,7 +218,7 @@ def _spreads(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
 
 
 def _clusters(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
-    """SD of clusters and, where the effect differs between them, of that and their correlation."""
+    """SD of cluster levels and, where the effect varies between clusters, its SD and their correlation."""
     if fit.clusters is None:
         return
     shown, se = parameter_interval(fit, analysis.inference, "sigma_u")
@@ -237,7 +237,7 @@ def _clusters(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
 
 
 def _told(analysis: Analysis, fit: Fit, name: str) -> Interval | None:
-    """The interval that sentences and tables tell, logits, of the parameters that they speak of."""
+    """The interval reported in sentences and tables, in logits; None for a parameter that they do not report."""
     result, inference = analysis.effects, analysis.inference
     by = result.scale.by
     if fit.spec.name == "M_A" and name in ("treat", "sigma_zeta"):
@@ -253,8 +253,7 @@ def _told(analysis: Analysis, fit: Fit, name: str) -> Interval | None:
 
 
 def _values(analysis: Analysis, fit: Fit) -> Iterator[dict[str, Any]]:
-    """Modes of the random effects with their conditional standard deviations: items, then clusters and persons where they are
-    in memory."""
+    """Modes of the random effects with conditional standard deviations: items, then clusters and persons if in memory."""
     terms = (_INTERCEPT, "treat")[: fit.spec.q]
     for k, name in enumerate(fit.item_names):
         for at, term in enumerate(terms):
@@ -289,8 +288,10 @@ def _numbers(shown: Interval, se: float) -> dict[str, Any]:
 
 
 def _test(analysis: Analysis, fit: Fit, shown: Interval, se: float) -> dict[str, float]:
-    """Statistic and p-value: of t where the interval is (the two agree about 0) or the model has clusters, else Wald's z; none
-    where the interval is of drawn clusters, which the model's standard error ignores."""
+    """Statistic and p-value: t where the interval uses t (so that the two agree) or the model has clusters, else Wald z.
+
+    There is none where the interval comes from resampled clusters, which the model's standard error ignores.
+    """
     from scipy.special import ndtr, stdtr, stdtrit
 
     if shown.basis == Basis.CLUSTERS or not se > 0:
@@ -312,7 +313,7 @@ def _deviance(analysis: Analysis, fit: Fit) -> float:
 
 
 def _codes(newdata: pd.DataFrame, column: str, names: Sequence[str]) -> np.ndarray:
-    """(n,) place of each name, -1 where it is missing or there is no such column: the average one."""
+    """(n,) index of each name; -1, the average person or item, where it is missing or there is no such column."""
     if column not in newdata:
         return np.full(len(newdata), -1)
     places = {name: k for k, name in enumerate(names)}
@@ -322,6 +323,6 @@ def _codes(newdata: pd.DataFrame, column: str, names: Sequence[str]) -> np.ndarr
     unknown = [text for text, none in zip(texts, missing, strict=True) if not none and text not in places]
     if unknown:
         raise InputError(
-            f"The trial has no {column} {quoted(unknown[0])}: name one of its own, or leave it empty for an average one."
+            f"The trial has no {column} {quoted(unknown[0])}: use one that it has, or leave it empty for the average one."
         )
     return np.array([-1 if none else places[text] for text, none in zip(texts, missing, strict=True)], dtype=int)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up the second engine, lme4 through pymer4: what `make lme4` calls. For Debian 12, from its own packages.
 #
-#   scripts/lme4_setup.sh [--glmmtmb]      --glmmtmb adds the R package that only the benchmark compares with
+#   scripts/lme4_setup.sh [--glmmtmb | --packages]      --glmmtmb adds the R package that only the benchmark compares with;
+#                                                       --packages prints the names of Debian's packages and does nothing
 #
 # PYTHON names the interpreter that gets pymer4 (default: the project's .venv). Only apt-get needs root (sudo is used
 # where the caller is somebody else); everything else stays inside the project: Python packages in the virtual
@@ -17,6 +18,7 @@ stop() { say "$*" >&2; exit 1; }
 wanted=(r-base-core r-cran-lme4 r-cran-lmertest r-cran-emmeans r-cran-broom r-cran-broom.mixed r-cran-tibble
         r-cran-parameters r-cran-performance r-cran-insight r-cran-boot)
 [ "${1:-}" = --glmmtmb ] && wanted+=(r-cran-glmmtmb)
+[ "${1:-}" = --packages ] && echo "${wanted[@]}" && exit
 if command -v apt-get >/dev/null; then
     missing=()
     for package in "${wanted[@]}"; do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 import psutil
+from command_line import call
 
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_report.project import MARK
@@ -79,18 +81,27 @@ def ilhte(*arguments: object, cwd: Path, **options: Any) -> subprocess.Completed
     return subprocess.run(**_process(arguments, cwd), text=True, capture_output=True, check=False, **options)
 
 
+def here(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, where a process of its own is not the point: that takes a second or two of work."""
+    with contextlib.chdir(cwd):
+        done = call(*_arguments(arguments))
+    return subprocess.CompletedProcess(arguments, done.code, done.out, done.err)
+
+
 def start_ilhte(*arguments: object, cwd: Path, **options: Any) -> subprocess.Popen[str]:
     """Start the command line."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(**_process(arguments, cwd), **{**pipes, **options})
 
 
+def _arguments(arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """Without replicates, unless they are asked for: what these tests look at does not depend on them."""
+    return (*arguments, "--bootstrap", 0) if arguments[0] == "run" and "--bootstrap" not in arguments else arguments
+
+
 def _process(arguments: tuple[object, ...], cwd: Path) -> dict[str, Any]:
-    if arguments[0] == "run" and "--bootstrap" not in arguments:
-        # what these tests look at does not depend on replicates, which take seconds a table
-        arguments = (*arguments, "--bootstrap", 0)
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "ilhte_report.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "ilhte_report.cli", *map(str, _arguments(arguments))]
     return {"args": command, "cwd": cwd, "env": {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}}
 
 

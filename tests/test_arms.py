@@ -96,7 +96,7 @@ def test_some_arms_are_chosen(table, found):
     [
         (
             {"control": "usual", "arms": "posters"},
-            "'posters' is no arm of table 'table': name one of '<b>visits', 'letters'",
+            "'posters' is not an arm of table 'table': name one of '<b>visits', 'letters'",
         ),
         ({"control": "usual", "arms": "usual"}, "'usual' is the control of table 'table'"),
         ({"control": "none"}, "has no value 'none'"),
@@ -143,7 +143,7 @@ def test_labels_of_a_covariate_are_contrasts(table):
     assert two.trial.covariate_name == "region=south"
     assert two.fits["M_C"].loglik == pytest.approx(same.fits["M_C"].loglik, abs=1e-9)
     three = labelled(table, "north", "south", "west")
-    with pytest.raises(InputError, match="holds 3 labels .*: name the one that is compared with the others"):
+    with pytest.raises(InputError, match="holds 3 labels .*: name the one to compare with the others"):
         analyse(three, covariate="region")
     assert analyse(three, covariate="region", contrast="west").trial.covariate_name == "region=west"
     with pytest.raises(InputError, match="has no label 'east'"):

@@ -86,7 +86,7 @@ def both_ways(case: Case, folder: Path) -> None:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=90, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_damaged_tables_end_alike(tmp_path_factory, case):
     both_ways(case, tmp_path_factory.mktemp("both"))
 

@@ -141,7 +141,7 @@ def test_what_check_says_is_what_fit_does(tmp_path):
         found = check_table(
             table, "trial", profile=options[1] if options else "full", max_persons=100 if options else None
         )
-        assert call("fit", path, "--json", out, *options).code == 0
+        assert call("fit", path, "--quick", "--json", out, *options).code == 0
         summary = json.loads(out.read_text())["summary"]
         assert (found.trial.n_persons, found.trial.n_items) == (summary["n_persons"], summary["n_items"])
         assert found.trial.n_responses == summary["n_responses"]
@@ -265,7 +265,8 @@ def expected(tmp_path_factory) -> dict:
     """The document of the table that every format is given, in the plainest one."""
     folder = tmp_path_factory.mktemp("expected")
     out = folder / "out.json"
-    assert call("fit", save(researchers_table(), folder / "t.csv"), *RESEARCHERS_COLUMNS, "--json", out).code == 0
+    table = save(researchers_table(), folder / "t.csv")
+    assert call("fit", table, *RESEARCHERS_COLUMNS, "--quick", "--json", out).code == 0
     return json.loads(out.read_text())
 
 
@@ -287,7 +288,7 @@ def researchers_table() -> pd.DataFrame:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_fit_and_check_on_each_format(tmp_path, expected, ending):
     path, out = save(researchers_table(), tmp_path / f"t{ending}"), tmp_path / "out.json"
-    done = call("fit", path, *RESEARCHERS_COLUMNS, "--json", out)
+    done = call("fit", path, *RESEARCHERS_COLUMNS, "--quick", "--json", out)
     assert done.code == 0, done.err
     document = json.loads(out.read_text())
     for part in ("items", "audit", "flags"):
@@ -308,7 +309,7 @@ def test_fit_and_check_on_a_wide_file(tmp_path, expected, ending):
     options = [o for o in RESEARCHERS_COLUMNS if o not in ("--item", "question", "--resp", "correct")]
     path, out = save(wide, tmp_path / f"t{ending}"), tmp_path / "out.json"
     assert call("check", path, *options, "--wide", "i*").code == 0
-    done = call("fit", path, *options, "--wide", "i*", "--json", out)
+    done = call("fit", path, *options, "--wide", "i*", "--quick", "--json", out)
     assert done.code == 0, done.err
     assert json.loads(out.read_text())["items"] == expected["items"]
 

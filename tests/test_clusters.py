@@ -215,10 +215,10 @@ def test_what_cannot_be_clusters_is_refused_in_a_sentence():
     changing = table.assign(school=np.where(table["item"] == "q0", "other", table["school"]))
     assert "more than one value of 'school'" in refusal(changing)
     two = table.assign(school=np.where(table["treat"] == 1, "a", "b"))
-    assert "An arm is a single value of 'school'" in refusal(two)
+    assert "One arm is a single value of 'school'" in refusal(two)
     assert "All persons have the same value" in refusal(schools(sites=True).assign(school="a"))
-    assert "in one arm as a whole" in refusal(table, cluster_effects=True)
-    assert "no model has clusters" in refusal(table, cluster_effects=True, ignore_clusters=True)
+    assert "is entirely in one arm" in refusal(table, cluster_effects=True)
+    assert "the models have no clusters" in refusal(table, cluster_effects=True, ignore_clusters=True)
     for broken in (one_each, changing, two):
         assert prepare(broken, "t", cluster="school", ignore_clusters=True).n_persons == 60
 

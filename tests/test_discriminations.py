@@ -218,7 +218,7 @@ def test_an_item_that_falls_as_persons_rise_is_flat_and_sets_no_scale():
 def test_an_item_like_a_step_ends_the_analysis_with_a_sentence_and_soon():
     found = analyse(simulate_trial(Design(80, 6, 3))[0], discriminations=True)
     assert found.inference.discriminations is None
-    assert any("'i05' follows the persons' standing like a step" in note for note in found.inference.notes)
+    assert any("'i05' separates persons like a step" in note for note in found.inference.notes)
 
 
 def test_page_terminal_document_and_python_tell_the_same():
@@ -253,7 +253,9 @@ def test_what_cannot_be_asked_is_a_sentence():
 def test_the_study_of_slopes_replays():
     rows, about = read_computed("slopes")
     assert about["seed"] == slopes.SEED and list(rows.columns) == list(slopes.STUDY.names)
-    np.testing.assert_allclose(slopes.STUDY.replay([3]).iloc[0].to_numpy(), rows.iloc[3].to_numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        slopes.STUDY.replay([3]).iloc[0].to_numpy(), rows.iloc[3].to_numpy(), rtol=1e-4, atol=1e-5
+    )
     found = slopes.summary(rows)
     assert found.loc["equal", "lower"] > 0.2  # slopes alone are taken for effects
     assert found.loc["free", "lower"] <= 0.05 <= found.loc["free", "upper"]

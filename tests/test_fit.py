@@ -439,7 +439,7 @@ def test_models_are_those_the_trial_allows_in_their_order():
 
 def test_what_cannot_be_fitted_is_refused_in_one_sentence():
     trial = trial_of(Design(60, 4, 81))
-    with pytest.raises(InputError, match="M_B needs a covariate and table .* has none: name one"):
+    with pytest.raises(InputError, match="M_B needs a covariate, but table .* has none: name one"):
         fit_models(trial, ["M_B"])
     with pytest.raises(InputError, match="Model 'M_D' is not known: use one of M_0, M_A, M_B, M_C"):
         fit_models(trial, ["M_D"])

@@ -134,11 +134,11 @@ def with_column(**columns) -> pd.DataFrame:
     [
         (
             {"itemcov_one": lambda k: "same"},
-            "Item covariate 'one' is left out: it has one value over the items ('same').",
+            "Item covariate 'one' is left out: it has the same value for all items ('same').",
         ),
         (
             {"itemcov_a": lambda k: k % 2, "itemcov_b": lambda k: 3 - 2 * (k % 2)},
-            "Item covariate 'b' is left out: it says nothing of the items that 'a' does not.",
+            "Item covariate 'b' is left out: it is collinear with 'a'.",
         ),
         (
             {"itemcov_own": lambda k: "q" + k.astype(str)},
@@ -165,12 +165,15 @@ def test_a_column_that_cannot_serve_is_told_in_one_sentence(columns, said):
     [
         ({"name": ["i01"]}, "has no column 'item'"),
         ({"item": ["i01"]}, "has only a column item"),
-        ({"item": ["i01", "i01"], "a": [1, 2]}, "has several rows of item 'i01'"),
+        ({"item": ["i01", "i01"], "a": [1, 2]}, "has several rows for item 'i01'"),
         ({"item": ["i01", "i02"], "a": [1, 2]}, "lacks 4 items of table 'demo' ('i03', 'i04', 'i05', ...)"),
-        ({"item": [f"i0{k}" for k in range(1, 7)], "a": [1] * 6}, "cannot be used, it has one value over the items"),
+        (
+            {"item": [f"i0{k}" for k in range(1, 7)], "a": [1] * 6},
+            "cannot be used because it has the same value for all items",
+        ),
         (
             {"item": [f"i0{k}" for k in range(1, 7)], "a": [1, 2] * 3, "b": [5, 3] * 3},
-            "'b' of The table of item covariates cannot be used, it says nothing of the items that 'a' does not: correct or remove it.",
+            "'b' of The table of item covariates cannot be used because it is collinear with 'a': correct or remove it.",
         ),
     ],
 )

@@ -10,8 +10,7 @@ from dense_laplace import dense_laplace
 from drawn_rows import KINDS, compressed, draw_psi, draw_rows
 
 from ilhte_lib.engine.laplace import LaplaceDeviance
-from ilhte_lib.engine.native import SEARCH_TOLERANCE
-from ilhte_lib.engine.objective import MODE_TOLERANCE, ModeNotFound
+from ilhte_lib.engine.objective import MODE_TOLERANCE, SEARCH_TOLERANCE, ModeNotFound
 from ilhte_lib.model.spec import MODELS
 
 CASES = [(kind, model) for kind, model in product(KINDS, MODELS)]
@@ -40,10 +39,12 @@ def psi_at(place: str, spec) -> np.ndarray:
     return psi
 
 
-@pytest.fixture(params=["by elimination", "by dense matrices"])
+@pytest.fixture(params=["by elimination", "by dense matrices", "by eliminating items"])
 def path(request, monkeypatch) -> None:
-    """Each of the two ways to compute the deviance, whatever the table's size."""
+    """Each of the three ways to compute the deviance, whatever the table's size."""
     monkeypatch.setattr("ilhte_lib.engine.tiny.MOST_WORK", np.inf if request.param == "by dense matrices" else 0)
+    if request.param == "by eliminating items":
+        monkeypatch.setattr("ilhte_lib.engine.laplace.is_wide", lambda model: model.statistics.clusters is None)
 
 
 def places_of(spec) -> list[str]:

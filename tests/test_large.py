@@ -250,8 +250,8 @@ def test_what_is_large(tmp_path, monkeypatch):
     assert not is_large(parquet)
 
 
-@pytest.mark.parametrize("ending", [".parquet", ".csv"])
-def test_the_command_takes_a_large_file_out_of_core(tmp_path, monkeypatch, ending):
+@pytest.mark.parametrize(("ending", "rest"), [(".parquet", ()), (".csv", ("--quick",))])
+def test_the_command_takes_a_large_file_out_of_core(tmp_path, monkeypatch, ending, rest):
     def results(*options: str) -> tuple[dict, str]:
         out = tmp_path / "out.json"
         done = CliRunner().invoke(app, ["fit", str(path), "--resp", "right", "--json", str(out), *options])
@@ -259,13 +259,13 @@ def test_the_command_takes_a_large_file_out_of_core(tmp_path, monkeypatch, endin
         return json.loads(out.read_text(encoding="utf-8")), done.output
 
     path = write(draw(missing=0.1).rename(columns={"resp": "right"}), tmp_path, ending)
-    memory, said = results()
+    memory, said = results(*rest)
     assert "out of core" not in said
     monkeypatch.setattr("ilhte_lib.data.large.LARGE_ROWS", 2000)
     monkeypatch.setattr("ilhte_lib.data.large.LARGE_TEXT", 2000)
     with monkeypatch.context() as without_memory:
         without_memory.setattr("ilhte_report.intake.preparation.load", None)
-        large, said = results()
+        large, said = results(*rest)
     assert re.search(r"Read out of core in [0-9.]+ s\.", said)
     for part in ("tab", "audit", "flags"):
         assert large[part] == memory[part], part
@@ -273,7 +273,7 @@ def test_the_command_takes_a_large_file_out_of_core(tmp_path, monkeypatch, endin
         assert ours == pytest.approx(theirs, abs=1e-6) and ours["n_ctrl"] > 0
     assert large["models"]["M_C"]["loglik"] == pytest.approx(memory["models"]["M_C"]["loglik"], abs=1e-8)
     # what only memory gives is still given
-    assert "out of core" not in results("--max-persons", "100")[1]
+    assert "out of core" not in results("--max-persons", "100", "--quick")[1]
 
 
 # -- refused in a sentence --------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def broken(what: str) -> pd.DataFrame:
         ("spaces", r"'p0' and 'p0 '.*spelled in two ways"),
         ("column", r"has no column 'resp'"),
         ("empty", r"has a header but no rows"),
-        ("few", r"2 binary items and at least 3 are needed"),
+        ("few", r"2 binary items, but at least 3 are needed"),
     ],
 )
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])

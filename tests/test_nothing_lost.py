@@ -13,7 +13,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from run_cases import PROJECT, ilhte, small_project, write_table
+from command_line import call, refusal
+from run_cases import PROJECT, here, ilhte, small_project, write_table
 
 from ilhte_lib.errors import InputError
 from ilhte_lib.manifest import MANIFEST, Manifest, read_manifest, replaced_folder
@@ -89,36 +90,37 @@ def test_a_users_folder_named_with_out(tmp_path: Path):
 
 def test_a_users_files_in_the_folder_of_a_run(tmp_path: Path):
     table, run = write_table(small_project(tmp_path) / "x.csv", seed=4), tmp_path / "run"
-    assert ilhte("run", table, "--out", run, cwd=tmp_path).returncode == 0
+    assert here("run", table, "--out", run, cwd=tmp_path).returncode == 0
     (run / "fits" / "model.json").write_text("mine")
     (run / ".writing-novel.txt").write_text("mine")
     (run / "fits" / "x.json").write_text("edited")
-    done = ilhte("run", table, "--out", run, cwd=tmp_path)
+    done = here("run", table, "--out", run, cwd=tmp_path)
     assert done.returncode == 0 and "x.json.edited-1 was edited since ilhte wrote it" in done.stderr
     assert (run / "fits" / "x.json.edited-1").read_text() == "edited"
     assert json.loads((run / "fits" / "x.json").read_text())["tab"] == "x"
     assert (run / "fits" / "model.json").read_text() == "mine" and (run / ".writing-novel.txt").read_text() == "mine"
     # a table whose file would be a user's is refused before anything is fitted
     other = write_table(tmp_path / "model.csv", seed=5)
-    done = ilhte("run", other, "--out", run, cwd=tmp_path)
+    done = here("run", other, "--out", run, cwd=tmp_path)
     assert done.returncode == 2 and "fits/model.json" in done.stderr
     assert (run / "fits" / "model.json").read_text() == "mine"
 
 
 def test_a_run_of_an_earlier_version_is_taken_over(tmp_path: Path):
     table, run = write_table(small_project(tmp_path) / "x.csv", seed=6), tmp_path / "run"
-    assert ilhte("run", table, "--out", run, cwd=tmp_path).returncode == 0
+    assert here("run", table, "--out", run, cwd=tmp_path).returncode == 0
     (run / MANIFEST).unlink()
     (run / "notes.txt").write_text("mine")
-    done = ilhte("run", table, "--out", run, cwd=tmp_path)
+    done = here("run", table, "--out", run, cwd=tmp_path)
     assert done.returncode == 0 and "1 unchanged" in done.stdout
     assert (run / "notes.txt").read_text() == "mine"
 
 
 def test_somebody_elses_quarto_website(tmp_path: Path):
     """3: `ilhte render RUN` inside another Quarto website deleted its tables/* and _site/CNAME."""
-    table, run, website = write_table(tmp_path / "x.csv", seed=7), tmp_path / "run", tmp_path / "website"
-    assert ilhte("run", table, "--out", run, cwd=tmp_path).returncode == 0
+    project, website = small_project(tmp_path / "project"), tmp_path / "website"
+    table, run = write_table(project / "x.csv", seed=7), tmp_path / "run"
+    assert here("run", table, "--out", run, cwd=project).returncode == 0
     for name, text in {
         "_quarto.yml": "project: {type: website}\n",
         "index.qmd": "---\ntitle: Mine\n---\n",
@@ -129,20 +131,20 @@ def test_somebody_elses_quarto_website(tmp_path: Path):
         (website / name).parent.mkdir(parents=True, exist_ok=True)
         (website / name).write_text(text)
     before = snapshot(website)
-    done = ilhte("render", run, cwd=website)
+    done = here("render", run, cwd=website)
     assert done.returncode == 2 and "There is no project of ilhte" in done.stderr
     assert snapshot(website) == before
 
 
 @REPORT
 def test_files_of_a_user_in_the_site_stay(clone: Path):
-    assert ilhte("run", write_table(clone / "x.csv", seed=8), cwd=clone).returncode == 0
+    assert here("run", write_table(clone / "x.csv", seed=8), cwd=clone).returncode == 0
     public = clone.parent / "public"
-    assert ilhte("render", "--to", public, cwd=clone).returncode == 0
+    assert here("render", "--to", public, cwd=clone).returncode == 0
     for site in (clone / "_site", public):
         (site / "CNAME").write_text("example.org\n")
         (site / "index.html").write_text("edited")
-    done = ilhte("render", "--to", public, cwd=clone)
+    done = here("render", "--to", public, cwd=clone)
     assert done.returncode == 0, done.stderr
     for site in (clone / "_site", public):
         assert (site / "CNAME").read_text() == "example.org\n"
@@ -150,7 +152,7 @@ def test_files_of_a_user_in_the_site_stay(clone: Path):
         assert "Text." in (site / "index.html").read_text()
     (public.parent / "full").mkdir()
     (public.parent / "full" / "thesis.tex").write_text("mine")
-    done = ilhte("render", "--to", public.parent / "full", cwd=clone)
+    done = here("render", "--to", public.parent / "full", cwd=clone)
     assert done.returncode == 2 and "thesis.tex" in done.stderr
     assert (public.parent / "full" / "thesis.tex").read_text() == "mine"
 
@@ -170,21 +172,19 @@ def test_an_output_replaces_no_input(trial: Path, tmp_path: Path):
     link.symlink_to(trial)
     for option in ("--json", "--html"):
         for place in (trial, link, trial.parent / "." / "t.csv"):
-            done = ilhte("fit", trial, option, place, "--force", cwd=tmp_path)
-            assert done.returncode == 2 and "is a file that this command reads" in done.stderr
+            assert "is a file that this command reads" in refusal(call("fit", trial, option, place, "--force"))
     assert trial.read_bytes() == before
 
 
 def test_an_output_replaces_what_is_ours_alone(trial: Path, tmp_path: Path):
     mine = tmp_path / "mine.json"
     mine.write_text('{"tab": "mine"}')
-    done = ilhte("fit", trial, "--json", mine, cwd=tmp_path)
-    assert done.returncode == 2 and "--force" in done.stderr and mine.read_text() == '{"tab": "mine"}'
+    assert "--force" in refusal(call("fit", trial, "--json", mine)) and mine.read_text() == '{"tab": "mine"}'
     for option, name in (("--json", "o.json"), ("--html", "o.html")):
         for _ in range(2):
-            done = ilhte("fit", trial, option, tmp_path / name, cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
-    assert ilhte("fit", trial, "--json", mine, "--force", cwd=tmp_path).returncode == 0
+            done = call("fit", trial, "--quick", option, tmp_path / name)
+            assert done.code == 0, done.err
+    assert call("fit", trial, "--quick", "--json", mine, "--force").code == 0
     assert json.loads(mine.read_text())["tab"] == "t"
 
 
@@ -205,9 +205,9 @@ def test_files_are_written_though_the_terminal_is_closed(trial: Path, tmp_path: 
 
 
 def test_a_file_name_that_is_no_utf_8(trial: Path, tmp_path: Path):
-    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
+    odd = os.fsdecode(os.fsencode(small_project(tmp_path)) + b"/caf\xe9.csv")
     shutil.copy(trial, odd)
-    assert ilhte("fit", odd, "--json", "j.json", cwd=tmp_path).returncode == 0
+    assert ilhte("fit", odd, "--quick", "--json", "j.json", cwd=tmp_path).returncode == 0
     assert json.loads((tmp_path / "j.json").read_text(encoding="utf-8"))["tab"] == "caf\ufffd"
     done = ilhte("run", odd, trial, "--out", "r", "--bootstrap", "0", cwd=tmp_path)
     assert done.returncode == 3 and "rename the file" in done.stdout and "Traceback" not in done.stderr
@@ -223,29 +223,29 @@ def test_too_little_memory_is_told(trial: Path, tmp_path: Path):
 def test_an_output_goes_through_links_pipes_and_devices(trial: Path, tmp_path: Path):
     link, real, pipe = tmp_path / "link.json", tmp_path / "real.json", tmp_path / "pipe"
     link.symlink_to(real)
-    assert ilhte("fit", trial, "--json", link, cwd=tmp_path).returncode == 0
+    assert ilhte("fit", trial, "--quick", "--json", link, cwd=tmp_path).returncode == 0
     assert link.is_symlink() and json.loads(real.read_text())["tab"] == "t"
-    assert ilhte("fit", trial, "--json", "/dev/null", cwd=tmp_path).returncode == 0
+    assert ilhte("fit", trial, "--quick", "--json", "/dev/null", cwd=tmp_path).returncode == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     os.mkfifo(pipe)
     received: list[str] = []
     reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
     reader.start()
-    assert ilhte("fit", trial, "--json", pipe, cwd=tmp_path).returncode == 0
+    assert ilhte("fit", trial, "--quick", "--json", pipe, cwd=tmp_path).returncode == 0
     reader.join(60)
     assert json.loads(received[0])["tab"] == "t" and stat.S_ISFIFO(os.stat(pipe).st_mode)
 
 
 def test_a_dash_is_standard_output_and_nothing_else_is_there(trial: Path, tmp_path: Path):
-    done = ilhte("fit", trial, "--json", "-", cwd=tmp_path)
+    done = ilhte("fit", trial, "--quick", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0 and json.loads(done.stdout)["tab"] == "t"
     assert "Average effect" in done.stderr and not (tmp_path / "-").exists()
-    done = ilhte("fit", trial, "--json", "-", "--html", "-", cwd=tmp_path)
+    done = ilhte("fit", trial, "--quick", "--json", "-", "--html", "-", cwd=tmp_path)
     assert done.returncode == 2 and "name the same file" in done.stderr
 
 
 def test_a_reader_that_stops_reading_is_no_error(trial: Path, tmp_path: Path):
-    done = shell(f"ILHTE fit {trial} --json - | head -c 10", tmp_path)
+    done = shell(f"ILHTE fit {trial} --quick --json - | head -c 10", tmp_path)
     assert done.returncode == 0 and "Traceback" not in done.stderr and "Broken" not in done.stderr
 
 
@@ -259,11 +259,14 @@ def test_a_reader_that_stops_reading_is_no_error(trial: Path, tmp_path: Path):
         ("/dev/full", "No space left"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_a_sentence(trial: Path, place: str, reason: str):
+def test_a_place_that_cannot_be_written_is_a_sentence(
+    trial: Path, place: str, reason: str, monkeypatch: pytest.MonkeyPatch
+):
     if place.startswith("/dev") and not os.path.exists(place):
         pytest.skip("there is no /dev/full here")
-    done = ilhte("fit", trial, "--json", place, cwd=trial.parent)
-    assert done.returncode == 2 and reason in done.stderr and "Traceback" not in done.stderr
+    monkeypatch.chdir(trial.parent)
+    done = call("fit", trial, "--quick", "--json", place)
+    assert done.code == 2 and reason in done.err and "Traceback" not in done.err
 
 
 def test_a_full_disk_is_found_before_the_fit(tmp_path: Path):

@@ -163,7 +163,9 @@ def test_fewer_than_three_trials_are_not_pooled():
 def test_the_study_replays():
     rows, about = read_computed("pooling")
     assert about["seed"] == pooling.SEED and list(rows.columns) == list(pooling.STUDY.names)
-    np.testing.assert_allclose(pooling.STUDY.replay([1]).iloc[0].to_numpy(), rows.iloc[1].to_numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        pooling.STUDY.replay([1]).iloc[0].to_numpy(), rows.iloc[1].to_numpy(), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_study_says_what_the_page_says():

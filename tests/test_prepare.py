@@ -180,7 +180,7 @@ def test_ids_that_repeat_in_a_file_of_one_row_a_person():
     table.attrs["one_row_a_person"] = True
     for options in ({}, {"repeated": "trials"}, {"profile": "vignette"}):
         message = refusal(table, **options)
-        assert "one row a person" in message and "make the ids unique" in message and "--repeated" not in message
+        assert "one row per person" in message and "make the ids unique" in message and "--repeated" not in message
 
 
 # -- codes for missing --------------------------------------------------------------------------------------------------

@@ -269,7 +269,7 @@ def test_mistakes_are_told_in_one_sentence():
 
 def test_data_that_would_not_fit_the_memory_are_refused(monkeypatch):
     monkeypatch.setattr("ilhte_lib.engine.quadrature.MOST_CELLS", 500)
-    with pytest.raises(InputError, match="use the method laplace"):
+    with pytest.raises(InputError, match="use method laplace"):
         fit_statistics(drawn("M_0", 8), MODELS["M_0"], method="aghq")
 
 

@@ -26,7 +26,7 @@ class Sample:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="open files are counted as POSIX systems do")
-@pytest.mark.parametrize("n_tables", [20, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("n_tables", [12, pytest.param(200, marks=pytest.mark.soak)])
 def test_many_tables_leak_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_tables: int) -> None:
     """At no time more kernels than asked for, none afterwards; memory and open files stay as they were."""
     small_tables(small_project(tmp_path) / "data", n_tables)

@@ -23,7 +23,7 @@ from ilhte_report.words.numbers import number
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT / "data"
-REPLICATES = 29
+REPLICATES = 19
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +111,8 @@ def test_the_figures_of_the_story(run, fading):
     assert "rattled 0.28 to 0.54" in told.alt and film.alt.count(" before ") == 3
 
 
-def test_the_tables_behind_the_figures_hold_what_is_drawn(run):
-    told, film = story.Anxiety(run), story.Fading(run)
+def test_the_tables_behind_the_figures_hold_what_is_drawn(run, fading):
+    told, film = story.Anxiety(run), fading
     rows = behind.story_rows(told)
     assert [row["Rated"] for row in rows] == list(told.figure().layout.yaxis.ticktext)[::-1]
     for row, item in zip(rows, told.items.iloc[::-1].itertuples(), strict=True):

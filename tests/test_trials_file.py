@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from run_cases import ilhte, small_project
+from run_cases import here, small_project
 
 from ilhte_lib.errors import InputError
 from ilhte_lib.model.simulate import Design, simulate_trial
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_file_of_trials_is_run(folder):
-    done = ilhte("run", "trials.toml", "--out", "run", "--bootstrap", "0", cwd=folder)
+    done = here("run", "trials.toml", "--out", "run", "--bootstrap", "0", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     reading = json.loads((folder / "run" / "fits" / "reading.json").read_text())
     waves = json.loads((folder / "run" / "fits" / "waves.json").read_text())
@@ -45,22 +45,20 @@ def test_a_file_of_trials_is_run(folder):
     assert (waves["summary"]["wave"], waves["summary"]["n_responses"]) == ("2020", 400)
     page = (folder / "run" / "tables" / "reading.ipynb").read_text()
     assert "lower is better" in page or "not distinguishable" in page
-    again = ilhte("run", "trials.toml", "--out", "run", "--bootstrap", "0", cwd=folder)
+    again = here("run", "trials.toml", "--out", "run", "--bootstrap", "0", cwd=folder)
     assert "2 unchanged" in again.stdout
     changed = (folder / "trials.toml").read_text().replace("wave = 2020", "wave = 2019")
     (folder / "trials.toml").write_text(changed)
-    again = ilhte("run", "trials.toml", "--out", "run", "--bootstrap", "0", cwd=folder)
+    again = here("run", "trials.toml", "--out", "run", "--bootstrap", "0", cwd=folder)
     assert "1 unchanged" in again.stdout
 
 
 def test_the_options_of_fit_are_options_of_run(folder):
     options = ("--id", "student", "--resp", "correct", "--wave-column", "year", "--wave", "2020")
-    done = ilhte("run", "waves.csv", "--out", "run", "--bootstrap", "9", "--seed", "5", *options, cwd=folder)
+    done = here("run", "waves.csv", "--out", "run", "--bootstrap", "9", "--seed", "5", *options, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (
-        ilhte(
-            "fit", "waves.csv", *options, "--bootstrap", "9", "--seed", "5", "--json", "f.json", cwd=folder
-        ).returncode
+        here("fit", "waves.csv", *options, "--bootstrap", "9", "--seed", "5", "--json", "f.json", cwd=folder).returncode
         == 0
     )
     of_run, of_fit = (json.loads((folder / p).read_text()) for p in ("run/fits/waves.json", "f.json"))
@@ -68,7 +66,7 @@ def test_the_options_of_fit_are_options_of_run(folder):
     assert of_run["summary"] == of_fit["summary"]
     for part in ("test", "resampling"):
         assert of_run["inference"][part] == of_fit["inference"][part]
-    refused = ilhte("run", "waves.csv", "--out", "other", "--bootstrap", "0", cwd=folder)
+    refused = here("run", "waves.csv", "--out", "other", "--bootstrap", "0", cwd=folder)
     assert refused.returncode == 3 and "has no column 'id'" in refused.stdout
 
 

@@ -167,8 +167,8 @@ def test_waves_with_names(table):
     ("options", "said"),
     [
         ({"pretest_from_wave": "3"}, "has no rows of wave '3' to take a pretest from (it has '0', '1', '2')"),
-        ({"pretest_from_wave": "1", "wave": "1"}, "Wave '1' is the one that is analysed"),
-        ({"pretest_from_wave": "2"}, "Wave '2' comes after wave '1', which is analysed"),
+        ({"pretest_from_wave": "1", "wave": "1"}, "Wave '1' is the wave analysed"),
+        ({"pretest_from_wave": "2"}, "Wave '2' comes after wave '1', the wave analysed"),
         ({"pretest_from_wave": "0", "covariate": "age"}, "leave out --covariate"),
     ],
 )

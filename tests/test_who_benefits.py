@@ -269,7 +269,7 @@ def test_what_m_d_objects_to_is_not_decided_and_why(small, small_fits, monkeypat
     assert found.reason == ""
     monkeypatch.setattr("ilhte_lib.inference.who_benefits._slopes", lambda *_: with_wald_interval(1.0, 0.9))
     sentence = verdict_sentence(who_benefits(small, claims))
-    assert sentence.startswith("Cannot tell: person-level by M_C, but the interval holds 0") and "(M_D)." in sentence
+    assert sentence.startswith("Cannot tell: person-level by M_C, but the interval includes 0") and "(M_D)." in sentence
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

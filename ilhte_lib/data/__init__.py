@@ -1,1 +1,1 @@
-"""From a file or a data frame to a prepared trial, every dropped row, person and item counted."""
+"""From a file or data frame to a prepared trial, with every dropped row, person and item counted."""

@@ -1,4 +1,4 @@
-"""Tables of three or more arms: each treatment against the same control, one trial an arm."""
+"""Tables with three or more arms: each treatment against the same control, one trial per treatment."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARMS = "arms"
-"""Key of ``table.attrs``: the control's label and those of three or more arms in all; column treat then holds labels."""
+"""Key of ``table.attrs``: labels of the control and the other arms, where there are three or more; treat then holds labels."""
 BESIDE = " / "
-"""Between a table's name and an arm's, where an arm's trial is named."""
+"""Separates the table's name from the arm's in the name of an arm's trial."""
 
 
 def arms_of(table: pd.DataFrame) -> tuple[str, tuple[str, ...]] | None:
-    """The control and the other arms of a table that has several of these; None where treat is 0 and 1."""
+    """The control and the other arms of a table with several; None where treat is 0 and 1."""
     found = table.attrs.get(ARMS)
     return None if found is None else (str(found[0]), tuple(map(str, found[1:])))
 
 
 def chosen_arms(table: pd.DataFrame, tab: str, asked: Sequence[str] | None) -> tuple[str, ...]:
-    """The arms that are compared with control: all, or those of --arms, in the table's order.
+    """The arms to compare with control: all, or those of --arms, in the table's order.
 
     Raises
     ------
-    InputError : no such arm, the control itself, or a table that has no several arms.
+    InputError : an arm is unknown or the control, or the table has two arms.
     """
     known = arms_of(table)
     if known is None:
         raise InputError(
-            f"--arms is for a table of three or more arms with a control that is named: name it with --control, or leave out --arms "
+            f"--arms is for a table of three or more arms with a named control: name it with --control, or leave out --arms "
             f"(table {quoted(tab)} has two arms)."
         )
     control, others = known
@@ -45,7 +45,7 @@ def chosen_arms(table: pd.DataFrame, tab: str, asked: Sequence[str] | None) -> t
         wanted += [text] if text in others else [part.strip() for part in text.split(",")]
     for name in wanted:
         if name not in others:
-            what = "is the control" if name == control else "is no arm"
+            what = "is the control" if name == control else "is not an arm"
             raise InputError(
                 f"{quoted(name)} {what} of table {quoted(tab)}: name one of {listed(others, 6)} (option --arms)."
             )
@@ -53,11 +53,11 @@ def chosen_arms(table: pd.DataFrame, tab: str, asked: Sequence[str] | None) -> t
 
 
 def one_arm(table: pd.DataFrame, tab: str, asked: Sequence[str] | None, audit: Audit) -> pd.DataFrame:
-    """The rows of control and of the one arm that is asked for, treat 0 and 1; a table of two arms as it is.
+    """The rows of the control and of the one arm in ``asked``, with treat as 0 and 1; a table with two arms unchanged.
 
     Raises
     ------
-    InputError : the table has several arms and not one of them is named.
+    InputError : the table has several arms and ``asked`` does not name exactly one.
     """
     known = arms_of(table)
     if known is None:
@@ -78,11 +78,11 @@ def one_arm(table: pd.DataFrame, tab: str, asked: Sequence[str] | None, audit: A
 
 
 def by_arm(table: pd.DataFrame, tab: str, asked: Sequence[str] | None) -> list[tuple[str, pd.DataFrame]]:
-    """Name and rows of each arm with its control, treat 0 and 1; a table of two arms as it is.
+    """Name and rows of each arm with the control, with treat as 0 and 1; a table with two arms unchanged.
 
     Raises
     ------
-    InputError : as for ``chosen_arms``, or a person is in several arms.
+    InputError : as for ``chosen_arms``.
     """
     if arms_of(table) is None and asked is None:
         return [(tab, table)]
@@ -96,12 +96,7 @@ def by_arm(table: pd.DataFrame, tab: str, asked: Sequence[str] | None) -> list[t
 
 
 def one_arm_each(table: pd.DataFrame, tab: str) -> None:
-    """Refuse a table in which a person is in several arms.
-
-    Raises
-    ------
-    InputError : there is such a person.
-    """
+    """Raise InputError if a person is in several arms."""
     several = table.groupby("id")["treat"].nunique()
     changing = [str(person) for person in several.index[several > 1]]
     if changing:

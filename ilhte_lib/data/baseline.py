@@ -1,4 +1,4 @@
-"""Whether two arms differ before treatment: the standardised mean difference of a covariate."""
+"""Baseline balance: the standardised mean difference of a covariate between two arms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BaselineDifference:
 
     Attributes
     ----------
-    smd : (mean of treated - mean of control) / pooled SD; NaN where an arm has fewer than two values or all are equal.
+    smd : (treated mean - control mean) / pooled SD; NaN where an arm has fewer than two values or all values are equal.
     se : its standard error.
     n_control, n_treated : persons with a value.
     """
@@ -32,15 +32,15 @@ def baseline_difference(
     """The standardised mean difference with its large-sample standard error.
 
     Without clusters se^2 = 1/n_0 + 1/n_1 + d^2 / (2 (n_0 + n_1)) (Hedges & Olkin, 1985, Statistical Methods for
-    Meta-Analysis, ch. 5, eq. 8). With clusters the first two terms give way to the cluster-robust variance of the
+    Meta-Analysis, ch. 5, eq. 8). With clusters the first two terms are replaced by the cluster-robust variance of the
     difference of means, G/(G-1) sum_g (sum_{p in g} psi_p)^2 with psi_p = +-(x_p - mean of p's arm) / n of p's arm
-    (Liang & Zeger, 1986, Biometrika 73(1)), over the pooled variance.
+    (Liang & Zeger, 1986, Biometrika 73(1)), divided by the pooled variance.
 
     Parameters
     ----------
-    covariate : (P,) one value a person, NaN where missing.
+    covariate : (P,) one value per person, NaN where missing.
     treat : (P,) 0 control, 1 treated.
-    cluster : (P,) labels, or None.
+    cluster : (P,) cluster labels, or None.
     """
     known = np.isfinite(covariate)
     x, arm = covariate[known], treat[known].astype(int)

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says: a wrong ending is no damage."""
+"""A file's format by its first bytes, so that a wrong ending is not reported as damage."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _BEGINNINGS = (
     (b"$FL2@(#)", "an SPSS file", (".sav",)),
     (b"<stata_dta>", "a Stata file", (".dta",)),
     (b"\x1f\x8b", "a gzip file", (".csv.gz", ".tsv.gz", ".rds")),
-    (b"X\n\x00\x00\x00", "a file of R", (".rds",)),
+    (b"X\n\x00\x00\x00", "an R file", (".rds",)),
 )
 _TEXT = (".csv", ".tsv")
 _LENGTH = 512
 
 
 def other_format(path: Path, ending: str) -> str | None:
-    """What the file is and the endings for such, half a sentence, if its first bytes say it is not what its ending says."""
+    """If the first bytes contradict the ending: what the file is and the right ending, half a sentence; else None."""
     with path.open("rb") as stream:
         content = stream.read(_LENGTH)
     for beginning, what, endings in _BEGINNINGS:
-        # a column of a text file may be called PAR1
+        # a text file may have a first column called PAR1
         if content.startswith(beginning) and not (ending in _TEXT and _is_text(content)):
             return None if ending in endings else f"{what} by its first bytes: give it the ending {_either(endings)}"
     is_text = _is_text(content)
@@ -40,8 +40,8 @@ def _is_text(content: bytes) -> bool:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(content) - 3:  # else the last character is cut
+        if error.start < len(content) - 3:  # otherwise only the last character is cut off
             return False
         text = content[: error.start].decode("utf-8")
-    has_lines = "\n" in text or "\r" in text  # less may be the beginning of anything
+    has_lines = "\n" in text or "\r" in text  # without a line break it may be the beginning of anything
     return has_lines and all(letter.isprintable() or letter.isspace() or letter == "\ufeff" for letter in text)

@@ -1,4 +1,4 @@
-"""Text with nothing in it is a missing value, in whatever format it comes."""
+"""Blank text as missing values, in every file format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def empty_blanks(table: pd.DataFrame) -> list[str]:
-    """Make every text of the table that is empty, or white space alone, a missing value; the columns that had such."""
+    """Make empty and white-space text in the table missing, in place; return the columns that had any."""
     changed = []
     for name in table.columns:
         column = table[name]
@@ -31,7 +31,7 @@ def empty_blanks(table: pd.DataFrame) -> list[str]:
 def _blanks(column: pd.Series) -> pd.Series | None:
     try:
         values = [value for value in column.unique() if is_blank(value)]
-    except TypeError:  # of lists and the like
+    except TypeError:  # a column of lists or the like
         blank = column.map(is_blank)
         return blank if blank.any() else None
     return column.isin(values) if values else None

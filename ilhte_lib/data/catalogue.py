@@ -1,4 +1,4 @@
-"""The bundled collection: real tables kept in the data folder, simulated ones drawn when asked for."""
+"""The bundled collection: real tables in the data folder, and simulated ones drawn on demand."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 
 FEWEST_CLUSTERS = 3
-"""Two clusters are no sample: t with one degree of freedom would say nothing of any effect."""
+"""Two clusters are no sample: a t interval with one degree of freedom is uninformative about any effect."""
 
 
 @dataclass(frozen=True)
 class TableInfo:
-    """What is known of one bundled table; texts are plain, not HTML.
+    """The catalogue's entry for one bundled table; texts are plain, not HTML.
 
     Attributes
     ----------
     tab, title : its name and a short title.
     kind : "real" or "simulated".
-    experiment : the experiment it is of; tables of one experiment share persons.
-    randomised : whether ``treat`` was assigned by the experimenter; if not, effects are differences between groups.
-    randomisation : how, as documented.
+    experiment : the experiment it belongs to; tables of one experiment share persons.
+    randomised : whether the experimenter assigned ``treat``; if not, effects are differences between groups.
+    randomisation : how ``treat`` was assigned, as documented.
     group : what ``treat = 1`` and ``treat = 0`` are.
-    items, response, pretest : what the items are, what a response means, which column is a pretest if any.
+    items, response, pretest : what the items are, what a response means, which column is a pretest, if any.
     items_are : "items", or "visits" where the items are one outcome at several times.
-    labels : the answers of a rating scale in words, "0 not at all; 1 a little ..."; empty where responses are 0 and 1.
-    threshold : ratings from this one on count as 1 for an engine that knows 0 and 1 only, those below as 0; None where responses
-        are 0 and 1.
+    labels : labels of a rating scale's categories, "0 not at all; 1 a little ..."; empty where responses are 0 and 1.
+    threshold : for an engine limited to 0 and 1, ratings at or above this count as 1, others as 0; None where responses are
+        0 and 1.
     lower_is_better : whether a response of 1 is undesirable (symptoms).
     note : what a reader should know before believing the effect; may be empty.
-    citation, citation_key : full reference, and the ";"-separated keys of ``data/citations.bib``; empty if simulated.
+    citation, citation_key : full reference, and its keys in ``data/citations.bib``, separated by ";"; empty if simulated.
     origin, licence : where the table comes from and under which licence.
-    sha256 : of the bundled file; None if simulated.
-    truth : what a simulated table was drawn from (``simulate.truth_of``), None for a real one.
+    sha256 : checksum of the bundled file; None if simulated.
+    truth : the true parameters of a simulated table (``simulate.truth_of``); None for a real one.
     """
 
     tab: str
@@ -70,26 +70,26 @@ class TableInfo:
 
     @property
     def is_trial(self) -> bool:
-        """Whether it is a real experiment whose items are items: what findings may be counted on."""
+        """Whether it is a real randomised experiment with items proper, so that it counts towards the findings."""
         return self.kind == "real" and self.randomised and self.items_are == "items"
 
     @property
     def digest(self) -> str:
-        """What tells its data from others of the same name: the file's checksum, or that of what it was drawn from."""
+        """Identifies its data: the file's checksum, or that of a simulated table's parameters."""
         return self.sha256 or hashlib.sha256(repr(self.truth).encode()).hexdigest()
 
 
 def bundled_tables(data_folder: str | Path | None) -> list[str]:
-    """Names of the bundled collection, real tables first; without a data folder (None) the simulated ones alone."""
+    """Names of the bundled collection, real tables first; without a data folder (None) only the simulated ones."""
     return [*_real(data_folder), *COLLECTION]
 
 
 def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
-    """The catalogue's entry for a bundled table, or for another of the simulated designs.
+    """The catalogue's entry for a bundled table or any other simulated design.
 
     Raises
     ------
-    InputError : no such table, or ``data_folder`` has no catalogue.csv.
+    InputError : there is no such table, or ``data_folder`` has no catalogue.csv.
     """
     if tab in DESIGNS:
         return _simulated_info(DESIGNS[tab])
@@ -103,14 +103,15 @@ def table_info(tab: str, data_folder: str | Path | None) -> TableInfo:
 
 
 def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
-    """A bundled table in long format: ``id, item, resp, treat``, where there are any also ``wave``, ``cluster``, ``std_baseline`` and
-    ``cov_*``, and ``itemcov_*`` of ``item_types.csv``; ratings as they were given (``threshold`` of ``prepare`` makes 0 and 1 of
-    them). Clusters so few that nothing can be said of how clusters vary (the two studies of the films) are in the column
-    ``study``, which no model has.
+    """A bundled table in long format.
+
+    Columns are ``id, item, resp, treat`` and, where it has them, ``wave``, ``cluster``, ``std_baseline``, ``cov_*``, and
+    ``itemcov_*`` from ``item_types.csv``. Ratings are as given (``prepare`` dichotomises them with ``threshold``). Clusters too
+    few to estimate how clusters vary, such as the two film studies, are in a column ``study``, which no model uses.
 
     Raises
     ------
-    InputError : no such table, its file is absent, or it does not match its checksum.
+    InputError : there is no such table, its file is absent, or it does not match its checksum.
     """
     import pandas as pd
 
@@ -133,7 +134,7 @@ def load_bundled(tab: str, data_folder: str | Path | None) -> pd.DataFrame:
 
 
 def item_types_of(tab: str, data_folder: str | Path | None) -> dict[str, dict[str, str]]:
-    """What is known of the items of a bundled table: {covariate: {item: value}}, empty where nothing is."""
+    """Item covariates of a bundled table, {covariate: {item: value}}; empty where there are none."""
     path = Path(str(data_folder)) / "item_types.csv"
     if data_folder is None or not path.exists():
         return {}
@@ -149,7 +150,7 @@ def _real(data_folder: str | Path | None) -> dict[str, TableInfo]:
         return {}
     path = Path(data_folder) / "catalogue.csv"
     if not path.exists() and (path.parent / "computed").is_dir():
-        return {}  # an installed package, whose licence the real tables do not share
+        return {}  # an installed package: the real tables' licences keep them out of it
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Parquet files, which are exact: what they keep as whole numbers stays whole."""
+"""Parquet files, read exactly: whole numbers stay whole."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def read_parquet(path: Path, sought: Sought) -> Contents:
-    """The table of a Parquet file, or of a folder of them with its partitions; columns of names with missing values are Python integers, not floating point.
+    """The table in a Parquet file, or in a folder of them with its partitions.
+
+    Integer columns of names stay Python integers where values are missing, instead of becoming floating point.
 
     Raises
     ------
-    InputError : two columns have one name, or one that is needed holds lists, tables or the like.
+    InputError : two columns have the same name, or a needed column holds lists, tables or the like.
     """
     import pandas as pd
     import pyarrow as pa
@@ -39,11 +41,11 @@ def read_parquet(path: Path, sought: Sought) -> Contents:
         data = pyarrow.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
         table, nested = of(data.to_table, data.schema)
     else:
-        # opened here: Arrow takes no names that are not UTF-8
+        # opened here because Arrow rejects file names that are not UTF-8
         with path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
             table, nested = of(file.read, file.schema_arrow)
     text, odd = _as_text(table)
-    # the file's own note about pandas types would bring back indices and extension types
+    # the file's pandas metadata would bring back indices and extension types
     frame = text.to_pandas(ignore_metadata=True)
     for name in frame.columns:
         column = text[name]
@@ -53,7 +55,7 @@ def read_parquet(path: Path, sought: Sought) -> Contents:
 
 
 def _as_text(table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Columns of bytes as text, and which columns hold bytes that are none: these are written as backslashes and digits."""
+    """Byte columns as text, and the columns with bytes that are not text, which become backslash escapes."""
     import pyarrow as pa
 
     odd = []

@@ -1,4 +1,4 @@
-"""A column of a stranger's table as numbers, and which text in it is no value at all."""
+"""Any table's column as numbers, and blank text in it as missing."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 _DECIMAL = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
 _INFINITE = "[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?"
 NUMBER = f"[ \t]*({_DECIMAL}|{_INFINITE})[ \t]*"
-"""Text that spells a number, as Python's re and SQL's RE2 both read it: the same in memory and out of core."""
+"""Pattern of text that spells a number, valid in Python's re and SQL's RE2: the same in memory and out of core."""
 TRUTH = {"TRUE": 1.0, "True": 1.0, "true": 1.0, "FALSE": 0.0, "False": 0.0, "false": 0.0}
 """Words that count as 1 and 0."""
 BLANKS = "".join(
     map(chr, [*range(9, 14), *range(28, 33), 133, 160, 5760, *range(8192, 8203), 8232, 8233, 8239, 8287, 12288])
 )
-"""What Python's ``strip`` takes away; beside a NUL, and marks without a width, text of nothing else is blank."""
+"""The white space that Python's ``strip`` removes."""
 NO_WIDTH = "\0\ufeff\u200b"
+"""NUL and zero-width marks. Text of nothing but these and ``BLANKS`` is blank."""
 _NUMBER = re.compile(NUMBER)
 _NUMERIC = (int, float, np.number, np.bool_, Decimal)
 
 
 def as_numbers(column: pd.Series) -> pd.Series:
-    """The column as float64, NaN wherever it holds no number: text, dates, lists, complex numbers.
+    """The column as float64; NaN where it holds no number but text, a date, a list or a complex number.
 
-    Text that spells a number counts as that number, true and false as 1 and 0. A number beyond the range of float64 is
-    infinite.
+    Text that spells a number counts as that number, true and false count as 1 and 0. A number beyond the range of float64
+    becomes infinite.
     """
     import pandas as pd
 
@@ -45,7 +46,7 @@ def as_numbers(column: pd.Series) -> pd.Series:
         return pd.to_numeric(column, errors="coerce").astype("float64")
     try:
         codes, values = pd.factorize(column)
-    except TypeError:  # lists and the like, which are no numbers
+    except TypeError:  # lists and the like, which are not numbers
         return pd.Series([_number(value) for value in column], column.index, dtype="float64", name=column.name)
     numbers = np.array([*map(_number, values), np.nan])
     return pd.Series(numbers[codes], column.index, dtype="float64", name=column.name)
@@ -62,7 +63,7 @@ def _number(value: object) -> float:
         return float(value)
     except OverflowError:
         return np.inf if value > 0 else -np.inf
-    except (TypeError, ValueError):  # of pandas' own missing values
+    except (TypeError, ValueError):  # pandas' missing values
         return np.nan
 
 
@@ -72,13 +73,13 @@ def is_blank(value: object) -> bool:
 
 
 def without_blanks(column: pd.Series) -> pd.Series:
-    """The column with text of nothing but spaces as missing, and bytes as the text they spell.
+    """The column with blank text as missing, and bytes decoded.
 
-    SPSS, Stata and R have no other missing text.
+    SPSS, Stata and R have no other way to mark missing text.
 
     Raises
     ------
-    InputError : bytes that are no UTF-8.
+    InputError : bytes are not UTF-8.
     """
     if getattr(column.dtype, "kind", "O") != "O" and not hasattr(column.dtype, "categories"):
         return column

@@ -1,4 +1,4 @@
-"""What is looked for in a file, and what was found in it."""
+"""What is looked for in a file, and what it contains."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ValueLabels = dict[str, dict]
-"""Column -> {code: label}, as Stata and SPSS files carry them."""
+"""Column -> {code: label}, as in Stata and SPSS files."""
 
 
 @dataclass(frozen=True)
 class Sought:
-    """What a reader is told of the table it is to find.
+    """What a reader needs to know to find the table in a file.
 
     Attributes
     ----------
-    names : columns that hold names, each with what it names ("persons", "items", "clusters"): never numbers that
-        floating point would round.
-    needed : columns that must be there.
+    names : columns of identifiers, each with what they identify ("persons", "items", "clusters"); never read as numbers
+        that floating point would round.
+    needed : columns that must be present.
     responses : the column of responses, or None in a wide file.
     patterns : item columns of a wide file, by name or pattern.
     sheet : of a workbook, by name or number from 1; None for the first.
-    header_row : the row that holds the columns' names, from 1; None for the first that is not empty.
+    header_row : the row of column names, from 1; None for the first that is not empty.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -45,13 +45,13 @@ class Sought:
         return name in self.names or name in self.needed or self.takes_for_responses(name)
 
     def takes_for_responses(self, name: str) -> bool:
-        """Whether a column is that of responses, or an item of a wide file."""
+        """Whether a column is the column of responses, or an item of a wide file."""
         if name == self.responses or name in self.patterns:
             return True
         return name not in self.needed and any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
     def is_in(self, header: Iterable[str]) -> bool:
-        """Whether a row holds the names of all columns that must be there, in whatever case."""
+        """Whether a row holds the names of all columns that must be present, ignoring case."""
         found = {name.strip().casefold() for name in header} - {""}
         return all(name.strip().casefold() in found for name in self.needed) and all(
             any(fnmatch.fnmatchcase(name, pattern.casefold()) for name in found) for pattern in self.patterns
@@ -60,15 +60,15 @@ class Sought:
 
 @dataclass(frozen=True)
 class Contents:
-    """A table as its file holds it.
+    """A table as in its file.
 
     Attributes
     ----------
     table : all rows and columns.
     labels : value labels of the columns.
-    single : columns kept in single precision, whatever their dtype is by now.
+    single : columns stored in single precision in the file, whatever their dtype now.
     cautions : sentences a reader of the results must see.
-    other_sheets : of the workbook, not read.
+    other_sheets : sheets of the workbook that were not read.
     """
 
     table: pd.DataFrame
@@ -79,7 +79,7 @@ class Contents:
 
 
 def refuse_duplicates(columns: Iterable[str], where: str) -> None:
-    """Raise InputError if two columns have one name."""
+    """Raise InputError if two columns have the same name."""
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise InputError(f"{where} has more than one column named {listed(twice, 3)}: rename or remove the others.")
@@ -93,7 +93,7 @@ def rows_named(numbers: Sequence[int]) -> str:
 
 
 def refuse_nested(nested: list[str], sought: Sought, where: str) -> None:
-    """Raise InputError if a column that is looked for holds something else than one value a row."""
+    """Raise InputError if a column that is looked for holds anything but one value per row."""
     wanted = [name for name in nested if sought.wants(name)]
     if wanted:
         hold = "holds" if len(wanted) == 1 else "hold"
@@ -103,7 +103,7 @@ def refuse_nested(nested: list[str], sought: Sought, where: str) -> None:
 
 
 def not_read(nested: list[str], where: str) -> tuple[str, ...]:
-    """A sentence on columns that were passed over, if any were."""
+    """A sentence on columns that were skipped, if any."""
     if not nested:
         return ()
     hold, are = ("holds", "is") if len(nested) == 1 else ("hold", "are")
@@ -113,7 +113,7 @@ def not_read(nested: list[str], where: str) -> tuple[str, ...]:
 
 
 def odd_bytes(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """A sentence on columns whose text is not in the encoding of the file, if there are any."""
+    """A sentence on columns with text that is not in the file's encoding, if any."""
     if not names:
         return ()
     hold = "holds" if len(names) == 1 else "hold"

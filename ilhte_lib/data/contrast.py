@@ -1,4 +1,4 @@
-"""A covariate of labels as a contrast: one of them against the others."""
+"""A categorical covariate as a contrast of one label with the others."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_LABELS = 20
-"""A column of text with more different values is no covariate of labels."""
+"""A text column with more distinct values is not taken as categorical."""
 
 
 def with_contrast(
     table: pd.DataFrame, tab: str, covariate: str | None, label: str | None
 ) -> tuple[pd.DataFrame, str | None]:
-    """The table with a column ``covariate=label`` that is 1 where the covariate has the label, 0 elsewhere, and that name.
+    """The table with a column ``covariate=label``, 1 where the covariate has the label and 0 elsewhere, and that column's name.
 
-    Without a label a column of two labels is contrasted by itself, the second in alphabetical order with the first; a column
-    of numbers stays as it is.
+    Without a label, the second of two labels in alphabetical order is contrasted with the first, and a numeric column stays
+    as it is.
 
     Raises
     ------
-    InputError : a label without a covariate, an unknown one, or several labels and none named.
+    InputError : a label is given without a covariate or is unknown, or there are several labels and none is named.
     """
     if covariate is None:
         if label is not None:
@@ -42,8 +42,8 @@ def with_contrast(
             return table, covariate
         if len(labels) > 2:
             raise InputError(
-                f"Column {quoted(covariate)} of table {quoted(tab)} holds {len(labels)} labels ({listed(labels, 6)}): name the one that "
-                "is compared with the others (option --contrast)."
+                f"Column {quoted(covariate)} of table {quoted(tab)} holds {len(labels)} labels ({listed(labels, 6)}): name the one to "
+                "compare with the others (option --contrast)."
             )
         label = labels[1]
     elif label not in labels:

@@ -1,4 +1,4 @@
-"""Which columns of a table can serve as covariate, and how each goes with the responses."""
+"""Which columns of a table can serve as covariate, and how each correlates with the responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SMALLEST_SPAN, LARGEST_SPAN = 1e-100, 1e100
-"""Squares of what lies outside are 0 or infinite in float64."""
+"""Outside this range, squares underflow to 0 or overflow in float64."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Candidate:
     Attributes
     ----------
     name : the column.
-    correlation : its correlation with resp over the rows of the control arm that have both; NaN if undefined.
-    fault : why it cannot serve, half a sentence, or None.
+    correlation : its correlation with resp over control rows that have both; NaN if undefined.
+    fault : why it cannot serve as covariate, half a sentence, or None.
     """
 
     name: str
@@ -34,15 +34,19 @@ class Candidate:
     fault: str | None
 
 
+def is_covariate(name: str) -> bool:
+    """Whether a column's name makes it a candidate for the covariate."""
+    return name == "std_baseline" or name.startswith("cov_")
+
+
 def candidates(table: pd.DataFrame) -> list[Candidate]:
-    """``std_baseline`` alone if the table has it, else every ``cov_*`` column, in the table's order."""
-    names = [str(name) for name in table.columns]
-    chosen = [n for n in names if n == "std_baseline"] or [n for n in names if n.startswith("cov_")]
-    return [judged(table, name) for name in chosen]
+    """``std_baseline`` alone if the table has it, otherwise every ``cov_*`` column, in the table's order."""
+    names = [name for name in map(str, table.columns) if is_covariate(name)]
+    return [judged(table, name) for name in names if name == "std_baseline" or "std_baseline" not in names]
 
 
 def judged(table: pd.DataFrame, name: str) -> Candidate:
-    """One column as a covariate; ``table`` has id, and resp and treat as numbers."""
+    """One column assessed as covariate; ``table`` has id, and resp and treat as numbers."""
     numbers = as_numbers(table[name])
     fault = _fault(table, name, numbers)
     return Candidate(name, float("nan") if fault else _correlation(table, numbers), fault)
@@ -64,7 +68,7 @@ def _fault(table: pd.DataFrame, name: str, numbers: pd.Series) -> str | None:
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one kind: how many, and the first of their values and persons."""
+    """Faulty rows of one kind: how many, and the first of their values and persons."""
 
     n_rows: int
     values: tuple[str, ...] = ()
@@ -76,7 +80,7 @@ def fault(text: Examples, infinite: Examples, low: float, high: float) -> str | 
 
     Parameters
     ----------
-    text, infinite : rows that hold no number, and none that is finite.
+    text, infinite : rows that hold text, and rows that hold an infinite number.
     low, high : smallest and largest value; NaN if there are none.
     """
     for bad, what in ((text, "text"), (infinite, "infinite values")):
@@ -88,15 +92,15 @@ def fault(text: Examples, infinite: Examples, low: float, high: float) -> str | 
     if np.isnan(low):
         return "it is empty"
     if low == high:
-        return f"it has one value ({quoted(f'{low:g}')})"
+        return f"it has a single value ({quoted(f'{low:g}')})"
     span = high / 2 - low / 2
-    return None if SMALLEST_SPAN < span < LARGEST_SPAN else f"its values lie {2 * span:g} apart, give it another unit"
+    return None if SMALLEST_SPAN < span < LARGEST_SPAN else f"its values span {2 * span:g}, so rescale it"
 
 
 def _correlation(table: pd.DataFrame, numbers: pd.Series) -> float:
     rows = (table["treat"] == 0) & numbers.notna() & table["resp"].notna()
     x, y = numbers[rows].to_numpy(), table.loc[rows, "resp"].to_numpy()
-    with np.errstate(all="ignore"):  # of numbers too large to be squared the correlation is not defined
+    with np.errstate(all="ignore"):  # numbers too large to be squared have no correlation
         if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
             return float("nan")
         return float(np.corrcoef(x, y)[0, 1])

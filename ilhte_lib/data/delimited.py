@@ -1,6 +1,6 @@
-"""Text files of separated fields: which character separates them, where the names stand, and how numbers are written.
+"""Text files of separated fields: the separator, the row of column names, and how numbers are written.
 
-What spreadsheet programs of any country write is read without a word as long as it can be meant in one way only.
+Files from spreadsheet programs of any locale are read without comment as long as only one reading is possible.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 PREVIEW = 2**18
-"""Characters looked at to tell separator and header."""
+"""Bytes read to determine separator and header."""
 
 _SEPARATOR_LINE = re.compile(r'"?sep=([^"\s]|\t)"?', re.IGNORECASE)
-"""The first line by which Excel is told the separator."""
+"""A first line that tells Excel the separator."""
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
 _COMMA_NUMBER = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _ONLY_DECIMAL = re.compile(r"[+-]?(?:0|\d{4,}|\d{1,3}(?:\.\d{3})+),\d+|[+-]?\d+,(?:\d{1,2}|\d{4,})", re.ASCII)
-"""A comma that cannot part thousands: after 0, after four digits or dots, before other than three digits."""
+"""A comma that cannot separate thousands: after 0, after four digits or dots, or before other than three digits."""
 
 
 def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
-    """The table of a text file; columns of names stay text. Numbers with decimal commas are numbers.
+    """The table in a text file; columns of names stay text, and numbers may have decimal commas.
 
     Parameters
     ----------
     path : the file, which may be gzipped.
     sought : what is looked for.
-    separator : the one its ending promises; another is taken where the rows leave no doubt.
+    separator : the one its ending implies; another is used where the rows leave no doubt.
 
     Raises
     ------
-    InputError : the file is empty, no regular table or not UTF-8, or its names stand in another row; a row has fields
-        too many or too few, which may be cut off or stand under another column's name.
+    InputError : the file is empty, is not a regular table or not UTF-8, has its names in another row, or has a row with too
+        many or too few fields, which may be cut off or under the wrong column.
     """
     import pandas as pd
 
@@ -67,13 +67,13 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
         refuse_duplicates([name for name in header if name], where)
         if len(header) == 1:
             _suspect_separator(header[0], where)
-        # index_col=False: else a surplus field moves every value under the name of the column to its left
+        # without index_col=False a surplus field shifts every value under the name of the column to its left
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 path, index_col=False, dtype={name: str for name in sought.names if name in header}, **options
             )
-        if len(header) > 1 and table.iloc[:, -1].isna().any():  # else there can be none
+        if len(header) > 1 and table.iloc[:, -1].isna().any():  # otherwise no row can be short
             _refuse_short_rows(path, layout, len(header), where)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{where} is empty: check that it was written or downloaded completely.") from error
@@ -95,11 +95,11 @@ def read_delimited(path: Path, sought: Sought, separator: str) -> Contents:
 
 
 class Layout(NamedTuple):
-    """How a file is to be read.
+    """How to read a file.
 
     separator : the character between fields.
-    skipped : rows to be left out, counted from 0.
-    header : the row of names; None where nothing but the first row can be it.
+    skipped : rows to leave out, counted from 0.
+    header : the row of names; None where only the first row can be it.
     """
 
     separator: str
@@ -108,7 +108,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(path: Path, sought: Sought, separator: str, where: str) -> Layout:
-    """How a file is to be read, judged by its beginning."""
+    """How to read a file, judged by its beginning."""
     text = _beginning(path)
     hint = _SEPARATOR_LINE.fullmatch(text.partition("\n")[0].strip("\r\ufeff "))
     if hint:
@@ -128,27 +128,27 @@ def _beginning(path: Path) -> str:
         content = stream.read(PREVIEW)
         is_cut = bool(stream.read(1))
     text = content.decode("utf-8-sig", errors="replace")
-    # the last line may be cut in the middle
+    # drop the last line, which may be cut in the middle
     return text[: max(text.rfind("\n"), text.rfind("\r")) + 1] if is_cut and re.search(r"[\r\n]", text) else text
 
 
 def _rows(text: str, separator: str) -> list[Row]:
-    """Rows that are not empty, as far as they can be told apart."""
+    """Rows that are not empty, up to the first that cannot be parsed."""
     rows: list[Row] = []
     try:
         for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator), start=1):
             if any(cell.strip() for cell in cells):
                 rows.append((number, cells))
-    except csv.Error:  # a quotation mark that is never closed, told by the reader proper
+    except csv.Error:  # an unclosed quotation mark, which pandas reports
         pass
     return rows
 
 
 def _separated(text: str, sought: Sought, promised: str) -> tuple[str, list[Row]]:
-    """The separator, and the rows it makes.
+    """The separator, and the rows it yields.
 
-    The promised one if the names that are looked for are found with it; else the only other one with which they are;
-    else the one that makes the most even table: names furthest up, then the promised one, then more columns.
+    It is the promised one if the required names are found with it; otherwise the only other one with which they are found;
+    otherwise the one that yields the most even table, preferring names further up, then the promised one, then more columns.
     """
     ways = {separator: _rows(text, separator) for separator in dict.fromkeys((promised, *DELIMITERS))}
     if sought.needed or sought.patterns:
@@ -161,14 +161,14 @@ def _separated(text: str, sought: Sought, promised: str) -> tuple[str, list[Row]
     even = {separator: of for separator, rows in ways.items() if (of := _evenness(rows)) is not None}
     if even:
         best = min(even, key=lambda s: (even[s][0], s != promised, -even[s][1]))
-    else:  # a damaged table, whose faults are told by row
+    else:  # a damaged table, whose faults are reported by row later
         found = [s for s, rows in ways.items() if rows and len(rows[0][1]) > 1 and _usual_width(rows) > 1]
         best = min(found, key=lambda s: (s != promised, -_usual_width(ways[s])), default=promised)
     return best, ways[best]
 
 
 def _evenness(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """The first row from which on all rows have as many fields as most, and that number; None if they are not even."""
+    """The first row from which on (nearly) all rows have the usual number of fields, and that number; None if uneven."""
     widths = [len(cells) for _, cells in rows]
     usual = _usual_width(rows)
     if usual < 2:
@@ -179,7 +179,7 @@ def _evenness(rows: Sequence[Row]) -> tuple[int, int] | None:
 
 
 def _usual_width(rows: Sequence[Row]) -> int:
-    """How many fields most rows have; 0 if there are none."""
+    """The most common number of fields in a row; 0 if there are no rows."""
     counts = Counter(len(cells) for _, cells in rows)
     return max(counts, key=lambda width: (counts[width], width), default=0)
 
@@ -194,9 +194,9 @@ def _suspect_separator(only_column: str, where: str) -> None:
 
 
 def _take_decimal_commas(table: pd.DataFrame, sought: Sought) -> bool:
-    """Make columns of text that are numbers with decimal commas such numbers; whether there were any.
+    """Convert text columns of numbers with decimal commas in place; return whether there were any.
 
-    Only if a comma somewhere in the file cannot part thousands; dots that part thousands are then taken out.
+    This is done only if some comma in the file cannot separate thousands; dots that separate thousands are then removed.
     """
     import pandas as pd
 
@@ -217,7 +217,7 @@ def _take_decimal_commas(table: pd.DataFrame, sought: Sought) -> bool:
 
 
 def _take_thousands(table: pd.DataFrame, path: Path, options: dict, where: str) -> tuple[str, ...]:
-    """In a file of decimal commas, take dots that can part thousands in the whole of a column for that, and say so."""
+    """In a file with decimal commas, read dots as thousands separators in columns where all can be, with a caution."""
     import pandas as pd
 
     names = [name for name in table.columns if table[name].dtype == float]
@@ -238,7 +238,7 @@ def _take_thousands(table: pd.DataFrame, path: Path, options: dict, where: str) 
 
 
 def _refuse_short_rows(path: Path, layout: Layout, width: int, where: str) -> None:
-    """Raise InputError for the first row with fewer fields than the header, which pandas would fill up silently."""
+    """Raise InputError for the first row with fewer fields than the header, which pandas would pad silently."""
     skipped = set(layout.skipped)
     try:
         with (gzip.open if path.name.lower().endswith(".gz") else open)(
@@ -249,7 +249,7 @@ def _refuse_short_rows(path: Path, layout: Layout, width: int, where: str) -> No
                 is_empty = len(cells) < 2 and not "".join(cells).strip()
                 if len(cells) < width and not is_empty and number not in skipped:
                     raise InputError(wrong_count(where, len(cells), rows.line_num, width))
-    except csv.Error:  # a field longer than Python's reader takes, which pandas has read
+    except csv.Error:  # a field longer than Python's reader accepts, which pandas has read
         return
 
 

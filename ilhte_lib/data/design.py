@@ -1,4 +1,4 @@
-"""A table as the trial it is: the analysed wave, with a pretest from an earlier one if asked, and the other waves beside it."""
+"""The trial in a table: the analysed wave, with a pretest from an earlier wave on request, and the other waves beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..messages import counted, listed, quoted
 from .arms import BESIDE, arms_of, chosen_arms, one_arm_each
 from .columns import as_numbers
+from .covariate import is_covariate
 from .options import DataOptions
 from .prepare import person_covariate, prepare
 from .trial import Audit, OtherWave, Trial
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_WAVES = 12
-"""So many other waves are looked at, the first of them."""
+"""At most this many other waves are prepared, in order."""
 
 
 def prepare_design(table: pd.DataFrame, tab: str, data: DataOptions) -> Trial:
-    """The trial in a long table by the options of the data: ``prepare``, a pretest from an earlier wave, the other waves.
+    """The trial in a long table under the data options: ``prepare``, a pretest from an earlier wave, and the other waves.
 
-    Of a table with several arms and a named control it is the trial of the first of them, which has those of all.
+    For a table with several arms and a named control, the trial of the first arm, whose ``arms`` holds those of all.
 
     Raises
     ------
-    InputError : the table cannot be used so; one sentence names the reason and the remedy.
+    InputError : the table cannot be used this way; one sentence names the reason and the remedy.
     """
     known = arms_of(table)
     if known is not None and len(chosen := chosen_arms(table, tab, data.arms)) > 1:
@@ -48,7 +49,7 @@ def prepare_design(table: pd.DataFrame, tab: str, data: DataOptions) -> Trial:
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """The names of a table's waves: numbers in order, others as they appear."""
+    """Names of a table's waves: numbers in ascending order, other names in order of appearance."""
     numbers = as_numbers(table["wave"])
     if numbers.notna().sum() == table["wave"].notna().sum():
         return [f"{level:.15g}" for level in sorted(numbers.dropna().unique())]
@@ -56,7 +57,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 
 def _position(wave: str) -> float:
-    """A wave's number; NaN of a name."""
+    """The wave as a number; NaN if it has a name."""
     try:
         return float(wave)
     except ValueError:
@@ -64,25 +65,25 @@ def _position(wave: str) -> float:
 
 
 def _is_before(wave: str, analysed: str, data: DataOptions) -> bool:
-    """Whether a wave is known to be before randomisation."""
+    """Whether a wave is known to precede randomisation."""
     return wave == data.pretest_from_wave or _position(wave) <= 0.0 < _position(analysed)
 
 
 def _of_wave(table: pd.DataFrame, tab: str, wave: str, data: DataOptions) -> Trial:
-    """A wave by the same rules, without a covariate, and without clusters where it has too few of them."""
-    own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
+    """One wave prepared by the same rules, without a covariate, and without clusters if they cannot be modelled in it."""
+    own = _without_covariates(table)
     rules = {**data.rules, "wave": wave, "covariate": None, "contrast": None}
     if wave == data.wave:
         return prepare(own, tab, **rules)
     try:
         return prepare(own, tab, **rules)
     except InputError:
-        # a follow-up in one of the clusters has none to tell apart
+        # a follow-up in a single cluster cannot have cluster effects
         return prepare(own, tab, **{**rules, "cluster_effects": False, "ignore_clusters": True})
 
 
-def _is_covariate(name: str) -> bool:
-    return name == "std_baseline" or name.startswith("cov_")
+def _without_covariates(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns=[name for name in map(str, table.columns) if is_covariate(name)])
 
 
 def _other_waves(table: pd.DataFrame, tab: str, data: DataOptions, trial: Trial) -> tuple[OtherWave, ...]:
@@ -102,16 +103,16 @@ def _other_waves(table: pd.DataFrame, tab: str, data: DataOptions, trial: Trial)
 
 
 def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -> Trial:
-    """The trial with the mean score of its own items at an earlier wave as covariate.
+    """The trial with the mean score on its own items at an earlier wave as covariate.
 
     Raises
     ------
-    InputError : a covariate is named besides, there is no such wave, or it cannot serve as baseline.
+    InputError : a covariate is named as well, there is no such wave, or it cannot serve as baseline.
     """
     if data.covariate is not None:
-        raise InputError("--pretest-from-wave makes the covariate of an earlier wave: leave out --covariate.")
+        raise InputError("--pretest-from-wave takes the covariate from an earlier wave: leave out --covariate.")
     if data.profile != "full":
-        raise InputError("The vignette keeps only wave 1: --pretest-from-wave needs profile full.")
+        raise InputError("The vignette keeps only wave 1: use profile full with --pretest-from-wave.")
     if "wave" not in table.columns:
         raise InputError(
             f"Table {quoted(tab)} has no column wave, so no baseline at wave {quoted(wave)}: name the column of waves with --wave-column."
@@ -123,10 +124,10 @@ def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -
         )
     trial = _of_wave(table, tab, data.wave, data) if data.wave is not None else _first_after(table, tab, data, wave)
     if in_wave(table["wave"], wave).equals(in_wave(table["wave"], str(trial.wave))):
-        raise InputError(f"Wave {quoted(wave)} is the one that is analysed: take the pretest from an earlier wave.")
+        raise InputError(f"Wave {quoted(wave)} is the wave analysed: take the pretest from an earlier wave.")
     if _position(wave) > _position(str(trial.wave)):
         raise InputError(
-            f"Wave {quoted(wave)} comes after wave {quoted(str(trial.wave))}, which is analysed: take the pretest from an earlier wave."
+            f"Wave {quoted(wave)} comes after wave {quoted(str(trial.wave))}, the wave analysed: take the pretest from an earlier wave."
         )
     try:
         baseline = _of_wave(table, tab, wave, data)
@@ -135,7 +136,7 @@ def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -
     common = [name for name in trial.item_names if name in baseline.item_names]
     if not common:
         raise InputError(
-            f"Wave {quoted(wave)} has none of the items of wave {quoted(str(trial.wave))}: a pretest is taken of the same items."
+            f"Wave {quoted(wave)} has none of the items of wave {quoted(str(trial.wave))}: take the pretest from a wave with the same items."
         )
     score = _mean_scores(baseline, common, trial.person_ids)
     audit = Audit()
@@ -143,11 +144,11 @@ def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -
     lacking = int(np.isnan(score).sum())
     if lacking == len(score):
         raise InputError(
-            f"No person of wave {quoted(str(trial.wave))} has a response at wave {quoted(wave)}: check that ids are the same at both."
+            f"No person at wave {quoted(str(trial.wave))} has a response at wave {quoted(wave)}: check that ids are the same at both."
         )
     audit.note(
         "covariate",
-        f"The covariate is the mean score of {counted(len(common), 'item', 'items')} at wave {quoted(wave)}, over those a person answered.",
+        f"The covariate is the mean score on {counted(len(common), 'item', 'items')} at wave {quoted(wave)}, over those the person answered.",
     )
     values = person_covariate(score[trial.person], trial.person, trial.treat, name, "full", audit)
     if values is None:
@@ -167,17 +168,16 @@ def _with_pretest(table: pd.DataFrame, tab: str, data: DataOptions, wave: str) -
 
 
 def _first_after(table: pd.DataFrame, tab: str, data: DataOptions, baseline: str) -> Trial:
-    """The trial at the wave that is analysed by default; of two waves the one that is not the baseline."""
+    """The trial at the wave analysed by default; with two waves, the one that is not the baseline."""
     names = _names(table)
     others = [name for name in names if not in_wave(table["wave"], name).equals(in_wave(table["wave"], baseline))]
     if len(others) == 1:
         return _of_wave(table, tab, others[0], data)
-    own = table.drop(columns=[name for name in map(str, table.columns) if _is_covariate(name)])
-    return prepare(own, tab, **data.rules)
+    return prepare(_without_covariates(table), tab, **data.rules)
 
 
 def _mean_scores(baseline: Trial, items: list[str], person_ids: np.ndarray) -> np.ndarray:
-    """(P,) each person's mean score over the items answered, NaN without any."""
+    """(P,) mean score of each person over the items answered; NaN if none was."""
     position = {name: k for k, name in enumerate(baseline.item_names)}
     used = np.isin(baseline.item, [position[name] for name in items])
     size = baseline.n_persons

@@ -1,6 +1,6 @@
-"""The table in a file, as it stands there: CSV, TSV, Parquet, Stata, SPSS, Excel and R, told apart by the file's ending.
+"""The table in a CSV, TSV, Parquet, Stata, SPSS, Excel or R file, as it is there; the ending tells the format.
 
-A file that cannot be read, or whose values would land under another column's name, is an error of one sentence.
+A file that cannot be read, or whose values would end up under the wrong column, is an error of one sentence.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ from .workbook import read_workbook
 
 
 def read_file(path: Path, sought: Sought | None = None) -> Contents:
-    """All rows and columns of a file, with the value labels of its columns if the format has such.
+    """All rows and columns of a file, with value labels if the format has them.
 
-    Empty text, and text of white space alone, is a missing value in every format. Words such as NA or null mean missing
-    in text files and Excel sheets, which have nothing else to say it with; in SPSS, Stata, R and Parquet files, which
-    have, they are text like any other.
+    Blank text is missing in every format. Words such as NA or null mean missing in text files and Excel sheets, which have no
+    other marker; in SPSS, Stata, R and Parquet files, which have one, they are ordinary text.
 
     Parameters
     ----------
@@ -42,8 +41,8 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
     Raises
     ------
     InputError
-        If there is no such file, its format is unknown or needs a package that is missing, it is empty, damaged or too
-        large for memory, two columns have one name, there are no rows, or the names stand elsewhere than is thought.
+        The file does not exist, has an unknown format or one that needs a missing package, is empty, damaged or too large for
+        memory, has two columns of the same name or no rows, or does not have its names where expected.
     """
     sought = sought or Sought()
     where = quoted(path.name)
@@ -63,21 +62,23 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
         if other:
             raise InputError(f"{where} is {other}.")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of readers, to developers
+            warnings.simplefilter("ignore")  # the readers' warnings are meant for developers
             contents = READERS[ending](path, sought)
     except InputError:
         raise
     except MemoryError as error:
         raise InputError(_too_large(ending, where)) from error
     except PermissionError as error:
-        raise InputError(f"{where} may not be read: change its permissions or copy it elsewhere.") from error
+        raise InputError(
+            f"You have no permission to read {where}: change its permissions or copy it elsewhere."
+        ) from error
     except ImportError as error:
         if missing_module(error) not in PACKAGES:
             raise
         raise InputError(f'Reading {ending} files needs one more package: pip install "ilhte[formats]".') from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{where} is a damaged or cut-off gzip file: copy or download it again.") from error
-    except Exception as error:  # readers of binary formats raise whatever their bytes led them to
+    except Exception as error:  # readers of binary formats can raise anything on bad bytes
         raise InputError(
             f"{where} cannot be read as {ending} (it is damaged, cut off or of another format): "
             "copy or download it again, or save it as CSV."
@@ -89,12 +90,12 @@ def read_file(path: Path, sought: Sought | None = None) -> Contents:
         raise InputError(f"{where} has a header but no rows: check that it was written completely.")
     for name in empty_blanks(table):
         if ending in TEXT and name not in sought.names:
-            table[name] = numbers_if_exact(table[name])  # as it would have been read without the blanks
+            table[name] = numbers_if_exact(table[name])  # as if read without the blanks
     return Contents(table, contents.labels, contents.single, contents.cautions, contents.other_sheets)
 
 
 def format_of(name: str) -> str:
-    """The ending of a file's name that tells its format, such as ``.csv.gz``, or an empty string."""
+    """The file name's ending that identifies its format, such as ``.csv.gz``, or an empty string."""
     return next((ending for ending in sorted(FORMATS, key=len, reverse=True) if name.lower().endswith(ending)), "")
 
 
@@ -102,22 +103,22 @@ def _refuse_options(ending: str, sought: Sought, where: str) -> None:
     if sought.sheet is not None and ending != ".xlsx":
         raise InputError(f"{where} is not an Excel file and has no sheets: leave out --sheet.")
     if sought.header_row is not None and ending not in (".xlsx", *TEXT):
-        raise InputError(f"{where} keeps its columns' names apart from its rows: leave out --header-row.")
+        raise InputError(f"{where} stores column names apart from its rows: leave out --header-row.")
     if sought.header_row is not None and sought.header_row < 1:
-        raise InputError(f"--header-row must be the number of a row, 1 or more, not {sought.header_row}.")
+        raise InputError(f"--header-row is {sought.header_row}: give the number of a row, 1 or more.")
 
 
 def _too_large(ending: str, where: str) -> str:
     if ending == ".parquet":
         return f"{where} is too large for this machine's memory: leave columns out, or use a machine with more."
     return (
-        f"{where} is too large for this machine's memory: save it as Parquet, or as CSV that is not compressed, one row a "
-        "response; large files of these two are read piece by piece."
+        f"{where} is too large for this machine's memory: save it as Parquet or uncompressed CSV with one row per response, "
+        "which are read piece by piece."
     )
 
 
 PACKAGES = ("pyarrow", "pyreadstat", "pyreadr", "openpyxl")
-"""What the readers need beside pandas."""
+"""Packages the readers need besides pandas."""
 TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 READERS: dict[str, Callable[[Path, Sought], Contents]] = {
     **{ending: partial(read_delimited, separator=separator) for ending, separator in TEXT.items()},

@@ -1,6 +1,6 @@
-"""Which row of a spreadsheet or text file holds the columns' names.
+"""The row of column names in a spreadsheet or text file.
 
-People put titles above them and descriptions below. Neither is guessed away: the user is told which row it seems to be.
+Titles may stand above it and descriptions below. Neither is silently skipped: the user is told which row it seems to be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .contents import Sought, rows_named
 from .relations import MISSING_WORDS
 
 Row = tuple[int, list[str]]
-"""A row that is not empty: its number from 1, and its cells as text, empty ones as ""."""
+"""A row that is not empty: its number from 1, and its cells as text, "" if empty."""
 
 DEEPEST_HEADER = 30
 MOST_DESCRIPTIONS = 3
@@ -25,13 +25,13 @@ _IMPORT_ID = re.compile(r'\{\s*"ImportId"\s*:')
 
 @dataclass(frozen=True)
 class Header:
-    """The row of names.
+    """The row of column names.
 
     Attributes
     ----------
     row : its number, from 1.
-    names : of the columns, "" where there is none.
-    descriptions : numbers of the rows below it that describe the columns and are to be left out.
+    names : the columns' names, "" where one has none.
+    descriptions : numbers of the rows below that describe the columns and are to be left out.
     """
 
     row: int
@@ -39,7 +39,7 @@ class Header:
     descriptions: tuple[int, ...] = ()
 
     def caution(self, where: str) -> tuple[str, ...]:
-        """A sentence on what is left out, if anything is."""
+        """A sentence on the rows left out, if any."""
         if not self.descriptions:
             return ()
         hold = "describes" if len(self.descriptions) == 1 else "describe"
@@ -48,23 +48,23 @@ class Header:
 
 
 def header_of(rows: Sequence[Row], sought: Sought, where: str) -> Header:
-    """The row of names among the first rows of a table.
+    """The row of column names among the first rows of a table.
 
     Parameters
     ----------
     rows : the first rows that are not empty, at least one.
-    sought : what is looked for; its ``header_row`` is taken at its word.
+    sought : what is looked for; its ``header_row``, if given, is final.
     where : the file, for messages.
 
     Raises
     ------
-    InputError : the row asked for is empty, or the names seem to stand in another row than the first, or descriptions
-        below them.
+    InputError : the row given is empty, the names seem to be in another row than the first, or descriptions seem to follow
+        them.
     """
     if sought.header_row is not None:
         at = next((k for k, (number, _) in enumerate(rows) if number == sought.header_row), None)
         if at is None:
-            raise InputError(f"Row {sought.header_row} of {where} is empty or not there: check --header-row.")
+            raise InputError(f"Row {sought.header_row} of {where} is empty or does not exist: check --header-row.")
         return Header(sought.header_row, tuple(_filled_up(rows, at)), _descriptions(rows, at))
     at = 0 if sought.is_in(rows[0][1]) else _likely(rows, sought)
     if at:
@@ -81,14 +81,14 @@ def header_of(rows: Sequence[Row], sought: Sought, where: str) -> Header:
         hold = "holds" if len(descriptions) == 1 else "hold"
         left = "it" if len(descriptions) == 1 else "them"
         raise InputError(
-            f"{rows_named(descriptions)} of {where} {hold} descriptions of the columns and no data, it seems "
+            f"{rows_named(descriptions)} of {where} apparently {hold} descriptions of the columns, not data "
             f"({listed(shown, 3)}): give --header-row {number} to leave {left} out, or delete {left}."
         )
     return Header(number, tuple(names))
 
 
 def _filled_up(rows: Sequence[Row], at: int) -> list[str]:
-    """Names of a row; where it has none that of the row above, as cells merged downwards have it."""
+    """Names in a row; an empty cell takes the name above it, as in cells merged vertically."""
     names = list(rows[at][1])
     if at:
         above = rows[at - 1][1]
@@ -98,7 +98,7 @@ def _filled_up(rows: Sequence[Row], at: int) -> list[str]:
 
 
 def _likely(rows: Sequence[Row], sought: Sought) -> int:
-    """The index of the row that seems to hold the names; 0 if no other row does so more than the first."""
+    """Index of the row that most likely holds the names; 0 unless another row is more likely than the first."""
     first = rows[:DEEPEST_HEADER]
     for at in range(1, len(first)):
         if sought.is_in(_filled_up(rows, at)):
@@ -120,10 +120,9 @@ def _n_filled(cells: Sequence[str]) -> int:
 
 
 def _descriptions(rows: Sequence[Row], header: int) -> tuple[int, ...]:
-    """Numbers of the rows right below the names that describe the columns.
+    """Numbers of the rows directly below the names that describe the columns.
 
-    Either Qualtrics' row of import ids ends them, or they hold text in every column that holds numbers from there on,
-    two such columns at least.
+    They end with Qualtrics' row of import ids, or hold text in the columns (at least two) that hold only numbers below.
     """
     below = rows[header + 1 :]
     for k, (_, cells) in enumerate(below[:MOST_DESCRIPTIONS]):
@@ -149,7 +148,7 @@ def _numeric_columns(rows: Sequence[Row]) -> list[int]:
 
 
 def _is_text(cells: Sequence[str], columns: Sequence[int]) -> bool:
-    """Whether a row holds text in most of some columns, and no number anywhere."""
+    """Whether a row holds text in most of these columns and no number anywhere."""
     filled = {k: cell.strip() for k, cell in enumerate(cells) if cell.strip() not in MISSING_WORDS}
     if any(NUMBER.fullmatch(cell) for cell in filled.values()):
         return False

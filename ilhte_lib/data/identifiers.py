@@ -1,4 +1,4 @@
-"""Names of persons and items: one person must not hide under two spellings, nor two under one."""
+"""Identifiers of persons and items: one person must not appear under two spellings, nor two persons under one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .columns import BLANKS
 if TYPE_CHECKING:
     import pandas as pd
 
-# Letter E without a sign is left alone: 1e2 and 100 are two names among hexadecimal ones. So are fractions: 1.1 and 1.10
-# are two items of a numbered list.
+# E without a sign does not count as an exponent: among hexadecimal names 1e2 and 100 differ. Nor are fractions merged: 1.1 and
+# 1.10 are two items of a numbered list.
 _WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?(?:[eE]\+(\d{1,3}))?", re.ASCII)
 
 
 def check_identifiers(column: pd.Series, name: str, tab: str) -> pd.Series:
-    """A column of persons or items as it is, categories as their values.
+    """A column of persons or items unchanged, but with categories as their values.
 
     Raises
     ------
-    InputError : it mixes text and numbers, holds something that is no name, or has one name in two spellings.
+    InputError : it mixes text and numbers, holds something that cannot be a name, or has one name in two spellings.
     """
     if hasattr(column.dtype, "categories"):
         column = column.astype(column.cat.categories.dtype)
@@ -48,27 +48,27 @@ def check_identifiers(column: pd.Series, name: str, tab: str) -> pd.Series:
 
 
 def refuse_two_spellings(pairs: Sequence[tuple[str, str]], name: str, tab: str) -> None:
-    """Raise InputError if there are pairs of names that may be one."""
+    """Raise InputError if there are pairs of names that may be the same."""
     if pairs:
         both = [f"{quoted(first)} and {quoted(second)}" for first, second in pairs]
         raise InputError(
             f"Column {name} of table {quoted(tab)} holds both {'; '.join(both[:3])}{'; ...' if len(both) > 3 else ''}, "
-            f"which may be one {_WHO[name]} spelled in two ways: write each in one way, or add a letter where they are two."
+            f"which may be one {_WHO[name]} spelled in two ways: spell it in one way, or add a letter if they are two."
         )
 
 
 def item_labels(values: Sequence, tab: str) -> list[str]:
-    """Items as text: floats and integers read alike in every reader.
+    """Items as text, the same for integers and whole floats, so that every file format gives the same names.
 
     Raises
     ------
-    InputError : two of them read alike.
+    InputError : two items get the same text.
     """
     names = [f"{v:.15g}" if isinstance(v, float) else str(v) for v in values]
     if len(set(names)) < len(names):
         alike = [name for name, count in Counter(names).items() if count > 1]
         raise InputError(
-            f"Items of table {quoted(tab)} have labels that read alike ({listed(alike, 3)}): give each item its own name."
+            f"Different items of table {quoted(tab)} have the same label ({listed(alike, 3)}): give each item its own name."
         )
     return names
 
@@ -77,7 +77,7 @@ _WHO = {"id": "person", "item": "item"}
 
 
 def _spelled_twice(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of texts that differ only in surrounding space, in how Unicode composes a letter, or in how they write a whole number."""
+    """Pairs of texts that differ only in surrounding space, Unicode composition, or the spelling of a whole number."""
     seen: dict[str, str] = {}
     for text in texts:
         other = seen.setdefault(_plainest(text), text)
@@ -95,7 +95,7 @@ def _plainest(text: str) -> str:
 
 
 def plainest_sql(text: str, matches: Callable[[str, str], str], composed: Callable[[str], str]) -> str:
-    """``_plainest`` as an expression of SQL; ``matches`` and ``composed`` are the engine's (``relations.Relations``)."""
+    """``_plainest`` as an SQL expression; ``matches`` and ``composed`` are those of ``relations.Relations``."""
     bare = f"TRIM(BOTH '{BLANKS}' FROM {composed(text)})"
     digits = f"REGEXP_EXTRACT({bare}, '^[+-]?0*([0-9]+)', 1)"
     zeros = f"REPEAT('0', CAST(COALESCE(NULLIF(REGEXP_EXTRACT({bare}, '[eE][+]([0-9]+)$', 1), ''), '0') AS INT))"
@@ -105,8 +105,8 @@ def plainest_sql(text: str, matches: Callable[[str, str], str], composed: Callab
 
 
 def natural_key(name: str) -> tuple:
-    """Sorts q2 before q10; the name itself breaks ties."""
+    """Sort key that puts q2 before q10; the name itself breaks ties."""
     parts = re.split(r"(\d+)", name)
-    # digits by their number first and as text then: int() refuses thousands of them
+    # compared by length and then as text, because int() refuses thousands of digits
     digits = {p: p.lstrip("0") for p in parts if p.isdigit() and p.isascii()}
     return tuple((0, len(digits[p]), digits[p]) if p in digits else (1, 0, p) for p in parts), name

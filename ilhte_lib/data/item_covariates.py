@@ -1,4 +1,4 @@
-"""Which covariates of its items a table has: columns ``itemcov_*``, one value an item."""
+"""Item covariates in a table: columns ``itemcov_*``, one value per item."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 PREFIX = "itemcov_"
 FEWEST_DEGREES = 1
-"""J - m - 2 of the t distribution behind an effect of an item covariate has to be at least this."""
+"""Least J - m - 2, the degrees of freedom of t for the effect of an item covariate."""
 
 
 def of_columns(
     table: pd.DataFrame, position: np.ndarray, item_names: tuple[str, ...], audit: Audit
 ) -> tuple[ItemCovariate, ...]:
-    """The usable ``itemcov_*`` columns of a long table; what is wrong with another is among the flags.
+    """The usable ``itemcov_*`` columns of a long table; the audit flags what is wrong with the others.
 
     Parameters
     ----------
-    table : the rows that are analysed.
+    table : the rows analysed.
     position : (n,) item of each row, as index into ``item_names`` (J,).
     """
     import pandas as pd
@@ -53,7 +53,7 @@ def of_columns(
 def judged(
     name: str, values: pd.Series, item_names: tuple[str, ...], others: list[ItemCovariate]
 ) -> tuple[ItemCovariate, str | None]:
-    """One covariate (J,), and why it cannot be used beside the ``others``, half a sentence, or None."""
+    """One covariate (J,), and why it cannot be used with the ``others``, half a sentence, or None."""
     numbers = as_numbers(values)
     lacking = np.flatnonzero(values.isna().to_numpy()).tolist()
     if not lacking and np.isfinite(numbers).all():
@@ -63,7 +63,7 @@ def judged(
     if lacking:
         return covariate, f"it is missing for {listed((item_names[k] for k in lacking), 3)}"
     if len(set(covariate.values)) == 1:
-        return covariate, f"it has one value over the items ({quoted(str(values.iloc[0]))})"
+        return covariate, f"it has the same value for all items ({quoted(str(values.iloc[0]))})"
     size = len(covariate.column_names)
     if len(item_names) - size - 2 < FEWEST_DEGREES:
         return covariate, f"it has {size + 1} values for {len(item_names)} items, which leaves nothing to compare"
@@ -71,5 +71,5 @@ def judged(
     scaled = z / np.linalg.norm(z, axis=0)
     if np.linalg.matrix_rank(scaled, tol=1e-8) < z.shape[1]:
         beside = listed((other.name for other in others), 3)
-        return covariate, f"it says nothing of the items that {beside} {'does' if len(others) == 1 else 'do'} not"
+        return covariate, f"it is collinear with {beside}"
     return covariate, None

@@ -1,4 +1,4 @@
-"""Covariates of the items from a file or table beside the trial's."""
+"""Item covariates from a file or table of their own."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 
 def with_item_covariates(trial: AnyTrial, source: str | Path | pd.DataFrame | Mapping[str, Any] | None) -> AnyTrial:
-    """The trial with the item covariates of a file, or frame, with a column ``item`` and others; instead of its own.
+    """The trial with item covariates from ``source`` in place of its own.
 
     Parameters
     ----------
-    source : a file's path, a frame, or a mapping from covariate to {item: value}; None leaves the trial as it is.
+    source : a file or frame with a column ``item`` and one for each covariate, or a mapping {covariate: {item: value}}; None
+        leaves the trial as it is.
 
     Raises
     ------
-    InputError : it cannot be read, lacks an item, or a covariate is constant, aliased, or takes too many degrees of freedom.
+    InputError : it cannot be read, lacks an item, or has a covariate that is constant, collinear or leaves too few degrees of
+        freedom.
     """
     if source is None:
         return trial
@@ -47,16 +49,16 @@ def with_item_covariates(trial: AnyTrial, source: str | Path | pd.DataFrame | Ma
         )
     names = [str(name) for name in table.columns if name != "item"]
     if not names:
-        raise InputError(f"{where} has only a column item: give each covariate of the items a column beside it.")
+        raise InputError(f"{where} has only a column item: add a column for each covariate of the items.")
     labels = table["item"].astype(str).str.strip()
     twice = labels[labels.duplicated()]
     if len(twice):
-        raise InputError(f"{where} has several rows of item {quoted(twice.iloc[0])}: give each item one.")
+        raise InputError(f"{where} has several rows for item {quoted(twice.iloc[0])}: give each item one row.")
     absent = [name for name in trial.item_names if name not in set(labels)]
     if absent:
         raise InputError(
-            f"{where} lacks {counted(len(absent), 'item', 'items')} of table {quoted(trial.tab)} ({listed(absent, 3)}): give every item a row, "
-            "its name as in the table."
+            f"{where} lacks {counted(len(absent), 'item', 'items')} of table {quoted(trial.tab)} ({listed(absent, 3)}): give every item a row "
+            "under its name in the table."
         )
     in_order = table.set_axis(labels).loc[list(trial.item_names)]
     found: list[ItemCovariate] = []
@@ -65,7 +67,9 @@ def with_item_covariates(trial: AnyTrial, source: str | Path | pd.DataFrame | Ma
         values = without_blanks(in_order[column]).astype(object).reset_index(drop=True)
         covariate, fault = judged(name, values, trial.item_names, found)
         if fault is not None:
-            raise InputError(f"Item covariate {quoted(name)} of {where} cannot be used, {fault}: correct or remove it.")
+            raise InputError(
+                f"Item covariate {quoted(name)} of {where} cannot be used because {fault}: correct or remove it."
+            )
         found.append(covariate)
     return replace(trial, item_covariates=tuple(found))  # type: ignore[type-var]
 

@@ -1,4 +1,4 @@
-"""Which items can be analysed."""
+"""Selection of the items that can be analysed."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ FEWEST_ITEMS = 3
 def keep_items(
     table: pd.DataFrame, tab: str, named_codes: bool, audit: Audit
 ) -> tuple[pd.DataFrame, dict[object, tuple[float, ...]]]:
-    """The rows of items whose responses are ordered categories, and the categories (values, ascending) of each.
+    """The rows of items whose responses are ordered categories, and each item's categories (values, ascending).
 
-    Items of two values must hold 0 and 1 where no item has more: which of 1 and 2 means yes cannot be known.
+    If no item has more than two values they must be 0 and 1, for which of 1 and 2 means yes cannot be known.
 
     Parameters
     ----------
-    named_codes : codes for missing were named, or denied: no value is suspected to be one.
+    named_codes : whether the user named codes for missing, or said there are none; then no value is suspected.
 
     Raises
     ------
-    InputError : no responses, too few items, fractions or more than ten categories, or items of two values not coded 0/1.
+    InputError : there are no responses, too few items, fractions, more than ten categories, or binary items not coded 0/1.
     """
     found = (
         table.drop_duplicates(["item", "resp"]).sort_values("resp", kind="stable").groupby("item", sort=False)["resp"]
@@ -56,13 +56,13 @@ def keep_items(
             len(odd), f"item of table {quoted(tab)} has two values", f"items of table {quoted(tab)} have two values"
         )
         raise InputError(
-            f"{which}, which are neither 0 and 1 nor among those of the other items ({_values(table, odd, labels)}): recode them so "
-            "that 1 is the response modelled."
+            f"{which} that are neither 0 and 1 nor values of the other items ({_values(table, odd, labels)}): recode them so that "
+            "1 is the response modelled."
         )
     if len(values) - len(constant) - len(suspect) < FEWEST_ITEMS:
         raise InputError(
-            f"Table {quoted(tab)} has {counted(len(values) - len(constant) - len(suspect), 'item', 'items')} with ordered categories and "
-            f"at least {FEWEST_ITEMS} are needed."
+            f"Table {quoted(tab)} has {counted(len(values) - len(constant) - len(suspect), 'item', 'items')} with ordered categories, but "
+            f"at least {FEWEST_ITEMS} are needed: add items with varying responses."
         )
     table = audit.keep(
         table, ~table["item"].isin(constant), "items", f"Items with a single value: {listed(map(str, constant), 3)}."
@@ -74,13 +74,13 @@ def keep_items(
         audit.flags.append(reason)
         table = audit.keep(table, ~table["item"].isin(list(suspect)), "items", reason)
     kept = {item: of_item for item, of_item in values.items() if item not in suspect and len(of_item) > 1}
-    if told := unused(kept):
-        audit.note("items", told, flag=True)
+    if gaps := unused(kept):
+        audit.note("items", gaps, flag=True)
     if binary := sum(len(of_item) == 2 for of_item in kept.values()):
         more = [item for item, of_item in kept.items() if len(of_item) > 2]
         reason = (
-            f"{counted(len(more), 'item has', 'items have')} more than two values ({_values(table, more, labels)}), taken as ordered "
-            f"categories beside {counted(binary, 'item', 'items')} of two."
+            f"{counted(len(more), 'item has', 'items have')} more than two values ({_values(table, more, labels)}), modelled as ordered "
+            f"categories alongside {counted(binary, 'item', 'items')} with two."
         )
         audit.note("items", reason, flag=True)
     return table, kept
@@ -91,7 +91,7 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
 
     Raises
     ------
-    InputError : no responses, too few binary items, or some are not coded 0/1.
+    InputError : there are no responses or too few binary items, or some are not coded 0/1.
     """
     labels = table.attrs.get("value_labels", {}).get("resp", {})
     if table.empty:
@@ -112,11 +112,11 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
             )
         if len(polytomous):
             found.append(f"{len(polytomous)} more than two values: {_values(table, polytomous, labels)}")
-        told = f" ({', '.join(found)})" if found else ""
+        others = f" ({', '.join(found)})" if found else ""
         remedy = "recode polytomous items to 0/1" if len(polytomous) else "add items that some solve and others do not"
         raise InputError(
-            f"Table {quoted(tab)} has {counted(len(binary), 'binary item', 'binary items')} and at least {FEWEST_ITEMS} are needed"
-            f"{told}: {_codes(table, polytomous, labels) or remedy}."
+            f"Table {quoted(tab)} has {counted(len(binary), 'binary item', 'binary items')}, but at least {FEWEST_ITEMS} are needed"
+            f"{others}: {_codes(table, polytomous, labels) or remedy}."
         )
     odd = values.loc[binary]
     odd = odd.index[(odd["min"] != 0) | (odd["max"] != 1)]
@@ -139,9 +139,9 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
             f"{counted(len(polytomous), 'item with more than two values is', 'items with more than two values are')} left out "
             f"({_values(table, polytomous, labels)}): "
             + (
-                f"{codes}; otherwise recode them to 0/1 to have them."
+                f"{codes}; otherwise recode them to 0/1 to keep them."
                 if codes
-                else "recode their responses to 0/1, or empty the cells that hold a code for missing, to have them."
+                else "to keep them, recode their responses to 0/1, or empty the cells that hold a code for missing."
             )
         )
         audit.flags.append(reason)
@@ -150,13 +150,13 @@ def keep_binary_items(table: pd.DataFrame, tab: str, vignette: bool, audit: Audi
 
 
 def _values(table: pd.DataFrame, items: Sequence, labels: Mapping) -> str:
-    """The first items and what they hold, for a message."""
+    """The first items and their values, for a message."""
     texts = {str(code).removesuffix(".0"): label for code, label in labels.items()}
 
     def shown(item: object) -> str:
         values = [f"{v:g}" for v in sorted(table.loc[table["item"] == item, "resp"].unique())]
-        told = [f"{v} ({texts[v]})" if v in texts else v for v in values[:5]]
-        return f"item {quoted(str(item))} holds {', '.join(told)}{', ...' if len(values) > 5 else ''}"
+        labelled = [f"{v} ({texts[v]})" if v in texts else v for v in values[:5]]
+        return f"item {quoted(str(item))} holds {', '.join(labelled)}{', ...' if len(values) > 5 else ''}"
 
     return "; ".join(map(shown, items[:3])) + ("; ..." if len(items) > 3 else "")
 
@@ -166,7 +166,7 @@ def _codes(table: pd.DataFrame, items: Sequence, labels: Mapping) -> str:
 
 
 def note_items_of_one_arm(names: Sequence[str], answers: np.ndarray, audit: Audit) -> None:
-    """Flags items that only one arm answered: their effects rest on the others. What else is weak, a fit's result says.
+    """Flag items answered in one arm only, whose effects are inferred from the others; ``inference.weak`` has other weaknesses.
 
     Parameters
     ----------

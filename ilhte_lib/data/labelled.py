@@ -1,4 +1,4 @@
-"""Files of Stata and SPSS: values with labels, text in the encoding of whoever wrote it."""
+"""Stata and SPSS files: values with labels, and text in any encoding."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .contents import Contents, Sought, odd_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
-# Latin-1 takes every byte for a character, so that nothing fails and all can be had back
+# Latin-1 decodes every byte, so that nothing fails and the bytes can be recovered
 _ATTEMPTS: tuple[dict[str, Any], ...] = ({}, {"encoding": "latin1"}, {"disable_datetime_conversion": True},
              {"encoding": "latin1", "disable_datetime_conversion": True})  # fmt: skip
 
 
 def read_stata(path: Path, sought: Sought) -> Contents:
-    """The table of a ``.dta`` file, with its value labels."""
+    """The table in a ``.dta`` file, with its value labels."""
     import pyreadstat
 
     try:
@@ -30,7 +30,7 @@ def read_stata(path: Path, sought: Sought) -> Contents:
 
 
 def read_spss(path: Path, sought: Sought) -> Contents:
-    """The table of a ``.sav`` file, with its value labels; values declared missing are."""
+    """The table in a ``.sav`` file, with its value labels; values declared missing are missing."""
     import pyreadstat
 
     return _read(path, pyreadstat.read_sav)
@@ -43,7 +43,7 @@ def _read(path: Path, reader: Callable[..., tuple[pd.DataFrame, Any]]) -> Conten
             table, meta = reader(str(path), **options)
         except MemoryError:
             raise
-        except Exception as error:  # text that is not of the file's encoding, dates beyond the calendar
+        except Exception as error:  # text not in the file's encoding, dates beyond the calendar
             if "allocate" in str(error) or "memory" in str(error):
                 raise MemoryError from error
             first = error if options == _ATTEMPTS[0] else first
@@ -60,7 +60,7 @@ def _read(path: Path, reader: Callable[..., tuple[pd.DataFrame, Any]]) -> Conten
 def _decoded(
     table: pd.DataFrame, labels: dict[str, dict], where: str
 ) -> tuple[pd.DataFrame, dict[str, dict], tuple[str, ...]]:
-    """Text read as Latin-1 as what it is: UTF-8, else Windows' characters; bytes that are neither are told by column."""
+    """Redecode text read as Latin-1: as UTF-8, else as Windows-1252, with a caution about columns where that is a guess."""
     table = table.rename(columns=lambda name: _text(str(name))[0])
     odd = []
     for name in table.columns:
@@ -79,7 +79,7 @@ def _decoded(
 
 
 def _text(latin: str) -> tuple[str, bool]:
-    """What a text read as Latin-1 says, and whether that is a guess."""
+    """The true text of one read as Latin-1, and whether it is a guess."""
     if latin.isascii():
         return latin, False
     content = latin.encode("latin-1", errors="replace")
@@ -97,7 +97,7 @@ def _character(byte: int) -> str:
 
 
 def _read_with_pandas(path: Path) -> Contents:
-    """Files of a version that the other reader does not know."""
+    """For file versions that pyreadstat does not support."""
     import pandas as pd
 
     with pd.read_stata(path, iterator=True, convert_categoricals=False, convert_missing=False) as reader:

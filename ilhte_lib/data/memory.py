@@ -1,4 +1,4 @@
-"""Whether a text file can be held in memory at all: the system ends a program that tries, without a word."""
+"""Whether a text file fits into memory: the system kills a program that tries in vain, without a message."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 _MOST_COMPRESSED = 1032
-"""Deflate makes no text smaller than by this factor."""
+"""The largest factor by which deflate can compress."""
 _CHUNK = 2**22
 
 
 def refuse_too_large(path: Path) -> None:
-    """Raise MemoryError if a text file, unpacked, has more bytes than there is memory free."""
+    """Raise MemoryError if a text file, unpacked, is larger than the free memory."""
     free = free_memory()
     if free is None:
         return
@@ -30,12 +30,12 @@ def refuse_too_large(path: Path) -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes that are free on a Linux system, at most its container's limit; None elsewhere."""
+    """Bytes of free memory on Linux, at most the container's limit; None elsewhere."""
     found = []
     meminfo = re.search(r"^MemAvailable:\s+(\d+) kB", _text("/proc/meminfo"), re.MULTILINE)
     if meminfo:
         found.append(int(meminfo[1]) * 1024)
-    # what a container already uses is no guide: files the system keeps in memory for speed count there
+    # not what the container has left: its usage includes files cached in memory
     most = _text("/sys/fs/cgroup/memory.max").strip()
     if most.isdecimal():
         found.append(int(most))

@@ -1,4 +1,4 @@
-"""Numbers that stand for "missing": those a user names, and those that betray themselves in a covariate."""
+"""Numbers that stand for "missing": those the user names, and those that stand out in a covariate or item."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ CODES = tuple(
     for n in lengths
     for text in (*(digit * n for digit in "6789"), *("9" * (n - 1) + last for last in "5678" if n > 1))
 )
-"""Repeated sixes to nines and the last few before them, as codebooks have it: 77, 88, 97, 98, 99, 999, -9, -99 ..."""
+"""Codes common in codebooks, repeated sixes to nines and the last few before 99...: 77, 88, 97, 98, 99, 999, -9, -99 ..."""
 NONE = "none"
-"""What a user says to have every number taken as it is."""
+"""The option's value for taking every number as it is."""
 
 
 def named_codes(codes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The codes of the option --missing-codes, one by one; None where it was not given, () for "none".
+    """The codes of the option --missing-codes, one by one; None if it was not given, () for "none".
 
     Raises
     ------
-    InputError : "none" beside a code, or an empty code.
+    InputError : "none" is given together with a code, or a code is empty.
     """
     if codes is None:
         return None
@@ -46,7 +46,7 @@ def named_codes(codes: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def without_codes(column: pd.Series, codes: Sequence[str]) -> pd.Series:
-    """The column with the codes, numbers by their value and words by their text, as missing values."""
+    """The column with the codes as missing values; numbers match by value, words by text."""
     texts, numbers = set(codes), {number for code in codes if (number := _number(code)) is not None}
     try:
         values = column.dropna().unique()
@@ -64,15 +64,15 @@ def _number(value: Any) -> float | None:
 
 
 def suspected(low: float, high: float, counts: Mapping[float, int]) -> tuple[float, ...]:
-    """Which of the ``CODES`` that a covariate holds stand apart from its other values, as a code for missing does.
+    """Which of the ``CODES`` in a covariate stand apart from its other values, as a code for missing does.
 
-    Such a code lies outside the other values by more than their range; by more than a quarter of it if several persons
-    have it; or it is negative, shared and the others are not.
+    A code is suspected if it lies outside the other values by more than their range, or, where several persons have it, by
+    more than a quarter of their range or as a negative number among others that are not.
 
     Parameters
     ----------
-    low, high : smallest and largest of the values that are none of ``CODES``; NaN if there are none.
-    counts : persons with each of the ``CODES`` that occurs.
+    low, high : smallest and largest of the values not among ``CODES``; NaN if there are none.
+    counts : number of persons with each of the ``CODES`` that occurs.
     """
     if not high > low:
         return ()
@@ -96,22 +96,22 @@ def suspected_in(values: pd.Series, persons: pd.Series) -> tuple[float, ...]:
 
 
 def suspicion(name: str, codes: Sequence[float]) -> str:
-    """What a reader is told of them."""
+    """The sentence about suspected codes in a column."""
     shown = listed((f"{code:g}" for code in codes), 6)
     return (
-        f"Column {quoted(name)} holds {shown}, far from its other values, as a code for missing is: taken as missing. If "
-        "it is a value, use --missing-codes none; if there are others, name them all with --missing-codes."
+        f"Column {quoted(name)} holds {shown}, far from its other values like a code for missing, and taken as missing: if it is "
+        "a value, use --missing-codes none; if there are other codes, name them all with --missing-codes."
     )
 
 
 def perhaps_codes(values: Sequence[float], labels: Mapping | None = None, *, ordered: bool = False) -> str:
-    """Half a sentence on the values of an item that may be codes for missing, or nothing.
+    """Half a sentence on an item's values that may be codes for missing; empty if there are none.
 
     Parameters
     ----------
     values : the item's values, ascending.
-    labels : value labels of its file, if it has such.
-    ordered : the other values are ordered categories: then only what stands apart from them is suspect (``apart``).
+    labels : value labels in its file, if any.
+    ordered : whether the other values are ordered categories, so that only values apart from them are suspect (``apart``).
     """
     labels = labels or {}
     texts = {_number(code): str(label) for code, label in labels.items()}
@@ -126,10 +126,10 @@ def perhaps_codes(values: Sequence[float], labels: Mapping | None = None, *, ord
 
 
 def apart(values: Sequence[float]) -> list[float]:
-    """Which of an item's values (ascending) do not belong to its scale, by their looks.
+    """Which of an item's values (ascending) do not seem to belong to its scale.
 
-    One beyond the lowest or highest other by more than twice the largest step between those, as 9 beyond 1 to 5; and -1
-    below 0 and 1.
+    These are values beyond the others by more than twice the largest step between those, such as 9 after 1 to 5; and -1 below
+    0 and 1.
     """
     found = []
     rest = list(values)

@@ -1,4 +1,4 @@
-"""How a table is to be read and prepared: one object for the command line, a run, a notebook and Python."""
+"""Options for reading and preparing a table: one object for the command line, runs, notebooks and Python."""
 
 from __future__ import annotations
 
@@ -13,27 +13,23 @@ from ..messages import quoted
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Every option of the data that ``ilhte fit`` has, by the name it has there.
+    """The data options of ``ilhte fit``, under the same names.
 
     Attributes
     ----------
     id, item, resp, treat, wave_column : names of the columns.
     control : the value of ``treat`` that means control; None where it holds 0 and 1.
-    wide : item columns of a file with one row a person, by name or pattern; None for a long one.
-    cluster : column of clusters; None for ``cluster``, if there.
-    id_within_cluster : ids are unique within a cluster only.
-    cluster_effects, ignore_clusters : of ``prepare.prepare``.
-    sheet, header_row : where a spreadsheet has its table, ``read.read_table``.
-    missing_codes : numbers or words that mean missing, ``missing_codes.named_codes``.
-    covariate, wave, repeated, profile, max_persons : of ``prepare.prepare``.
-    categories, threshold, steps : of ``prepare.prepare``.
-    item_covariates : a file with a column ``item`` and covariates of the items, ``item_file.with_item_covariates``; None
-        for the table's ``itemcov_*`` columns.
-    pretest_from_wave : the wave whose scores on the same items are the covariate, ``design.prepare_design``.
-    arms : of a table with three or more and a named control, those that are compared with it, ``design.prepare_design``; None
-        for all.
-    contrast : of ``prepare.prepare``.
-    lower_is_better : a response of 1 is bad; changes the wording of results only.
+    wide : item columns of a file with one row per person, by name or pattern; None for a long file.
+    cluster : column of clusters; None for a column ``cluster``, if present.
+    id_within_cluster : whether ids are unique only within a cluster.
+    sheet, header_row : where a spreadsheet has its table; see ``read.read_table``.
+    missing_codes : numbers or words that mean missing; see ``missing_codes.named_codes``.
+    covariate, contrast, wave, repeated, profile, max_persons, categories, threshold, steps, cluster_effects, ignore_clusters :
+        see ``prepare.prepare``.
+    item_covariates : a file of item covariates, ``item_file.with_item_covariates``; None for the table's ``itemcov_*`` columns.
+    pretest_from_wave : the wave whose scores on the same items are the covariate; see ``design.prepare_design``.
+    arms : arms to compare with the named control of a table with three or more; None for all.
+    lower_is_better : whether a response of 1 is undesirable; changes only the wording of results.
     """
 
     id: str = "id"
@@ -66,11 +62,11 @@ class DataOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any], where: str = "the options") -> DataOptions:
-        """From names and values as a file or a notebook has them: numbers for text, one value for a list.
+        """From names and values in a file or notebook, where numbers may stand for text and one value for a list.
 
         Raises
         ------
-        InputError : an unknown name, or a value of another kind.
+        InputError : a name is unknown, or a value has the wrong type.
         """
         known = {field.name: str(field.type) for field in fields(cls)}
         given = {str(name).replace("-", "_"): value for name, value in options.items()}
@@ -83,7 +79,7 @@ class DataOptions:
         return cls(**{name: _fitting(name, known[name], value, where) for name, value in given.items()})
 
     def changed(self) -> dict[str, Any]:
-        """What differs from the defaults, as JSON has it."""
+        """The options that differ from their defaults, ready for JSON."""
         return {
             field.name: list(value) if isinstance(value, tuple) else value
             for field in fields(self)
@@ -92,27 +88,27 @@ class DataOptions:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The options of ``read_table``."""
+        """Arguments of ``read_table``."""
         same = ("id", "item", "resp", "treat", "control", "wide", "cluster", "sheet", "header_row", "missing_codes")
         return {**{name: getattr(self, name) for name in same}, "wave": self.wave_column, "pretest": self.covariate}
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The options of ``prepare``."""
+        """Arguments of ``prepare``."""
         same = ("profile", "covariate", "wave", "max_persons", "repeated", "cluster", "id_within_cluster", "cluster_effects",
                 "ignore_clusters", "missing_codes", "categories", "threshold", "steps", "arms", "contrast")  # fmt: skip
         return {name: getattr(self, name) for name in same}
 
     @property
     def rules_out_of_core(self) -> dict[str, Any]:
-        """The options of ``large_trial``."""
+        """Arguments of ``large_trial``."""
         same = ("id", "item", "resp", "treat", "wave_column", "covariate", "wave", "cluster", "ignore_clusters", "missing_codes",
                 "categories", "threshold", "steps")  # fmt: skip
         return {name: getattr(self, name) for name in same}
 
 
 def _fitting(name: str, kind: str, value: Any, where: str) -> Any:
-    """A value as its field has it."""
+    """A value converted to the type of its field."""
     if value is None:
         return None
     if "tuple" in kind:

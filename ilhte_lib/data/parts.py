@@ -1,8 +1,8 @@
-"""Counting on a Dask cluster: the statements of ``relations``, run by DuckDB in each worker on a part of the table, and merged.
+"""Counting on a Dask cluster: each worker's DuckDB runs the statements of ``relations`` on parts of the table, then they merge.
 
-A part is a run of row groups of a Parquet file, or a CSV file; rows of one person may lie in any. What the parts know of persons
-is put together by number: a person is in the bucket that a hash of the id names. Workers get functions without state, so
-that Dask computes again, on another worker, what a lost one held. They need this package and DuckDB, and see the same files.
+A part is a run of row groups of a Parquet file, or a whole CSV file; the rows of one person may be in several. Persons are put
+together in buckets by a hash of their id. Workers receive stateless functions, so that Dask can recompute on another worker
+what a lost one held. They need this package and DuckDB, and access to the same files.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 PATIENCE = 30
 """Seconds to wait for the scheduler and for its first worker."""
 PART_ROWS = 4_000_000
-"""Row groups of a file are read together up to about so many rows."""
+"""Row groups of a file are read together up to about this many rows."""
 BUCKETS_A_THREAD = 2
 ROWS = re.compile(r"\b(responses|marked|seen)\b")
 PERSONS = re.compile(r"\bpersons\b")
 MEMORY = "1GB"
-"""DuckDB's in one worker thread; what does not fit goes to a temporary folder."""
+"""Limit for DuckDB in one worker thread; what does not fit goes to a temporary folder."""
 
 
 class Dask:
-    """Dask's workers, each with a DuckDB; what is small is kept in one here.
+    """Dask workers, each with a DuckDB; small relations stay in one in this process.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ class Dask:
 
     @classmethod
     def at(cls, scheduler: str | None = None) -> Self:
-        """On the cluster of a scheduler, tcp://host:8786; None for workers on this machine, one a core.
+        """On the cluster of a scheduler, tcp://host:8786; None for workers on this machine, one per core.
 
         Raises
         ------
         EngineError : Dask or PyArrow is not installed.
-        InputError : no scheduler answers there, or it has no worker.
+        InputError : no scheduler answers at the address, or it has no workers.
         """
         try:
             import pyarrow.dataset  # noqa: F401
@@ -145,11 +145,11 @@ class Dask:
         return self._here.fetch(sql.merged)
 
     def _share(self, name: str) -> None:
-        """A small relation as the workers get it."""
+        """Send a small relation along with every task."""
         self._tables[name] = self._here.arrow(f"SELECT * FROM {name}")
 
     def _by_part(self, sql: Query) -> pa.Table:
-        """What a statement gives of all parts, of the rows or of the persons, one below the other, in their order."""
+        """The results of a statement for all parts of the rows, or buckets of persons, stacked in order."""
         import pyarrow as pa
 
         if not ROWS.search(sql):
@@ -160,12 +160,12 @@ class Dask:
                 self._client.submit(_of_rows, part, self._tables, self._views, sql.part, needed, pure=False)
                 for part in self._parts
             ]
-        # what a part has no row of may have no type of its own
+        # a column may lack a type in a part without rows
         return pa.concat_tables(self._client.gather(futures), promote_options="permissive")
 
     def _gather_persons(self, sql: Query) -> None:
         submit = self._client.submit
-        # both spellings of an id come into one bucket
+        # different spellings of one id must get into the same bucket
         plain = plainest_sql("CAST(id AS STRING)", self.matches, self.composed)
         split = [
             submit(_split_persons, part, self._tables, self._views, sql.part, plain, self._n_buckets, pure=False)
@@ -187,19 +187,19 @@ class _ParquetPart:
         self._fragment, self._schema = fragment, schema
 
     def give_to(self, engine: DuckDB) -> None:
-        """Make ``file`` this part, with columns c0, c1, ..."""
+        """Make this part the relation ``file``, with columns c0, c1, ..."""
         table = _plain_columns(self._fragment.to_table(schema=self._schema))
         engine.register("file", table.rename_columns([f"c{k}" for k in range(table.num_columns)]))
 
 
 class _TextPart:
-    """A CSV file."""
+    """A whole CSV file."""
 
     def __init__(self, where: Place, n_columns: int, separator: str):
         self._where, self._n_columns, self._separator = where, n_columns, separator
 
     def give_to(self, engine: DuckDB) -> None:
-        """As ``_ParquetPart.give_to``."""
+        """See ``_ParquetPart.give_to``."""
         engine.open(self._where, self._n_columns, {f"c{k}": f"c{k}" for k in range(self._n_columns)}, self._separator)
         engine.view("file", "SELECT * FROM responses")
         engine.keep("kept_file", "SELECT * FROM file")
@@ -229,7 +229,7 @@ def _of_rows(
 def _split_persons(
     part: _ParquetPart | _TextPart, tables: Mapping[str, Any], views: Mapping[str, str], sql: str, plain: str, n: int
 ) -> list[pa.Table]:
-    """What a part knows of its persons, by bucket."""
+    """The persons in a part, by bucket."""
     found = _of_rows(part, tables, views, sql)
     with DuckDB(MEMORY, threads=1) as engine:
         engine.register("found", found)
@@ -241,7 +241,7 @@ def _taken(split: list[pa.Table], bucket: int) -> pa.Table:
 
 
 def _bucket(known: list[pa.Table], merged: str) -> pa.Table:
-    """The persons of a bucket, put together from the parts."""
+    """The persons of a bucket, merged from all parts."""
     import pyarrow as pa
 
     with DuckDB(MEMORY, threads=1) as engine:
@@ -281,17 +281,17 @@ def _dataset(where: Place) -> Any:
         return pyarrow.dataset.dataset(path, filesystem=system, format="parquet", partitioning="hive")
     except (OSError, ValueError, ImportError, pyarrow.ArrowException) as failure:
         raise InputError(
-            f"{quoted(where.address, 200)} cannot be read as Parquet ({str(failure).splitlines()[0]}): check the address, and that its "
-            "files end in .parquet."
+            f"{quoted(where.address, 200)} cannot be read as Parquet ({str(failure).splitlines()[0]}): check the address and that the "
+            "files there end in .parquet."
         ) from None
 
 
 def parquet_files_of(where: Place) -> list[Any]:
-    """The files of a local place.
+    """The Parquet files of a local place.
 
     Raises
     ------
-    InputError : a folder without any.
+    InputError : the folder has none.
     """
     from pathlib import Path
 
@@ -320,7 +320,7 @@ def _fragments(data: Any) -> list[Any]:
 
 
 def _plain_columns(table: pa.Table) -> pa.Table:
-    """Dictionaries as what they stand for."""
+    """The table with dictionary columns decoded."""
     import pyarrow as pa
 
     for k, column in enumerate(table.schema):

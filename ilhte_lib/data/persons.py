@@ -1,4 +1,4 @@
-"""Who is one person: names that restart in every school, and several rows of one person and item."""
+"""Identity of persons: ids that restart in every school, and several rows for one person and item."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..messages import counted, listed, quoted
+from .covariate import is_covariate
 from .trial import Audit
 from .waves import looks_like_time, wave_advice
 
@@ -13,16 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ONE_ROW_A_PERSON = "one_row_a_person"
-"""Key of ``table.attrs``: the rows come from a file with one row a person."""
+"""Key of ``table.attrs``: whether the rows come from a file with one row per person."""
 _OWN = ("id", "item", "resp", "treat")
 
 
 def within_clusters(table: pd.DataFrame, cluster: str, audit: Audit) -> pd.DataFrame:
-    """Ids that are unique within a cluster made unique: ``cluster / id``; rows without a cluster are left out."""
+    """Make ids that are unique only within a cluster unique, as ``cluster / id``; rows without a cluster are left out."""
     known = table[cluster].notna()
     before = table["id"].nunique()
     table = audit.keep(
-        table, known, "identifiers", f"Rows without {quoted(cluster)} name no person (--id-within-cluster)."
+        table, known, "identifiers", f"Rows without {quoted(cluster)} do not identify a person (--id-within-cluster)."
     )
     table = table.assign(id=table[cluster].astype(str) + " / " + table["id"].astype(str))
     audit.note(
@@ -34,16 +35,16 @@ def within_clusters(table: pd.DataFrame, cluster: str, audit: Audit) -> pd.DataF
 
 
 def restarting_within(table: pd.DataFrame) -> str | None:
-    """The column within which ids restart, so that rows of one id are of different persons; None if there is none.
+    """The column within which ids restart, so that one id stands for different persons; None if there is none.
 
-    That is so where rows of one id differ in arm or covariate and do not within the column's values, each of which
-    holds one row a person and item. Occasions (waves, visits, dates) are none.
+    Such a column holds one row per person and item within each value, and rows of one id differ in arm or covariate overall but
+    not within its values. Columns of occasions (waves, visits, dates) do not count.
     """
     rows = table.dropna(subset=["id", "item", "resp"])
     for name in _candidates(rows):
         if looks_like_time(name) or rows.duplicated(["id", "item", name]).any():
             continue
-        own = [c for c in map(str, rows.columns) if c in ("treat", "std_baseline") or c.startswith("cov_")]
+        own = [c for c in map(str, rows.columns) if c == "treat" or is_covariate(c)]
         for column in own:
             if column == name:
                 continue
@@ -57,10 +58,10 @@ def restarting_within(table: pd.DataFrame) -> str | None:
 
 
 def _candidates(rows: pd.DataFrame) -> list[str]:
-    """Columns that differ between rows of one id and are neither measurements nor row numbers."""
+    """Columns that vary between the rows of one id and are neither measurements nor row numbers."""
     found = []
     for name in map(str, rows.columns):
-        if name in _OWN or name == "std_baseline" or name.startswith(("cov_", "itemcov_")):
+        if name in _OWN or is_covariate(name) or name.startswith("itemcov_"):
             continue
         try:
             different = rows.groupby("id", sort=False)[name].nunique()
@@ -72,7 +73,7 @@ def _candidates(rows: pd.DataFrame) -> list[str]:
 
 
 def ids_restart(tab: str, name: str) -> str:
-    """What is wrong with ids that restart within the values of a column."""
+    """The message about ids that restart within the values of a column."""
     return (
         f"Ids of table {quoted(tab)} seem to restart in every {quoted(name)}, so that one id stands for several persons: make "
         f"them unique, or use --cluster {quoted(name)} --id-within-cluster."
@@ -80,16 +81,16 @@ def ids_restart(tab: str, name: str) -> str:
 
 
 def check_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, where: str, audit: Audit) -> None:
-    """Several rows of one person and item: refused, or noted as further trials.
+    """Refuse several rows for one person and item, or note them as further trials.
 
     Parameters
     ----------
-    repeated : "error" or "trials"; the vignette always counts trials, but never rows of different persons.
+    repeated : "error" or "trials"; the vignette always counts trials, except for rows of different persons.
     where : the first such rows, for the message.
 
     Raises
     ------
-    InputError : they are refused, or look like rows of different persons.
+    InputError : repeated rows are refused, or look like rows of different persons.
     """
     if repeated not in ("error", "trials"):
         raise InputError(f"Repeated rows can be 'error' or 'trials', not '{repeated}' (option --repeated).")
@@ -102,7 +103,7 @@ def check_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, 
         if name := restarting_within(table) or next((c for c in _candidates(table) if not looks_like_time(c)), None):
             remedy += f", or use --cluster {quoted(name)} --id-within-cluster if they restart in every {quoted(name)}"
         raise InputError(
-            f"Ids repeat in table {quoted(tab)}, which has one row a person (id {listed(map(str, ids), 3)}): {remedy}."
+            f"Ids repeat in table {quoted(tab)}, which has one row per person (id {listed(map(str, ids), 3)}): {remedy}."
         )
     if name := restarting_within(table):
         raise InputError(ids_restart(tab, name))
@@ -114,7 +115,7 @@ def check_repeats(table: pd.DataFrame, tab: str, vignette: bool, repeated: str, 
 
 
 def _advice(table: pd.DataFrame) -> str:
-    """What to do about repeated rows that may be one person's."""
+    """The remedy for repeated rows that may belong to one person."""
     occasions = [
         name for name in _candidates(table)
         if name != "wave" and (looks_like_time(name) or not table.duplicated(["id", "item", name]).any())
@@ -124,5 +125,5 @@ def _advice(table: pd.DataFrame) -> str:
         advice = wave_advice(table, named)
         if not looks_like_time(named):
             advice = f"if {quoted(named)} distinguishes occasions, {advice}; if ids restart in it, --cluster {quoted(named)} --id-within-cluster"
-        return f"{advice}; or, if the rows are trials of one question, count them (--repeated trials)"
-    return "keep one row each, choose a wave (--wave-column, --wave), or count them as trials (--repeated trials)"
+        return f"{advice}; or, if the rows are repeated trials of one item, count them (--repeated trials)"
+    return "keep one row for each, choose a wave (--wave-column, --wave), or count them as trials (--repeated trials)"

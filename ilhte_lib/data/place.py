@@ -1,4 +1,4 @@
-"""Where a large table is: a file, a folder of Parquet files, or an address such as s3:// or hdfs://, which is passed on untouched."""
+"""Location of a large table: a file, a folder of Parquet files, or an address such as s3:// or hdfs://, passed on unchanged."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-"""How an address begins; a drive of Windows has one letter."""
+"""Beginning of an address; two letters at least, since a Windows drive has one."""
 PARTITION = re.compile(r"[^=]+=.*")
-"""What a folder of a partitioned set is called: ``wave=1``."""
+"""Name of a folder of a partitioned table, such as ``wave=1``."""
 MARKER = "_SUCCESS"
-"""The file that Spark writes beside the parts of a table."""
+"""The file that Spark writes next to the parts of a table."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A table for an engine of data.
+    """Location of a table for a data engine.
 
     Attributes
     ----------
-    address : as it was written; of a file or folder here, its path.
-    is_text : whether it is a CSV file; otherwise Parquet.
-    is_remote : whether it is an address, which only the engine can look at.
-    is_folder : whether it is a folder here.
+    address : as written by the user; a path for a local file or folder.
+    is_text : whether it is a CSV file; otherwise it is Parquet.
+    is_remote : whether it is an address, which only the engine can open.
+    is_folder : whether it is a local folder.
     """
 
     address: str
@@ -38,17 +38,17 @@ class Place:
 
     @property
     def local(self) -> str:
-        """The path from the root, for what does not run in this folder; an address as it is."""
+        """The absolute path, for processes that run in another folder; an address unchanged."""
         return self.address if self.is_remote else str(Path(self.address).absolute())
 
 
 def is_address(name: str) -> bool:
-    """Whether a name is an address and no path."""
+    """Whether a name is an address rather than a path."""
     return bool(ADDRESS.match(name))
 
 
 def place(where: str | Path | Place) -> Place:
-    """Where a path or an address leads."""
+    """The place that a path or an address denotes."""
     if isinstance(where, Place):
         return where
     name = str(where)
@@ -57,7 +57,7 @@ def place(where: str | Path | Place) -> Place:
 
 
 def is_table_folder(path: Path) -> bool:
-    """Whether a folder is one table, not several: by the ending .parquet, by parts of a partition, or as Spark leaves it."""
+    """Whether a folder is one table: its name ends in .parquet, it has partition folders, or Spark wrote it."""
     if not path.is_dir():
         return False
     inside = list(path.iterdir())
@@ -69,7 +69,7 @@ def is_table_folder(path: Path) -> bool:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The Parquet files in a folder and those below it, in order; hidden ones (_ and .) are none of the table's."""
+    """The Parquet files in a folder and its subfolders, sorted; names starting with _ or . are not part of the table."""
     return sorted(
         p for p in folder.rglob("*.parquet")
         if p.is_file() and not any(part[0] in "._" for part in p.relative_to(folder).parts)

@@ -1,7 +1,6 @@
-"""Names that are long whole numbers: floating point keeps 2^53 apart from 2^53 + 2, but not from 2^53 + 1.
+"""Names that are long whole numbers: floating point distinguishes 2^53 from 2^53 + 2, but not from 2^53 + 1.
 
-Where the file is exact they stay so; where the program that wrote it rounded them nothing brings them back, and the
-user is told.
+Where the file is exact they stay exact; where the program that wrote it rounded them they are lost, and the user is told.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOUBLE, SINGLE = 2**53, 2**24
-"""From here on whole numbers are no longer told from their neighbours in double and in single precision."""
+"""From here on, neighbouring whole numbers coincide in double and in single precision."""
 EXCEL_DIGITS = 15
 _FEWEST_ENDING_IN_0 = 5
-"""Fewer long numbers may end in 0 by chance."""
+"""With fewer long numbers, all may end in 0 by chance."""
 
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,](\d+))?[eE]\+?(\d{2})", re.ASCII)
 _SHORTEST_SCIENTIFIC = 11
-"""Excel shows whole numbers of 12 digits and more in scientific notation, and saves them as text so."""
+"""Least exponent: Excel shows whole numbers of 12 digits or more in scientific notation and exports them to text that way."""
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 LONG_NAMES = (r"[+-]?0*[1-9][0-9]{15,}", r"\s*[+-]?[0-9]([.,][0-9]+)?[eE][+]?(1[1-9]|[2-9][0-9])\s*")
-"""Patterns of the texts that ``lost_digits`` looks at, as RE2 has it: long whole numbers, and scientific notation."""
+"""RE2 patterns of the texts that ``lost_digits`` looks at: long whole numbers, and scientific notation."""
 
 
 def whole_names(column: pd.Series) -> pd.Series:
-    """A column of names with whole numbers as integers, wherever all numbers in it are whole.
+    """A column of names as integers, if all its values are whole numbers; otherwise unchanged.
 
-    int64 if nothing is missing, else objects (Python integers, and NaN). Other columns come back as they are.
+    It is int64 if nothing is missing, otherwise object (Python integers and NaN).
     """
     import pandas as pd
 
@@ -76,7 +75,7 @@ def _integers(column: pd.Series, integers: list[int]) -> pd.Series:
 
 
 def numbers_if_exact(column: pd.Series) -> pd.Series:
-    """A column of text as numbers if all of it spells numbers that floating point holds, else as it is."""
+    """A text column as numbers if all of it spells numbers that floating point holds exactly, otherwise unchanged."""
     import pandas as pd
 
     try:
@@ -89,14 +88,14 @@ def numbers_if_exact(column: pd.Series) -> pd.Series:
 
 
 def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_excel: bool) -> str | None:
-    """A sentence if the file has names that it cannot have kept apart, else None.
+    """A sentence if the file holds names that it cannot have kept distinct, else None.
 
     Parameters
     ----------
-    column : as the file holds it.
-    what : what it names, such as "persons".
+    column : as in the file.
+    what : what it identifies, such as "persons".
     where : the file, for the message.
-    single : whether it was kept in single precision.
+    single : whether it was stored in single precision.
     is_excel : whether the file is a workbook, which keeps 15 digits of a number.
     """
     kind = getattr(column.dtype, "kind", "O")
@@ -108,7 +107,7 @@ def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_ex
     if kind in "iu" and not is_excel:
         return None
     names: list[Any] = [value for value in column.dropna().unique() if _is_name(value)]
-    # a workbook's numbers are floating point, however many digits are written there
+    # numbers in a workbook are floating point, however many digits are written
     numbers: Any = (float, int, np.integer) if is_excel else float
     large = [value for value in names if isinstance(value, numbers) and abs(value) >= DOUBLE]
     if large:
@@ -117,14 +116,14 @@ def lost_digits(column: pd.Series, what: str, where: str, *, single: bool, is_ex
     if len(long) >= (2 if is_excel else _FEWEST_ENDING_IN_0) and all(text.endswith("0") for text in long):
         return (
             f"Column {quoted(str(column.name))} of {where} holds numbers of more than {EXCEL_DIGITS} digits that all end in 0 "
-            f"({listed(long, 2)}): Excel keeps {EXCEL_DIGITS}, so {what} may have been merged. Export them as text from "
+            f"({listed(long, 2)}), since Excel keeps only {EXCEL_DIGITS}, so {what} may have been merged: export them as text from "
             "their source."
         )
     shown = [value for value in names if isinstance(value, str) and _lacks_digits(value)]
     if shown:
         return (
-            f"Column {quoted(str(column.name))} of {where} holds {listed(shown, 2)}: a spreadsheet program seems to have "
-            f"written long numbers this way and lost digits, and {what} may have been merged. Export them as text from their source."
+            f"Column {quoted(str(column.name))} of {where} holds {listed(shown, 2)}, as written by spreadsheet programs that lose the "
+            f"digits of long numbers, so {what} may have been merged: export them as text from their source."
         )
     return None
 
@@ -143,6 +142,6 @@ def _rounded(name: object, large: Sequence[Any], limit: int, what: str, where: s
     shown = listed([str(int(value)) for value in dict.fromkeys(list(large[:100]))], 2)
     return (
         f"Column {quoted(str(name))} of {where} holds whole numbers above 2^{power} ({shown}) as floating-point numbers of "
-        f"{precision} precision, which cannot tell them apart: {what} may have been merged. Export them as text from "
+        f"{precision} precision, which cannot distinguish them, so {what} may have been merged: export them as text from "
         "their source."
     )

@@ -1,7 +1,7 @@
-"""From a long table to the arrays a model is fitted to, every dropped row, person and item counted.
+"""From a long table to the arrays that models are fitted to, with every dropped row, person and item counted.
 
-Two profiles. ``vignette`` applies the rules of the published analysis to the letter; ``full`` (for a researcher's own
-data) keeps what those rules throw away and refuses what they pass over.
+There are two profiles: ``vignette`` applies the rules of the published analysis to the letter; ``full``, for a researcher's own
+data, keeps what those rules discard and refuses what they overlook.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .clusters import (
 )
 from .columns import as_numbers, without_blanks
 from .contrast import with_contrast
-from .covariate import Candidate, candidates, judged
+from .covariate import Candidate, candidates, is_covariate, judged
 from .identifiers import check_identifiers, item_labels, natural_key
 from .item_covariates import of_columns
 from .items import keep_binary_items, keep_items, note_items_of_one_arm
@@ -70,31 +70,30 @@ def prepare(
 
     Parameters
     ----------
-    table : one row a response, columns id, item, resp, treat, and if present wave, cluster, std_baseline, cov_*.
+    table : one row per response, with columns id, item, resp, treat and optionally wave, cluster, std_baseline and cov_*.
     tab : its name, for messages and results.
     profile : "vignette" or "full".
-    covariate : the covariate's column; default std_baseline, else the cov_* column most correlated with resp among
+    covariate : the covariate's column; default std_baseline, otherwise the cov_* column most correlated with resp among
         control rows.
-    contrast : the label of a covariate of labels that is compared with the others (``contrast.with_contrast``).
-    wave : the wave to keep (profile full); default the first after randomisation, where that can be determined (``keep_wave``).
+    contrast : the label of a categorical covariate to compare with the others (``contrast.with_contrast``).
+    wave : the wave to keep (profile full); default the first after randomisation, if that can be determined (``keep_wave``).
     max_persons : randomly sample at most this many persons; 0 for all. Default 5,000 under vignette, all under full.
-    repeated : "error" or "trials": what to do with several rows of one person and item (vignette always counts
-        trials).
-    cluster : the column of clusters; default ``cluster`` if the table has it, which is modelled if it holds three values at least.
-    id_within_cluster : ids are unique within a cluster only.
-    cluster_effects : the effect may differ between clusters that hold both arms, ``(treat|cluster)``; else their level alone,
-        ``(1|cluster)``. Under vignette, as published, no model has clusters.
-    ignore_clusters : no model has clusters.
-    missing_codes : numbers or words that mean a missing response, arm, cluster or covariate. Default none but those that
-        stand apart in a covariate (``missing_codes.suspected``) or an item; ``("none",)`` takes those as numbers.
-    categories : labels of the responses from the lowest category to the highest, where they are text. Default, where a
-        file knows the order of its labels, that order.
-    threshold : take responses of at least so much as 1 and others as 0. Default: ordered categories as they are under
-        full; items of more than two values are left out under vignette, as published.
-    arms : the arm that is compared with control, of a table that has several (``arms``).
+    repeated : "error" or "trials", the treatment of several rows for one person and item (vignette always counts trials).
+    cluster : the column of clusters; default ``cluster`` if present, which is modelled if it has at least three values.
+    id_within_cluster : whether ids are unique only within a cluster.
+    cluster_effects : whether the effect may differ between clusters that hold both arms, ``(treat|cluster)``; otherwise only
+        their level, ``(1|cluster)``. Under vignette, as published, the models have no clusters.
+    ignore_clusters : whether the models leave clusters out.
+    missing_codes : numbers or words that mean a missing response, arm, cluster or covariate; ``("none",)`` for none. Default:
+        those that stand apart in a covariate (``missing_codes.suspected``) or an item.
+    categories : labels of text responses from the lowest category to the highest; default the file's order of labels, if it
+        has one.
+    threshold : score responses at or above it as 1, others as 0. Default: under full, ordered categories are modelled; under
+        vignette, as published, items with more than two values are left out.
+    arms : the one arm to compare with control, for a table with several (``arms``).
     steps : "rating" (items with the same number of categories share their steps) or "partial".
 
-    Text that is blank is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
+    Blank text is missing. ``table.attrs`` may hold "cautions", sentences for the flags; "waves", see ``keep_wave``;
     "one_row_a_person", see ``check_repeats``; and "value_labels", {column: {code: label}}.
 
     Raises
@@ -171,7 +170,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class Ordered:
-    """The categories of items with more than two: values by item, the form of their steps, labels of the values."""
+    """Categories of items with more than two: values by item, form of the steps, and labels of the values."""
 
     values: dict
     form: StepForm
@@ -179,7 +178,7 @@ class Ordered:
 
 
 def _three(values) -> str:
-    """The first three values, for a message; they may be anything a stranger wrote."""
+    """The first three values, of any content, for a message."""
     return listed((str(v) for v in values), 3)
 
 
@@ -204,20 +203,17 @@ def check_columns(table: pd.DataFrame, tab: str, covariate: str | None, cluster:
 def _with_missing(
     table: pd.DataFrame, covariate: str | None, cluster: str | None, codes: Sequence[str]
 ) -> pd.DataFrame:
-    """The table with blank text, and the codes outside names, as missing values in the columns that are used."""
-    used = [*_covariates(table), *([covariate] if covariate else []), *([cluster] if cluster else [])]
+    """The table with blank text and, in columns other than names, the codes as missing values, in the columns used."""
+    covariates = [name for name in map(str, table.columns) if is_covariate(name)]
+    used = [*covariates, *([covariate] if covariate else []), *([cluster] if cluster else [])]
     named = [name for name in ("id", "item", "wave") if name in table.columns]
     blank = {name: without_blanks(table[name]) for name in dict.fromkeys([*named, "resp", "treat", *used])}
     coded = dict.fromkeys(["resp", "treat", *used])
     return table.assign(**{name: without_codes(v, codes) if name in coded else v for name, v in blank.items()})
 
 
-def _covariates(table: pd.DataFrame) -> list[str]:
-    return [name for name in map(str, table.columns) if name == "std_baseline" or name.startswith("cov_")]
-
-
 def _without_suspects(table: pd.DataFrame, asked: str | None, audit: Audit) -> pd.DataFrame:
-    """The candidates for the covariate without what can only be a code for missing."""
+    """The table with values that must be codes for missing removed from the candidate covariates."""
     for name in dict.fromkeys([asked] if asked else [c.name for c in candidates(table)]):
         if codes := suspected_in(table[name], table["id"]):
             audit.note("covariate", suspicion(name, codes), flag=True)
@@ -226,7 +222,7 @@ def _without_suspects(table: pd.DataFrame, asked: str | None, audit: Audit) -> p
 
 
 def _drop_unnamed(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
-    """Rows without person or item, said aloud: a file's NA, null or None may have been somebody's name."""
+    """Drop rows without person or item, with a flag: a file's NA, null or None may have been a name."""
     lost = {column: int(table[column].isna().sum()) for column in ("id", "item")}
     reason = (
         f"{counted(lost['id'], 'row names', 'rows name')} no person and {lost['item']} no item (empty, or a word for missing such as NA, null, "
@@ -240,15 +236,15 @@ def _drop_unnamed(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
 def _drop_unanswered(table: pd.DataFrame, audit: Audit) -> pd.DataFrame:
     answered = table["resp"].notna()
     reason = "The response is missing."
-    heard = set(table.loc[answered, "id"].drop_duplicates())
-    silent = [person for person in table.loc[~answered, "id"].drop_duplicates() if person not in heard]
-    if silent:
-        reason += f" {counted(len(silent), 'person has', 'persons have')} no response at all (id {_three(silent)})."
+    respondents = set(table.loc[answered, "id"].drop_duplicates())
+    nonrespondents = [id for id in table.loc[~answered, "id"].drop_duplicates() if id not in respondents]
+    if nonrespondents:
+        reason += f" {counted(len(nonrespondents), 'person has', 'persons have')} no response at all (id {_three(nonrespondents)})."
     return audit.keep(table, answered, "missing response", reason)
 
 
 def _numeric(table: pd.DataFrame, name: str, tab: str, allowed: tuple[float, ...] = ()) -> pd.Series:
-    """The column as float; text that is no number, infinities and values that are not allowed are an error."""
+    """The column as float; text that is not a number, infinities and values not allowed raise InputError."""
     column = table[name]
     numbers = as_numbers(column)
     bad = numbers.isna() & column.notna()
@@ -262,22 +258,22 @@ def _numeric(table: pd.DataFrame, name: str, tab: str, allowed: tuple[float, ...
 
 
 def not_the_numbers(name: str, tab: str, n_rows: int, values: Iterable[str], rows: pd.DataFrame) -> InputError:
-    """The error for a column resp or treat with such values in so many rows, of which ``rows`` has the first (id, item)."""
+    """The error about unusable values in column resp or treat; ``rows`` holds the first rows affected (id, item)."""
     if name == "treat":
         rule, who = "must be 0 (control) or 1 (treated)", "id " + _three(rows["id"].drop_duplicates())
         remedy = "recode it, or name the value that means control with --control"
     else:
         rule, who = "must hold numbers", "; ".join(_cells(rows))
         remedy = (
-            "recode them, name ordered categories from the lowest to the highest with --categories, or leave them empty where "
-            "they mean a missing response"
+            "recode them, name ordered categories from the lowest to the highest with --categories, or empty them where they mean "
+            "a missing response"
         )
     hold = counted(n_rows, "row holds", "rows hold")
     return InputError(f"Column {name} of table {quoted(tab)} {rule}, but {hold} {_three(values)} ({who}): {remedy}.")
 
 
 def _cells(rows: pd.DataFrame) -> list[str]:
-    """Where the first three rows are, by person and item: row numbers of a table made long mean nothing in its file."""
+    """The first three rows by person and item, since row numbers of a reshaped table mean nothing in its file."""
     where = rows[["id", "item"]].head(3).itertuples(index=False)
     return [f"id {quoted(str(person))} item {quoted(str(item))}" for person, item in where]
 
@@ -321,11 +317,11 @@ def _choose_covariate(table: pd.DataFrame, tab: str, asked: str | None, audit: A
 
 
 TIED = 1e-9
-"""Correlations that differ by less differ by rounding alone: the first candidate is taken, in memory as out of core."""
+"""Correlations this close differ only by rounding: the first candidate is taken, so that both ways of reading agree."""
 
 
 def chosen_among(usable: list[Candidate]) -> tuple[Candidate | None, str]:
-    """The covariate that is used when none is asked for, and why."""
+    """The default covariate, and why it is chosen."""
     if not usable:
         return None, "There is no usable pretest or covariate: M_B and M_C are not fitted."
     if len(usable) == 1:
@@ -354,7 +350,7 @@ def _draw_persons(table: pd.DataFrame, tab: str, vignette: bool, max_persons: in
         table,
         table["id"].isin(drawn),
         "size",
-        f"{limit} of {len(persons)} persons were drawn as R draws them with seed {VIGNETTE_SEED}.",
+        f"{limit} of {len(persons)} persons were drawn, the same as in R with seed {VIGNETTE_SEED}.",
     )
 
 
@@ -422,9 +418,9 @@ def _arrays(
 def person_covariate(
     values: np.ndarray, person: np.ndarray, treat: np.ndarray, name: str, profile: str, audit: Audit
 ) -> np.ndarray | None:
-    """Each person's first value, standardised over rows (vignette) or persons (full), sample SD.
+    """(P,) first value of each person, standardised with the sample SD over rows (vignette) or persons (full).
 
-    None if an arm has fewer than two values: then its slope there, and so treat:cov, cannot be estimated.
+    None if an arm has fewer than two distinct values, so that its slope, and with it treat:cov, cannot be estimated.
     """
     present = np.flatnonzero(~np.isnan(values))
     holders, where = np.unique(person[present], return_index=True)

@@ -1,4 +1,4 @@
-"""Files of R that hold one data frame."""
+"""R's ``.rds`` files that hold a data frame."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SMALLEST_DOUBLE = 1e-150
-"""R's 64-bit integers are kept as the bits of doubles: up to 2e18 they read as numbers nearer to 0 than anything measured."""
+"""R stores 64-bit integers in the bits of doubles: up to 2e18 these read as numbers closer to 0 than any measurement."""
 _MISSING = -(2**31)
 
 
 def read_rds(path: Path, sought: Sought) -> Contents:
-    """The data frame of an ``.rds`` file; columns of lists and the like are left out and named.
+    """The data frame in an ``.rds`` file; columns of lists and the like are left out, with a caution.
 
     Raises
     ------
-    InputError : it holds another object, or a column that is needed holds lists or the like.
+    InputError : it holds another object, or a needed column holds lists or the like.
     """
     import pandas as pd
     import pyreadr
 
     where = quoted(path.name)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of objects it skips; the error below says what to do
+        warnings.simplefilter("ignore")  # about objects it skips; the error below has the remedy
         try:
             table = pyreadr.read_r(str(path)).get(None)
-        except Exception:  # it reads a file with one column it does not know not at all
+        except Exception:  # one unsupported column makes pyreadr reject the whole file
             frame = _whole_object(path)
             if frame is None:
                 if is_in_letters(path):
@@ -56,7 +56,7 @@ def read_rds(path: Path, sought: Sought) -> Contents:
 
 
 def _know_order(table: pd.DataFrame, path: Path) -> None:
-    """R's ordered factors, which pyreadr gives like others, as ordered categories."""
+    """Turn R's ordered factors into ordered categories, in place; pyreadr does not distinguish them."""
     factors = [name for name in table.columns if hasattr(table[name].dtype, "categories")]
     frame = _whole_object(path) if factors else None
     if frame is None or "names" not in frame.attributes:
@@ -72,7 +72,7 @@ def _whole_object(path: Path) -> RObject | None:
         return read_object(path)
     except MemoryError:
         raise
-    except Exception:  # of bytes that are none of R's
+    except Exception:  # the bytes are not a serialised R object
         return None
 
 
@@ -122,7 +122,7 @@ def _series(column: RObject) -> pd.Series:
 
 
 def _whole_of_64_bits(column: pd.Series, *, certainly: bool = False) -> pd.Series:
-    """A column whose numbers can only be the bits of 64-bit integers as these; any other as it is."""
+    """A column whose numbers can only be the bits of 64-bit integers, as integers; any other unchanged."""
     import pandas as pd
 
     bits = np.ascontiguousarray(column.to_numpy(dtype="float64"))

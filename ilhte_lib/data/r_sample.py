@@ -1,17 +1,17 @@
-"""R's draw of persons, number for number: ``RNGkind("L'Ecuyer-CMRG", "Inversion", "Rejection"); set.seed(seed); sample(x, size)``.
+"""R's sampling, number for number: ``RNGkind("L'Ecuyer-CMRG", "Inversion", "Rejection"); set.seed(seed); sample(x, size)``.
 
-The vignette reduces a table of more than 5,000 persons to 5,000 inside furrr, which sets that generator, so the same
-persons are only found by following R's own steps (R 3.6.0 or later, files RNG.c and random.c of its sources):
+The vignette samples 5,000 persons from larger tables inside furrr, which sets that generator, so the same persons can only be
+found by following R's own steps (R 3.6.0 or later, RNG.c and random.c in its sources):
 
 1. ``set.seed`` scrambles the seed 50 times with the congruential generator s -> 69069 s + 1 (mod 2^32), then steps it
    six times more to fill the state, stepping again wherever a value is not below m2, so that it is valid for both moduli.
 2. The generator is MRG32k3a (L'Ecuyer 1999, Operations Research 47(1), 159-164): two recurrences of order three,
    x_n = 1403580 x_{n-2} - 810728 x_{n-3} (mod m1) and y_n = 527612 y_{n-1} - 1370589 y_{n-3} (mod m2); the uniform
    number is (x_n - y_n) / (m1 + 1), with m1 added where that difference is not positive.
-3. An index below n is drawn by rejection: the ceil(log2 n) low bits of numbers put together from chunks of 16 bits, one
-   uniform number each, drawn again until the result is below n.
-4. ``sample`` without replacement takes element j of what is left, then moves the last element left into its place.
-   (For n above 1e7 and size <= n/2 R takes another way, with a hash; it is not needed here and is refused.)
+3. An index below n is drawn by rejection: the ceil(log2 n) low bits of a number assembled from 16-bit chunks, one uniform
+   number each, drawn again until the result is below n.
+4. ``sample`` without replacement takes element j of those left, then moves the last one left into its place.
+   (For n above 1e7 and size <= n/2 R uses a hash instead, which is not needed here and refused.)
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ TO_UNIT = 2.328306549295727688e-10
 """1 / (M1 + 1), with the digits R has."""
 
 LARGEST_POPULATION = 10_000_000
-"""Above this R's ``sample`` may hash, which draws other numbers."""
+"""Above this, R's ``sample`` may hash and draw different numbers."""
 
 
 class LEcuyer:
-    """R's ``"L'Ecuyer-CMRG"`` generator, seeded as ``set.seed(seed)`` does; ``seed`` is a 32-bit integer, negative or not."""
+    """R's ``"L'Ecuyer-CMRG"`` generator after ``set.seed(seed)``; ``seed`` is a signed 32-bit integer."""
 
     def __init__(self, seed: int) -> None:
         if not -(2**31) < seed < 2**31:
-            raise ValueError(f"seed must be an integer that R can hold (32 bits with a sign), not {seed}")
+            raise ValueError(f"seed must be a signed 32-bit integer, as in R, not {seed}")
         seed %= 2**32
         for _ in range(50):
             seed = _scramble(seed)
@@ -72,22 +72,21 @@ def _scramble(seed: int) -> int:
 
 
 def sample_ids(ids_in_order_of_first_appearance: Sequence[Id], size: int = 5000, seed: int = 42) -> list[Id]:
-    """R's ``set.seed(seed); sample(ids, size)`` without replacement, in the order drawn.
+    """R's ``set.seed(seed); sample(ids, size)``, without replacement, in the order drawn.
 
     Parameters
     ----------
     ids_in_order_of_first_appearance : the distinct ids, as R's ``unique(id)`` lists them; at most 1e7.
-    size : how many to draw, at most as many as there are ids.
+    size : how many to draw, at most the number of ids.
     seed : the argument of ``set.seed``.
 
     Raises
     ------
-    ValueError
-        If ``size`` is not within 0..n, or n is above 1e7.
+    ValueError : ``size`` is not within 0..n, or n is above 1e7.
     """
     left = list(ids_in_order_of_first_appearance)
     if len(left) > LARGEST_POPULATION:
-        raise ValueError(f"R's draw is followed up to {LARGEST_POPULATION:,} ids, not {len(left):,}")
+        raise ValueError(f"R's sampling is reproduced for up to {LARGEST_POPULATION:,} ids, not {len(left):,}")
     if not 0 <= size <= len(left):
         raise ValueError(f"cannot draw {size} of {len(left)} ids without replacement")
     generator = LEcuyer(seed)

@@ -1,7 +1,7 @@
-"""R's serialisation of objects, as much of it as it takes to find the columns of a data frame.
+"""R's serialisation format, as far as needed to find the columns of a data frame.
 
-Format: "R Internals", section "Serialization Formats" (R Core Team), versions 2 and 3, big-endian. For files that hold
-what the usual reader refuses altogether, such as a data frame with one column of lists.
+See "R Internals", section "Serialization Formats" (R Core Team), versions 2 and 3, big-endian. It is for files that pyreadr
+rejects, such as a data frame with a column of lists.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class RObject:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def texts(self) -> list[str | None]:
-        """What a character vector holds; bytes that are no text become backslashes and digits."""
+        """The elements of a character vector; bytes that are not text become backslash escapes."""
         return [None if value is None else _decoded(*value) for value in self.values]
 
     @property
     def classes(self) -> list[str | None]:
-        """Its class attribute, empty if it has none."""
+        """The class attribute, empty if there is none."""
         found = self.attributes.get("class")
         return found.texts() if isinstance(found, RObject) else []
 
@@ -59,7 +59,7 @@ def read_object(path: Path) -> RObject | None:
 
     Raises
     ------
-    ValueError, struct.error, IndexError, EOFError : it is of another format, or damaged.
+    ValueError, struct.error, IndexError, EOFError : the file has another format, or is damaged.
     """
     content = _unpacked(path)
     if not content.startswith(b"X\n"):
@@ -145,7 +145,7 @@ class _Stream:
         return value
 
     def _pairs(self, flags: int) -> Iterator[tuple[str, Any]]:
-        """Tags and values of a chain of pairs; "" for no tag."""
+        """Tags and values of a pairlist; [0], [1], ... where there is no tag."""
         number = 0
         while (flags & 255) in _PAIRS:
             if flags & 512:

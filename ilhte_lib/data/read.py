@@ -1,6 +1,6 @@
-"""A researcher's own file as a long table: one row a response, columns id, item, resp and treat.
+"""A researcher's own file as a long table: one row per response, with columns id, item, resp and treat.
 
-Naming and shaping only: whether ``resp`` is 0/1 or ``treat`` constant within a person is for ``prepare`` to say.
+This module only names and reshapes; ``prepare`` judges values, such as whether ``treat`` is constant within a person.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..messages import listed, quoted
 from .arms import ARMS
 from .columns import as_numbers
 from .contents import Contents, Sought, ValueLabels, refuse_duplicates
+from .covariate import is_covariate
 from .file_formats import format_of, read_file
 from .identifiers import natural_key
 from .missing_codes import named_codes, without_codes
@@ -45,40 +46,36 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a file into a long table with columns id, item, resp, treat, then every other column under its own name.
 
-    Types are as read, except that ids and items of CSV and TSV files stay text (``01`` and ``1`` are two persons), those
-    of Excel sheets are as the cells hold them, whole-numbered ones of other formats are integers (Python's, where some
-    are missing: never rounded), clusters likewise where floating point would round them, and categories are given as
-    their values. Empty text, or text of white space alone, is a missing value in every format; words such as NA are in
-    CSV, TSV and Excel files only.
+    Types are as read, except for ids and items: in CSV and TSV files they stay text (``01`` and ``1`` are two persons), in
+    Excel sheets they are as in the cells, and in other formats whole numbers are integers (Python's if some are missing, so
+    that none is rounded), as are clusters that floating point would round. Categories are given by their values. Blank text is
+    missing in every format; words such as NA are missing only in CSV, TSV and Excel files.
 
-    ``attrs["cautions"]`` of the table is a list of sentences a reader of results must see, ``attrs["value_labels"]``
-    has the labels of values that SPSS and Stata files carry, {column of the table: {code: label}}; the labels of a wide
-    file's items stand under ``resp``.
+    ``attrs`` of the table holds "cautions", sentences a reader of the results must see; "value_labels", labels from SPSS and
+    Stata files, {column: {code: label}}, those of a wide file's items under ``resp``; and "one_row_a_person", whether the file
+    was wide.
 
     Parameters
     ----------
     path : CSV or TSV (also gzipped; separated by commas, semicolons, tabs or bars, with decimal points or commas),
         Parquet, Stata ``.dta``, SPSS ``.sav``, Excel ``.xlsx``, R ``.rds``.
-    id, item, resp, treat, wave : the names these columns have in the file. Another column that bears the standard name
-        is left out. Only ``wave`` may be absent.
-    pretest, cluster : columns that must be there; they keep their names (give these to ``prepare`` as ``covariate`` and
+    id, item, resp, treat, wave : names of these columns in the file; only ``wave`` may be absent. Another column with a
+        standard name is left out.
+    pretest, cluster : columns that must be present; they keep their names (pass these to ``prepare`` as ``covariate`` and
         ``cluster``).
-    control : the value, or value label, of ``treat`` that means control and becomes 0, in whatever case; one other value
-        becomes 1. Of several others ``treat`` holds the labels, and ``attrs["arms"]`` the control's and theirs (``arms``).
-        Without it ``treat`` stays as it is.
-    wide : for a file with one row a person, the item columns by name or by pattern such as ``q*``; ``item`` and ``resp``
-        are then not looked for, and a file without ids gets the numbers of its rows.
+    control : the value, or value label, of ``treat`` that means control, ignoring case; it becomes 0, and a single other value
+        becomes 1. With several other values ``treat`` holds labels, and ``attrs["arms"]`` the control's and the others'.
+        Default: ``treat`` is left as it is.
+    wide : for a file with one row per person, the item columns by name or by pattern such as ``q*``; ``item`` and ``resp``
+        are then not looked for, and without ids rows are numbered.
     sheet : of an Excel file, by name or by number from 1; default the first.
-    header_row : of an Excel or text file, the row that holds the columns' names, from 1; what is above is left out, and
-        so are rows right below that describe the columns. Default the first row that is not empty.
-    missing_codes : values of ``treat`` that mean missing and are no arm (``prepare`` takes care of the other columns).
-
-    ``attrs["one_row_a_person"]`` tells of a wide file.
+    header_row : of an Excel or text file, the row of column names, from 1; rows above it, and rows directly below that describe
+        the columns, are left out. Default the first row that is not empty.
+    missing_codes : values of ``treat`` that mean missing and are not an arm (``prepare`` handles the other columns).
 
     Raises
     ------
-    InputError
-        If the file cannot be read, lacks a column, has two of one name, or its arms are not two.
+    InputError : the file cannot be read, lacks a column, has two of the same name, or does not have two arms.
     """
     path = Path(path)
     roles = {"id": id, "item": item, "resp": resp, "treat": treat, "wave": wave}
@@ -88,7 +85,7 @@ def read_table(
     names = {cluster or "cluster": "clusters", id: "persons"} | ({item: "items"} if wide is None else {})
     optional = {role for role, name in (("wave", wave), ("id", id if wide is not None else "")) if role == name}
     needed = tuple(dict.fromkeys((*(name for role, name in roles.items() if role not in optional), *kept.values())))
-    contents = read_file(  # the rest is naming and shaping
+    contents = read_file(
         path,
         Sought(
             names=names,
@@ -119,11 +116,11 @@ def shaped(
     missing_codes: Sequence[str] | None = None,
     **of_files: object,
 ) -> pd.DataFrame:
-    """A table that is in memory already, named and shaped as ``read_table`` does it; the given one stays as it is.
+    """A table in memory, named and reshaped as by ``read_table``; the original is not changed.
 
     Raises
     ------
-    InputError : it lacks a column, has two of one name, or its arms are not two.
+    InputError : it lacks a column, has two of the same name, or does not have two arms.
     """
     table = table.reset_index(drop=True).set_axis([str(name) for name in table.columns], axis=1)
     refuse_duplicates(table.columns, "The table")
@@ -173,7 +170,7 @@ def _shaped(
     first = ["id", "item", "resp", "treat"]
     table = table[[*first, *(name for name in table.columns if name not in first)]]
     if len(table.columns) > _MANY_COLUMNS:
-        table = table.copy()  # in few blocks, so that adding a column costs nothing
+        table = table.copy()  # consolidated into few blocks, so that adding columns is cheap
     table.attrs = {
         ONE_ROW_A_PERSON: wide is not None,
         "cautions": cautions,
@@ -182,7 +179,7 @@ def _shaped(
     if several:
         table.attrs[ARMS] = several
     if known := ordered if wide is None else {name: ordered[name] for name in items if name in ordered}:
-        # of a wide file's items together: the longest list, where the others are parts of it
+        # for the items of a wide file together, the longest list if it contains the others
         longest = max(known.values(), key=len)
         if all(set(labels) <= set(longest) for labels in known.values()):
             table.attrs["categories"] = longest
@@ -190,7 +187,7 @@ def _shaped(
 
 
 def _ordered_categories(table: pd.DataFrame, names: list[str]) -> dict[str, tuple[str, ...]]:
-    """Labels, the lowest first, of the columns of text whose categories a file knows the order of."""
+    """Labels, lowest first, of the text columns whose categories are ordered in the file."""
     return {
         name: tuple(map(str, table[name].cat.categories))
         for name in names
@@ -218,7 +215,7 @@ def _category_values(column: pd.Series) -> pd.Series:
 
 
 def _labels_by_role(labels: ValueLabels, roles: dict[str, str], items: list[str], table: pd.DataFrame) -> ValueLabels:
-    """Value labels under the names the columns have now; those of a wide file's items together, the first of a code."""
+    """Value labels under the columns' new names; those of a wide file's items are merged, the first label of a code winning."""
     of_name = {name: role for role, name in roles.items()}
     found: ValueLabels = {}
     for name, of_column in labels.items():
@@ -229,7 +226,7 @@ def _labels_by_role(labels: ValueLabels, roles: dict[str, str], items: list[str]
 
 
 def _exact_names(table: pd.DataFrame, names: dict[str, str], contents: Contents, path: Path) -> list[str]:
-    """Make names that are whole numbers integers, in place; sentences on such as the file has rounded."""
+    """Convert whole-numbered names to integers in place; return sentences on names that the file has rounded."""
     cautions = []
     ending, where = format_of(path.name), quoted(path.name)
     is_text = ending.startswith((".csv", ".tsv"))
@@ -248,13 +245,13 @@ def _exact_names(table: pd.DataFrame, names: dict[str, str], contents: Contents,
 
 
 def source_name(path: str | Path) -> str:
-    """The table's name: the file's name without the ending that tells its format."""
+    """The table's name: the file name without the ending of its format."""
     name = Path(path).name
     return name[: len(name) - len(format_of(name))]
 
 
 def option_of(role: str) -> str:
-    """The option that names a role's column; ``--wave`` itself chooses a wave."""
+    """The option that names a role's column; ``--wave`` chooses a wave, so its column has ``--wave-column``."""
     return "--wave-column" if role == "wave" else f"--{role.replace('_', '-')}"
 
 
@@ -263,7 +260,7 @@ def _require(named: dict[str, str], columns: list[str], where: str, *, is_wide: 
         rivals = [option_of(role) for role, same in named.items() if same == name]
         if len(rivals) > 1:
             raise InputError(
-                f"Column {quoted(name)} of {where} is named for {' and '.join(rivals)}: name one for each."
+                f"Column {quoted(name)} of {where} is named for both {' and '.join(rivals)}: name a different column for each."
             )
     missing = {role: name for role, name in named.items() if name not in columns}
     if not missing:
@@ -276,7 +273,7 @@ def _require(named: dict[str, str], columns: list[str], where: str, *, is_wide: 
     else:
         remedy = f"name {'them' if len(missing) > 1 else 'it'} with {' '.join(map(option_of, missing))}"
         if not is_wide and {"item", "resp"} <= set(missing):
-            remedy += " or, if each row is a person, name the item columns with --wide"
+            remedy += " or, if there is one row per person, name the item columns with --wide"
         remedy += "."
     if sheets:
         there = "is another sheet" if len(sheets) == 1 else "are other sheets"
@@ -295,7 +292,7 @@ def _rename(table: pd.DataFrame, roles: dict[str, str], kept: set[str], where: s
 
 
 def _item_columns(wide: Sequence[str], columns: list[str], taken: set[str], where: str) -> list[str]:
-    persons = {*taken, "std_baseline", "wave", "cluster", *(name for name in columns if name.startswith("cov_"))}
+    persons = {*taken, "wave", "cluster", *(name for name in columns if is_covariate(name))}
     items: dict[str, None] = {}
     for wanted in wide:
         if wanted in columns and wanted not in taken:
@@ -315,17 +312,17 @@ def _lengthen(table: pd.DataFrame, items: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     table = table.reset_index(drop=True)
-    # melted under their positions, so that no item's name can clash with the names melt gives
+    # melted under their positions, so that no item's name can clash with those that melt introduces
     responses = table[items].set_axis(range(len(items)), axis=1).melt(ignore_index=False).sort_index(kind="stable")
     others = [name for name in table.columns if name not in items and name not in ("item", "resp")]
     long = table.loc[responses.index, others].reset_index(drop=True)
     answers = {"item": [items[position] for position in responses["variable"]], "resp": responses["value"].to_numpy()}
-    # joined at once: adding columns to many is slow, and pandas says so to the user
+    # joined at once: adding columns to a wide frame is slow, and pandas warns about it
     return pd.concat([long, pd.DataFrame(answers)], axis=1)
 
 
 def _arms(treat: pd.Series, labels: dict, control: str, where: str) -> tuple[pd.Series, tuple[str, ...]]:
-    """Column treat as 0 and 1 where it tells two arms apart; else as labels, and these, the control's first."""
+    """Column treat as 0 and 1 and no labels if there are two arms; otherwise as labels, and these, the control's first."""
     values = {value: _value_text(value) for value in treat.dropna().unique()}
     named = {_value_text(code): str(label).strip() for code, label in labels.items()}
     found = list(dict.fromkeys(values.values()))
@@ -360,7 +357,7 @@ def _arms(treat: pd.Series, labels: dict, control: str, where: str) -> tuple[pd.
 
 
 def _same(text: str, wanted: str) -> bool:
-    """Whether two texts differ in case alone, or in how Unicode composes a letter."""
+    """Whether two texts are equal up to case and Unicode composition."""
     return (
         bool(text) and unicodedata.normalize("NFC", text).casefold() == unicodedata.normalize("NFC", wanted).casefold()
     )

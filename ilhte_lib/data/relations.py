@@ -1,8 +1,8 @@
-"""The relational step: a long table of any size reduced to counts, in SQL that DuckDB and Spark run alike.
+"""The relational step: a long table of any size reduced to counts, in SQL that runs on both DuckDB and Spark.
 
-Whatever enters the sufficient statistics is a count, a sum of integers, a minimum, a maximum or a bit-wise or, so that
-it does not depend on the engine, its threads or the order of the rows. A ``Query`` says in SQL too how what it gives of
-parts of the rows makes the whole, for engines that work on parts (``parts.Dask``).
+Everything that enters the sufficient statistics is a count, a sum of integers, a minimum, a maximum or a bitwise or, so that
+it depends neither on the engine and its threads nor on the order of rows. A ``Query`` also holds the SQL that merges its
+results over parts of the rows, for engines that work on parts (``parts.Dask``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..messages import quoted, wrong_count
 from .place import Place, parquet_files
 
 WORD = 60
-"""So many items' answers are kept in the bits of one integer."""
-# what pandas reads as missing in text files
+"""Items per integer when answered items are packed into bits."""
+# the words that pandas reads as missing in text files
 MISSING_WORDS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
     "NaN", "None", "n/a", "nan", "null",
@@ -34,8 +34,8 @@ class Query(str):
 
     Attributes
     ----------
-    part : the SQL for a part of them.
-    merged : the SQL over ``parts``, what all parts gave, one below the other, that gives the whole.
+    part : the SQL for one part of them.
+    merged : the SQL that makes the whole from ``parts``, the stacked results of all parts.
     """
 
     part: str
@@ -48,7 +48,7 @@ class Query(str):
 
 
 def smallest(sql: str, columns: str, order: str) -> Query:
-    """The rows that come first in an order: ``sql`` has DISTINCT or GROUP BY, and neither ORDER BY nor LIMIT."""
+    """The first four rows in an order; ``sql`` has DISTINCT or GROUP BY, and neither ORDER BY nor LIMIT."""
     limited = f"ORDER BY {order} LIMIT 4"
     return Query(f"{sql} {limited}", f"SELECT DISTINCT {columns} FROM parts {limited}")
 
@@ -61,11 +61,11 @@ FROM responses GROUP BY item, raw_resp, raw_treat, wave""",
 SELECT item, raw_resp, raw_treat, wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
 FROM parts GROUP BY item, raw_resp, raw_treat, wave""",
 )
-"""The first scan: how often item, response, arm and wave come together, which decides what is kept."""
+"""The first scan: how often each combination of item, response, arm and wave occurs, which decides what is kept."""
 
 
 def numbered_sql(column: str) -> str:
-    """The different values of a column of the cells, numbered in their order."""
+    """The distinct values of a column of the cells, numbered in order."""
     return (
         f"SELECT {column} AS value, ROW_NUMBER() OVER (ORDER BY {column}) AS k "
         f"FROM (SELECT DISTINCT {column} FROM cells WHERE {column} IS NOT NULL) AS found"
@@ -94,7 +94,7 @@ WHERE responses.id IS NOT NULL"""
 
 
 def without_sql(codes: Mapping[int, Sequence[float]]) -> str:
-    """The marked responses with the k-th candidate for the covariate as ``x<k>``, without its codes for missing."""
+    """The marked responses with the k-th candidate covariate as ``x<k>``, its codes for missing set to NULL."""
     columns = "".join(
         f", {f'CASE WHEN covariate{k} IN ({_numbers(c)}) THEN NULL ELSE covariate{k} END' if c else f'covariate{k}'} AS x{k}"
         for k, c in codes.items()
@@ -107,11 +107,11 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 IN_QUESTION = "item IS NOT NULL AND in_wave = 1"
-"""The responses over which a covariate is judged."""
+"""Condition for the responses over which a covariate is judged."""
 
 
 def extremes_sql(k: int, codes: Sequence[float]) -> str:
-    """Smallest and largest value of the k-th candidate outside the codes, and whether it holds any of them."""
+    """Smallest and largest value of the k-th candidate outside the codes, and how many codes it holds."""
     other = f"CASE WHEN covariate{k} NOT IN ({_numbers(codes)}) AND ABS(covariate{k}) < 1e308 THEN covariate{k} END"
     coded = f"CASE WHEN covariate{k} IN ({_numbers(codes)}) THEN 1 ELSE 0 END"
     return Query(
@@ -121,7 +121,7 @@ def extremes_sql(k: int, codes: Sequence[float]) -> str:
 
 
 def coded_sql(k: int, codes: Sequence[float]) -> str:
-    """How many persons have each of the codes."""
+    """Number of persons with each of the codes."""
     those = f"FROM marked WHERE {IN_QUESTION} AND covariate{k} IN ({_numbers(codes)})"
     return Query(
         f"SELECT covariate{k} AS code, COUNT(DISTINCT id) AS persons {those} GROUP BY covariate{k}",
@@ -131,7 +131,7 @@ def coded_sql(k: int, codes: Sequence[float]) -> str:
 
 
 def candidate_sql(k: int) -> str:
-    """What the k-th candidate for the covariate holds."""
+    """Counts and range of the k-th candidate covariate's values."""
     x = f"x{k}"
     counts = {
         "present": f"COUNT({x})",
@@ -139,19 +139,19 @@ def candidate_sql(k: int) -> str:
         "infinite": f"SUM(CASE WHEN ABS({x}) > 1.7976931348623157e308 THEN 1 ELSE 0 END)",
     }
     plain = f"CASE WHEN ABS({x}) < 1e300 THEN {x} END"
-    said = ", ".join(f"CAST({count} AS BIGINT) AS {name}" for name, count in counts.items())
-    said += f", MIN({x}) AS low, MAX({x}) AS high"
+    summary = ", ".join(f"CAST({count} AS BIGINT) AS {name}" for name, count in counts.items())
+    summary += f", MIN({x}) AS low, MAX({x}) AS high"
     those = f"FROM seen WHERE {IN_QUESTION}"
     sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in counts)
     return Query(
-        f"SELECT {said}, AVG({plain}) AS centre {those}",
+        f"SELECT {summary}, AVG({plain}) AS centre {those}",
         f"SELECT {sums}, MIN(low) AS low, MAX(high) AS high, SUM(total) / SUM(plain) AS centre FROM parts",
-        part=f"SELECT {said}, SUM({plain}) AS total, COUNT({plain}) AS plain {those}",
+        part=f"SELECT {summary}, SUM({plain}) AS total, COUNT({plain}) AS plain {those}",
     )
 
 
 def correlation_sql(k: int, centre: float) -> str:
-    """How the k-th candidate goes with the responses of the control arm; ``centre`` keeps the sums small."""
+    """Correlation of the k-th candidate with the responses of the control arm; centring at ``centre`` keeps the sums small."""
     both = f"treat = 0 AND resp IS NOT NULL AND x{k} IS NOT NULL"
     pairs = f"CASE WHEN {both} THEN resp END", f"CASE WHEN {both} THEN x{k} - CAST({centre!r} AS DOUBLE) END"
     those = f"FROM seen WHERE {IN_QUESTION}"
@@ -170,7 +170,7 @@ def correlation_sql(k: int, centre: float) -> str:
 
 
 def persons_sql(n_words: int, covariate: int | None) -> str:
-    """The last scan: one row a person, with the number of rows after each rule and, of those kept, score and answers."""
+    """The last scan: one row per person, with the number of rows left after each rule and, for those kept, score and answers."""
     rules = ("item IS NOT NULL", "in_wave = 1", "resp IS NOT NULL", "treat IS NOT NULL", "varies = 1", "is_kept = 1")
     columns = {}
     for step in range(len(rules) + 1):
@@ -202,7 +202,7 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
 
 
 def persons_who(condition: str) -> tuple[Query, Query]:
-    """How many persons meet a condition, and the first four."""
+    """The number of persons who meet a condition, and the first four of them."""
     those = f"FROM persons WHERE {condition}"
     return (
         Query(f"SELECT COUNT(*) AS n {those}", "SELECT CAST(SUM(n) AS BIGINT) AS n FROM parts"),
@@ -211,7 +211,7 @@ def persons_who(condition: str) -> tuple[Query, Query]:
 
 
 def classes_sql(n_words: int) -> str:
-    """Persons with the same arm, cluster, covariate, score and answered items, and how many they are."""
+    """Groups of persons with the same arm, cluster, covariate, score and answered items, with their number."""
     key = ", ".join(["treat", "cluster", "covariate", "score", *(f"word{word}" for word in range(n_words))])
     return Query(
         f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}",
@@ -227,47 +227,47 @@ WHERE in_wave = 1 AND resp IS NOT NULL AND seen.treat IS NOT NULL AND is_kept = 
 GROUP BY seen.k, persons.treat, points""",
     "SELECT k, treat, points, CAST(SUM(n) AS BIGINT) AS n FROM parts GROUP BY k, treat, points",
 )
-"""How often each score of each item occurs among the persons who have the covariate."""
+"""How often each score of each item occurs among persons who have the covariate."""
 
 
 class Relations(Protocol):
-    """An engine that runs SQL and keeps relations. A view is computed when used, a kept relation once."""
+    """An engine that runs SQL and holds relations. A view is computed at each use, a kept relation once."""
 
     def names(self, where: Place) -> list[str]:
-        """The columns of a folder or an address, those of its partitions last."""
+        """The columns of a folder or address, partition columns last."""
 
     def kinds(self, where: Place, n_columns: int) -> list[str]:
-        """What each of a table's columns holds: "text", "bytes", "number" (with a fraction) or "other"."""
+        """Content of each column of a table: "text", "bytes", "number" (floating point) or "other"."""
 
     def open(self, where: Place, n_columns: int, select: Mapping[str, str], separator: str = ",") -> None:
-        """Make ``responses`` the view of a table with these columns, each an expression of the table's ones, c0, c1, ..."""
+        """Make ``responses`` a view of the table whose columns are these expressions of the table's own, c0, c1, ..."""
 
     def matches(self, text: str, pattern: str) -> str:
-        """The expression that a text as a whole matches a pattern of RE2."""
+        """SQL for whether a whole text matches an RE2 pattern."""
 
     def composed(self, text: str) -> str:
-        """The expression of a text in Unicode's normal form C."""
+        """SQL for a text in Unicode normal form C."""
 
     def view(self, name: str, sql: str) -> None: ...
 
     def keep(self, name: str, sql: str) -> None: ...
 
     def table(self, name: str, columns: Mapping[str, Sequence]) -> None:
-        """A small relation of Python values."""
+        """Make a small relation from Python values."""
 
     def fetch(self, sql: str) -> dict[str, np.ndarray]:
-        """A small result, by columns: int64, float64 with NaN, or objects with None."""
+        """A small result by column: int64, float64 with NaN, or objects with None."""
 
 
 _CSV = """header = true, auto_detect = false, quote = '"', escape = '"', comment = ''"""
-"""One dialect, not the likeliest: a file that does not keep to it is refused."""
+"""One fixed dialect instead of a guess: a file in another is refused."""
 _HTTPFS = ("s3", "s3a", "s3n", "gs", "gcs", "r2", "http", "https", "hf")
-"""The schemes of DuckDB's extension httpfs."""
+"""Schemes that DuckDB's extension httpfs reads."""
 _KINDS = {"VARCHAR": "text", "BLOB": "bytes", "DOUBLE": "number", "FLOAT": "number"}
 
 
 def _fault(message: str) -> str:
-    """DuckDB's error in a sentence."""
+    """DuckDB's error as one sentence with a remedy."""
     line = re.search(r"CSV Error on Line: (\d+)", message)
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if line and counts:
@@ -283,12 +283,12 @@ def _fault(message: str) -> str:
 
 
 class DuckDB:
-    """DuckDB in this process, within a bound of memory; what does not fit goes to a temporary folder.
+    """DuckDB in this process with a memory limit; what does not fit goes to a temporary folder.
 
     Parameters
     ----------
-    memory : the bound, as DuckDB writes it.
-    threads : None for all processors.
+    memory : the limit, in DuckDB's notation.
+    threads : number of threads; None for all processors.
 
     Raises
     ------
@@ -311,7 +311,7 @@ class DuckDB:
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error
-        # standard output belongs to the results; a kernel that cannot draw a bar may not even say that it draws none
+        # standard output is for results; a kernel that cannot draw a progress bar may also reject turning it off
         with suppress(self._error):
             self._connection.execute("SET enable_progress_bar = false")
 
@@ -329,11 +329,11 @@ class DuckDB:
             raise InputError(_fault(str(failure))) from None
 
     def _parquet(self, where: Place) -> str:
-        """The function that reads Parquet: one file, all files of a folder and of those below it, or an address."""
+        """The SQL table function that reads Parquet from a file, a folder with its subfolders, or an address."""
         address = where.address
         if where.is_remote:
             self._reach(address)
-            # a folder, where what holds the files can be asked for them; httpfs cannot of http://
+            # an address may be a folder, if its file system can list files, which http:// cannot
             inside = "'" + f"{address.rstrip('/')}/**/*.parquet".replace("'", "''") + "'"
             if not set("*?[") & set(address) and self._found(inside):
                 return f"read_parquet({inside}, hive_partitioning = true)"
@@ -353,7 +353,7 @@ class DuckDB:
             return False
 
     def _reach(self, address: str) -> None:
-        """Make an address readable: by httpfs where it is installed, else by what fsspec has for its scheme."""
+        """Make an address readable: by httpfs if it is installed, otherwise by fsspec's file system for its scheme."""
         scheme = address.split("://")[0].lower()
         if scheme in _HTTPFS:
             with suppress(self._error):
@@ -366,11 +366,11 @@ class DuckDB:
         except (ImportError, ValueError):
             if scheme not in _HTTPFS:
                 raise EngineError(
-                    f"DuckDB needs a package of fsspec to read {scheme}:// (for s3:// s3fs, for hdfs:// pyarrow): install it, or "
-                    "count with --engine-data spark."
+                    f"DuckDB needs an fsspec package to read {scheme}:// (s3fs for s3://, pyarrow for hdfs://): install it, or count "
+                    "with --engine-data spark."
                 ) from None
         except self._error:
-            pass  # registered before
+            pass  # already registered
 
     def _file(self, where: Place, n_columns: int, separator: str = ",") -> str:
         if not where.is_remote and set("*?[") & set(where.address):
@@ -396,7 +396,7 @@ class DuckDB:
         self.view("responses", f"SELECT {named(select)} FROM {self._file(where, n_columns, separator)}")
 
     def register(self, name: str, given: Any) -> None:
-        """Give a relation of Arrow or pandas a name, without a copy."""
+        """Name an Arrow or pandas table as a relation, without copying it."""
         self._connection.register(name, given)
 
     def arrow(self, sql: str) -> Any:
@@ -430,7 +430,7 @@ class DuckDB:
 
 
 class Spark:
-    """Apache Spark; what is kept is cached there.
+    """Apache Spark; kept relations are cached there.
 
     Parameters
     ----------
@@ -446,12 +446,12 @@ class Spark:
 
         Parameters
         ----------
-        master : as Spark has it: spark://host:7077, yarn, local-cluster[2,1,1024]; None for what Spark is set to (spark-defaults.conf,
-            spark-submit), else this machine.
+        master : spark://host:7077, yarn, local-cluster[2,1,1024] or the like; None for Spark's own configuration
+            (spark-defaults.conf, spark-submit), otherwise this machine.
 
         Raises
         ------
-        EngineError : PySpark or Java is not here, or the master does not answer.
+        EngineError : PySpark or Java is not installed, or the master does not answer.
         """
         try:
             from pyspark.errors import PySparkException
@@ -460,13 +460,13 @@ class Spark:
             raise EngineError(
                 "Counting on Spark needs one more package, and Java: pip install 'ilhte[spark]'."
             ) from None
-        # standard output belongs to the results
+        # standard output is for results
         builder = SparkSession.builder.appName("ilhte").config("spark.ui.showConsoleProgress", "false")
         try:
             session = (builder.master(master) if master else builder).getOrCreate()
         except (PySparkException, RuntimeError, OSError) as failure:
             raise EngineError(
-                f"Spark did not start ({str(failure).splitlines()[0]}): check that Java is installed and what --scheduler names."
+                f"Spark did not start ({str(failure).splitlines()[0]}): check that Java is installed and that --scheduler is right."
             ) from None
         session.sparkContext.setLogLevel("OFF")
         return cls(session)
@@ -478,13 +478,13 @@ class Spark:
         self._session.stop()
 
     def _file(self, where: Place, n_columns: int | None, separator: str = ",") -> Any:
-        # a path without a scheme would be one of the cluster's own file system
+        # a path without a scheme would refer to the cluster's file system
         address = where.address if where.is_remote else f"file:{where.local}"
         read = self._session.read
         try:
             file = read.csv(address, header=True, sep=separator) if where.is_text else read.parquet(address)
         except Exception as failure:
-            # of pyspark or py4j, whichever noticed
+            # from pyspark or py4j
             raise InputError(
                 f"Spark could not read {quoted(where.address, 200)} ({str(failure).splitlines()[0]}): check the address."
             ) from None
@@ -505,7 +505,7 @@ class Spark:
         return f"{text} RLIKE '^({pattern})$'"
 
     def composed(self, text: str) -> str:
-        return text  # Spark has no such function: two forms of one letter are two names
+        return text  # Spark has no such function, so two forms of one letter are two names
 
     def view(self, name: str, sql: str) -> None:
         self._session.sql(sql).createOrReplaceTempView(name)
@@ -525,7 +525,7 @@ class Spark:
 
 
 def named(select: Mapping[str, str]) -> str:
-    """The columns of a SELECT, by name."""
+    """The column list of a SELECT, each expression with its name."""
     return ", ".join(f"{expression} AS {name}" for name, expression in select.items())
 
 

@@ -1,7 +1,7 @@
 """Responses as scores: labels and codes of ordered categories, counted from 0 within each item.
 
-An item's categories are the values its responses have. One that nobody chose says nothing of its step: the two beside it
-become neighbours, which is told.
+An item's categories are the values among its responses. A category that nobody chose carries no information about its step:
+its two neighbours become adjacent, with a flag.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 10
 Values = Mapping[object, Sequence[float]]
-"""By item, the different values of its responses, ascending."""
+"""Distinct values of the responses to each item, ascending."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How responses become scores: ``categories``, ``threshold`` and ``steps`` of ``prepare.prepare``."""
+    """How responses become scores; see ``categories``, ``threshold`` and ``steps`` in ``prepare.prepare``."""
 
     categories: Sequence[str] | None
     threshold: float | None
@@ -37,16 +37,16 @@ class Scoring:
 
 
 def labels_of(categories: Sequence[str] | None) -> dict[int, str]:
-    """The labels of --categories by their place, from 0; none where there are none."""
+    """The labels of --categories by position, from 0; empty if there are none."""
     return dict(enumerate(label.strip() for part in categories or () for label in part.split(",")))
 
 
 def coded(column: pd.Series, tab: str, categories: Sequence[str] | None) -> pd.Series:
-    """The column with labels of categories (in any case) as their place, from 0; numbers stay.
+    """The column with category labels (ignoring case) replaced by their position, from 0; numbers stay.
 
     Raises
     ------
-    InputError : a label twice.
+    InputError : a label is given twice, or there is only one.
     """
     if not categories:
         return column
@@ -68,12 +68,7 @@ def dichotomised(numbers: pd.Series, threshold: float | None) -> pd.Series:
 
 
 def refuse_unscorable(values: Values, tab: str) -> None:
-    """Items whose values are no ordered categories.
-
-    Raises
-    ------
-    InputError : fractions, or more than ten categories.
-    """
+    """Raise InputError for items whose values are not ordered categories: fractions, or more than ten of them."""
     fractions = [item for item, of_item in values.items() if any(v % 1 for v in of_item)]
     if fractions:
         raise InputError(
@@ -90,15 +85,18 @@ def refuse_unscorable(values: Values, tab: str) -> None:
 def _holding(items: Sequence, values: Values, tab: str) -> str:
     shown = [f"{v:g}" for v in values[items[0]]]
     held = ", ".join(shown[:5]) + (f", ... ({len(shown)} different values)" if len(shown) > 5 else "")
-    others = f", and {counted(len(items) - 1, 'other item', 'other items')} the like" if len(items) > 1 else ""
+    others = f", and {counted(len(items) - 1, 'other item is', 'other items are')} similar" if len(items) > 1 else ""
     return f"Item {quoted(str(items[0]))} of table {quoted(tab)} holds {held}{others}"
 
 
 def unused(values: Values) -> str:
-    """A sentence on categories that nobody chose, or nothing: gaps, and ends that more items with the same others have."""
+    """A sentence on categories that nobody chose; empty if there are none.
+
+    These are gaps between an item's values, and categories at the ends of a scale that more of the other items share.
+    """
     sets = {item: frozenset(of_item) for item, of_item in values.items()}
     common = Counter(sets.values())
-    told = []
+    gaps = []
     for item, own in sets.items():
         wider = [other for other in common if own < other and common[other] > common[own]]
         scale = max(wider, key=lambda other: common[other], default=own)
@@ -107,17 +105,17 @@ def unused(values: Values) -> str:
         between = {a + least for a, step in zip(values[item], steps, strict=False) if step > least}
         lacking = sorted((scale | between) - own)
         if lacking:
-            told.append(f"{quoted(str(item))} has no {', '.join(f'{v:g}' for v in lacking[:3])}")
-    if not told:
+            gaps.append(f"{quoted(str(item))} has no {', '.join(f'{v:g}' for v in lacking[:3])}")
+    if not gaps:
         return ""
     return (
-        f"{counted(len(told), 'item lacks', 'items lack')} categories, which nobody chose, so that their neighbours are taken for "
-        f"neighbouring: {'; '.join(told[:3])}{'; ...' if len(told) > 3 else ''}."
+        f"{counted(len(gaps), 'item has', 'items have')} categories that nobody chose, so that the categories next to them are "
+        f"treated as adjacent: {'; '.join(gaps[:3])}{'; ...' if len(gaps) > 3 else ''}."
     )
 
 
 def scores(item: np.ndarray, resp: np.ndarray, values: Sequence[Sequence[float]]) -> np.ndarray:
-    """(n,) scores from 0 of responses (n,) to items (n,), numbered as in ``values``."""
+    """(n,) scores, from 0, of responses (n,) to items (n,); ``values`` lists each item's categories in order."""
     every = np.unique(np.concatenate([np.asarray(v, float) for v in values]))
     rank = np.zeros((len(values), len(every)), np.int8)
     for k, of_item in enumerate(values):
@@ -126,7 +124,7 @@ def scores(item: np.ndarray, resp: np.ndarray, values: Sequence[Sequence[float]]
 
 
 def category_names(values: Sequence[Sequence[float]], labels: Mapping) -> tuple[tuple[str, ...], ...]:
-    """By item, what its categories are called: the label of a value where there is one, else the value."""
+    """Names of each item's categories: the label of a value if there is one, otherwise the value."""
     texts = {float(number): str(label) for code, label in labels.items() if (number := _as_number(code)) is not None}
     return tuple(tuple(texts.get(v, f"{v:g}") for v in of_item) for of_item in values)
 

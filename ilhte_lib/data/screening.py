@@ -1,4 +1,4 @@
-"""What a researcher should look at before believing a fit: items that go against the rest, twins."""
+"""What to check before believing a fit: items that correlate negatively with the rest, and duplicate items."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FEWEST = 10
-"""Persons that a correlation or an equality needs."""
+"""Least number of persons for a correlation or a comparison."""
 _LARGEST = 30_000_000
-"""Persons times items of the response matrix beyond which items are not compared."""
+"""Largest response matrix (persons times items) for which items are compared."""
 
 
 def concerns(trial: Trial, rows: pd.DataFrame) -> tuple[str, ...]:
-    """Sentences, the gravest first.
+    """Sentences on what to check, the most serious first.
 
     Parameters
     ----------
-    trial : what would be fitted.
+    trial : the prepared trial.
     rows : the rows of the kept wave, with resp and treat as numbers.
     """
-    said = [all_coded_items(rows)]
+    sentences = [all_coded_items(rows)]
     if trial.n_persons * trial.n_items <= _LARGEST:
         matrix = _responses(trial)
-        said += [reversed_items(trial, matrix), twin_items(trial, matrix)]
-    return tuple(sentence for sentence in said if sentence)
+        sentences += [reversed_items(trial, matrix), twin_items(trial, matrix)]
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def _responses(trial: Trial) -> np.ndarray:
-    """(P, J) each person's first response to each item, NaN where there is none."""
+    """(P, J) first response of each person to each item, NaN where there is none."""
     matrix = np.full((trial.n_persons, trial.n_items), np.nan)
     matrix[trial.person[::-1], trial.item[::-1]] = trial.resp[::-1]
     return matrix
 
 
 def item_rest_correlations(trial: Trial, matrix: np.ndarray) -> np.ndarray:
-    """(J,) correlation of each item with the mean of the person's other items, both less their arm's mean; NaN if undefined."""
+    """(J,) correlation of each item with the mean of the person's other items, both centred within arms; NaN if undefined."""
     answered = np.isfinite(matrix)
     filled = np.where(answered, matrix, 0.0)
     out = np.full(trial.n_items, np.nan)
@@ -64,22 +64,22 @@ def item_rest_correlations(trial: Trial, matrix: np.ndarray) -> np.ndarray:
 
 
 def reversed_items(trial: Trial, matrix: np.ndarray) -> str:
-    """Items whose correlation with the rest is negative beyond two standard errors, or an empty text."""
+    """A sentence on items whose item-rest correlation is more than two standard errors below 0; empty if there are none."""
     r = item_rest_correlations(trial, matrix)
     n = np.isfinite(matrix).sum(axis=0)
     against = np.flatnonzero(r < -2.0 / np.sqrt(np.maximum(n, 1)))
     if not len(against):
         return ""
     shown = ", ".join(f"{quoted(trial.item_names[k])} ({r[k]:.2f})" for k in against[:5])
-    which = counted(len(against), "item goes", "items go")
+    which = counted(len(against), "item has", "items have")
     return (
-        f"{which} against the rest, with a negative item-rest correlation: {shown}{', ...' if len(against) > 5 else ''}: if keyed "
-        "the other way round, recode so that 1 means the same on every item."
+        f"{which} a negative item-rest correlation, {shown}{', ...' if len(against) > 5 else ''}: if reverse-keyed, recode so that "
+        "1 means the same on every item."
     )
 
 
 def twin_items(trial: Trial, matrix: np.ndarray) -> str:
-    """Pairs of items with the same response of every person, or an empty text."""
+    """A sentence on pairs of items with the same response from every person; empty if there are none."""
     seen: dict[bytes, list[int]] = {}
     for k in range(trial.n_items):
         if np.isfinite(matrix[:, k]).sum() >= _FEWEST:
@@ -88,13 +88,11 @@ def twin_items(trial: Trial, matrix: np.ndarray) -> str:
     if not pairs:
         return ""
     shown = "; ".join(f"{quoted(trial.item_names[b])} equals {quoted(trial.item_names[a])}" for a, b in pairs[:3])
-    return (
-        f"{shown}{'; ...' if len(pairs) > 3 else ''} for every person: an item given twice counts twice, leave one out."
-    )
+    return f"{shown}{'; ...' if len(pairs) > 3 else ''} for every person, and an item given twice counts twice: leave one out."
 
 
 def all_coded_items(rows: pd.DataFrame) -> str:
-    """Items that hold nothing but one code for missing, or an empty text."""
+    """A sentence on items that hold nothing but one code for missing; empty if there are none."""
     values = rows.dropna(subset=["resp"]).groupby("item", sort=False)["resp"].agg(["min", "max"])
     coded = values.index[(values["min"] == values["max"]) & values["min"].isin(CODES)]
     if not len(coded):

@@ -1,4 +1,4 @@
-"""What the bytes of a worksheet tell faster than its cells: where it really ends, and which formulas have no result."""
+"""What can be read from a worksheet's bytes faster than from its cells: its true last row, and formulas without a result."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _CELL = re.compile(r"([A-Z]+)(\d+)")
 _CHUNK = 2**20
 _OVERLAP = 4096
-"""Bytes kept from one chunk to the next, so that a tag on the border is seen."""
+"""Bytes kept from one chunk to the next, so that a tag across the border is found."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How far a worksheet goes.
+    """Extent of a worksheet.
 
     Attributes
     ----------
-    last_row : the last row with a value or formula, from 1; 0 if there is none, None if it cannot be told.
-    has_formulas : whether there are any.
+    last_row : the last row with a value or formula, from 1; 0 if there is none, None if unknown.
+    has_formulas : whether the sheet has formulas.
     """
 
     last_row: int | None
@@ -34,7 +34,7 @@ class Extent:
 
 
 def extent(path: Path, part: str | None) -> Extent:
-    """How far the worksheet in a part of a workbook's archive goes, without reading its cells."""
+    """Extent of the worksheet in one part of the workbook's archive, without reading its cells."""
     row: int | None = None
     last: int | None = 0
     has_formulas, kept, seen_to = False, b"", -1
@@ -60,16 +60,13 @@ def extent(path: Path, part: str | None) -> Extent:
 
 
 def formulas(path: Path, part: str) -> Iterator[tuple[int, int, bool]]:
-    """Row (from 1), column (from 0) and whether it has a result, of each cell with a formula.
-
-    A result that is the empty text is one.
-    """
+    """For each cell with a formula: row (from 1), column (from 0) and whether it has a result, which may be empty text."""
     with zipfile.ZipFile(path) as archive, archive.open(part) as stream:
         yield from _formulas(stream)
 
 
 def recalculates_on_load(path: Path) -> bool:
-    """Whether the program that wrote the workbook left it to the one that opens it to compute its formulas."""
+    """Whether the program that wrote the workbook left its formulas to be computed by the program that opens it."""
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(re.search(rb'fullCalcOnLoad="(?:1|true)"', archive.read("xl/workbook.xml")))

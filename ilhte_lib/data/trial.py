@@ -1,4 +1,4 @@
-"""A prepared trial, and the audit of how it came to be."""
+"""A prepared trial, and the audit of its preparation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ClusterModel(StrEnum):
-    """What the models have of clusters: nothing, their level ``(1|cluster)``, or their own effect too ``(treat|cluster)``."""
+    """Random effects of clusters in the models: none, level ``(1|cluster)``, or level and effect ``(treat|cluster)``."""
 
     NONE = "none"
     LEVEL = "level"
@@ -26,7 +26,7 @@ class ClusterModel(StrEnum):
 
 
 class ClusterArguments(TypedDict):
-    """Arguments of ``sufficient_statistics``."""
+    """Cluster arguments of ``sufficient_statistics``."""
 
     cluster: np.ndarray | None
     cluster_effects: bool
@@ -34,12 +34,12 @@ class ClusterArguments(TypedDict):
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One step of the preparation: what it left out and why, or what it only noted (all counts 0).
+    """One step of the preparation: what it left out and why, or only a note (all counts 0).
 
     Attributes
     ----------
     step : short name of the rule.
-    rows, persons, items : how many of each the step removed.
+    rows, persons, items : numbers removed by the step.
     reason : one sentence.
     """
 
@@ -51,14 +51,14 @@ class AuditEntry:
 
 
 class PreparedTrial(Protocol):
-    """What a fit and its inference ask of a prepared trial; ``Trial`` and ``large.LargeTrial`` answer.
+    """What fitting and inference need from a prepared trial; implemented by ``Trial`` and ``large.LargeTrial``.
 
     Attributes
     ----------
-    rows_known : whether the responses of single persons are in memory, to be resampled or left out.
+    rows_known : whether the responses of single persons are in memory, so that they can be resampled or left out.
     clustered : whether persons come in clusters.
-    n_clusters : how many; None where there are none, or they are not known.
-    clusters_modelled : whether the models have random effects of these.
+    n_clusters : number of clusters; None if there are none, or it is not known.
+    clusters_modelled : whether the models have random effects of clusters.
     """
 
     @property
@@ -104,10 +104,10 @@ class PreparedTrial(Protocol):
     @property
     def clusters_modelled(self) -> bool: ...
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
-        """Of all persons, or of those who have the covariate, with it."""
+        """Those of all persons or, with the covariate, of the persons who have it."""
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) number of responses, and sum of their scores (number of 1), to each item by arm (control, treated)."""
+        """(2, J) number of responses, and sum of their scores, for each item by arm (control, treated)."""
 
     def audit_rows(self) -> list[dict]:
         """The audit as plain dictionaries, for JSON and tables."""
@@ -121,26 +121,26 @@ class Trial:
     ----------
     tab : name of the table.
     profile : "vignette" or "full".
-    item_names : J names in natural order, so that the order of rows in the file changes nothing.
+    item_names : J names in natural order, so that results do not depend on the order of rows.
     person_ids : (P,) identifiers as in the table.
     treat : (P,) 0 control, 1 treated.
     person, item : (n,) indices into ``person_ids`` and ``item_names``.
-    resp : (n,) 0 or 1, or the score from 0 of an item with more categories.
+    resp : (n,) 0 or 1, or scores from 0 for items with more categories.
     covariate : (P,) standardised covariate, NaN where missing; None if there is none.
     covariate_name : its column, or None.
     covariate_correlation : its correlation with resp among control rows; NaN if there is none.
     cluster : (P,) cluster of each person, or None.
-    wave : the wave that was kept, or None where the table has no waves.
-    audit : every step, in order.
+    wave : the wave that was kept, or None if the table has no waves.
+    audit : every step of the preparation, in order.
     flags : short sentences a reader of the results must see.
     formats : the items' formats; None where all have two categories.
-    categories : by item the names of its categories, the lowest first; None without formats.
-    item_covariates : what is known of the items beside their responses.
-    arms : label and trial of each arm of a table with several, the first this one; empty elsewhere.
-    control : label of the control of a table with several arms, else None.
-    other_waves : the table's waves beside the one that is analysed (``design.prepare_design``).
+    categories : for each item the names of its categories, lowest first; None without formats.
+    item_covariates : covariates of the items.
+    arms : for a table with several arms, label and trial of each, this one first; otherwise empty.
+    control : for a table with several arms, the label of the control; otherwise None.
+    other_waves : the table's other waves (``design.prepare_design``).
     cluster_name : the column of clusters, or None.
-    cluster_model : what the models have of clusters.
+    cluster_model : random effects of clusters in the models.
     """
 
     tab: str
@@ -169,22 +169,22 @@ class Trial:
 
     @property
     def n_persons(self) -> int:
-        """P."""
+        """Number of persons P."""
         return len(self.person_ids)
 
     @property
     def n_items(self) -> int:
-        """J."""
+        """Number of items J."""
         return len(self.item_names)
 
     @property
     def n_responses(self) -> int:
-        """n."""
+        """Number of responses n."""
         return len(self.resp)
 
     @property
     def rows_known(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     @property
@@ -198,7 +198,7 @@ class Trial:
         return None if self.cluster is None else len(np.unique(cluster_codes(self.cluster)))
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
-        """Of all persons, or of those who have the covariate, with it."""
+        """Those of all persons or, with the covariate, of the persons who have it."""
         return sufficient_statistics(
             self.item_names,
             self.treat,
@@ -217,17 +217,17 @@ class Trial:
 
     @property
     def of_clusters(self) -> ClusterArguments:
-        """What ``sufficient_statistics`` is told of clusters, where the models have them."""
+        """Arguments of ``sufficient_statistics`` for the clusters in the models."""
         if self.cluster is None or not self.clusters_modelled:
             return {"cluster": None, "cluster_effects": False}
         return {
-            # in the order of their names, so that the order of rows changes nothing
+            # coded in the order of their names, so that results do not depend on the order of rows
             "cluster": np.unique([str(label) for label in self.cluster], return_inverse=True)[1],
             "cluster_effects": self.cluster_model is ClusterModel.EFFECTS,
         }
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) number of responses, and sum of their scores, to each item by arm (control, treated)."""
+        """(2, J) number of responses, and sum of their scores, for each item by arm (control, treated)."""
         cell, size = self.treat[self.person].astype(int) * self.n_items + self.item, 2 * self.n_items
         answers = np.bincount(cell, minlength=size).reshape(2, -1)
         return answers, np.bincount(cell, weights=self.resp, minlength=size).reshape(2, -1)
@@ -239,14 +239,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class OtherWave:
-    """A wave of the table that is not the one analysed.
+    """A wave of the table other than the one analysed.
 
     Attributes
     ----------
-    name : of the wave.
-    before : whether it is known to be before randomisation.
-    trial : the wave by the same rules, without a covariate; None where it cannot be used.
-    reason : why not, one sentence.
+    name : the wave's name.
+    before : whether it is known to precede randomisation.
+    trial : the wave prepared by the same rules, without a covariate; None if it cannot be used.
+    reason : why it cannot be used, one sentence.
     """
 
     name: str
@@ -256,7 +256,7 @@ class OtherWave:
 
 
 def cluster_codes(cluster: np.ndarray) -> np.ndarray:
-    """(P,) integers, one a cluster; each missing value is a cluster of its own."""
+    """(P,) integer codes of clusters; each missing value is a cluster of its own."""
     import pandas as pd
 
     codes = pd.factorize(np.asarray(cluster, dtype=object))[0]
@@ -266,7 +266,7 @@ def cluster_codes(cluster: np.ndarray) -> np.ndarray:
 
 
 class Audit:
-    """Collects entries while the table shrinks."""
+    """Collects entries and flags while the table is prepared."""
 
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
@@ -278,7 +278,7 @@ class Audit:
             self.flags.append(reason)
 
     def keep(self, table: pd.DataFrame, kept: np.ndarray, step: str, reason: str) -> pd.DataFrame:
-        """``table[kept]``, with an entry if anything goes."""
+        """``table[kept]``, with an entry if anything is removed."""
         after = table[kept]
         lost = len(table) - len(after)
         if lost:

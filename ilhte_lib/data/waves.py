@@ -1,4 +1,4 @@
-"""Which wave of a table is analysed: only codes whose meaning is known are taken, otherwise the user is asked."""
+"""Choice of the wave to analyse: by codes whose meaning is known, otherwise by the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IRW = "irw"
-"""What ``table.attrs["waves"]`` holds where waves are numbered as the IRW documents them: 0 before treatment, 1 the first after."""
+"""Value of ``table.attrs["waves"]`` for waves numbered as the IRW documents: 0 before treatment, 1 the first after it."""
 _TIME_NAMES = (
     "time",
     "timepoint",
@@ -33,14 +33,14 @@ _MOST_WAVES = 30
 def keep_wave(
     table: pd.DataFrame, tab: str, vignette: bool, wave: str | None, audit: Audit
 ) -> tuple[pd.DataFrame, str | None]:
-    """The rows of one wave and its name, None where the table has no waves.
+    """The rows of one wave and its name, None if the table has no waves.
 
-    Profile full takes the wave that is asked for; a table's only numbered wave; the first above 0 where there is one of
-    0 or less, which by every convention is before treatment; or wave 1 of a table whose ``attrs["waves"]`` is ``IRW``.
+    Profile full takes the wave requested; otherwise the only numbered wave; the first above 0 if there is one of 0 or less,
+    which by every convention is before treatment; or wave 1 of a table whose ``attrs["waves"]`` is ``IRW``.
 
     Raises
     ------
-    InputError : no such wave, or which one is after randomisation cannot be determined.
+    InputError : there is no such wave, or the first after randomisation cannot be determined.
     """
     if "wave" not in table.columns:
         if wave is not None:
@@ -81,7 +81,7 @@ def keep_wave(
 
 
 def _known(levels: list[float], tab: str, irw: bool) -> tuple[float, str, bool]:
-    """The wave after randomisation, why, and whether a reader must be told."""
+    """The wave after randomisation, the reason, and whether it needs a flag."""
     after = [level for level in levels if level > 0]
     if len(levels) == 1:
         only = f"{levels[0]:.15g}"
@@ -98,15 +98,15 @@ def _known(levels: list[float], tab: str, irw: bool) -> tuple[float, str, bool]:
 
 
 def in_wave(waves: pd.Series, wave: str) -> pd.Series:
-    """Which rows are of a wave, by its name or, where that is a number, by its value."""
+    """Whether each row belongs to a wave, by name or, if that is a number, by value."""
     kept = waves.astype(str) == wave
-    with suppress(ValueError):  # of a wave with a name
+    with suppress(ValueError):  # the wave has a name
         kept |= as_numbers(waves) == float(wave)
     return kept & waves.notna()
 
 
 def looks_like_time(name: str) -> bool:
-    """Whether a column's name says that it distinguishes occasions."""
+    """Whether a column's name suggests that it distinguishes occasions."""
     plain = name.strip().lower()
     return plain in _TIME_NAMES or any(word in plain for word in ("wave", "date", "timestamp", "week", "month"))
 
@@ -117,7 +117,7 @@ def _perhaps(table: pd.DataFrame) -> str:
 
 
 def wave_advice(rows: pd.DataFrame, name: str) -> str:
-    """How to choose among the values of a column that distinguishes occasions."""
+    """Advice on choosing among the values of a column that distinguishes occasions."""
     values = rows[name].dropna().unique()
     if len(values) <= _MOST_WAVES:
         first = str(values[0])

@@ -1,7 +1,6 @@
-"""Excel workbooks: the sheet that holds the table, read row by row, whatever size the sheet claims to have.
+"""Excel workbooks: the sheet with the table, read row by row whatever size it claims to have.
 
-A sheet often says it reaches to the last cell there can be, because one was once formatted; only cells with something
-in them count here.
+A sheet often claims to extend to the last possible cell because one was once formatted; only cells with content count here.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREVIEW = 200
-"""Rows looked at to tell where the names stand."""
+"""Rows examined to find the row of names."""
 _OLD_OR_LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-"""How files of the older format begin, and those with a password."""
+"""First bytes of files in the older format or with a password."""
 
 _COMPUTE = "open the file in Excel or LibreOffice, save it there and try again"
 
 Cells = tuple[int, list[Any]]
-"""A row that is not empty: its number from 1, and what its cells hold."""
+"""A row that is not empty: its number from 1, and the values of its cells."""
 
 
 def read_workbook(path: Path, sought: Sought) -> Contents:
-    """The table of a sheet: the first visible one unless another is asked for.
+    """The table on a sheet, the first visible one unless another is requested.
 
-    Columns of names are as the cells hold them (the text 007 is not the number 7); other columns of text that spells
-    numbers are numbers. Words that mean missing in text files mean it here.
+    Columns of names are as in the cells (the text 007 is not the number 7); other columns of text that spells numbers become
+    numbers. Words that mean missing in text files do so here.
 
     Raises
     ------
-    InputError : there is no such sheet, it is empty, its names stand in another row or on another sheet, two columns
-        have one name, or a column that is needed holds formulas that were never computed.
+    InputError : there is no such sheet, it is empty, its names are in another row or on another sheet, two columns have the
+        same name, or a needed column holds formulas that were never computed.
     """
     import openpyxl
 
     with path.open("rb") as stream:
         if stream.read(8) == _OLD_OR_LOCKED:
             raise InputError(
-                f"{quoted(path.name)} is an Excel file of the older format .xls, or has a password: save it as .xlsx "
-                "without password."
+                f"{quoted(path.name)} is an Excel file in the older format .xls, or has a password: save it as .xlsx "
+                "without a password."
             )
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
@@ -106,8 +105,8 @@ class _Book:
         )
 
     def _rows(self, sheet: Any, most: int | None = None) -> list[Cells]:
-        """The rows that are not empty, all or the first so many of the sheet."""
-        # what the sheet says of its own size is not believed
+        """The rows that are not empty, of the whole sheet or its first ``most`` rows."""
+        # the size that the sheet claims is not reliable
         sheet.reset_dimensions()
         last = extent(self.path, getattr(sheet, "_worksheet_path", None)).last_row if most is None else most
         rows: list[Cells] = []
@@ -120,7 +119,7 @@ class _Book:
         return rows
 
     def _look_elsewhere(self, sheet: Any, rows: list[Cells]) -> None:
-        """Raise InputError if the columns that are looked for are on another sheet, or there is no table on this one."""
+        """Raise InputError if the required columns are on another sheet, or this one has no table."""
         if len(self.sheets) < 2 or self._holds(rows):
             return
         better = self._others_with_the_columns(sheet)
@@ -155,7 +154,7 @@ class _Book:
         ]
 
     def _others_with_the_columns(self, sheet: Any) -> dict[str, tuple[Any, list[Cells]]]:
-        """Title -> sheet and first rows, of the others on which the columns are."""
+        """Title -> sheet and first rows of the other sheets that have the required columns."""
         found = {}
         for other in self.sheets:
             if other is not sheet:
@@ -168,7 +167,7 @@ class _Book:
         return any(self.sought.is_in(_as_text(row)[1]) for row in rows[:DEEPEST_HEADER])
 
     def _option(self, sheet: Any) -> str:
-        """How a shell is given the sheet: its name, or its number where that is hard to type."""
+        """The sheet as an argument for a shell: its name, or its number if the name is hard to type."""
         title = sheet.title
         plain = title.isprintable() and title == title.strip() and len(title) < 40
         return shlex.quote(title) if plain and not title.isdecimal() else str(self.sheets.index(sheet) + 1)
@@ -176,7 +175,7 @@ class _Book:
     # -- formulas -----------------------------------------------------------------------------------------------
 
     def _formulas(self, sheet: Any, names: dict[int, str], body: list[Cells]) -> list[str]:
-        """Cautions on formulas without results; InputError where a column that is needed has such."""
+        """Cautions on formulas without results; InputError if a needed column has any."""
         part = getattr(sheet, "_worksheet_path", None)
         if part is None or not extent(self.path, part).has_formulas:
             return []
@@ -193,13 +192,13 @@ class _Book:
                 raise InputError(self._never_computed(names[column], empty[column], has_others=column in valued))
         cautions = [
             f"Column {quoted(names[column])} of {self.where} holds {counted(count, 'formula that was', 'formulas that were')} "
-            "never computed and counts as empty there."
+            "never computed and counts as empty in those cells."
             for column, count in sorted(empty.items())
         ]
         stale = [names[column] for column in needed if present[column]]
         if stale and recalculates_on_load(self.path):
             cautions.append(
-                f"The program that wrote {self.where} left its formulas to be computed when it is opened; what it says of "
+                f"The program that wrote {self.where} left its formulas to be computed on opening, so values of "
                 f"{listed(stale, 4)} may be out of date: {_COMPUTE}."
             )
         return cautions
@@ -214,7 +213,7 @@ class _Book:
 
 
 def _trimmed(values: Sequence[Any]) -> list[Any]:
-    """Cells up to the last that is not empty; blank text is empty, whole numbers are such."""
+    """Cells up to the last that is not empty; blank text is empty, whole floats become integers."""
     cells = [_cell(value) for value in values]
     while cells and cells[-1] is None:
         cells.pop()
@@ -224,7 +223,7 @@ def _trimmed(values: Sequence[Any]) -> list[Any]:
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.strip() else None
-    # a float above 2^53 stays one: that its last digits are lost is for others to tell
+    # a float above 2^53 stays one, so that its lost digits can be reported
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -233,7 +232,7 @@ def _as_text(row: Cells) -> Row:
 
 
 def _column_names(names: Sequence[str], body: Sequence[Cells]) -> dict[int, str]:
-    """Position -> name of the columns that have a name or hold something."""
+    """Position -> name of the columns that have a name or any content."""
     filled: set[int] = set()
     for _, cells in body:
         filled.update(k for k, cell in enumerate(cells) if cell is not None)
@@ -259,7 +258,7 @@ def _named(values: list[Any]) -> pd.Series:
 
 
 def _typed(values: list[Any]) -> pd.Series:
-    """Numbers where all values are or spell such, else as they are."""
+    """The column as numbers if all values are or spell numbers, otherwise unchanged."""
     import pandas as pd
 
     column = pd.Series(values, dtype=object)

@@ -1,1 +1,1 @@
-"""From sufficient statistics to a certified fit: the deviance, its modes, gradient and optimum; lme4 as the second engine."""
+"""From sufficient statistics to a certified fit: deviance, modes, gradient and optimum; lme4 as a second engine."""

@@ -1,9 +1,9 @@
-"""Laplace or quadrature: which approximation of the likelihood a table needs.
+"""The choice between Laplace and quadrature as approximation of the likelihood.
 
-Laplace (lme4's nAGQ = 1) takes sigma_theta for too small where persons answered few items, by an amount that does not
-shrink with the number of persons. Quadrature over persons is free of that and costs more. ``auto`` takes quadrature where
-there are at most ``FEW_ITEMS`` items, or where it would move sigma_theta of M_A by more than ``NOTICED`` of its standard
-error, as one evaluation of its deviance at Laplace's estimates tells; and as many nodes as it takes.
+Laplace (lme4's nAGQ = 1) underestimates sigma_theta where persons answered few items, by an amount that does not shrink with
+the number of persons. Quadrature over persons avoids this bias at a higher cost. ``auto`` chooses quadrature if there are at
+most ``FEW_ITEMS`` items, or if it would move sigma_theta of M_A by more than ``NOTICED`` standard errors, judged by one
+evaluation of its deviance at Laplace's estimates; and it chooses as many nodes as needed.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
 METHODS = ("laplace", "aghq")
 CHOICES = ("auto", *METHODS)
 FEW_ITEMS = 10
-"""With no more items than this ``auto`` takes quadrature, and a search for the optimum always has several starts."""
+"""With at most this many items ``auto`` chooses quadrature, and the optimum is always searched from several starts."""
 ENOUGH_FOR_LAPLACE = 8
-"""With so many items the estimates of drawn persons are Laplace's, at a twentieth of the cost, also where the trial was fitted by
-quadrature: their standard errors are the same to 2% in the bundled tables of ten items, to 12% only in one of four."""
+"""With at least this many items, resampled trials are fitted by Laplace even if the trial was fitted by quadrature, at a
+twentieth of the cost: in the bundled tables standard errors agree to 2% with ten items, but only to 12% with four."""
 NOTICED = 0.5
-"""So much of its standard error sigma_theta may be off before ``auto`` takes quadrature."""
+"""``auto`` tolerates a shift of sigma_theta of up to this many standard errors before it chooses quadrature."""
 NODES = 15
 MORE_NODES = (NODES, 31, 63, 127)
-"""Numbers of nodes that ``auto`` tries, each until the next changes the log-likelihood by less than ``ENOUGH``."""
+"""Numbers of nodes that ``auto`` tries until twice as many change the log-likelihood by less than ``ENOUGH``."""
 ENOUGH = 1e-4
-"""A smaller error than is worth a message, since the gradient holds the nodes where they are and must lead to the optimum."""
+"""Stricter than ``NOTICEABLE``, because the gradient holds the nodes fixed and must still lead to the optimum."""
 NOTICEABLE = 1e-3
 """An error of the quadrature below this, in log-likelihood, is not worth a message."""
 AUTO_MOST_CELLS = 6_000_000
-"""Classes of persons times nodes times items beyond which ``auto`` stays with Laplace (a third of a gigabyte, and minutes)."""
+"""Classes of persons x nodes x items beyond which ``auto`` stays with Laplace (a third of a gigabyte, and minutes)."""
 
 
 def default_method(profile: str, engine: str = "native") -> str:
-    """ "auto"; but "laplace", which is lme4's, under the profile "vignette" and in lme4."""
+    """ "auto" for the native engine under profile "full"; otherwise "laplace", as in lme4."""
     return "auto" if profile == "full" and engine == "native" else "laplace"
 
 
 def shift_of_sigma_theta(fit: Fit, gradient: np.ndarray) -> float:
-    """By how many of its standard errors quadrature would move sigma_theta, to first order; NaN where that is undefined.
+    """The shift of sigma_theta, in standard errors, that quadrature would cause, to first order; NaN where undefined.
 
-    One step of Newton's method from Laplace's estimates, with the curvature of Laplace's deviance (the fit's ``vcov``).
+    This is one Newton step from Laplace's estimates with the curvature of Laplace's deviance (the fit's ``vcov``).
 
     Parameters
     ----------
-    fit : a Laplace fit, with standard errors.
-    gradient : (k,) of quadrature's deviance at its estimates.
+    fit : a Laplace fit with standard errors.
+    gradient : (k,) gradient of the quadrature deviance at its estimates.
     """
     at = fit.spec.psi_names.index("sigma_theta")
     free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))

@@ -1,16 +1,16 @@
-"""Clusters of persons (schools, villages, sites) in the penalised likelihood: eliminated between persons and items.
+"""Clusters of persons (schools, villages, sites) in the penalised likelihood, eliminated after persons and before items.
 
 A class g of arm T in cluster s has ``eta_gi = x_g' beta + sigma v_g + m_T' k_s + a_T' w_i`` with ``m_T = M'(1, T)'`` and
-spherical ``k_s`` (c,): c = 1 for ``(1|cluster)``, c = 2 for ``(treat|cluster)``. Without persons, whose diagonal is
+spherical ``k_s`` (c,): c = 1 for ``(1|cluster)``, c = 2 for ``(treat|cluster)``. Once persons are eliminated, whose diagonal is
 ``d_g = 1 + sigma^2 w_g`` with ``w_g = sum_i W_gi``, clusters have the blocks
 
     H_s = I + sum_T N_sT m_T m_T',   R_s = sum_T m_T (a_T (x) Q_sT)',   N_sT = sum_g n_g w_g / d_g,   Q_sT = sum_g n_g W_g / d_g,
 
-the sums over the classes of s in arm T; without clusters the items lose ``R_s' H_s^-1 R_s``, which by pair of arms is
-``sum_s gamma_sTT' Q_sT Q_sT''`` with ``gamma_sTT' = m_T' H_s^-1 m_T'``. Everything is linear in the number of clusters.
+with sums over the classes of s in arm T. Eliminating clusters reduces the items' block by ``R_s' H_s^-1 R_s``, which by pair of
+arms is ``sum_s gamma_sTT' Q_sT Q_sT''`` with ``gamma_sTT' = m_T' H_s^-1 m_T'``. All costs are linear in the number of clusters.
 
-What the gradient needs of H^-1 follows by conditioning: given the items and the clusters the persons are independent,
-given the items the clusters are, so that with ``o_T = a_T' w`` and e, f independent of w
+The parts of H^-1 that the gradient needs follow by conditioning: persons are independent given items and clusters, and clusters
+are independent given items, so that with ``o_T = a_T' w`` and e, f independent of w
 
     m_T' k_s = f_sT - sum_T' gamma_sTT' Q_sT'' o_T',                              Var f_sT = gamma_sTT,
     eta_gi = sigma e / sqrt(d_g) + m_T' k_s / d_g + o_Ti - sigma^2 W_g' o_T / d_g.
@@ -48,7 +48,7 @@ class ClusterPart:
         self.k = np.zeros((lanes, self.size, model.spec.cluster_q))
         self.m = np.zeros((lanes, 2, model.spec.cluster_q))
         self.q = np.zeros((lanes, 2, self.size, model.n_items))
-        # of each class its arm and cluster, as one number; where each lane is a table of its own, of all lanes
+        # arm and cluster of each class as one number, for all lanes where each lane is a table of its own
         treated = np.arange(model.n_classes) >= model.arms[1].start
         self.cell = s.clusters.code + self.size * treated
         self.one_table = self.cell.ndim == 1
@@ -60,13 +60,13 @@ class ClusterPart:
     # -- between classes and clusters -----------------------------------------------------------------------------
 
     def _runs(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Where each run of classes of one arm and cluster starts among these rows, and which ``cell`` it is."""
+        """Start of each run of classes of one arm and cluster among these rows, and its ``cell``."""
         cell = self.cell[..., rows].ravel()
         starts = np.flatnonzero(np.diff(cell, prepend=-1))
         return starts, cell[starts]
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
-        """(B, 2, S) sums of values (B, G) of persons over the persons of each cluster and arm."""
+        """(B, 2, S) sums of persons' values (B, G) over the persons of each cluster and arm."""
         out = np.zeros((len(values), 2, self.size))
         starts, cells = self.all_runs
         values = values * self.count
@@ -77,13 +77,13 @@ class ClusterPart:
         return out
 
     def _of_classes(self, values: np.ndarray) -> np.ndarray:
-        """(B, G) the value (B, 2, S) of each class's cluster and arm."""
+        """(B, G) values of the classes, from values (B, 2, S) by arm and cluster."""
         if self.one_table:
             return values.reshape(len(values), -1).take(self.cell, axis=1)
         return values.ravel().take(self.cell)
 
     def shift(self, k: np.ndarray, m: np.ndarray | None = None) -> np.ndarray:
-        """(B, G) ``m_T' k_s`` of each class, with the loadings of the workspace unless others (B, 2, c) are given."""
+        """(B, G) ``m_T' k_s`` of each class, with the workspace's loadings or the given ones (B, 2, c)."""
         return self._of_classes((self.m if m is None else m) @ k.transpose(0, 2, 1))
 
     def collect(self, values: np.ndarray, m: np.ndarray | None = None) -> np.ndarray:
@@ -93,7 +93,7 @@ class ClusterPart:
     # -- elimination ----------------------------------------------------------------------------------------------
 
     def gather(self, block: _Block, scale: np.ndarray) -> None:
-        """Add a block's share to Q, with ``scale`` = n/d (B, g)."""
+        """Add a block's part to Q, with ``scale`` = n/d (B, g)."""
         scaled, first = block.scratch[1], block.rows.start
         if first == 0:
             self.q[:] = 0.0
@@ -107,7 +107,7 @@ class ClusterPart:
             self.q.reshape(-1, scaled.shape[2])[cells] += np.add.reduceat(scaled.reshape(-1, scaled.shape[2]), starts)
 
     def eliminate(self, modes: Modes) -> None:
-        """Factor the blocks H_s and add ``sum_s gamma Q Q'`` to what the items' information loses."""
+        """Factor the blocks H_s and subtract ``sum_s gamma Q Q'`` from the items' information."""
         m = self.m
         self.n = self._sums(modes.row_weight / modes.d)
         h = np.einsum("bts,btk,btl->bskl", self.n, m, m) + np.eye(m.shape[2])
@@ -124,7 +124,7 @@ class ClusterPart:
             modes.information[:, 3] = modes.information[:, 2].transpose(0, 2, 1)
 
     def pull(self, rhs: np.ndarray) -> np.ndarray:
-        """(R, 2, J) what clusters with right-hand sides (R, S, c) take from those of the items, by arm."""
+        """(R, 2, J) part of the items' right-hand sides, by arm, eliminated with right-hand sides (R, S, c) of clusters."""
         y = self.m @ (self.inverse @ rhs[..., None])[..., 0].transpose(0, 2, 1)
         return np.matmul(y[:, :, None, :], self.q)[:, :, 0]
 
@@ -136,7 +136,7 @@ class ClusterPart:
     # -- the gradient ---------------------------------------------------------------------------------------------
 
     def set_item_variance(self, k: np.ndarray) -> None:
-        """Take over Cov(o_T, o_T') (B, P, J, J) by pair of arms (``Model.pairs``)."""
+        """Set Cov(o_T, o_T') (B, P, J, J) by pair of arms (``Model.pairs``)."""
         q, gamma = self.q, self.gamma
         own = np.matmul(q, k[:, :2])
         # y_sT = sum_T' gamma_sTT' K_TT' Q_sT' and z_sTT' = Q_sT' K_TT' Q_sT'
@@ -154,8 +154,11 @@ class ClusterPart:
         self.along = np.zeros((len(k), self.model.n_classes))
 
     def add_to_variance(self, block: _Block, twice: np.ndarray, d: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Add what clusters have to Var eta of a block: to what is subtracted of each cell, ``twice``, in place; what a
-        class has in all its cells is returned (B, g). ``d`` (B, g), ``variance`` sigma^2 (B, 1)."""
+        """The clusters' part of Var eta in a block.
+
+        The part common to all cells of a class is returned (B, g); the rest is added in place to ``twice``, which is subtracted
+        from each cell. ``d`` is (B, g), ``variance`` is sigma^2 (B, 1).
+        """
         cell = self.cell[..., block.rows]
         if self.one_table:
             y = self.y.reshape(len(twice), -1, twice.shape[2]).take(cell, axis=1)
@@ -174,7 +177,7 @@ class ClusterPart:
 
         Parameters
         ----------
-        row : (B, G) what a change of a person's eta, in all items alike, changes D by.
+        row : (B, G) derivative of D in a person's eta, the same shift for all items.
         residual : (B, G) observed minus expected scores.
         adjoint : (B, S, c) the clusters' part of the adjoint.
         """

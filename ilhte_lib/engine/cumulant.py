@@ -1,8 +1,8 @@
-"""What an item's format makes of a linear predictor: expected score, its variance and third central moment.
+"""Expected score, variance and third central moment given the linear predictor, for each item format.
 
-The cumulant of an item is ``A(eta) = log sum_k exp(k eta - c_k)`` (see ``model.formats``): its derivatives are the moments
-of the score. Everything else in the engine is the same for all formats. Both classes work on the blocks of ``modes`` and
-write into their buffers; B is the number of values of psi side by side.
+The cumulant of an item is ``A(eta) = log sum_k exp(k eta - c_k)`` (see ``model.formats``); its derivatives are the central
+moments of the score. Everything else in the engine is the same for all formats. ``TwoCategories`` and ``OrderedCategories``
+work on the blocks of ``modes`` and write into their buffers; B is the number of values of psi side by side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Cells:
-    """The cumulant of ordered categories cell by cell, for a predictor eta (..., J) that is no sum of two factors."""
+    """The cumulant of ordered categories cell by cell, for any predictor eta (..., J)."""
 
     def __init__(self, formats: ItemFormats, steps: np.ndarray):
         self.highest = formats.highest
@@ -66,7 +66,7 @@ class Cells:
     def along(
         self, eta: np.ndarray, cumulant: np.ndarray, mean: np.ndarray, dconstants: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """How A and the mean score change, cell by cell, with the constants c_k along ``dconstants`` (K + 1, J)."""
+        """Directional derivatives of A and of the mean score, cell by cell, as c_k moves along ``dconstants`` (K + 1, J)."""
         of_cumulant, of_mean = np.zeros_like(eta), np.zeros_like(eta)
         for k, (terms, change) in enumerate(zip(self._terms(eta), dconstants, strict=True)):
             p = np.exp(terms - cumulant) * change
@@ -78,22 +78,22 @@ class Cells:
 class TwoCategories:
     """The cumulant ``log(1 + e^eta)``.
 
-    exp(-eta) is the outer product of a factor a class and a factor an item, so a pass takes G + 2J exponentials.
+    exp(-eta) is the product of a factor per class and a factor per item, so a pass takes G + 2J exponentials.
     """
 
     def __init__(self, model: Model):
         self.model = model
 
     def set_steps(self, steps: np.ndarray) -> None:
-        """There are none."""
+        """Does nothing: there are no free steps."""
 
     def set_predictor(self, persons: np.ndarray, items: np.ndarray) -> None:
-        """eta is persons (B, G) + items (B, 2, J) of the class's arm from now on."""
+        """Set eta to persons (B, G) + items (B, 2, J) of the class's arm."""
         self._odds = np.exp(-persons)[:, :, None] * self.model.membership
         self._item_odds = np.exp(-items)
 
     def moments(self, block: _Block) -> None:
-        """The expected score and its variance into ``block.expected`` and ``block.weight``."""
+        """Write the expected score and its variance to ``block.expected`` and ``block.weight``."""
         expected, weight = block.expected, block.weight
         np.matmul(self._odds[:, block.rows], self._item_odds, out=expected)
         expected += 1.0
@@ -104,7 +104,7 @@ class TwoCategories:
         np.subtract(expected, weight, out=weight)
 
     def third_moment(self, block: _Block, out: np.ndarray, spare: np.ndarray) -> None:
-        """The third central moment of the score."""
+        """Write the third central moment of the score to ``out``."""
         np.multiply(block.expected, -2.0, out=out)
         if self.model.repeated:
             out /= np.maximum(block.trials, 1.0)
@@ -112,7 +112,7 @@ class TwoCategories:
         out *= block.weight
 
     def log_terms(self, block: _Block, out: np.ndarray) -> None:
-        """A(eta) - K eta."""
+        """Write A(eta) - K eta to ``out``."""
         np.matmul(self._odds[:, block.rows], self._item_odds, out=out)
         out += 1.0
         np.log(out, out=out)
@@ -120,23 +120,24 @@ class TwoCategories:
             out *= block.trials
 
     def step_loglik(self) -> float:
-        """What the steps themselves add to the log-likelihood of the responses (one lane)."""
+        """The term of the log-likelihood in the steps alone (one lane)."""
         return 0.0
 
 
 class OrderedCategories:
-    """The cumulant of items with ordered categories, of any number.
+    """The cumulant of items with any number of ordered categories.
 
-    With ``V = exp(-x)`` of a person and ``j = K - k`` the steps below the top, ``sum_k exp(k eta - c_k)`` is ``e^(K eta)``
-    times a polynomial in V whose coefficients ``exp(-j o - c_(K-j))`` depend on item and arm alone. The moments of j are
-    ratios of such polynomials, so a pass takes matrix products and G + 2J(K + 1) exponentials.
+    Let eta = x + o be the sum of a person's part and an item's, ``V = exp(-x)``, and ``j = K - k`` the distance from the highest
+    score. Then ``sum_k exp(k eta - c_k)`` is ``e^(K eta)`` times a polynomial in V whose coefficients ``exp(-j o - c_(K-j))``
+    depend on item and arm alone. The moments of j are ratios of such polynomials, so a pass takes matrix products and
+    G + 2J(K + 1) exponentials.
     """
 
     def __init__(self, model: Model):
         self.model, self.formats = model, model.statistics.formats
         k = np.arange(self.formats.most + 1)
         self.below = k[:, None].astype(float)  # j
-        # c_(K_i - j) by j: where in the constants of an item it stands
+        # position of c_(K_i - j) among an item's constants, by j
         self._from_top = np.maximum(self.formats.highest - self.below.astype(int), 0)
         self._outside = self.below > self.formats.highest
         self.highest = self.formats.highest.astype(float)
@@ -144,19 +145,19 @@ class OrderedCategories:
         self._tall = [np.tile(self.below**power, (2, 1)) for power in range(4)]
 
     def set_steps(self, steps: np.ndarray) -> None:
-        """The free steps (B, S) from now on."""
+        """Set the free steps (B, S)."""
         self.steps = steps
         self._from_the_top = self._by_j(self.formats.constants(steps), np.inf)
 
     def _by_j(self, by_category: np.ndarray, outside: float) -> np.ndarray:
-        """(..., K + 1, J) by j what stands by item and category (..., J, K + 1)."""
+        """Entries by item and category (..., J, K + 1) rearranged by j (..., K + 1, J)."""
         return np.where(self._outside, outside, by_category[..., np.arange(len(self.highest)), self._from_top])
 
     def set_predictor(self, persons: np.ndarray, items: np.ndarray) -> None:
-        """eta is persons (B, G) + items (B, 2, J) of the class's arm from now on."""
+        """Set eta to persons (B, G) + items (B, 2, J) of the class's arm."""
         arms = self.model.membership[:, :, None]
         powers = np.exp(-persons[:, :, None] * self.below[:, 0])
-        # (B, G, 2 (K + 1)), zero in the half of the other arm; and (B, 2 (K + 1), J)
+        # (B, G, 2 (K + 1)), zero in the other arm's half; and (B, 2 (K + 1), J)
         self._powers = (powers[:, :, None, :] * arms).reshape(*persons.shape, -1)
         self._coefficients = np.exp(-items[:, :, None, :] * self.below - self._from_the_top[:, None]).reshape(
             len(items), -1, items.shape[2]
@@ -170,7 +171,7 @@ class OrderedCategories:
         return np.matmul(self._powers[:, block.rows], self._weighted[power], out=out)
 
     def moments(self, block: _Block) -> None:
-        """The expected score and its variance into ``block.expected`` and ``block.weight``."""
+        """Write the expected score and its variance to ``block.expected`` and ``block.weight``."""
         expected, weight, (total, square) = block.expected, block.weight, block.scratch[:2]
         self._sum(block, 0, total)
         self._sum(block, 1, expected)
@@ -194,7 +195,7 @@ class OrderedCategories:
         return self.highest - expected, weight
 
     def third_moment(self, block: _Block, out: np.ndarray, spare: np.ndarray) -> None:
-        """The third central moment of the score."""
+        """Write the third central moment of the score to ``out``."""
         nu, variance = self._of_one_response(block)
         self._sum(block, 3, out)
         self._sum(block, 0, spare)
@@ -205,19 +206,19 @@ class OrderedCategories:
             out *= block.trials
 
     def log_terms(self, block: _Block, out: np.ndarray) -> None:
-        """A(eta) - K eta."""
+        """Write A(eta) - K eta to ``out``."""
         np.log(self._sum(block, 0, out), out=out)
         if block.trials is not None:
             out *= block.trials
 
     def step_loglik(self) -> float:
-        """What the steps themselves add to the log-likelihood of the responses (one lane)."""
+        """The term of the log-likelihood in the steps alone (one lane)."""
         return -float(np.vdot(self.model.statistics.at_least, self.formats.steps(self.steps[0])))
 
-    # -- derivatives in the steps -----------------------------------------------------------------------------------
+    # -- derivatives with respect to the steps ----------------------------------------------------------------------
 
     def _projected(self, block: _Block, weights: list[np.ndarray]) -> np.ndarray:
-        """(B, J, K + 1) by j: sum_g n_g P(j) sum_p j^p weights_p, cells (B, g, J) weighted by the polynomial in j."""
+        """(B, J, K + 1) by j: sum_g n_g P(j) sum_p j^p weights_p, with cell weights (B, g, J) for each power p."""
         total = self._sum(block, 0, np.empty_like(block.expected))
         scale = self.model.statistics.count[..., block.rows, None] / total
         if block.trials is not None:
@@ -231,7 +232,7 @@ class OrderedCategories:
         return out.reshape(len(out), *arms, -1).sum(axis=1).transpose(0, 2, 1)
 
     def _by_step(self, by_j: np.ndarray) -> np.ndarray:
-        """(B, J, K) sums over the categories at or above each step, from entries by j (B, J, K + 1)."""
+        """(B, J, K) sums over the categories at or above each step, of entries by j (B, J, K + 1)."""
         total = by_j.cumsum(axis=-1)
         step = np.arange(1, self.formats.most + 1)
         place = self.formats.highest[:, None] - step
@@ -239,25 +240,27 @@ class OrderedCategories:
         return np.where(place >= 0, summed, 0.0)
 
     def slope_at_the_mode(self, block: _Block, variance: np.ndarray) -> np.ndarray:
-        """(B, J, K + 1) by j, what the block adds to dD/dtau with u held: through the likelihood and through log det H.
+        """(B, J, K + 1) by j, the block's part of dD/dtau with u held fixed: through the likelihood and through log det H.
 
-        ``variance`` is that of eta under H^-1, (B, g, J).
+        ``variance`` (B, g, J) is the variance of eta under H^-1.
         """
         nu, weight = self._of_one_response(block)
         return self._projected(block, [-2.0 - variance * (nu * nu - weight), 2.0 * variance * nu, -variance])
 
     def slope_through_the_mode(self, block: _Block, adjoint: np.ndarray) -> np.ndarray:
-        """(B, J, K + 1) by j, what the block adds to dD/dtau as the mode moves; ``adjoint`` on the scale of eta (B, g, J)."""
+        """(B, J, K + 1) by j, the block's part of dD/dtau through the mode; ``adjoint`` (B, g, J) on the scale of eta."""
         nu, _ = self._of_one_response(block)
         return self._projected(block, [adjoint * nu, -adjoint])
 
     def gradient(self, by_j: np.ndarray) -> np.ndarray:
-        """(B, S) dD/dtau of the free steps from the sums of the two slopes over the blocks."""
+        """(B, S) dD/dtau for the free steps, from the two slopes summed over the blocks."""
         return self.formats.free(2.0 * self.model.statistics.at_least + self._by_step(by_j))
 
     def shift(self, blocks: Iterable[_Block], dsteps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How the expected scores fall along each row of ``dsteps`` (R, S): (R, G) a person and (R, 2, J) the items by arm,
-        of the one lane, or with B rows of each lane along its own."""
+        """Decrease of the expected scores along each row of ``dsteps`` (R, S), by person (R, G) and by arm and item (R, 2, J).
+
+        With one lane R is arbitrary; with B lanes R = B and each moves along its own row.
+        """
         change = self._by_j(self.formats.constants(dsteps), 0.0)  # (R, K + 1, J)
         change = np.where(np.isfinite(change), change, 0.0)
         persons = np.empty((len(dsteps), self.model.n_classes))
@@ -277,7 +280,7 @@ class OrderedCategories:
         return persons, sum(of_j * change[:, j, None, :] for j, of_j in enumerate(items))
 
     def information(self, blocks: Iterable[_Block], lane: int = 0) -> np.ndarray:
-        """(S, S) expected information on the free steps beside the items' and persons' predictors (of one lane)."""
+        """(S, S) expected information on the free steps, net of the cells' predictors (one lane)."""
         count = self.model.statistics.count
         count = count if count.ndim == 1 else count[lane]
         total: np.ndarray | float = 0.0
@@ -294,17 +297,17 @@ class OrderedCategories:
         return total
 
     def _by_category(self, by_j: np.ndarray) -> np.ndarray:
-        """(K + 1, g, J) by k what stands by j = K_i - k."""
+        """Entries by j = K_i - k rearranged by k, (K + 1, g, J)."""
         place = self._from_top[:, None, :].repeat(by_j.shape[1], axis=1)
         return np.where(self._outside[:, None, :], 0.0, np.take_along_axis(by_j, place, axis=0))
 
 
 def step_information(formats: ItemFormats, probabilities: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(S, S) expected information on the free steps given each cell's predictor.
+    """(S, S) expected information on the free steps, net of each cell's predictor.
 
     Parameters
     ----------
-    probabilities : (K + 1, g, J) of each category.
+    probabilities : (K + 1, g, J) probability of each category.
     times : (g, J) number of responses.
     """
     k = np.arange(len(probabilities))[:, None, None]

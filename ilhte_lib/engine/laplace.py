@@ -2,8 +2,8 @@
 
     D(psi) = F(u^) + log det H(u^),    F = -2 loglik + |u|^2,
 
-``u^`` the mode of F, H half its Hessian, ``psi = (beta, sigma, L)``: lme4's objective with nAGQ = 1 (Bates et al. 2015,
-Journal of Statistical Software 67(1)). The mode and everything at it come from ``modes``.
+where ``u^`` minimises F, H is half its Hessian and ``psi = (beta, sigma, L)``: lme4's objective with nAGQ = 1 (Bates et al.
+2015, Journal of Statistical Software 67(1)). ``modes`` computes the mode and everything at it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from .adjoint import exact_gradient
 from .modes import Model, Modes
 from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .tiny import TinyDeviance
+from .wide import is_wide
 
 if TYPE_CHECKING:
     from ..model.fit_result import Fit
 
 HESSIAN_CELLS = 65536
-"""So many cells (class x item x psi) are differentiated side by side, where a single psi has fewer."""
+"""Values of psi are differentiated side by side up to about this many cells (class x item x psi)."""
 ONE_SIDED = 0.1
+"""One-sided differences for the Hessian take this fraction of the step."""
 
 
 class LaplaceDeviance:
     """D(psi) and dD/dpsi for one model and one set of sufficient statistics.
 
-    Keeps the last mode, to start the next search from it. ``psi`` is ordered as ``spec.psi_names``. D is even in sigma,
-    in l22 and jointly in (l11, l21), so psi needs no bounds: zero is a stationary point in these, never a wall.
+    The last mode is kept as the start of the next search. ``psi`` is ordered as ``spec.psi_names``. D is even in sigma, in l22
+    and jointly in (l11, l21), so psi needs no bounds: zero is a stationary point in these, not a wall.
     """
 
     method = "laplace"
@@ -39,17 +41,18 @@ class LaplaceDeviance:
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec):
         self.model = Model(statistics, spec)
         self.statistics, self.spec = statistics, self.model.spec
-        self.modes = Modes(self.model)
+        self._items_first = is_wide(self.model)
+        self.modes = Modes(self.model, items_first=self._items_first)
         self.q, self.n_items, self.n_beta = spec.q, statistics.n_items, self.model.n_beta
         self.design, self.weighted_design = self.model.design, self.model.weighted_design
         self.evaluations = 0
         self.passes = 0
         self._tiny = TinyDeviance(self.model) if TinyDeviance.fits(self.model) else None
         self.tolerance = MODE_TOLERANCE
-        """How exactly modes are searched for. What is left of log det H is added to first order, so that even a tolerance
-        of 1e-3 leaves D exact to far below 1e-8; the gradient is then exact to some thirty times the tolerance's square."""
+        """Tolerance of the mode search, logits. The remaining change of log det H is added to first order, so that even a
+        tolerance of 1e-3 leaves D exact to far below 1e-8, and the gradient to about thirty times its square."""
         self.at: np.ndarray | None = None
-        """The psi whose modes are in the workspace, or None."""
+        """The psi whose modes the workspace holds, or None."""
         self._last: Evaluation | None = None
         self._last_step = np.inf
         self._cold = self._swept = False
@@ -75,7 +78,7 @@ class LaplaceDeviance:
         return self.modes.col_weight[0] if self._swept else self._tiny.information()[1]
 
     def step_information(self) -> np.ndarray:
-        """(S, S) expected information on the free steps at the last psi, items and persons given."""
+        """(S, S) expected information on the free steps at the last psi, given items and persons."""
         if not self.model.n_steps:
             return np.empty((0, 0))
         modes = self._at_last()
@@ -92,19 +95,19 @@ class LaplaceDeviance:
         return self.modes
 
     def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """psi as (beta, sigma, L), without the steps and what clusters have."""
+        """beta, sigma and L from psi, leaving out the steps and the clusters' parameters."""
         at = self.model.sigma_at
         beta, sigma, lower = psi[: self.n_beta], float(psi[at]), psi[at + 1 :]
         factor = np.array([[lower[0], 0.0], [lower[1], lower[2]]]) if self.q == 2 else np.array([[lower[0]]])
         return beta, sigma, factor
 
     def start_modes(self, easiness: np.ndarray) -> None:
-        """Start the next mode search from these standardised item easinesses (J,), and persons from their scores."""
+        """Start the next mode search from these standardised item easinesses (J,), with persons guessed from their scores."""
         self.modes.w[0, 0] = easiness
         self.at, self._cold = None, True
 
     def start_near(self, fit: Fit) -> None:
-        """Start the next mode search from the items of a fit to almost the same data."""
+        """Start the next mode search from the items of a fit to similar data."""
         if fit.item_factor[-1, -1] > 0.0 and fit.item_factor[0, 0] > 0.0:
             self.modes.w[0] = np.linalg.solve(fit.item_factor, fit.ranef.T)
 
@@ -149,7 +152,7 @@ class LaplaceDeviance:
         self.passes += passes
         gradient, adjoint = exact_gradient(modes)
         self._swept = True
-        return modes.penalised() + _logdet(modes) + _to_the_mode(modes, adjoint), gradient[0]
+        return modes.penalised() + modes.logdet() + _to_the_mode(modes, adjoint), gradient[0]
 
     def _by_dense_matrices(self, psi: np.ndarray, before: np.ndarray | None) -> tuple[float, np.ndarray]:
         tiny = self._tiny
@@ -172,9 +175,9 @@ class LaplaceDeviance:
     def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
         """Hessian of D in the free parameters, by central differences of the exact gradient.
 
-        The modes at the shifted points are taken from the exact derivative of the mode: its error is even in the step,
-        the same on both sides, and cancels in the difference, so no Newton step is needed there. Where cells are not kept a
-        tenth of the step is taken to one side alone, which leaves standard errors exact to about 1e-5 of themselves.
+        The modes at the shifted points are extrapolated with the exact derivative of the mode: the error is even in the step, so
+        it is the same on both sides and cancels, and no Newton step is needed there. Where cells are not stored, one-sided
+        differences with a tenth of the step are used, which leaves a relative error of about 1e-5 in standard errors.
 
         Parameters
         ----------
@@ -188,7 +191,7 @@ class LaplaceDeviance:
         """
         modes_kept = self.modes.stored
         if not modes_kept:
-            # half as many passes: one-sided differences of a tenth of the step, from the gradient at an exact mode
+            # one-sided differences need half as many passes, but the gradient at an exact mode
             tolerance, self.tolerance = self.tolerance, MODE_TOLERANCE
             at = self(at.psi)
             self.tolerance = tolerance
@@ -208,7 +211,7 @@ class LaplaceDeviance:
             for first in range(0, len(shifts), lanes):
                 some = slice(first, min(first + lanes, len(shifts)))
                 if beside is None or beside.lanes != some.stop - first:
-                    beside = Modes(self.model, some.stop - first)
+                    beside = Modes(self.model, some.stop - first, items_first=self._items_first)
                 beside.move([move[some] for move in moves], modes.effects())
                 beside.set_parameters(at.psi + shifts[some])
                 beside.sweep()
@@ -229,12 +232,12 @@ class LaplaceDeviance:
 
     def item_covariances(self) -> np.ndarray:
         """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi: the item blocks of Lambda H^-1 Lambda'."""
-        own = np.einsum("klii->ikl", self._inverse_blocks())
+        own = self._at_last().item_covariance()[0]
         factor = self.unpack(self.at)[2]
         return factor @ own @ factor.T
 
     def _inverse_blocks(self) -> np.ndarray:
-        """(q, q, J, J) covariance of the spherical item effects given psi, the data and no more: S^-1 by blocks."""
+        """(q, q, J, J) covariance of the spherical item effects given psi and the data: the blocks of S^-1."""
         return self._at_last().schur_inverse()[0]
 
     def item_effect_derivatives(self) -> np.ndarray:
@@ -245,18 +248,10 @@ class LaplaceDeviance:
         return (dfactor @ self.w + self.unpack(self.at)[2] @ dw).transpose(2, 1, 0)
 
 
-def _logdet(modes: Modes) -> float:
-    """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
-    of_clusters = 0.0 if modes.clusters is None else modes.clusters.logdet[0]
-    return float(
-        modes.model.statistics.count @ np.log(modes.d[0]) + of_clusters + 2.0 * np.log(modes.schur_diagonal).sum()
-    )
-
-
 def _to_the_mode(modes: Modes, adjoint: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> float:
-    """What log det H still changes by between the current u and the mode, to first order (one lane).
+    """The change of log det H from the current u to the mode, to first order (one lane).
 
-    With ``H a = d(log det H)/du`` and the Newton step ``H^-1 r`` that is a'r; F changes to second order alone.
+    With ``H a = d(log det H)/du`` and the Newton step ``H^-1 r`` it is a'r; F changes only to second order.
     """
     person_slope, item_slope, cluster_slope = modes.slope()
     of_clusters = 0.0 if cluster_slope is None else np.vdot(adjoint[2], cluster_slope)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 OPTIMIZER = "bobyqa"
 MAX_EVALUATIONS = 200_000
 
-# Everything is read in one call and put in the order of psi (beta, sigma_theta, L) by name: lme4 orders its terms by
-# their number of levels. theta has the scale of psi because a binomial model has no residual SD, and gradient and
-# hessian are lme4's finite differences of the deviance. slopes is d(item effects)/d(psi): the mode u^ solves
+# Everything is read in one call and put in the order of psi (beta, sigma_theta, L) by name, because lme4 orders its terms by
+# their number of levels. theta has the scale of psi since a binomial model has no residual SD; gradient and hessian are
+# lme4's finite differences of the deviance. slopes is d(item effects)/d(psi): the mode u^ solves
 # Lambda' Z'(y - mu) = u, so by the implicit function theorem H du^ = -Lambda' Z' W X dbeta
 # + (dLambda' Z'(y - mu) - Lambda' Z' W Z dLambda u^) dtheta, with H the matrix whose Cholesky factor lme4 keeps as L
 # (Bates et al. 2015, Journal of Statistical Software 67(1), section 3).
@@ -82,11 +82,11 @@ def fit_pymer4(trial: Trial, model: str | ModelSpec) -> Fit:
     Raises
     ------
     InputError : the model needs a covariate and the trial has none.
-    EngineError : R, an R package or pymer4 is missing, lme4 failed, or another optimiser than bobyqa was used.
+    EngineError : R, an R package or pymer4 is missing, lme4 failed, or it used an optimiser other than bobyqa.
     """
     spec = MODELS[model] if isinstance(model, str) else model
     if spec.covariate and trial.covariate is None:
-        raise InputError(f"{spec.name} needs a covariate and the table has none: name one, or leave {spec.name} out.")
+        raise InputError(f"{spec.name} needs a covariate, but the table has none: name one, or leave {spec.name} out.")
     from .r_session import quiet, r_errors, start_r
 
     start_r()
@@ -124,7 +124,7 @@ def _r_side():
 
 
 def model_frame(trial: Trial, spec: ModelSpec):
-    """The rows a model sees as a polars frame, factors under generated names: a user's strings never reach R."""
+    """The rows a model uses as a polars frame, with generated factor levels, so that a user's strings never reach R."""
     import polars as pl
 
     rows = slice(None) if not spec.covariate else ~np.isnan(trial.covariate)[trial.person]
@@ -156,8 +156,8 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
     optimizer = str(found["optimizer"][0])
     if optimizer != OPTIMIZER:
         raise EngineError(
-            f"lme4 fitted {spec.name} with {optimizer} instead of {OPTIMIZER}: this pymer4 does not pass control on; "
-            "install the version the extra names (pip install .[lme4]), or use the native engine."
+            f"lme4 fitted {spec.name} with {optimizer} instead of {OPTIMIZER}, because this version of pymer4 does not pass "
+            "control on: install the right one (pip install .[lme4]), or use the native engine."
         )
     expected = tuple({"intercept": "(Intercept)"}.get(name, name) for name in spec.beta_names)
     if tuple(found["beta_names"]) != expected:
@@ -171,7 +171,7 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
     n_own = len(spec.cluster_factor)
     for last, has in ((n_own + 3, spec.item_effects), (2, spec.cluster_q == 2)):
         if has and not interior[last] and abs(found["theta"][last - 1]) < SINGULAR_BELOW:
-            interior[last - 1] = False  # l21, unbounded itself, is on the boundary where sigma_zeta is
+            interior[last - 1] = False  # l21 is unbounded, but on the boundary if sigma_zeta is
     theta = np.where(interior, found["theta"], 0.0)
     factor, own = np.zeros((q, q)), np.zeros((spec.cluster_q, spec.cluster_q))
     factor[np.tril_indices(q)] = theta[n_own + 1 :]
@@ -180,7 +180,7 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
     vcov[:p, :p] = found["beta_vcov"]
 
     seen = np.array([int(code[1:]) for code in found["items"]])
-    # an item nobody of this model answered keeps its prior: mean 0, covariance L L'
+    # an item that nobody in this model answered keeps its prior: mean 0, covariance L L'
     ranef, ranef_vcov = np.zeros((n_items, q)), np.tile(factor @ factor.T, (n_items, 1, 1))
     jacobian = np.zeros((n_items, q, len(vcov)))
     ranef[seen] = found["ranef"].reshape(len(seen), q)
@@ -221,15 +221,15 @@ def _to_fit(trial: Trial, spec: ModelSpec, found: dict[str, np.ndarray], seconds
 
 
 def _both_arms(trial: Trial) -> bool:
-    """Whether some cluster holds persons of both arms."""
+    """Whether some cluster holds persons in both arms."""
     statistics = trial.sufficient_statistics(False)
     return statistics.clusters is not None and statistics.clusters.hold_both_arms(statistics.n_control_classes)
 
 
 def _curvature(found: dict[str, np.ndarray], free: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """(k, k) covariance of psi, largest gradient entry and smallest eigenvalue, in the (k,) free parameters.
+    """(k, k) covariance of psi, largest gradient entry and smallest eigenvalue of the Hessian, over the (k,) free parameters.
 
-    NaN elsewhere, where lme4 did not compute derivatives, and for a covariance that is none.
+    Entries are NaN for other parameters, where lme4 computed no derivatives, and where the Hessian is not positive definite.
     """
     vcov = np.full((free.size, free.size), np.nan)
     if not np.isfinite(found["gradient"]).all():
@@ -244,6 +244,6 @@ def _curvature(found: dict[str, np.ndarray], free: np.ndarray) -> tuple[np.ndarr
 
 
 def _one_line(failure: Exception) -> str:
-    """R's message on one line without its head ("Error:", or "Error in", the call and " : ")."""
+    """R's message on one line without its prefix ("Error:", or "Error in", the call and " : ")."""
     text = " ".join(str(failure).split())
     return text.rsplit(" : ", 1)[-1].removeprefix("Error: ").rstrip(".")

@@ -1,4 +1,4 @@
-"""Whether there is memory for linear algebra: OpenBLAS, refused its work space by the system, asks again for ever."""
+"""A check that there is memory for linear algebra: OpenBLAS retries forever if the system refuses its work space."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import mmap
 from ..errors import EngineError
 
 WORK_SPACE = 64 * 2**20
-"""Bytes: what OpenBLAS maps at its first call, and what fitting a small table takes beside."""
+"""Bytes that OpenBLAS maps at its first call and that fitting a small table takes."""
 
 
 def require_work_space() -> None:
-    """Raise EngineError if the system does not grant the memory that the first call would wait for."""
+    """Raise EngineError if the system does not grant the memory that OpenBLAS would wait for."""
     try:
         mmap.mmap(-1, WORK_SPACE).close()
     except (OSError, MemoryError):

@@ -4,10 +4,10 @@ Notation (lme4's, Bates et al. 2015, Journal of Statistical Software 67(1)): per
 
     eta_gi = x_g' beta + sigma v_g + a_T' w_i,    a_T = L'(1, T)',
 
-with spherical random effects ``u = (v, w)``, and ``+ m_T' k_s`` where persons come in clusters (see ``clusters``); the mode u^ minimises ``F(u) = -2 loglik(u) + |u|^2``. Half its Hessian is
-``H = Lambda' Z' W Z Lambda + I``. Persons are eliminated from H because their block is diagonal, which leaves a Schur
-complement over the items. The arrays are over classes of persons (see ``compress``), weighted by their counts: nothing
-here sees the number of persons.
+with spherical random effects ``u = (v, w)``, and ``+ m_T' k_s`` where persons come in clusters (see ``clusters``). The mode u^
+minimises ``F(u) = -2 loglik(u) + |u|^2``; half its Hessian is ``H = Lambda' Z' W Z Lambda + I``. Persons are eliminated from H,
+whose block for them is diagonal, which leaves a Schur complement over the items. The arrays are over classes of persons (see
+``compress``), weighted by their counts, so that no cost depends on the number of persons.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ..model.spec import ModelSpec
 from .clusters import ClusterPart, loading_map
 from .cumulant import OrderedCategories, TwoCategories
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, ModeNotFound
+from .wide import ItemsFirst
 
 BLOCK_CELLS = 16384
-"""Cells (class x item) worked on together, so that what is computed from them stays in the processor's cache."""
-
+"""Cells (class x item) processed together, so that intermediate results stay in the processor's cache."""
 
 BY_LAPACK = 100
-"""From so many rows on an inverse is LAPACK's, which has half of the work or less; below, calling it costs more."""
+"""From this many rows on, matrices are inverted by LAPACK, which needs at most half the work but costs more to call."""
 
 
 def _symmetric_inverse(factor: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def diagonals(matrices: np.ndarray) -> np.ndarray:
 
 
 def item_design(statistics: SufficientStatistics, spec: ModelSpec) -> np.ndarray | None:
-    """(p, 2 J) linear map from beta to the offsets ``z_i'gamma + T z_i'delta`` of eta by arm; None where there are none."""
+    """(p, 2 J) linear map from beta to the offsets ``z_i'gamma + T z_i'delta`` of eta by arm; None without item covariates."""
     if not spec.item_covariates:
         return None
     z = statistics.item_covariates.T
@@ -61,18 +61,18 @@ def item_design(statistics: SufficientStatistics, spec: ModelSpec) -> np.ndarray
 
 
 class Model:
-    """One model on one set of sufficient statistics: what does not change with psi.
+    """One model for one set of sufficient statistics: everything that does not depend on psi.
 
     Attributes
     ----------
-    design : (G, p) fixed-effects design x_g of each class; ``weighted_design`` (p, G) is its transpose times the counts. It
-        is 0 for the coefficients of items.
-    item_design : (p, 2 J) what each fixed effect adds to the items' part of eta by arm; None without item covariates.
+    design : (G, p) fixed-effects design x_g of each class, 0 for coefficients of items; ``weighted_design`` (p, G) is its
+        transpose times the counts.
+    item_design : (p, 2 J) contribution of each fixed effect to the items' part of eta by arm; None without item covariates.
     count_by_arm : (2, G) counts, each class in the row of its arm.
     arms : the classes of each arm, as slices.
     factor_map : (q(q+1)/2, 2q) linear map from the lower triangle of L to (a_0, a_1).
-    highest, most_score, most_total : highest scores that could be reached: (J,) with a response to each item, (G,) by a
-        person, (2, J) all of an item's by arm. Of items with two categories they are numbers of responses.
+    highest, most_score, most_total : highest possible scores: (J,) of one response to each item, (G,) of a person, (2, J) of
+        each item's responses by arm. With two categories the latter two are numbers of responses.
     repeated : whether some person answered some item more than once.
     """
 
@@ -111,35 +111,35 @@ class Model:
         return beta @ self.design.T
 
     def over_persons(self, by_class: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums over all persons of values by class (B, G), times each fixed effect's design (B, p) and plain (B, 1)."""
+        """Sums over all persons of values by class (B, G): weighted by each fixed effect's design (B, p), and plain (B, 1)."""
         return np.matmul(by_class, self.weighted_design.T), np.matmul(by_class, self.statistics.count[:, None])
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(B, k) psi as beta (B, p), steps (B, S), sigma (B, 1) and the item loadings a (B, 2, q)."""
+        """psi (B, k) as beta (B, p), steps (B, S), sigma (B, 1) and the item loadings a (B, 2, q)."""
         n, sigma = self.n_beta, self.sigma_at
         loadings = (psi[:, sigma + 1 :] @ self.factor_map).reshape(len(psi), 2, self.q)
         return psi[:, :n], psi[:, n : n + self.n_steps], psi[:, sigma : sigma + 1], loadings
 
     def cluster_loadings(self, psi: np.ndarray) -> np.ndarray:
-        """(B, 2, c) loadings m_T on a cluster's random effects, of psi (B, k)."""
+        """(B, 2, c) loadings m_T on a cluster's random effects at psi (B, k)."""
         c = self.spec.cluster_q
         own = psi[:, self.n_beta + self.n_steps : self.sigma_at]
         return (own @ loading_map(c)).reshape(len(psi), 2, c)
 
     def item_offsets(self, beta: np.ndarray) -> np.ndarray | float:
-        """(B, 2, J) the fixed part of eta that is the items', by arm, at beta (B, p)."""
+        """(B, 2, J) the items' fixed part of eta, by arm, at beta (B, p)."""
         return 0.0 if self.item_design is None else (beta @ self.item_design).reshape(len(beta), 2, self.n_items)
 
     def cumulant(self) -> TwoCategories | OrderedCategories:
-        """That of the items' formats, for one workspace."""
+        """A new cumulant for the items' formats, for one workspace."""
         return TwoCategories(self) if self.statistics.formats is None else OrderedCategories(self)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Some consecutive classes, and views of the workspace's arrays of cells for them, which blocks share if they are not kept.
+    """Some consecutive classes, with views of the workspace's cell arrays; blocks share these arrays if cells are not stored.
 
-    ``parts`` has, for each arm with classes in the block, (arm, weights, scratch rows).
+    ``parts`` has (arm, weights, scratch rows) for each arm with classes in the block.
     """
 
     rows: slice
@@ -154,47 +154,55 @@ class _Block:
 class Modes:
     """The penalised likelihood at B values of psi side by side, each with its own random effects.
 
-    A workspace: it keeps the random effects (to start the next search from them) and its buffers. B is 1 while
-    searching; the Hessian of a small table is cheaper with many psi in one sweep.
+    This is a workspace: it keeps its buffers, and the random effects as the start of the next search. B is 1 while searching; the
+    Hessian of a small table is cheaper with many psi in one sweep.
 
     Attributes (all with a leading axis B)
     ----------
     v, w : (B, G) and (B, q, J) spherical random effects.
-    expected, weight : (B, G, J) expected score and its variance, a person and item; views of ``cells``.
+    expected, weight : (B, G, J) expected score and its variance, by person and item; views of ``cells``.
     person_residual, item_residual : (B, G) and (B, 2, J) observed minus expected scores.
-    row_weight, col_weight : (B, G) and (B, 2, J) sums of the weights, a person and an item by arm.
+    row_weight, col_weight : (B, G) and (B, 2, J) sums of the weights, by person and by arm and item.
     d : (B, G) persons' diagonal of H.
     information : (B, P, J, J) the items' information by pair of arms (``Model.pairs``) with persons and clusters eliminated:
         without clusters diag(col_weight) - C_T sigma^2 by arm.
     clusters : the clusters' part, or None.
+    wide : what is kept instead of ``information`` and ``schur`` where items are eliminated before persons, or None.
     """
 
     block_cells: int | None = None
-    """Cells worked on together; None for ``BLOCK_CELLS``."""
+    """Cells processed together; None for ``BLOCK_CELLS``."""
 
-    def __init__(self, model: Model, lanes: int = 1):
+    def __init__(self, model: Model, lanes: int = 1, *, items_first: bool = False):
         self.model, self.lanes = model, lanes
         self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
         self.clusters = None if model.statistics.clusters is None else ClusterPart(model, lanes)
         block = min(g, max(1, (self.block_cells or BLOCK_CELLS) // (j * lanes)))
-        # more are not kept: what is needed of them is computed again, block by block
+        # more cells are not stored but recomputed block by block when needed
         self.stored = g * j * lanes <= KEPT_CELLS
         self.cells = np.empty((2, lanes, g if self.stored else block, j))
         self.expected, self.weight = self.cells
         self.sums = np.empty((2, lanes, g))
         self.row_weight = self.sums[1]
-        self.information = np.empty((lanes, len(model.pairs), j, j))
+        self.wide = ItemsFirst(model, lanes) if items_first and self.stored else None
+        if self.wide is None:
+            self._make_room()
+        # row and column factors of h_pp + K_ii, see adjoint
+        self.outer_rows, self.outer_columns = np.empty((lanes, g, 3)), np.ones((lanes, 3, j))
+        self.outer_rows[:, :, :2] = model.membership
+        self.blocks = self._blocks(block)
+
+    def _make_room(self) -> None:
+        """Arrays for what is left once persons are eliminated."""
+        lanes, j, q = self.lanes, self.model.n_items, self.model.q
+        self.information = np.empty((lanes, len(self.model.pairs), j, j))
         self._information_diagonal = diagonals(self.information)
         self.schur = np.empty((lanes, q, j, q, j))
         self._schur_flat = self.schur.reshape(lanes, q * j, q * j)
         self.schur_diagonal = diagonals(self._schur_flat)
         self._identity = np.eye(q * j, order="F")
-        # row and column factors of h_pp + K_ii, see laplace
-        self.outer_rows, self.outer_columns = np.empty((lanes, g, 3)), np.ones((lanes, 3, j))
-        self.outer_rows[:, :, :2] = model.membership
-        self.blocks = self._blocks(block)
 
     def _blocks(self, size: int) -> list[_Block]:
         model, g = self.model, self.model.n_classes
@@ -223,7 +231,7 @@ class Modes:
     # -- one pass -----------------------------------------------------------------------------------------------
 
     def answered(self) -> Iterator[_Block]:
-        """The blocks, with their numbers of responses."""
+        """The blocks, with their numbers of responses filled in."""
         packed = self.model.statistics.trials
         for block in self.blocks:
             if isinstance(packed, PackedTrials):
@@ -231,7 +239,7 @@ class Modes:
             yield block
 
     def filled(self) -> Iterator[_Block]:
-        """The blocks, with expected scores and weights at the last predictor: computed again if they are not kept."""
+        """The blocks, with expected scores and weights at the last predictor, recomputed if cells are not stored."""
         if self.stored:
             yield from self.blocks
             return
@@ -263,7 +271,7 @@ class Modes:
         return out
 
     def set_parameters(self, psi: np.ndarray) -> None:
-        """Work at these psi, (B, k), from now on.
+        """Set psi (B, k).
 
         Raises
         ------
@@ -283,7 +291,7 @@ class Modes:
             raise ModeNotFound("linear predictors beyond 600 logits")
 
     def person_part(self) -> np.ndarray:
-        """(B, G) what the persons of each class, and their clusters, have of eta."""
+        """(B, G) the part of eta of the persons of each class and their clusters."""
         part = self.fixed + self.sigma * self.v
         return part if self.clusters is None else part + self.clusters.shift(self.clusters.k)
 
@@ -298,40 +306,53 @@ class Modes:
         self.d = np.empty_like(self.v)
         variance = self.sigma * self.sigma
         columns = 0.0
-        fresh = [True, True]
+        self._fresh = [True, True]
         self.pulled: np.ndarray | float | None = None if self.stored else 0.0
         for block in self.answered():
-            rows, weight, scaled = block.rows, block.weight, block.scratch[0]
+            rows, weight = block.rows, block.weight
             self.cumulant.moments(block)
             self.sums[:, :, rows] = np.matmul(block.cells, model.ones)
             columns = columns + np.matmul(model.count_by_arm[..., rows], block.cells)
             d = self.d[:, rows] = 1.0 + variance * self.row_weight[:, rows]
             if not self.stored:
-                # what the Newton step from here pulls, which would take a pass of its own
+                # needed by the Newton step from here, where it would take another pass
                 slope = self.sigma * (s.score[..., rows] - self.sums[0][:, rows]) - self.v[:, rows]
                 along = self.sigma * slope / d
                 self.pulled = self.pulled + np.matmul(model.count_by_arm[..., rows] * along[:, None, :], weight)
-            scale = self.sigma * np.sqrt(s.count[..., rows] / d)
-            np.matmul(scale[:, :, None], model.ones[None, :], out=scaled)
-            scaled *= weight
-            for t, _, part in block.parts:
-                if fresh[t]:
-                    np.matmul(part.transpose(0, 2, 1), part, out=self.information[:, t])
-                    fresh[t] = False
-                else:
-                    self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
+            if self.wide is None:
+                self._take_from_items(block)
             if self.clusters is not None:
                 self.clusters.gather(block, s.count[..., rows] / d)
+        expected_by_item, self.col_weight = columns
+        self.person_residual = s.score - self.sums[0]
+        self.item_residual = s.item_total - expected_by_item
+        if self.wide is None:
+            self._eliminate()
+        else:
+            self.wide.eliminate(self)
+
+    def _take_from_items(self, block: _Block) -> None:
+        """What the persons of a block take from the items' information when they are eliminated."""
+        scaled = block.scratch[0]
+        scale = self.sigma * np.sqrt(self.model.statistics.count[..., block.rows] / self.d[:, block.rows])
+        np.matmul(scale[:, :, None], self.model.ones[None, :], out=scaled)
+        scaled *= block.weight
+        for t, _, part in block.parts:
+            if self._fresh[t]:
+                np.matmul(part.transpose(0, 2, 1), part, out=self.information[:, t])
+                self._fresh[t] = False
+            else:
+                self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
+
+    def _eliminate(self) -> None:
+        """The items' information without persons and clusters, and the factor of their Schur complement."""
         for t in (0, 1):
-            if fresh[t]:
+            if self._fresh[t]:
                 self.information[:, t] = 0.0
         if self.clusters is not None:
             self.clusters.eliminate(self)
         np.negative(self.information, out=self.information)
-        expected_by_item, self.col_weight = columns
         self._information_diagonal[:, :2] += self.col_weight
-        self.person_residual = s.score - self.sums[0]
-        self.item_residual = s.item_total - expected_by_item
         self._factorise()
 
     def _factorise(self) -> None:
@@ -340,17 +361,33 @@ class Modes:
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
         self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
         self.schur_diagonal += 1.0
-        self.cholesky = []
-        for lane in self._schur_flat:
-            factor, info = lapack.dpotrf(lane.T, lower=1, clean=0, overwrite_a=1)
+        self.cholesky = self.factors(self._schur_flat)
+
+    @staticmethod
+    def factors(matrices: np.ndarray) -> list[np.ndarray]:
+        """Lower Cholesky factors, in Fortran's order and in the place of the matrices (B, n, n).
+
+        Raises
+        ------
+        ModeNotFound : one is not positive definite.
+        """
+        out = []
+        for matrix in matrices:
+            factor, info = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
             if info != 0:
                 raise ModeNotFound("the Hessian of the penalised likelihood is not positive definite")
-            self.cholesky.append(factor)
+            out.append(factor)
+        return out
+
+    @staticmethod
+    def inverses(factors: list[np.ndarray]) -> np.ndarray:
+        """(B, n, n) inverses of the matrices that ``factors`` gave."""
+        return np.array([_symmetric_inverse(factor) for factor in factors])
 
     # -- linear algebra with H ----------------------------------------------------------------------------------
 
     def by_arm(self, cells: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """(B, G): each class's row of ``cells`` (B, G, J) times the column of its arm in ``columns`` (B, 2, J)."""
+        """(B, G) each class's row of ``cells`` (B, G, J) times its arm's column in ``columns`` (B, 2, J)."""
         out = np.empty((len(columns), cells.shape[1]))
         for t, arm in enumerate(self.model.arms):
             np.matmul(cells[:, arm], columns[:, t, :, None], out=out[:, arm, None])
@@ -363,10 +400,9 @@ class Modes:
         cluster_rhs: np.ndarray | None = None,
         pulled: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """H^-1 applied to a vector: (B, G) entries of one person of each class, (B, q, J) of the items, (B, S, c) of clusters.
+        """H^-1 applied to a vector with entries (B, G) for one person of each class, (B, q, J) for items, (B, S, c) for clusters.
 
-        With B = 1 the right-hand sides may have any number of vectors. ``pulled`` is ``pull`` of sigma times those of persons by d,
-        where it is known.
+        With B = 1 there may be any number of right-hand sides. ``pulled`` is ``pull(sigma * person_rhs / d)``, if already known.
 
         Returns
         -------
@@ -391,6 +427,8 @@ class Modes:
 
     def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
         """S^-1 applied to right-hand sides (B, q J)."""
+        if self.wide is not None:
+            return self.wide.solve(self, rhs)
         if self.lanes == 1:
             return lapack.dpotrs(self.cholesky[0], rhs.T, lower=1)[0].T
         return np.array([lapack.dpotrs(c, r, lower=1)[0] for c, r in zip(self.cholesky, rhs, strict=True)])
@@ -398,20 +436,37 @@ class Modes:
     def schur_inverse(self) -> np.ndarray:
         """(B, q, q, J, J) blocks of S^-1."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
+        if self.wide is not None:
+            return self.wide.whole_inverse(self)
         if q * j >= BY_LAPACK:
-            inverse = np.array([_symmetric_inverse(factor) for factor in self.cholesky])
-            return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
+            return self.inverses(self.cholesky).reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
         root = np.empty((b, q * j, q * j))
         for lane, factor in enumerate(self.cholesky):
             root[lane] = blas.dtrsm(1.0, factor, self._identity, lower=1)
         inverse = np.matmul(root.transpose(0, 2, 1), root)
         return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
 
+    def item_covariance(self) -> np.ndarray:
+        """(B, J, q, q) blocks of H^-1 of single items."""
+        if self.wide is not None:
+            return self.wide.item_covariance(self)
+        return np.einsum("bklii->bikl", self.schur_inverse())
+
+    def logdet(self) -> float:
+        """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
+        if self.wide is not None:
+            return self.wide.logdet()
+        of_clusters = 0.0 if self.clusters is None else self.clusters.logdet[0]
+        of_persons = self.model.statistics.count @ np.log(self.d[0])
+        return float(of_persons + of_clusters + 2.0 * np.log(self.schur_diagonal).sum())
+
     # -- the mode -----------------------------------------------------------------------------------------------
 
     def slope(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """-F'(u)/2 at the current u, (B, G) for one person of each class, (B, q, J), and (B, S, c) of clusters: the right-hand
-        side of Newton."""
+        """-F'(u)/2 at the current u, the right-hand side of Newton's step.
+
+        Shapes are (B, G) for one person of each class, (B, q, J) for items, and (B, S, c) for clusters.
+        """
         return (
             self.sigma * self.person_residual - self.v,
             np.matmul(self.a_transposed, self.item_residual) - self.w,
@@ -433,7 +488,7 @@ class Modes:
         return float(np.vdot(self.w, self.w) + of_clusters - 2.0 * loglik)
 
     def start_persons(self) -> None:
-        """Guess v from each class's score, the log-odds of which are about theta and the mean of its items."""
+        """Guess v from each class's score, whose log-odds are roughly theta plus the mean of its items."""
         model, s = self.model, self.model.statistics
         offsets = self.item_part()
         spread = np.sqrt(1.0 + 0.35 * offsets.var(axis=2)) @ model.membership.T
@@ -451,10 +506,10 @@ class Modes:
         self.v[:] = self.sigma * information * distance / (self.sigma**2 * information + 1.0)
 
     def find(self, tolerance: float = MODE_TOLERANCE) -> tuple[int, float]:
-        """Newton on u (one lane) until a step changes no linear predictor by more than ``tolerance`` (logits).
+        """Newton's method on u (one lane) until a step changes no linear predictor by more than ``tolerance`` (logits).
 
-        Returns the number of sweeps and the largest change of the last step; ends with every array at the mode. Steps are
-        halved if they are long or stop shrinking.
+        Returns the number of sweeps and the largest change in the last step, and leaves every array at the mode. Steps are halved
+        if they are long or stop shrinking.
 
         Raises
         ------
@@ -498,7 +553,7 @@ class Modes:
             np.add(first, change, out=effect)
 
     def _damped_step(self, newton: tuple[np.ndarray | None, ...], promised: float) -> int:
-        """Halve the Newton step until F falls by a fair share of what the slope promises; returns the number of sweeps."""
+        """Halve the Newton step until F falls by a sufficient share of the promised decrease; returns the number of sweeps."""
         start = self.effects()
         before = self.penalised()
         step = 1.0
@@ -514,8 +569,10 @@ class Modes:
         raise ModeNotFound("no step along the Newton direction improves the penalised likelihood")
 
     def derivative(self, dpsi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Derivative of the mode (v, w, and k of clusters) along each row of ``dpsi``, (R, k), by the implicit function theorem: of the one
-        lane, or with B rows of each lane along its own."""
+        """Derivative of the mode (v, w, and k of clusters) along each row of ``dpsi`` (R, k), by the implicit function theorem.
+
+        With one lane R is arbitrary; with B lanes R = B and each moves along its own row.
+        """
         model = self.model
         dbeta, dsteps, dsigma, da = model.split(dpsi)
         shift = model.of_persons(dbeta) + dsigma * self.v

@@ -1,4 +1,4 @@
-"""Fit the four models: starts, minimisation, boundaries, certificate, standard errors."""
+"""Fitting of the four models: starts, minimisation, boundaries, certificate and standard errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .approximation import (
 )
 from .laplace import LaplaceDeviance
 from .memory import require_work_space
-from .objective import MODE_TOLERANCE, Deviance, Evaluation, ModeNotFound
+from .objective import MODE_TOLERANCE, SEARCH_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from .optimise import Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .side_by_side import Job, side_by_side
@@ -43,23 +43,21 @@ if TYPE_CHECKING:
 
 ENGINES = ("native", "pymer4")
 SCALED_GRADIENT_TOLERANCE = 1e-3
-"""Certified: no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
+"""In a certified fit no gradient entry of the deviance, times the standard error of its parameter, exceeds this."""
 LEAST_CURVATURE = 2e-4
-"""Certified: no eigenvalue of the deviance's Hessian is below this, so no standard error above 100 logits."""
+"""In a certified fit no eigenvalue of the deviance's Hessian is below this, so no standard error exceeds 100 logits."""
 SPREADS = ("m11", "m22", "sigma_theta", "l11", "l22")
 """Parameters with a boundary at 0."""
 NEAR_BOUNDARY = 0.05
 """A standard deviation below this (logits) is also tried at exactly 0."""
 SAME_DEVIANCE = 1e-7
-"""Two deviances closer than this are the same optimum."""
-SEARCH_TOLERANCE = 1e-3
-"""Modes are found to this (logits) while searching, with an error in D far below 1e-8; exactly at the end."""
+"""Two optima whose deviances are closer than this count as the same."""
 HESSIAN_STEP = 1e-3
 """Step of the differences for the Hessian, in rough standard errors."""
 
 
 def statistics_of(trial: PreparedTrial, spec: ModelSpec) -> SufficientStatistics:
-    """The sufficient statistics of a trial for one model (with the covariate only where the model has it).
+    """The sufficient statistics of a trial for one model, with the covariate only if the model has it.
 
     Raises
     ------
@@ -67,7 +65,7 @@ def statistics_of(trial: PreparedTrial, spec: ModelSpec) -> SufficientStatistics
     """
     if spec.covariate and trial.covariate is None:
         raise InputError(
-            f"{spec.name} needs a covariate and table {trial.tab} has none: name one (option --covariate)."
+            f"{spec.name} needs a covariate, but table {trial.tab} has none: name one (option --covariate)."
         )
     return trial.sufficient_statistics(spec.covariate)
 
@@ -80,24 +78,23 @@ def fit_models(
     method: str = "laplace",
     nodes: int = NODES,
 ) -> dict[str, Fit]:
-    """Fit the models a trial allows: all four, or M_0 and M_A where there is no covariate.
+    """Fit the models a trial allows: all four, or M_0 and M_A without a covariate.
 
     Parameters
     ----------
     trial : prepared data.
     models : names among M_0, M_A, M_B, M_C; default all the trial allows.
     engine : "native" or "pymer4" (lme4 in R).
-    method, nodes : see ``fit_statistics``; or "auto" (``approximation``), the same method for every model. lme4 has Laplace
-        alone.
+    method, nodes : see ``fit_statistics``; "auto" chooses one method for all models (``approximation``). lme4 has only Laplace.
 
     Returns
     -------
-    Fits by model name, in the order M_0, M_A, M_B, M_C. Where ``models`` is None and one with the covariate cannot be
-    fitted, M_0 and M_A are returned, the reason among the messages of M_A.
+    Fits by model name, in the order M_0, M_A, M_B, M_C. If ``models`` is None and a model with the covariate cannot be fitted,
+    M_0 and M_A are returned, with the reason among the messages of M_A.
 
     Raises
     ------
-    InputError : a name is unknown, a model needs a covariate the trial has not, or the engine has not this method.
+    InputError : a name is unknown, a model needs a covariate that the trial lacks, or the engine does not offer the method.
     EngineError : the engine is missing or could not fit.
     """
     if engine not in ENGINES:
@@ -150,40 +147,40 @@ def fit_models(
                 compressed[spec.covariate], spec, fitted=known, method=choice.method, nodes=choice.nodes
             )
         except EngineError as reason:
-            # what was fitted without the covariate is not lost with it
+            # the models without the covariate are kept
             if models is not None or not spec.covariate or "M_A" not in fits:
                 raise
-            said = f"M_B and M_C were not fitted: {reason}"
-            fits["M_A"] = replace(fits["M_A"], messages=(*fits["M_A"].messages, said))
+            message = f"M_B and M_C were not fitted: {reason}"
+            fits["M_A"] = replace(fits["M_A"], messages=(*fits["M_A"].messages, message))
             fits = {name: fit for name, fit in fits.items() if not MODELS[name].covariate}
             break
-    if choice.said and names:
+    if choice.message and names:
         last = list(fits)[-1]
-        fits[last] = replace(fits[last], messages=(*fits[last].messages, choice.said))
+        fits[last] = replace(fits[last], messages=(*fits[last].messages, choice.message))
     return fits
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What ``auto`` takes: method, nodes, the Laplace fits of M_0 and M_A it was chosen by, and what must be said of it."""
+    """What ``auto`` chooses: method, nodes, the Laplace fits of M_0 and M_A behind the choice, and a message about it."""
 
     method: str
     nodes: int
     fits: dict[str, Fit]
-    said: str = ""
+    message: str = ""
 
 
 def choose_method(statistics: Mapping[bool, SufficientStatistics], nodes: int = NODES) -> Choice:
-    """What ``auto`` takes; ``statistics`` without the covariate (False) and, where there is one, with it (True)."""
+    """What ``auto`` chooses; ``statistics`` has those without the covariate (False) and, if there is one, with it (True)."""
     plain, largest = statistics[False], max(statistics.values(), key=lambda s: s.n_classes)
     if plain.clusters is not None:
-        return Choice("laplace", nodes, {})  # quadrature has no clusters in its model
+        return Choice("laplace", nodes, {})  # quadrature does not support clusters
     cells = largest.n_classes * largest.n_items
     if cells * nodes > AUTO_MOST_CELLS or isinstance(largest.trials, PackedTrials):
         return Choice(
             "laplace", nodes, {},
-            f"The likelihood is Laplace's: quadrature over {largest.n_classes:,} classes of persons would need about "
-            f"{8 * ARRAYS * cells * nodes / 2**30:.1f} GB (--method aghq tries).",
+            f"The likelihood is approximated by Laplace, since quadrature over {largest.n_classes:,} classes of persons would need "
+            f"about {8 * ARRAYS * cells * nodes / 2**30:.1f} GB (use --method aghq to try).",
         )  # fmt: skip
     fits: dict[str, Fit] = {}
     for name in ("M_0", "M_A"):
@@ -230,21 +227,21 @@ def fit_statistics(
 
     Parameters
     ----------
-    statistics : what ``sufficient_statistics`` gave, with the covariate if the model has one.
+    statistics : the result of ``sufficient_statistics``, with the covariate if the model has one.
     spec : the model.
-    smaller : a fit of a nested model on the same data, to start from; the result is never below it in log-likelihood.
-    fitted : fits of any models to the same or almost the same data, by name, to start from.
-    standard_errors : whether to compute vcov and the certificate (about as long again as the fit).
+    smaller : a fit of a nested model to the same data, to start from; the result is never below it in log-likelihood.
+    fitted : fits of any models to the same or similar data, by name, to start from.
+    standard_errors : whether to compute vcov and the certificate, which takes about as long as the fit.
     method : "laplace" (lme4's nAGQ = 1) or "aghq", quadrature over persons (see ``quadrature``).
-    nodes : quadrature nodes for each class of persons, at least 5; of no use to Laplace.
-    near : whether ``fitted`` are fits to other data much like these, of which these were drawn. They then bound nothing, and this
-        model's own is the one start, with its Hessian: in 1,980 replicates of ten trials further starts led nowhere else.
+    nodes : quadrature nodes for each class of persons, at least 5; not used by "laplace".
+    near : whether ``fitted`` are fits to the similar data from which these were drawn. They are then no bounds, and this model's
+        fit is the only start, with its Hessian: in 1,980 replicates of ten trials further starts found no other optimum.
     deviance : the workspace to fit with, made for these statistics and this model; default a new one.
 
     Raises
     ------
-    InputError : the method is unknown, or the nodes are too few.
-    EngineError : no optimum could be found, which no data seen so far have caused.
+    InputError : the method is unknown, or there are too few nodes.
+    EngineError : no optimum could be found, which no data so far have caused.
     """
     clock = time.perf_counter()
     if smaller is not None:
@@ -264,7 +261,7 @@ def fit_statistics(
             LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
         )
     spec = deviance.spec
-    # fits with other steps or clusters have nothing to start from
+    # psi of fits with other steps or clusters does not match
     same = (spec.steps, spec.cluster_factor)
     fitted = {name: fit for name, fit in fitted.items() if (fit.spec.steps, fit.spec.cluster_factor) == same}
     of_few = None
@@ -287,24 +284,24 @@ def fit_statistics(
     fit = fit_deviance(
         deviance, first, nested, standard_errors=standard_errors, curvature=curvature, further=like_these is None
     )
-    return _timed(fit, time.perf_counter() - clock)
+    return replace(fit, seconds=time.perf_counter() - clock)
 
 
 def fit_side_by_side(
     jobs: Sequence[Job], spec: ModelSpec, *, standard_errors: bool = False, lanes: int | None = None
 ) -> list[Fit | EngineError]:
-    """Fit one model to many tables by Laplace, together (see ``side_by_side``); the fits are those of ``fit_statistics``.
+    """Fit one model to many tables at once by Laplace (see ``side_by_side``); the fits equal those of ``fit_statistics``.
 
     Parameters
     ----------
-    jobs : tables of the same items, all complete or all with ``trials``, all with clusters or none; of the same formats.
+    jobs : tables of the same items and formats, all complete or all with ``trials``, and all with clusters or none.
     spec : the model.
     standard_errors : as in ``fit_statistics``.
-    lanes : tables side by side; default by their size.
+    lanes : number of tables side by side; default by their size.
 
     Returns
     -------
-    In the order of ``jobs``, the fit or the error that it ended in.
+    For each job, in order, the fit or the error that ended it.
     """
 
     def fit(job: Job, deviance: Any) -> Fit:
@@ -320,7 +317,7 @@ def fit_side_by_side(
     try:
         return side_by_side(jobs, spec, fit, lanes)
     except (ModeNotFound, np.linalg.LinAlgError):
-        # one table that no linear algebra is possible with must not cost the others their fits
+        # one table that defeats linear algebra must not cost the others their fits
         return [_fit_or_failure(fit, job) for job in jobs]
 
 
@@ -334,7 +331,7 @@ def _fit_or_failure(fit: Callable[[Job, Any], Fit], job: Job) -> Fit | EngineErr
 def fit_both(
     tables: Sequence[SufficientStatistics], smaller: str, larger: str, *, standard_errors: bool = False
 ) -> list[tuple[Fit, Fit] | EngineError]:
-    """Two nested models on many tables, side by side: the smaller without standard errors, and from it the larger."""
+    """Fit two nested models to many tables side by side: the smaller, without standard errors, is the start of the larger."""
     found: list = fit_side_by_side([Job(table) for table in tables], MODELS[smaller])
     null = {k: fit for k, fit in enumerate(found) if isinstance(fit, Fit)}
     jobs = [Job(tables[k], {smaller: fit}) for k, fit in null.items()]
@@ -353,17 +350,17 @@ def fit_deviance(
     curvature: np.ndarray | None = None,
     further: bool = True,
 ) -> Fit:
-    """Minimise a deviance and certify what was found.
+    """Minimise a deviance and certify the optimum.
 
     Parameters
     ----------
-    deviance : ``LaplaceDeviance`` or one with the same interface.
+    deviance : ``LaplaceDeviance`` or another with its interface.
     first : (k,) psi to start from.
-    nested : deviances of nested models, with a psi to start from where the optimum lies above one of them.
+    nested : deviances of nested models, each with a psi to start from if the optimum found lies above it.
     standard_errors : whether to compute vcov and the certificate.
-    curvature : (k, k) Hessian to begin with; default a guess.
-    further : whether further starts are tried, where the items are few or the search ends near an edge; in any case where it does not
-        converge.
+    curvature : (k, k) initial Hessian; default a guess.
+    further : whether to try further starts if items are few or the search ends near a boundary; they are always tried if it does
+        not converge.
 
     Raises
     ------
@@ -385,18 +382,14 @@ def fit_deviance(
         return _result(deviance, spec, best, held, standard_errors, messages)
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
         raise EngineError(
-            f"{spec.name} could not be fitted ({failure}): check the table for extreme items or persons."
+            f"{spec.name} could not be fitted ({failure}): check the table for items or persons with extreme responses."
         ) from None
 
 
 def _is_nested(fit: Fit, statistics: SufficientStatistics, spec: ModelSpec, method: str) -> bool:
-    """Whether a model, fitted so to data of this size, cannot have a higher maximum than ``spec``."""
+    """Whether a fit is of a nested model to data of this size, so that ``spec`` cannot have a lower maximum."""
     same_data = (fit.n_persons, fit.n_responses) == (statistics.n_persons, statistics.n_responses)
     return same_data and fit.method == method and set(fit.spec.psi_names) <= set(spec.psi_names)
-
-
-def _timed(fit: Fit, seconds: float) -> Fit:
-    return replace(fit, seconds=seconds)
 
 
 def _spreads(spec: ModelSpec) -> dict[str, int]:
@@ -411,9 +404,9 @@ def _minimise(
     basin: Basin | None = None,
     curvature: np.ndarray | None = None,
 ) -> Minimum:
-    """Search from a start, in the parameters ``free``, with a Hessian to begin with, unless it heads for a known minimum.
+    """Search from a start over the parameters ``free``, giving up if it heads for the known minimum of ``basin``.
 
-    Tables fitted side by side are searched together (``side_by_side``).
+    The searches of tables fitted side by side run together (``side_by_side``).
     """
     if hasattr(deviance, "minimise"):
         return deviance.minimise(start, free, basin, curvature)
@@ -431,7 +424,7 @@ def _search(
     curvature: np.ndarray | None = None,
     further: bool = True,
 ) -> tuple[Minimum, frozenset[int]]:
-    """The best optimum over the starts, and the parameters held at 0 there."""
+    """The best optimum over several starts, and the parameters held at 0 there."""
     everything = np.arange(len(start))
     best, held = _at_boundary(deviance, spec, _minimise(deviance, start, everything, None, curvature))
     psi = best.evaluation.psi
@@ -457,18 +450,18 @@ def _search(
             if gain > SAME_DEVIANCE:
                 if gain > 1e-4:
                     messages.append(
-                        f"{spec.name}: another start was better by {gain / 2:.4f} in log-likelihood and was taken."
+                        f"{spec.name}: another start gave a log-likelihood higher by {gain / 2:.4f} and was used."
                     )
                 best, held = _with_exact_hessian(deviance, spec, rival), rival_held
     return best, held
 
 
 def _with_exact_hessian(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> Minimum:
-    """The same minimum, signs made canonical, with the Hessian from differences of the exact gradient."""
+    """The same minimum with canonical signs, and the Hessian from differences of the exact gradient."""
     if found.exact:
         return found
     here = deviance(canonical(found.evaluation.psi, spec))
-    # no longer on a plateau, where they would measure the slopes around it
+    # bounded on a plateau, where longer steps would measure the slopes around it
     steps = HESSIAN_STEP / np.sqrt(np.maximum(np.diagonal(found.hessian), LEAST_CURVATURE) / 2.0)
     return Minimum(here, deviance.hessian(here, steps, np.arange(len(steps))), found.converged, exact=True)
 
@@ -479,17 +472,17 @@ def statistics_are_few(statistics: SufficientStatistics) -> bool:
 
 
 def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> tuple[Minimum, frozenset[int]]:
-    """Put standard deviations that are all but 0 at exactly 0 where that is no worse, and confirm that 0 is a minimum.
+    """Set standard deviations near 0 to exactly 0 where D does not rise, after confirming that 0 is a minimum.
 
-    D is even in sigma, in l22 and in the first column of L, so its gradient there vanishes at 0 whether or not 0 is
-    a minimum: what decides is the second derivative (the derivative with respect to the variance).
+    D is even in sigma, in l22 and in the first column of L, so its gradient in them vanishes at 0 whether or not 0 is a minimum;
+    the second derivative (the derivative with respect to the variance) decides.
     """
     at = _spreads(spec)
     held: frozenset[int] = frozenset()
     best = found
 
     def edge(zero: frozenset[int], start: np.ndarray, confirm: set[int], gain: float) -> Minimum | None:
-        """The minimum with ``zero`` at 0, if it is lower by ``gain`` and D rises on leaving 0 in ``confirm``."""
+        """The minimum with ``zero`` at 0, if it is lower by ``gain`` and D rises from 0 in each of ``confirm``."""
         start[list(zero)] = 0.0
         try:
             there = _minimise(deviance, start, np.array([k for k in range(len(start)) if k not in zero]))
@@ -507,7 +500,7 @@ def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> 
             continue
         column = {position}
         if name.endswith("11") and name[0] + "22" in at:
-            # with no variance of the level the factor is free up to a rotation: all of the effect goes to the second column
+            # without variance of the level the factor is determined only up to a rotation: put the effect in the second column
             last = at[name[0] + "22"]
             column.add(position + 1)
             psi[last] = np.hypot(psi[position + 1], psi[last])
@@ -519,7 +512,7 @@ def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> 
             continue
         l11, l21, l22 = at[factor + "11"], at[factor + "11"] + 1, at[factor + "22"]
         if abs(found.evaluation.psi[l11]) < NEAR_BOUNDARY and l22 not in held:
-            # sigma_b = 0 is a saddle unless D is flat in the covariance there: the minimum beside it has |rho| = 1
+            # sigma_b = 0 is a saddle unless D is flat in the covariance there; the minimum next to it has |rho| = 1
             psi = best.evaluation.psi.copy()
             psi[l11] = max(abs(psi[l11]), 10.0 * SINGULAR_BELOW)
             psi[l21] = np.copysign(np.hypot(psi[l21], psi[l22]), psi[l21])
@@ -535,7 +528,7 @@ def _at_boundary(deviance: LaplaceDeviance, spec: ModelSpec, found: Minimum) -> 
 
 
 def _falls_away(deviance: LaplaceDeviance, edge: Evaluation, column: set[int]) -> bool:
-    """Whether D falls on leaving 0 in one of these parameters: then 0 is a saddle, not a minimum."""
+    """Whether D falls from 0 in one of these parameters, so that 0 is a saddle and not a minimum."""
     for k in column:
         inside = edge.psi.copy()
         inside[k] = 10.0 * SINGULAR_BELOW
@@ -552,7 +545,7 @@ def _result(
     standard_errors: bool,
     messages: list[str],
 ) -> Fit:
-    """Certify the optimum and collect what is reported there."""
+    """Certify the optimum and collect the results there."""
     n_psi, n_beta, sigma = len(spec.psi_names), len(spec.beta_names), spec.psi_names.index("sigma_theta")
     free = np.array([k for k in range(n_psi) if k not in held])
     spread_positions = _spreads(spec).values()
@@ -569,17 +562,17 @@ def _result(
             certified = bool(scaled.max() < SCALED_GRADIENT_TOLERANCE)
             if not certified:
                 messages.append(
-                    f"{spec.name}: the optimum is not certified, its gradient is {scaled.max():.1g} standard errors from zero: "
-                    "standard errors are not given."
+                    f"{spec.name}: the optimum is not certified, because its gradient is {scaled.max():.1g} standard errors from "
+                    "zero, and standard errors are not given."
                 )
                 vcov[:] = np.nan
         else:
             certified = False
             messages.append(
-                f"{spec.name}: the optimum is not certified, the likelihood has no curvature there (responses may be "
-                "predicted perfectly): the estimates are meaningless and standard errors undefined."
+                f"{spec.name}: the optimum is not certified, because the likelihood has no curvature there (responses may be "
+                "predicted perfectly): estimates are meaningless and standard errors undefined."
             )
-    # the workspace must stand at what is reported
+    # leave the workspace at the estimates reported
     here = deviance(here.psi if standard_errors else canonical(best.evaluation.psi, spec))
     psi = here.psi
     factor = np.zeros((spec.q, spec.q))
@@ -624,7 +617,7 @@ def _result(
 
 
 def _cluster_fit(statistics: SufficientStatistics, spec: ModelSpec, lower: np.ndarray) -> ClusterFit | None:
-    """What the clusters came out as, from the lower triangle of M."""
+    """The fitted clusters, from the lower triangle of M; None without clusters."""
     if statistics.clusters is None:
         return None
     factor = np.zeros((spec.cluster_q, spec.cluster_q))
@@ -636,7 +629,7 @@ def _cluster_fit(statistics: SufficientStatistics, spec: ModelSpec, lower: np.nd
 def _polished(
     deviance: LaplaceDeviance, spec: ModelSpec, here: Evaluation, hessian: np.ndarray, free: np.ndarray
 ) -> Evaluation:
-    """One Newton step with the exact Hessian of the free parameters, if it is worth one and does not raise D."""
+    """One Newton step with the exact Hessian of the free parameters, if it is not negligible and does not raise D."""
     step = -np.linalg.solve(hessian, here.gradient[free])
     if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= 1e-6:
         return here

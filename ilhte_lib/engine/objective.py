@@ -1,4 +1,4 @@
-"""What the engine minimises: a deviance D(psi) with its gradient, however it is approximated."""
+"""The interface of what the engine minimises: a deviance D(psi) with its gradient, by any approximation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from ..model.spec import ModelSpec
 
 MODE_TOLERANCE = 2e-5
-"""The last Newton step changes no linear predictor by more than this (logits); the error after it is of the order of its square."""
+"""The last Newton step changes no linear predictor by more than this (logits), which leaves an error of the order of its square."""
+SEARCH_TOLERANCE = 1e-3
+"""Tolerance of modes (logits) during a search, with an error in D far below 1e-8; at the end they are found exactly."""
 MAX_NEWTON_STEPS = 60
 
 
 class ModeNotFound(ArithmeticError):
-    """The penalised likelihood has no mode that Newton's method reaches from here (parameters far out, or not finite)."""
+    """Newton's method reaches no mode of the penalised likelihood (parameters are extreme or not finite)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Evaluation:
 
     Attributes
     ----------
-    psi : (k,) where.
+    psi : (k,) parameters.
     deviance : D(psi).
     gradient : (k,) dD/dpsi.
     """
@@ -37,7 +39,7 @@ class Evaluation:
 
 
 class Deviance(Protocol):
-    """D(psi) of one model on one set of sufficient statistics; ``LaplaceDeviance`` and ``QuadratureDeviance`` are two."""
+    """D(psi) of one model for one set of sufficient statistics, such as ``LaplaceDeviance`` or ``QuadratureDeviance``."""
 
     method: str
     statistics: SufficientStatistics
@@ -49,8 +51,8 @@ class Deviance(Protocol):
 
         Raises
         ------
-        ModeNotFound : psi is so far out that there is no usable mode.
+        ModeNotFound : psi is so extreme that there is no usable mode.
         """
 
     def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """(k, k) second derivatives at an evaluation, in the free parameters."""
+        """(f, f) second derivatives at an evaluation in the f free parameters."""

@@ -1,4 +1,4 @@
-"""Quasi-Newton minimisation of a deviance whose gradient is exact."""
+"""Quasi-Newton minimisation of a deviance with an exact gradient."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ DECREASE_TOLERANCE = 1e-9
 """Stop when a full Newton step would lower the deviance by less than this."""
 MAX_EVALUATIONS = 300
 SAME_BASIN = 0.3
-"""How far, relatively, value and gradient may be from a known optimum's quadratic for a search to be heading there."""
+"""Largest relative deviation of value and gradient from the quadratic around a known optimum for a point to be in its basin."""
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a minimisation ended.
+    """The result of a minimisation.
 
     Attributes
     ----------
-    evaluation : deviance and gradient there.
+    evaluation : deviance and gradient at the minimum.
     hessian : (k, k) quasi-Newton approximation of the Hessian there, positive definite in the free parameters.
     converged : whether the predicted decrease fell below the tolerance.
     exact : whether ``hessian`` is the Hessian itself.
@@ -50,9 +50,9 @@ def minimise(
     deviance : the objective; every value comes with its gradient.
     start : (k,) first psi.
     curvature : (k, k) positive definite guess of the Hessian.
-    free : indices of the parameters that may move; the others stay at ``start``.
+    free : indices of the parameters to vary; the others stay at ``start``.
     longest : (k,) largest change of each parameter in one step, so that no step overshoots into a trap.
-    stop : a reason to give up at a point, not converged.
+    stop : a condition for giving up at a point without convergence.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def minimise(
         try:
             step = -np.linalg.solve(hessian, gradient)
         except np.linalg.LinAlgError:
-            # next to no curvature is left in some direction: the certificate will say so
+            # hardly any curvature is left in some direction, which the certificate reports
             break
         promised = -0.5 * float(gradient @ step)
         if promised < DECREASE_TOLERANCE:
@@ -79,7 +79,7 @@ def minimise(
         slope = float(gradient @ step)
         moved = _line_search(deviance, here, step, slope, free)
         if moved is None:
-            # what is left is below the rounding of the deviance, or the curvature is useless: start it afresh once
+            # either only rounding error is left, or the approximate Hessian is useless: then restart it once
             if promised < 1e-6 or np.array_equal(hessian, curvature[np.ix_(free, free)]):
                 converged = promised < 1e-6
                 break
@@ -96,7 +96,7 @@ def minimise(
 def _line_search(
     deviance: Deviance, here: Evaluation, step: np.ndarray, slope: float, free: np.ndarray
 ) -> Evaluation | None:
-    """The first point along ``step`` that lowers the deviance enough, shortening by cubic interpolation."""
+    """The first point along ``step`` that lowers the deviance enough, with the step shortened by cubic interpolation."""
     length = 1.0
     rounding = 1e-12 * (1.0 + abs(here.deviance))
     for _ in range(25):
@@ -139,7 +139,7 @@ def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def signs_of(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """(k,) 1 or -1: the signs that make all spreads not negative; D is even in sigma and in each column of L and M."""
+    """(k,) signs, 1 or -1, that make all spreads nonnegative; D is even in sigma and in each column of L and M."""
     signs = np.ones(len(psi))
     for first, columns in mirrored(spec):
         if psi[first] < 0:
@@ -148,21 +148,21 @@ def signs_of(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 
 def mirrored(spec: ModelSpec) -> list[tuple[int, int]]:
-    """Places in psi whose sign may be turned, each with that of as many entries from it on."""
+    """Parameters whose sign may be flipped, as position in psi and number of entries that flip together from there."""
     columns = {"sigma_theta": 1, "l11": spec.q, "l22": 1, "m11": spec.cluster_q, "m22": 1}
     return [(spec.psi_names.index(name), number) for name, number in columns.items() if name in spec.psi_names]
 
 
 def canonical(psi: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """The same model with sigma and the diagonals of L and M not negative."""
+    """The psi of the same model with sigma and the diagonals of L and M nonnegative."""
     return psi * signs_of(psi, spec)
 
 
 class Basin:
-    """Where the deviance is the quadratic around a known minimum, so that a search that gets there would end in it.
+    """The region around a known minimum where the deviance is nearly quadratic, so that a search there would end in it.
 
-    With d the distance from the minimum and H the exact Hessian there: the deviance above the minimum is d'Hd/2 and the
-    gradient Hd, each to within ``SAME_BASIN`` of its size.
+    With d the distance from the minimum and H the exact Hessian there, the deviance exceeds the minimum by d'Hd/2 and the
+    gradient is Hd, each with a relative error below ``SAME_BASIN``.
     """
 
     def __init__(self, minimum: Minimum, spec: ModelSpec):

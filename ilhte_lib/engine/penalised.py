@@ -1,16 +1,16 @@
-"""The penalised fit: item covariances kept off their boundary, to be read beside maximum likelihood.
+"""The penalised fit, which keeps the item covariance off its boundary, as a supplement to maximum likelihood.
 
 With few items the likelihood is often highest where the covariance Sigma of easiness and item effect is singular
-(|rho| = 1, sigma_zeta = 0), though nobody believes it. The penalised fit maximises
+(|rho| = 1, sigma_zeta = 0), which is rarely plausible. The penalised fit maximises
 
     log-likelihood + k log det Sigma,     k = (df - q - 1) / 2,  df = q + 2.5,
 
-which is 0 on the boundary and nearly flat elsewhere (Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013, Psychometrika 78(4);
-Chung, Gelman, Rabe-Hesketh, Liu and Dorie 2015, Journal of Educational and Behavioral Statistics 40(2)): the mode under
+whose penalty diverges at the boundary and is nearly flat elsewhere (Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013, Psychometrika
+78(4); Chung, Gelman, Rabe-Hesketh, Liu and Dorie 2015, Journal of Educational and Behavioral Statistics 40(2)). It is the mode under
 the default Wishart prior of the R package blme (``bglmer``). k is 0.75 for the q = 2 item effects of M_A. With Sigma = L L' the
-deviance gains ``-4 k (log l11 + log l22)``; l11 and l22 are searched on the log scale.
+term ``-4 k (log l11 + log l22)`` is added to the deviance; l11 and l22 are searched on the log scale.
 
-A likelihood ratio never takes it.
+Likelihood ratios never use this fit.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ K = 0.75
 INTERIOR = 0.2
 """l11 and l22 start no closer to 0 than this (logits)."""
 HESSIAN_STEP = 1e-3
-"""Of the differences for the Hessian, relative to the parameter (logits below 0.1)."""
+"""Step of the differences for the Hessian, relative to the parameter or, below that, to 0.1 logits."""
 PROMISED = 1e-4
-"""Certified: a full Newton step would lower the penalised deviance by less than half of this."""
+"""In a certified fit, a full Newton step would lower the penalised deviance by less than half of this."""
 
 
 def wants_penalised(main: Fit) -> bool:
-    """Whether the penalised fit is shown beside this one: it is singular, or items are few."""
+    """Whether to show the penalised fit beside this one, because it is singular or has few items."""
     return main.spec.item_effects and (main.singular or main.n_items <= FEW_ITEMS)
 
 
 class _LogScale:
-    """The penalised deviance in coordinates x: psi with log l11 and log l22 in place of l11 and l22."""
+    """The penalised deviance as a function of x, which is psi with log l11 and log l22 in place of l11 and l22."""
 
     def __init__(self, deviance: Deviance):
         self.deviance, self.spec = deviance, deviance.spec
@@ -70,7 +70,7 @@ class _LogScale:
 
 
 def penalised_fit(statistics: SufficientStatistics, main: Fit) -> Fit:
-    """The penalised fit of M_A (or M_C), by the approximation of the likelihood that ``main`` has.
+    """The penalised fit of M_A (or M_C), with the same approximation of the likelihood as ``main``.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def penalised_fit(statistics: SufficientStatistics, main: Fit) -> Fit:
     Returns
     -------
     A fit whose ``loglik`` is the log-likelihood at the penalised estimates, without the penalty, and whose ``vcov`` is from the
-    curvature with it. It is never singular in the items.
+    curvature with it. Its item covariance is never singular.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def penalised_fit(statistics: SufficientStatistics, main: Fit) -> Fit:
     section = _LogScale(deviance)
     l11, l22 = section.at
     l21 = l11 + 1
-    # a parameter that maximum likelihood holds at 0 stays there
+    # parameters that maximum likelihood puts at 0 stay there
     free = np.array(
         [
             k
@@ -176,7 +176,7 @@ def _result(section: _LogScale, best: Minimum, main: Fit, free: np.ndarray) -> F
 
 
 def _clusters(main: Fit, triangle: np.ndarray) -> ClusterFit | None:
-    """The clusters of ``main`` with this lower triangle of M."""
+    """The clusters of ``main`` with this lower triangle of M; None without clusters."""
     if main.clusters is None:
         return None
     factor = np.zeros(main.clusters.factor.shape)

@@ -1,4 +1,4 @@
-"""The modes of the persons' posteriors where persons differ enormously, as in a Guttman pattern."""
+"""Modes of the persons' posteriors where persons differ enormously, as with Guttman patterns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..model.compress import SufficientStatistics
 from .cumulant import Cells
 
 MOST_STEPS = 200
-"""Every second step at least halves the bracket: far more than a double-precision number can need."""
+"""At least every second step halves the bracket, so this is far more than double precision can need."""
 TOLERANCE = 1e-10
 
 
@@ -21,9 +21,9 @@ def person_modes(
 ) -> np.ndarray:
     """(G,) modes v of ``r (fixed + sigma v) - sum_i n_i A_i(fixed + sigma v + offset_i) - v^2 / 2``, A an item's cumulant.
 
-    The derivative ``sigma (r - sum_i n_i E_i) - v`` falls in v and changes sign between -sigma (n - r), n the highest score
-    that could be reached, and sigma r, so Newton's method inside a bracket that only shrinks always arrives. Newton's method alone, even with short steps, goes
-    back and forth for ever where sigma is large: the derivative is then nearly a staircase.
+    The derivative ``sigma (r - sum_i n_i E_i) - v`` decreases in v and changes sign between -sigma (n - r), with n the highest
+    possible score, and sigma r, so Newton's method within a shrinking bracket always converges. Plain Newton steps, even short
+    ones, can oscillate forever where sigma is large, because the derivative is then nearly a staircase.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def person_modes(
         low, high = np.where(slope >= 0, mode, low), np.where(slope <= 0, mode, high)
         step = slope / (1.0 + sigma**2 * (trials * weight).sum(axis=1))
         newton = mode + step
-        # a step that leaves the bracket, or that is longer than half of it, is replaced by its middle
+        # bisect instead of a step that leaves the bracket or is longer than half of it
         useless = (newton < low) | (newton > high) | (np.abs(step) > 0.5 * (high - low))
         moved = np.where(useless, 0.5 * (low + high), newton)
         change = np.abs(moved - mode).max(initial=0.0)

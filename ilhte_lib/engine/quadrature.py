@@ -1,4 +1,4 @@
-"""Quadrature over persons: less biased than Laplace when each person answered few items.
+"""Quadrature over persons, which is less biased than Laplace when each person answered few items.
 
 Given the item effects w, persons are independent and each needs a one-dimensional integral. Adaptive Gauss-Hermite
 quadrature (Naylor and Smith 1982, Applied Statistics 31(3); Pinheiro and Bates 1995, Journal of Computational and
@@ -6,16 +6,17 @@ Graphical Statistics 4(1)) computes it for each class of persons (see ``compress
 
     m_g(w) = integral phi(v) exp( r_g (x_g'beta + sigma v) - sum_i A_i(eta_gi) ) dv,
 
-A_i the cumulant of an item, log(1 + e^eta) where it has two categories (see ``cumulant``), and only the items are left to Laplace, whose posterior is concentrated, many persons having answered each item:
+with A_i the cumulant of an item, log(1 + e^eta) for two categories (see ``cumulant``). Laplace is used only over the items, whose
+posterior is concentrated because many persons answered each of them:
 
     D(psi) = -2 [ sum_T o_T't_T + sum_g n_g log m_g(w^) ] + |w^|^2 + log det S(w^),     o_T = (1, T) L w,
     S = sum_T (a_T a_T') (x) M_T + I,   M_T = sum_g n_g { diag E[W_g] - Cov(p_g) },
 
-t_T the item totals of arm T, expectations over the posterior of v. The Laplace step errs by about the inverse of the
-number of persons per item, a constant that hardly moves with psi.
+with t_T the item totals of arm T, and expectations over the posterior of v. The error of the Laplace step is about the inverse
+of the number of persons per item, and nearly constant in psi.
 
-The gradient is exact for the quadrature sum with its nodes held where they are; that nodes move with psi is of the
-order of the quadrature error itself, which ``Fit.messages`` reports when it matters.
+The gradient is exact for the quadrature sum with its nodes held fixed; the effect of moving them with psi is of the order of
+the quadrature error itself, which ``Fit.messages`` reports when it matters.
 """
 
 from __future__ import annotations
@@ -33,37 +34,36 @@ from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFoun
 from .person_modes import person_modes
 
 FEWEST_NODES = 5
-"""Below this the sum is too rough for its derivative to be that of the integral, and Laplace is the better choice."""
+"""With fewer nodes the derivative of the sum is not that of the integral, and Laplace is the better choice."""
 MOST_CELLS = 40_000_000
+"""Classes x nodes x items beyond which the arrays would not fit into the memory of an ordinary machine."""
 ARRAYS = 7
-"""So many arrays of (classes, nodes, items) are alive at a time, so that more cells than this do not fit a common machine."""
+"""Number of arrays of (classes, nodes, items) in memory at a time."""
 CENTRE_TOLERANCE = 1e-7
 """The nodes' centres are modes to this accuracy (in standardised person effects)."""
 
 
 class PersonIntegrals:
-    """The integral over v of each class of persons, and posterior moments, given the items.
+    """The integrals over v of all classes of persons, and posterior moments, given the items.
 
     Parameters
     ----------
     statistics : the classes.
     nodes : quadrature nodes for each class.
 
-    After ``integrate``: ``log_marginal`` (G,), posterior weights ``posterior`` (G, Q) and ``nodes`` (G, Q) of v, and
-    for the G x Q rows of class and node ``expected`` and ``weight`` (G, Q, J), the expected responses and their
-    variances (binomial counts where there are several trials).
+    ``integrate`` sets ``log_marginal`` (G,), the ``nodes`` (G, Q) of v and their posterior weights ``posterior`` (G, Q), and
+    ``expected`` and ``weight`` (G, Q, J), the expected scores and their variances at each node (sums over trials where there are
+    several).
     """
 
     def __init__(self, statistics: SufficientStatistics, nodes: int):
         if nodes < FEWEST_NODES:
-            raise InputError(
-                f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or the method laplace."
-            )
+            raise InputError(f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or method laplace.")
         cells = statistics.n_classes * nodes * statistics.n_items
         if cells > MOST_CELLS:
             raise InputError(
                 f"Quadrature over {statistics.n_classes:,} classes of persons and {statistics.n_items} items needs about "
-                f"{8 * ARRAYS * cells / 2**30:.0f} GB: use the method laplace, which is accurate with this many items, or fewer nodes."
+                f"{8 * ARRAYS * cells / 2**30:.0f} GB: use method laplace, which is accurate with this many items, or fewer nodes."
             )
         self.statistics = statistics
         position, weight = np.polynomial.hermite.hermgauss(nodes)
@@ -77,12 +77,12 @@ class PersonIntegrals:
         self.arms = (slice(0, statistics.n_control_classes), slice(statistics.n_control_classes, statistics.n_classes))
 
     def set_steps(self, steps: np.ndarray) -> None:
-        """The free steps (S,) of items with more than two categories from now on."""
+        """Set the free steps (S,) of items with more than two categories."""
         self.steps, formats = steps, self.statistics.formats
         self.cells = None if formats is None else Cells(formats, steps)
 
     def integrate(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> None:
-        """Integrate at fixed parts (G,), the person SD and item parts of eta by arm (J,), all in logits."""
+        """Integrate at fixed parts (G,), person SD, and item parts of eta by arm (J,), all in logits."""
         curvature = self._find_centres(fixed, sigma, offsets)
         s = self.statistics
         self.nodes = self.centre[:, None] + self.position / np.sqrt(curvature)[:, None]
@@ -118,12 +118,12 @@ class PersonIntegrals:
         self.mean = np.matmul(self.posterior[:, None, :], p)[:, 0]
 
     def _find_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Move ``centre`` to the posterior modes of v; returns the curvature d_g there."""
+        """Move ``centre`` to the posterior modes of v and return the curvature d_g there."""
         for _ in range(MAX_NEWTON_STEPS):
             step, curvature = self._step(fixed, sigma, offsets)
             if np.abs(step).max(initial=0.0) < CENTRE_TOLERANCE:
                 return curvature
-            # far from the mode the cumulant is flat and Newton leaps
+            # far from the mode the cumulant is flat and Newton overshoots
             self.centre += np.clip(step, -2.0, 2.0)
         self.centre[:] = person_modes(self.statistics, fixed, sigma, offsets, self.steps)
         return self._step(fixed, sigma, offsets)[1]
@@ -131,7 +131,7 @@ class PersonIntegrals:
     def _step(
         self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(G,) Newton's step of each centre, and the curvature there."""
+        """(G,) Newton step of each centre, and the curvature there."""
         s = self.statistics
         eta = fixed + sigma * self.centre
         if not np.isfinite(eta).all() or np.abs(eta).max() > 600:
@@ -151,7 +151,7 @@ class PersonIntegrals:
         return (sigma * (s.score - p.sum(axis=1)) - self.centre) / curvature, curvature
 
     def information(self) -> list[np.ndarray]:
-        """By arm, M_T (J, J): minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
+        """M_T (J, J) by arm: minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
         count = self.statistics.count
         root = np.sqrt(count[:, None] * self.posterior)
         centred = np.subtract(self.expected, self.mean[:, None, :], out=self.scratch)
@@ -165,7 +165,7 @@ class PersonIntegrals:
         return out
 
     def residuals(self) -> tuple[np.ndarray, np.ndarray]:
-        """By arm, item totals less their expectation (J,)."""
+        """Item totals minus their expectations (J,), by arm."""
         s = self.statistics
         return tuple(s.item_total[t] - s.count[arm] @ self.mean[arm] for t, arm in enumerate(self.arms))
 
@@ -209,7 +209,7 @@ class QuadratureDeviance:
     # -- parameters -----------------------------------------------------------------------------------------------
 
     def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """psi as (beta, sigma, L), without the steps."""
+        """beta, sigma and L from psi, leaving out the steps."""
         at = self.n_beta + self.n_steps
         beta, sigma = psi[: self.n_beta], float(psi[at])
         factor = np.zeros((self.q, self.q))
@@ -230,14 +230,14 @@ class QuadratureDeviance:
         self.item_fixed = self._item_offsets(self.beta)
 
     def _item_offsets(self, beta: np.ndarray) -> np.ndarray:
-        """(2, J) the fixed part of eta that is the items', by arm, at beta (p,)."""
+        """(2, J) the items' fixed part of eta, by arm, at beta (p,)."""
         flat = np.zeros(2 * self.n_items) if self.item_design is None else beta @ self.item_design
         return flat.reshape(2, -1)
 
     # -- the inner problem ----------------------------------------------------------------------------------------
 
     def _pass(self) -> None:
-        """Person integrals and everything at the current w."""
+        """Compute the person integrals and the penalised deviance at the current w."""
         self.passes += 1
         offsets = tuple(a @ self.w + fixed for a, fixed in zip(self.a, self.item_fixed, strict=True))
         self.persons.integrate(self.fixed, self.sigma, offsets)
@@ -318,7 +318,7 @@ class QuadratureDeviance:
         for t, arm in enumerate(self.arms):
             offset = da[t] @ self.w + of_items[t]
             weighted = count[arm, None] * persons.posterior[arm]
-            # how the log integrand moves, then how the posterior means of the expected responses do
+            # derivative of the log integrand, then of the posterior means of the expected scores
             by_row = (self.statistics.score[arm, None] - persons.expected[arm].sum(axis=2)) * shift[arm]
             by_row -= persons.expected[arm] @ offset
             if of_cumulant is not None:
@@ -333,7 +333,7 @@ class QuadratureDeviance:
         return self._solve(rhs)
 
     def _along_steps(self, dsteps: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """(G, Q, J) how each cell's cumulant and expected score change with the free steps along ``dsteps`` (S,)."""
+        """(G, Q, J) derivatives of each cell's cumulant and expected score along ``dsteps`` (S,) of the free steps."""
         if not dsteps.any():
             return None, None
         persons, formats = self.persons, self.statistics.formats
@@ -350,7 +350,7 @@ class QuadratureDeviance:
 
         Raises
         ------
-        ModeNotFound : psi is so far out that there is no usable mode.
+        ModeNotFound : psi is so extreme that there is no usable mode.
         """
         psi = np.array(psi, float)
         self.evaluations += 1
@@ -376,13 +376,17 @@ class QuadratureDeviance:
         inverse, info = lapack.dpotri(self.cholesky, lower=1)
         if info != 0:
             raise ModeNotFound("the Hessian over the items is singular")
-        lower = np.tril(inverse)
-        full = lower + np.tril(lower, -1).T
-        j = self.n_items
-        return [[full[k * j : (k + 1) * j, l * j : (l + 1) * j] for l in range(self.q)] for k in range(self.q)]
+        j, lower = self.n_items, np.tri(self.n_items, dtype=bool)
+        blocks = [[inverse[k * j : (k + 1) * j, l * j : (l + 1) * j] for l in range(self.q)] for k in range(self.q)]
+        for k, row in enumerate(blocks):
+            # what lies above the diagonal is not LAPACK's
+            row[k] = np.where(lower, row[k], row[k].T)
+            for l in range(k):
+                blocks[l][k] = row[l].T
+        return blocks
 
     def _gradient(self) -> np.ndarray:
-        """dD/dpsi: the deviance's own terms, and what log det S adds through eta, L and the mode (one adjoint solve)."""
+        """dD/dpsi: the deviance's own terms, and those of log det S through eta, L and the mode (one adjoint solve)."""
         s, q, a, persons = self.statistics, self.q, self.a, self.persons
         blocks = self._inverse_blocks()
         weighted = s.count[:, None] * persons.posterior
@@ -398,7 +402,7 @@ class QuadratureDeviance:
                     for m in range(q)
                 ]
             )
-            # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], c the expected responses about their posterior mean
+            # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], with c the expected scores minus their posterior mean
             centred = persons.expected[arm] - persons.mean[arm, None, :]
             spread = centred @ k
             level = persons.weight[arm] @ np.diagonal(k) - np.einsum("gki,gki->gk", spread, centred)
@@ -455,7 +459,7 @@ class QuadratureDeviance:
         return gradient
 
     def _step_gradient(self, of_cumulant: np.ndarray, of_mean: np.ndarray, of_variance: np.ndarray) -> np.ndarray:
-        """(S,) dD/dtau from the derivatives of D in each cell's cumulant (G, Q), expected score and variance (G, Q, J)."""
+        """(S,) dD/dtau from the derivatives of D in each cell's cumulant (G, Q), and expected score and variance (G, Q, J)."""
         s, persons = self.statistics, self.persons
         variance = persons.weight
         parts = [-of_cumulant[:, :, None] * np.ones(self.n_items), -of_mean, -of_variance]
@@ -468,7 +472,7 @@ class QuadratureDeviance:
         return s.formats.free(2.0 * s.at_least + np.where(persons.cells.inside[1:].T, by_step, 0.0))
 
     def step_information(self) -> np.ndarray:
-        """(S, S) expected information on the free steps at the last psi, items and persons (at their modes) given."""
+        """(S, S) expected information on the free steps at the last psi, given items and persons (at their modes)."""
         if not self.n_steps:
             return np.empty((0, 0))
         s, persons = self.statistics, self.persons
@@ -491,7 +495,7 @@ class QuadratureDeviance:
         raw = np.array(columns)
         return (raw + raw.T) / 2.0
 
-    # -- what a fit reports, and what its start needs ----------------------------------------------------------------
+    # -- what a fit reports and its start needs ----------------------------------------------------------------------
 
     @property
     def row_weight(self) -> np.ndarray:
@@ -500,7 +504,7 @@ class QuadratureDeviance:
 
     @property
     def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
-        """By arm, (J,) posterior mean of each item's information, sum_g n_g W_gi."""
+        """(J,) posterior mean of each item's information, sum_g n_g W_gi, by arm."""
         weighted = self.statistics.count[:, None] * self.persons.posterior
         return tuple(np.tensordot(weighted[arm], self.persons.weight[arm], 2) for arm in self.arms)
 
@@ -526,15 +530,15 @@ class QuadratureDeviance:
 
 
 def quadrature_error(deviance: QuadratureDeviance, at: Evaluation) -> tuple[float, int]:
-    """By how much more nodes (twice as many and one) change the log-likelihood at ``at``, and how many these are."""
+    """The change of the log-likelihood at ``at`` with more nodes (twice as many plus one), and the number of these."""
     finer = QuadratureDeviance(deviance.statistics, deviance.spec, 2 * deviance.nodes + 1)
     finer.w[:], finer.persons.centre[:] = deviance.w, deviance.persons.centre
     return abs(finer(at.psi).deviance - at.deviance) / 2.0, finer.nodes
 
 
 def error_messages(deviance: QuadratureDeviance, at: Evaluation) -> list[str]:
-    """A sentence for ``Fit.messages`` where ``quadrature_error`` is noticeable; else nothing."""
+    """A sentence for ``Fit.messages`` if ``quadrature_error`` is noticeable; otherwise an empty list."""
     error, finer = quadrature_error(deviance, at)
     name = deviance.spec.name
-    message = f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in log-likelihood; {finer} leave less."
+    message = f"{name}: {deviance.nodes} quadrature nodes leave an error of {error:.1g} in the log-likelihood; {finer} nodes leave less."
     return [message] if error > NOTICEABLE else []

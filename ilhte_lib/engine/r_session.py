@@ -1,4 +1,4 @@
-"""R inside this process, with the packages pymer4 loads: started once, silent, and every absence one clear sentence."""
+"""R inside this process, with the packages pymer4 loads: started once and silent; anything missing is one clear sentence."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ R_PACKAGES = (
     *("lme4", "lmerTest", "emmeans", "broom", "broom.mixed", "tibble"),
     *("parameters", "performance", "insight", "boot", "report"),
 )
-"""What pymer4 loads when it is imported; one that is missing would be a traceback from inside it."""
+"""Packages that pymer4 loads on import; a missing one would cause a traceback from inside it."""
 
 
 @functools.cache
 def start_r() -> None:
-    """Start R and check that everything pymer4 needs is there. Once a process: R cannot be started twice.
+    """Start R and check that everything pymer4 needs is present. This happens once per process: R cannot be started twice.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def start_r() -> None:
         home = _r_home()
         if home is None:
             raise EngineError(
-                "The lme4 engine needs R, and there is none (no R on the PATH, no R_HOME): run `make lme4`, or use the "
+                "The lme4 engine needs R, which was not found (no R on the PATH, no R_HOME): run `make lme4`, or use the "
                 "native engine."
             )
         _import_rpy2(home)
@@ -55,20 +55,20 @@ def start_r() -> None:
             import pymer4  # noqa: F401
         except ImportError as failure:
             raise EngineError(
-                f"pymer4 could not be loaded ({failure}): run `make lme4`, or `pip install .[lme4]`, which installs "
-                "what it needs, or use the native engine."
+                f"pymer4 could not be loaded ({failure}): run `make lme4`, or `pip install .[lme4]` for what it needs, or use the "
+                "native engine."
             ) from None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """R writes to nobody's console and keeps no warnings for later; lme4's own are in the fitted object."""
+    """Keep R from writing to the console and from deferring warnings; lme4's are in the fitted object."""
     from rpy2 import robjects
     from rpy2.rinterface_lib import callbacks
 
     printed, warned = callbacks.consolewrite_print, callbacks.consolewrite_warnerror
     callbacks.consolewrite_print = callbacks.consolewrite_warnerror = lambda text: None
-    # rpy2 keeps its converter in a context variable, which a thread or the next cell of a notebook does not inherit
+    # rpy2 keeps its converter in a context variable, which threads and later cells of a notebook do not inherit
     with robjects.default_converter.context():
         level = robjects.r('getOption("warn")')[0]
         robjects.r("options(warn = -1)")
@@ -88,10 +88,10 @@ def r_errors() -> type[Exception]:
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """rpy2 says nothing of its own while it loads, and R's BLAS, which reads these variables then, gets one thread.
+    """Silence rpy2 while it loads, and give one thread to R's BLAS, which reads these variables at that time.
 
-    rpy2 also puts R's folders into LD_LIBRARY_PATH, under which a later child process can load another Python's
-    libraries than its own: that is taken back too.
+    rpy2 also adds R's folders to LD_LIBRARY_PATH, so that a later child process might load another Python's libraries; this is
+    undone too.
     """
     logger = logging.getLogger("rpy2")
     level, before = logger.level, dict(os.environ)
@@ -108,7 +108,7 @@ def _loading() -> Iterator[None]:
                 os.environ[name] = before[name]
             else:
                 os.environ.pop(name, None)
-                os.unsetenv(name)  # R may have set it without Python's knowledge
+                os.unsetenv(name)  # R may have set it behind Python's back
 
 
 def _r_home() -> str | None:
@@ -127,16 +127,16 @@ def _import_rpy2(home: str) -> None:
     except Exception as failure:
         reason = (str(failure).strip().splitlines() or [type(failure).__name__])[-1]
         raise EngineError(
-            f"R at {home} could not be started from Python ({reason}): run `make lme4`, which installs an rpy2 that "
-            "suits it, or use the native engine."
+            f"R at {home} could not be started from Python ({reason}): run `make lme4`, which installs a matching rpy2, or use the "
+            "native engine."
         ) from None
 
 
 def _missing_packages() -> list[str]:
-    """R packages that cannot be loaded, looked for in the project's own R library too."""
+    """R packages that cannot be loaded, also from the project's own R library."""
     from rpy2.robjects import StrVector, r
 
-    # beside the package in a checkout, beside the virtual environment in an install
+    # the R library is beside the package in a checkout, and beside the virtual environment in an install
     for folder in (Path(__file__).resolve().parents[2], Path(sys.prefix).parent):
         if (folder / "rlib" / "report").is_dir():
             r[".libPaths"](StrVector([str(folder / "rlib"), *r[".libPaths"]()]))

@@ -1,13 +1,13 @@
 """Many tables of one size fitted side by side: the replicates of a bootstrap or of a planned design.
 
-A fit of a small table is spent on calls of NumPy, not on arithmetic. Here the searches of many tables go on at the same time.
-Which starts are tried, what is done at a boundary and when a fit is certified is the code of ``native``, run table by table; when
-it needs a minimum, a Hessian or D(psi), it waits, and when all wait, what they need is computed for all of them together: the
-quasi-Newton method of ``optimise`` takes its steps in lock-step, over arrays with a leading axis of lanes, a table each. A lane
-knows nothing of its neighbours, so every fit takes the steps that it takes by itself and ends where it ends by itself.
+The time for fitting a small table goes into NumPy calls rather than arithmetic, so here the searches of many tables proceed
+together. The code of ``native`` still decides, table by table, which starts are tried, what happens at a boundary and when a fit is
+certified; when it needs a minimum, a Hessian or D(psi), it waits, and when all wait, the results are computed for all of them at
+once. The quasi-Newton method of ``optimise`` runs in lock-step, over arrays whose leading axis is the lanes, one per table. Lanes do
+not interact, so every fit takes the same steps and has the same result as on its own.
 
-The searches are threads that hand over to each other, one running at a time: there is nothing to lock, and the result does not
-depend on timing. Tables that differ in their numbers of classes are filled up with classes of no persons.
+The searches are threads that hand over to each other, one running at a time, so no locks are needed and results do not depend on
+timing. Tables with different numbers of classes are padded with classes without persons.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from .starts import cluster_information, curvatures, longest_steps
 from .threads import one_blas_thread
 
 CELLS = 65_536
-"""About so many cells (class x item x table) are worked on side by side."""
+"""Approximate number of cells (class x item x table) processed side by side."""
 MOST_LANES = 128
 SMALL = 20
-"""Up to so many item effects the Schur complements of all lanes are solved in one call, which costs fewer calls and more arithmetic."""
+"""Up to this many item effects, the Schur complements of all lanes are solved in one call: fewer calls but more arithmetic."""
 KEPT = 0.75
-"""Lanes are closed up when fewer than this share of them are still searching."""
+"""Lanes are compacted when fewer than this share of them are still searching."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One table to fit, and fits to start from, of its own data or near them, as ``native.fit_statistics`` takes them."""
+    """One table to fit, with ``fitted`` and ``near`` as in ``native.fit_statistics``."""
 
     statistics: SufficientStatistics
     fitted: Mapping[str, Fit] = field(default_factory=dict)
@@ -52,13 +52,13 @@ class Job:
 
 
 def lanes_for(jobs: Sequence[Job]) -> int:
-    """How many tables are fitted side by side."""
+    """Number of tables to fit side by side."""
     cells = max(job.statistics.n_classes * job.statistics.n_items for job in jobs)
     return int(np.clip(CELLS // cells, 1, MOST_LANES))
 
 
 def can_be_side_by_side(statistics: SufficientStatistics, method: str) -> bool:
-    """Whether lanes can hold tables of this design: without answers as bits, by Laplace."""
+    """Whether tables of this design can be fitted side by side: by Laplace and without packed answers."""
     return not isinstance(statistics.trials, PackedTrials) and method == "laplace"
 
 
@@ -66,12 +66,11 @@ def can_be_side_by_side(statistics: SufficientStatistics, method: str) -> bool:
 def side_by_side(
     jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], Fit], lanes: int | None = None
 ) -> list[Fit | EngineError]:
-    """What ``fit`` makes of each job with the deviance that it is given, or the error that it ended in; see
-    ``native.fit_side_by_side``."""
+    """Result of ``fit`` for each job, given the job's deviance, or the error that ended it; see ``native.fit_side_by_side``."""
     if not jobs:
         return []
     lanes = min(len(jobs), lanes or lanes_for(jobs))
-    # tables of like size beside each other, so that little is filled up, in as few groups as will do, of about one size
+    # sort tables by size, so that little padding is needed, into as few groups as possible, of about equal size
     order = sorted(range(len(jobs)), key=lambda k: jobs[k].statistics.n_classes)
     out: list[Fit | EngineError] = [EngineError("not fitted")] * len(jobs)
     for group in np.array_split(order, -(-len(jobs) // lanes)):
@@ -97,7 +96,7 @@ def _fit_group(jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], F
     try:
         for search in searches:
             search.resume(None)
-        # minima last: what the others lead to may ask for one too, and the more the better
+        # minima last: the other requests may lead to more of them, and computing many at once is cheaper
         while waiting := [search for search in searches if search.asked is not None]:
             kind = min((search.asked.kind for search in waiting), key=KINDS.index)
             asking = [search for search in waiting if search.asked.kind == kind]
@@ -105,20 +104,20 @@ def _fit_group(jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], F
             for search, answer in zip(asking, answers, strict=True):
                 search.resume(answer)
     finally:
-        # whatever happened, no thread is left waiting
+        # leave no thread waiting, whatever happened
         for search in searches:
             search.end()
     return out
 
 
 KINDS = ("evaluate", "items", "differentiate", "hessian", "minimise")
-"""What a search asks for, in the order in which it is seen to."""
+"""Kinds of requests, in the order in which they are served."""
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a lane needs: D at ``psi``; the items' modes there, or how they move with psi; the Hessian there by differences with ``steps``;
-    or a minimum from ``psi`` in the parameters ``free``, beginning with ``curvature``, unless the search heads for ``basin``."""
+    """A lane's request: D at ``psi``; the items' modes there, or their derivatives; the Hessian there by differences with ``steps``;
+    or a search from ``psi`` over the parameters ``free``, with initial Hessian ``curvature``, given up if it heads for ``basin``."""
 
     kind: str
     lane: int
@@ -131,11 +130,11 @@ class _Request:
 
 
 class _Ended(BaseException):
-    """A search that is not to go on, because another one failed."""
+    """Ends a search because another one failed."""
 
 
 class _Search:
-    """A search that is suspended whenever it asks for something: a thread that runs only while its caller waits."""
+    """A search that is suspended at every request: a thread that runs only while its caller waits."""
 
     def __init__(self, work: Callable[[_Search], None]):
         self._work, self._go, self._back = work, Lock(), Lock()
@@ -159,7 +158,7 @@ class _Search:
             self._back.release()
 
     def resume(self, answer: Any) -> None:
-        """Let it run until it asks again (``asked``) or has ended (``asked`` is None)."""
+        """Run until the next request (``asked``) or the end (``asked`` is None)."""
         self._answer = answer
         self._go.release()
         self._back.acquire()
@@ -167,14 +166,14 @@ class _Search:
             raise self._failure
 
     def end(self) -> None:
-        """Let a search that still waits, or has not begun, come to its end."""
+        """End a search that is still waiting or has not begun."""
         if self._thread.is_alive():
             self._answer = _Ended()
             self._go.release()
             self._thread.join()
 
     def ask(self, request: _Request) -> Any:
-        """Called by the search itself: wait for the answer."""
+        """Called by the search itself: submit a request and wait for the answer."""
         self.asked = request
         self._back.release()
         self._go.acquire()
@@ -184,7 +183,7 @@ class _Search:
 
 
 class _LaneDeviance:
-    """A ``LaplaceDeviance`` whose numbers are computed beside those of others: what ``native`` wants of it, and no more."""
+    """The parts of ``LaplaceDeviance`` that ``native`` uses, computed together with those of other lanes."""
 
     method = "laplace"
 
@@ -195,10 +194,10 @@ class _LaneDeviance:
         self.tolerance = MODE_TOLERANCE
         self._together, self._lane, self._search = together, lane, search
         self._last: tuple[Evaluation, float] | None = None
-        """The last evaluation, and the largest change in the last step to its modes."""
+        """The last evaluation, and the largest change in the last step of its mode search."""
 
     def start_modes(self, easiness: np.ndarray) -> None:
-        """Start the next mode search from these standardised item easinesses (J,), and persons from their scores."""
+        """Start the next mode search from these standardised item easinesses (J,), with persons guessed from their scores."""
         self._together.start_modes(self._lane, easiness)
         self._last = None
 
@@ -242,7 +241,7 @@ class _LaneDeviance:
         return (self._factor(psi) @ self._w).T
 
     def item_covariances(self) -> np.ndarray:
-        """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi, once ``item_effects`` are known."""
+        """(J, q, q) conditional covariance of (b_i, zeta_i) at the last psi; call ``item_effects`` first."""
         factor = self._factor(self._last[0].psi)
         return factor @ self._covariance.transpose(2, 0, 1) @ factor.T
 
@@ -255,7 +254,7 @@ class _LaneDeviance:
 
 
 class _Together:
-    """Tables that are fitted side by side: what each search asks for, computed for all that ask."""
+    """Tables fitted side by side: serves the requests of all searches at once."""
 
     def __init__(self, tables: Sequence[SufficientStatistics], spec: ModelSpec):
         self.tables = tables
@@ -264,7 +263,7 @@ class _Together:
         b = len(tables)
         self.v, self.w = np.zeros((b, s.n_classes)), np.zeros((b, model.q, model.n_items))
         self.k = None if s.clusters is None else np.zeros((b, s.clusters.count, model.spec.cluster_q))
-        # the psi that the modes are of, NaN where of none, and whether persons start from their scores
+        # the psi of the current modes, NaN if there are none, and whether persons start from their scores
         self.at, self.cold = np.full((b, len(model.spec.psi_names)), np.nan), np.zeros(b, bool)
         self._work: _Lanes | None = None
 
@@ -275,13 +274,13 @@ class _Together:
         self._work = None
 
     def _lanes(self, lanes: np.ndarray) -> _Lanes:
-        """A workspace for some of the lanes, standing where they stand; that of before where it will do."""
+        """A workspace for some of the lanes in their current state, reusing the last one if it fits."""
         if self._work is None or not np.array_equal(self._work.own, lanes):
             self._work = _Lanes(self, lanes)
         return self._work
 
     def _at(self, requests: Sequence[_Request]) -> tuple[_Lanes, np.ndarray, np.ndarray]:
-        """A workspace with every array at the psi that is asked for, those psi, and how many evaluations it took each lane."""
+        """A workspace with every array at the psi requested, those psi, and the number of evaluations for each lane."""
         psi = np.array([r.psi for r in requests])
         work = self._lanes(np.array([r.lane for r in requests]))
         moved = ~(work.at == psi).all(axis=1)
@@ -291,7 +290,7 @@ class _Together:
         return work, psi, moved.astype(int).tolist()
 
     def evaluate(self, requests: Sequence[_Request]) -> list:
-        """D, its gradient, and what a fit reports of the items."""
+        """D, its gradient, and the item results that a fit reports."""
         psi = np.array([r.psi for r in requests])
         work = self._lanes(np.array([r.lane for r in requests]))
         deviance, gradient = work.evaluate(psi, np.array([r.tolerance for r in requests]))
@@ -303,7 +302,7 @@ class _Together:
         ]  # fmt: skip
 
     def items(self, requests: Sequence[_Request]) -> list:
-        """(q, J) modes of the items, and (q, q, J) what S^-1 has of each."""
+        """(q, J) modes of the items, and (q, q, J) their blocks of S^-1."""
         work, _, taken = self._at(requests)
         covariance = np.einsum("bklii->bkli", work.schur_inverse())
         work.store()
@@ -317,7 +316,7 @@ class _Together:
         return [((w.copy(), own), n, n) for w, own, n in zip(work.w, np.stack(dw, axis=1), taken, strict=True)]
 
     def hessian(self, requests: Sequence[_Request]) -> list:
-        """(k, k) Hessians, as ``LaplaceDeviance.hessian`` takes them."""
+        """(k, k) Hessians, computed as in ``LaplaceDeviance.hessian``."""
         work, psi, taken = self._at(requests)
         steps = np.array([r.steps for r in requests])
         shifts = [unit * steps for unit in np.eye(psi.shape[1])]
@@ -348,8 +347,10 @@ class _Together:
 
 
 class _Descent:
-    """The quasi-Newton method of ``optimise.minimise``, with a leading axis of lanes; what is held has no slope and no neighbours
-    in the Hessian."""
+    """The quasi-Newton method of ``optimise.minimise`` with a leading axis of lanes.
+
+    Parameters held fixed have zero gradient and no off-diagonal entries in the Hessian.
+    """
 
     def __init__(self, together: _Together, requests: Sequence[_Request]):
         self.together, self.requests = together, requests
@@ -390,13 +391,13 @@ class _Descent:
         self.length, self.tried = np.ones(b), np.zeros(b, int)
 
     def _evaluate(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """D and gradient at the psi of the lanes that are in the workspace."""
+        """D and gradient at the psi of the lanes in the workspace."""
         found = self.work.evaluate(psi, self.tolerance[self.places])
         self.sweeps[self.places] += self.work.sweeps
         return found
 
     def run(self) -> None:
-        """Until every lane is done."""
+        """Run until every lane is done."""
         self._plan(np.flatnonzero(~self.done))
         while True:
             self.done |= self.evaluations >= MAX_EVALUATIONS
@@ -408,7 +409,7 @@ class _Descent:
                 self.places = self.places[active]
                 active = np.arange(len(active))
             p = self.places
-            # lanes that are done stay where they are
+            # finished lanes keep their psi
             length = np.where(self.done[p], 0.0, self.length[p])
             psi = self.psi[p] + length[:, None] * self.step[p]
             self._take(active, psi, *self._evaluate(psi))
@@ -437,7 +438,7 @@ class _Descent:
         self._plan(p)
 
     def _afresh(self, p: np.ndarray) -> None:
-        """Where no step lowers the deviance, what is left is rounding, or the curvature is useless: once more from the first."""
+        """Restart lanes in which no step lowers the deviance from the initial Hessian, once; otherwise only rounding is left."""
         small = self.promised[p] < 1e-6
         self.done[p] |= small | (self.hessian[p] == self.curvature[p]).all(axis=(1, 2))
         self.converged[p] |= small
@@ -446,14 +447,14 @@ class _Descent:
         self._plan(again)
 
     def _plan(self, p: np.ndarray) -> None:
-        """The next step of these lanes, or their end."""
+        """Plan the next step of these lanes, or end them."""
         if not len(p):
             return
         gradient = np.where(self.free[p], self.gradient[p], 0.0)
         try:
             step = -np.linalg.solve(self.hessian[p], gradient[:, :, None])[:, :, 0]
         except np.linalg.LinAlgError:
-            # next to no curvature is left in some direction of some lane: the certificate will say so
+            # some lane has hardly any curvature in some direction, which the certificate reports
             regular = np.linalg.cond(self.hessian[p]) < 1e15
             self.done[p[~regular]] = True
             p, gradient = p[regular], gradient[regular]
@@ -468,7 +469,7 @@ class _Descent:
         self.length[p], self.tried[p] = 1.0, 0
 
     def _head_for_their_basins(self, p: np.ndarray) -> np.ndarray:
-        """(len(p),) ``Basin.holds`` of each lane."""
+        """(len(p),) ``Basin.holds`` for each lane."""
         if self.basins is None:
             return np.zeros(len(p), bool)
         known, bottom, deviance, hessian, inverse = (entry[p] for entry in self.basins)
@@ -483,7 +484,7 @@ class _Descent:
         return known & (above > 0.0) & (np.abs(2.0 * above - size) < SAME_BASIN * size) & (left < SAME_BASIN**2 * size)
 
     def answers(self) -> list:
-        """The minima, with the evaluations and sweeps that they took; None where the start has no mode."""
+        """The minima, with their numbers of evaluations and sweeps; None where the start has no mode."""
         k = self.psi.shape[1]
         diagonal = self.full * np.eye(k)
         hessian = np.where(self.free[:, :, None] & self.free[:, None, :], self.hessian, diagonal)
@@ -496,7 +497,7 @@ class _Descent:
 
 
 def _cubic_minimum(f0: np.ndarray, g0: np.ndarray, f1: np.ndarray, g1: np.ndarray) -> np.ndarray:
-    """``optimise._cubic_minimum`` entry by entry."""
+    """``optimise._cubic_minimum``, elementwise."""
     with np.errstate(all="ignore"):
         a = g0 + g1 - 2.0 * (f1 - f0)
         b = 3.0 * (f1 - f0) - 2.0 * g0 - g1
@@ -505,7 +506,7 @@ def _cubic_minimum(f0: np.ndarray, g0: np.ndarray, f1: np.ndarray, g1: np.ndarra
 
 
 def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """``optimise._updated`` of Hessians (B, k, k), changes of psi (B, k) and of the gradient (B, k)."""
+    """``optimise._updated`` for Hessians (B, k, k), changes of psi (B, k) and changes of the gradient (B, k)."""
     hs = np.matmul(hessian, s[:, :, None])[:, :, 0]
     shs, sy = (s * hs).sum(axis=1), (s * y).sum(axis=1)
     with np.errstate(all="ignore"):
@@ -522,14 +523,14 @@ def _updated(hessian: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Clusters:
-    """The clusters of several tables, (B, G) ``code``, filled up to the same number of clusters."""
+    """The clusters of several tables, with ``code`` (B, G), padded to the same number of clusters."""
 
     code: np.ndarray
     count: int
 
     @classmethod
     def of(cls, tables: Sequence[SufficientStatistics], sources: np.ndarray, control: int) -> _Clusters:
-        """Of tables whose classes are ``sources``; what is filled in joins the last cluster of its arm, so that they still rise."""
+        """Clusters of tables whose classes are ``sources``; padding joins the last cluster of its arm, so that codes still rise."""
         code = np.array([s.clusters.code[source] for s, source in zip(tables, sources, strict=True)])
         for arm in (slice(0, control), slice(control, None)):
             code[:, arm] = np.maximum.accumulate(code[:, arm], axis=1)
@@ -537,9 +538,9 @@ class _Clusters:
 
 
 class _Stack:
-    """The statistics of several tables with a leading axis, filled up to the same numbers of classes in each arm.
+    """The statistics of several tables with a leading axis, padded to the same numbers of classes in each arm.
 
-    What is filled in are copies of an arm's first class with no persons, which change neither a sum nor a maximum.
+    Padding consists of copies of an arm's first class without persons, which change neither sums nor maxima.
     """
 
     item_covariates = None
@@ -589,10 +590,10 @@ def _arms_meet(statistics: SufficientStatistics) -> bool:
 
 
 class _Models(Model):
-    """One model on several tables: a ``Model`` whose design, counts and totals have a leading axis of tables."""
+    """One model for several tables: a ``Model`` whose design, counts and totals have a leading axis of tables."""
 
     def __init__(self, tables: Sequence[SufficientStatistics], stack: _Stack, spec: ModelSpec):
-        # that of the tables which has the most pairs of arms
+        # the one with the most pairs of arms among the tables
         super().__init__(max(tables, key=_arms_meet), spec)
         s = self.statistics = stack
         self.n_classes = s.n_classes
@@ -629,14 +630,14 @@ class _Models(Model):
 
 
 class _Lanes(Modes):
-    """The workspace of the lanes that ask for the same at one time.
+    """The workspace of lanes with the same kind of request.
 
     ``own`` are their places among the tables, ``at`` (B, k) the psi of their modes (NaN: of none), ``swept`` whether the arrays are
     those there; ``sweeps`` and ``last`` what the last search for the modes took, and its last step.
     """
 
     block_cells = CELLS
-    """All lanes at once: calls of BLAS for a few classes of a lane would cost more than the cache gives."""
+    """All lanes at once: BLAS calls for a few classes of one lane would cost more than better use of the cache gains."""
 
     def __init__(self, together: _Together, own: np.ndarray):
         super().__init__(together.models.some(own), len(own))
@@ -650,7 +651,7 @@ class _Lanes(Modes):
         self.sweeps, self.last = np.zeros(self.lanes, int), np.full(self.lanes, np.inf)
 
     def store(self) -> None:
-        """Let the tables stand where the lanes stand."""
+        """Copy the state of the lanes back to the tables."""
         of = self.together
         of.v[self.own], of.w[self.own], of.at[self.own], of.cold[self.own] = self.v, self.w, self.at, self.cold
         if self.clusters is not None:
@@ -662,7 +663,7 @@ class _Lanes(Modes):
         return self.together._lanes(self.own[which])
 
     def stand(self) -> None:
-        """Have every array at the psi of the modes."""
+        """Bring every array to the psi of the modes."""
         if not self.swept:
             with np.errstate(all="ignore"):
                 self.set_parameters(np.where(np.isnan(self.at), 0.0, self.at))
@@ -670,7 +671,7 @@ class _Lanes(Modes):
             self.swept = True
 
     def evaluate(self, psi: np.ndarray, tolerance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(B,) D, NaN where there is no mode, and (B, k) its gradient; as ``LaplaceDeviance`` computes them."""
+        """(B,) D, NaN where there is no mode, and (B, k) its gradient, computed as in ``LaplaceDeviance``."""
         with np.errstate(all="ignore"):
             return self._evaluate(psi, tolerance)
 
@@ -714,12 +715,12 @@ class _Lanes(Modes):
         return deviance, gradient
 
     def _move_some(self, which: np.ndarray, step: tuple[np.ndarray | None, ...]) -> None:
-        """Move the random effects of the lanes ``which`` (B,) by their part of a step."""
+        """Move the random effects of the lanes in ``which`` (B,) by their parts of a step."""
         for effect, change in zip(self._effects(), step, strict=False):
             effect[which] += change[which]
 
     def _alone(self, b: int, psi: np.ndarray, first: tuple[np.ndarray, ...], tolerance: float) -> bool:
-        """Find one lane's mode by steps that may be shortened; whether there is one."""
+        """Find one lane's mode with steps that may be shortened; return whether there is one."""
         table, stack = self.together.tables[self.own[b]], self.model.statistics
         real, source = stack.real[b], stack.sources[b]
         one = Modes(Model(table, self.model.spec))
@@ -740,7 +741,7 @@ class _Lanes(Modes):
         return True
 
     def curvatures(self, psi: np.ndarray) -> np.ndarray:
-        """(B, k, k) ``starts.rough_curvature`` at psi, where the lanes stand."""
+        """(B, k, k) ``starts.rough_curvature`` at psi, the current state of the lanes."""
         model, s = self.model, self.model.statistics
         person_variance = psi[:, model.sigma_at, None] ** 2 + 1.0 / np.maximum(self.row_weight, 1e-6)
         weighted = model.weighted_design / person_variance[:, :, None]
@@ -768,7 +769,7 @@ class _Lanes(Modes):
         try:
             super().set_parameters(psi)
         except ModeNotFound:
-            # everything but this check is done by then, and the lanes that fail it are looked at by themselves
+            # everything but this check is done by then, and lanes that fail it are handled one by one
             self.alone |= ~(np.abs(self.fixed).max(axis=1) <= 600.0)
             self.fixed[self.alone] = 0.0
 
@@ -805,7 +806,7 @@ class _Lanes(Modes):
         return super().schur_inverse()
 
     def _find(self, tolerance: np.ndarray) -> None:
-        """``Modes.find`` lane by lane; a lane whose step would have to be shortened is left to be looked at by itself."""
+        """``Modes.find`` for all lanes; a lane whose step would have to be shortened is left to be handled on its own."""
         previous = np.full(self.lanes, np.inf)
         self.sweeps[:] = 1
         self.sweep()

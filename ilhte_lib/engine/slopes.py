@@ -1,15 +1,15 @@
-"""M_D, where items differ in how the covariate moves their effect, and persons may differ more in one arm than in the other.
+"""M_D, in which the interaction of treatment and covariate varies between items, and the SD of persons may differ between arms.
 
     eta_gi = x_g' beta + sigma_T v_g + m_T' k_s + z_g' L w_i,    z_g = (1, T, c, T c)',
 
-lme4's ``resp ~ treat * cov + (1|id) + (treat * cov|item)``, with ``(0 + arm|id)`` in place of ``(1|id)`` where the SD of
-persons is that of their arm. It is what M_C assumes away: that all items share the slope of the covariate and the
-interaction, and that treatment does not widen persons. With a curve, the fixed part has two terms more: what the covariate's
-square adds to a straight line, for everyone and for the treated. The square is taken without its mean and its regression on
-the covariate, so that ``treat:cov`` keeps its meaning, the slope of a straight line through the effects.
+In lme4 it is ``resp ~ treat * cov + (1|id) + (treat * cov|item)``, with ``(0 + arm|id)`` in place of ``(1|id)`` where each arm
+has its own SD of persons. It relaxes assumptions of M_C: that all items share the slope of the covariate and the interaction,
+and that treatment does not change the SD of persons. With a curve, the fixed part has two more terms, the square of the
+covariate for everyone and for the treated. The square is taken net of its mean and its regression on the covariate, so that
+``treat:cov`` keeps its meaning as the slope of a straight line through the effects.
 
-Loadings differ from class to class, so that nothing of ``modes`` is shared but the plan: persons are eliminated, and all
-other random effects stand in one dense block. With ``r_gi`` the row of a cell in that block and ``y_g = sum_i W_gi r_gi``
+Loadings differ between classes, so this module shares only the approach of ``modes``: persons are eliminated, and all other
+random effects form one dense block. With ``r_gi`` the row of a cell in that block and ``y_g = sum_i W_gi r_gi``
 
     S = I + sum_g n_g [ sum_i W_gi r_gi r_gi' - sigma^2 y_g y_g' / d_g ],
     Var eta_gi = sigma^2/d + r' S^-1 r - 2 sigma^2/d r' S^-1 y + sigma^4/d^2 y' S^-1 y        (given the parameters).
@@ -33,11 +33,11 @@ from .starts import SMALLEST_SPREAD
 
 Q = 4
 MOST_CELLS = 40_000_000
-"""Classes times random effects beside the persons': eight bytes each, in several arrays."""
+"""Largest number of classes times random effects other than the persons', at eight bytes each in several arrays."""
 CURVE = ("curve", "treat:curve")
 STEP = 1e-3
 ALMOST_SAME = 1e-3
-"""Log-likelihood: a spread is put at 0 where that costs no more."""
+"""A spread is set to 0 where that lowers the log-likelihood by no more than this."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class SlopesFit:
 
     Attributes
     ----------
-    loglik : maximised log-likelihood, comparable with that of ``Fit`` to the same persons.
-    beta_names, beta, se : fixed effects ("intercept", "treat", "cov", "treat:cov", with a curve also "curve" and
-        "treat:curve", per SD of the square's part), estimates and standard errors.
-    sigma_theta : SD of persons in the control and in the treated arm; twice the same where it is shared.
+    loglik : maximised log-likelihood, comparable with that of a ``Fit`` to the same persons.
+    beta_names, beta, se : names, estimates and standard errors of the fixed effects ("intercept", "treat", "cov", "treat:cov";
+        with a curve also "curve" and "treat:curve", per SD of the residualised square).
+    sigma_theta : SD of persons in the control and in the treated arm; equal if shared.
     item_cov : (4, 4) covariance of the items' easiness, effect, slope of the covariate and interaction.
-    by_arm : whether sigma_theta is each arm's own.
-    singular : whether a standard deviation of the factor of ``item_cov``, or sigma_theta, is 0.
+    by_arm : whether each arm has its own sigma_theta.
+    singular : whether a diagonal entry of the factor of ``item_cov``, or sigma_theta, is 0.
     converged : whether the optimum is certified.
     n_parameters : free parameters, for likelihood-ratio tests against M_C.
-    degrees_of_freedom : of the t quantile of intervals where the model has clusters, else None.
+    degrees_of_freedom : for the t quantile of intervals if the model has clusters, else None.
     """
 
     loglik: float
@@ -72,15 +72,15 @@ class SlopesFit:
     degrees_of_freedom: int | None = None
 
     def coefficient(self, name: str) -> float:
-        """A fixed effect by its name, logits: ``treat:cov`` is beta_3 with items that differ in it."""
+        """A fixed effect by name, logits; ``treat:cov`` is beta_3, averaged over items that differ in it."""
         return float(self.beta[self.beta_names.index(name)])
 
     def standard_error(self, name: str) -> float:
-        """The standard error of a fixed effect by its name, logits."""
+        """The standard error of a fixed effect by name, logits."""
         return float(self.se[self.beta_names.index(name)])
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """The Wald interval of a fixed effect, by t where the model has clusters."""
+        """The Wald interval of a fixed effect, with t if the model has clusters."""
         from scipy.special import ndtri, stdtrit
 
         at = 0.5 + level / 2.0
@@ -90,9 +90,9 @@ class SlopesFit:
 
 
 class SlopesDeviance:
-    """D(psi) and its exact gradient for M_D; psi is (beta, steps, M's lower triangle, sigma by arm or shared, L's).
+    """D(psi) and its exact gradient for M_D; psi is (beta, steps, M by rows, sigma by arm or shared, L by rows).
 
-    Keeps the last mode. D is even in each sigma and in each column of L and M.
+    The last mode is kept. D is even in each sigma and in each column of L and M.
     """
 
     method = "laplace"
@@ -100,13 +100,17 @@ class SlopesDeviance:
     def __init__(self, statistics: SufficientStatistics, by_arm: bool, curved: bool = False):
         s = self.statistics = statistics
         if s.covariate is None or s.covariate_total is None:
-            raise InputError("M_D needs a covariate, and the responses person by person: it is not fitted out of core.")
+            raise InputError(
+                "M_D needs a covariate and responses person by person: name a covariate, or use a table that fits into memory."
+            )
         spec = self.spec = MODELS["M_C"].of_items(s.formats).of_clusters(s.clusters)
         self.by_arm, self.c = by_arm, spec.cluster_q
         self.n_clusters = 0 if s.clusters is None else s.clusters.count
         self.size = Q * s.n_items + self.c * self.n_clusters
         if s.n_classes * self.size > MOST_CELLS:
-            raise EngineError(f"M_D is not fitted to a trial of {s.n_classes:,} different persons: draw persons.")
+            raise EngineError(
+                f"M_D is not fitted to a trial with {s.n_classes:,} distinct classes of persons: sample some (--max-persons)."
+            )
         self.beta_names = (*spec.beta_names, *(CURVE if curved else ()))
         self.names = (
             *self.beta_names, *spec.steps, *spec.cluster_factor, *(("sigma_0", "sigma_1") if by_arm else ("sigma_theta",)),
@@ -141,7 +145,7 @@ class SlopesDeviance:
         self.fixed = self.x @ self.beta
         if not np.abs(self.fixed).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
-        # (G, c S): the loadings of a class on the clusters' effects
+        # (G, c S): loadings of each class on the clusters' effects
         self.on_clusters = (self.member[:, :, None] * self.m[:, None, :]).reshape(s.n_classes, -1)
         self.cells = None if s.formats is None else Cells(s.formats, self.steps)
 
@@ -339,13 +343,13 @@ class SlopesDeviance:
 
 
 def bends(statistics: SufficientStatistics) -> bool:
-    """Whether a curve can be told from a straight line: both arms have three values of the covariate or more."""
+    """Whether a curve can be distinguished from a straight line: both arms have at least three values of the covariate."""
     covariate, cut = statistics.covariate, statistics.n_control_classes
     return covariate is not None and min(len(np.unique(of)) for of in (covariate[:cut], covariate[cut:])) > 2
 
 
 def curve_of(statistics: SufficientStatistics) -> np.ndarray:
-    """(G,) the covariate's square without its mean and its regression on the covariate over persons, in SDs."""
+    """(G,) the square of the covariate net of its mean and its regression on the covariate over persons, in SDs."""
     c, n = np.asarray(statistics.covariate, float), statistics.count
     line = np.column_stack([np.ones(len(c)), c])
     weighted = line * n[:, None]
@@ -358,24 +362,24 @@ def fit_slopes(
 ) -> SlopesFit:
     """Fit M_D to the persons who have the covariate.
 
-    How to call it: ``fit_slopes(trial.sufficient_statistics(True), fits["M_C"])``; then ``.coefficient("treat:cov")`` and
-    ``.interval("treat:cov")`` are beta_3 and its interval with items free to differ in it, and ``2 * (found.loglik -
-    fits["M_C"].loglik)`` the likelihood ratio against M_C.
+    After ``found = fit_slopes(trial.sufficient_statistics(True), fits["M_C"])``, ``found.coefficient("treat:cov")`` and
+    ``found.interval("treat:cov")`` are beta_3 and its interval with items free to differ in it, and
+    ``2 * (found.loglik - fits["M_C"].loglik)`` is the likelihood ratio against M_C.
 
     Parameters
     ----------
     statistics : with covariate, in memory (binary or ordered items; clusters as in the other models).
-    smaller : M_C fitted to them, to start from; the result is not below it in log-likelihood.
-    by_arm : each arm has its own SD of persons; else they share one.
-    curved : the log-odds may bend with the covariate, in each arm as they like.
+    smaller : M_C fitted to the same statistics, to start from; the result is not below it in log-likelihood.
+    by_arm : whether each arm has its own SD of persons.
+    curved : whether the log-odds may be curved in the covariate, differently in each arm.
 
     Raises
     ------
-    InputError : there is no covariate, it has too few values to bend (``bends``), or the trial was read out of core.
+    InputError : there is no covariate, it has too few values for a curve (``bends``), or the trial was read out of core.
     EngineError : no optimum could be found, or the trial is too large.
     """
     if curved and statistics.covariate is not None and not bends(statistics):
-        raise InputError("The covariate has fewer than three values in an arm: M_D is fitted to it without a curve.")
+        raise InputError("The covariate has fewer than three values in an arm: fit M_D without a curve.")
     deviance = SlopesDeviance(statistics, by_arm, curved)
     try:
         return _fitted(deviance, smaller)
@@ -384,7 +388,7 @@ def fit_slopes(
 
 
 def _start(deviance: SlopesDeviance, smaller: Fit, size: float) -> np.ndarray:
-    """psi of M_C, with items that differ by ``size`` in the slope and the interaction."""
+    """psi of M_C, extended by an SD of ``size`` for the items' slopes and interactions."""
     factor = np.zeros((Q, Q))
     factor[:2, :2] = smaller.item_factor
     factor[[0, 1], [0, 1]] = np.maximum(factor[[0, 1], [0, 1]], SMALLEST_SPREAD)
@@ -397,7 +401,7 @@ def _start(deviance: SlopesDeviance, smaller: Fit, size: float) -> np.ndarray:
 
 
 def _curvature(deviance: SlopesDeviance, start: np.ndarray) -> np.ndarray:
-    """(k, k) that of the deviance where a search starts, made positive: one serves every search of a fit."""
+    """(k, k) Hessian of the deviance at a start, made positive definite; one serves all searches of a fit."""
     everything = np.arange(len(start))
     raw = deviance.hessian(deviance(start), np.full(len(start), 1e-2), everything)
     values, vectors = np.linalg.eigh(raw)
@@ -418,7 +422,7 @@ def _fitted(deviance: SlopesDeviance, smaller: Fit) -> SlopesFit:
         (_minimum(deviance, start, everything, curvature) for start in starts),
         key=lambda found: found.evaluation.deviance,
     )
-    # columns of L that are all but 0 are put at 0, from the last: D is even in each, and so flat there
+    # columns of L near 0 are set to 0, the last first: D is even in each and therefore flat there
     held: set[int] = set()
     for k in reversed(range(Q)):
         column = {names.index(f"l{r + 1}{k + 1}") for r in range(k, Q)}

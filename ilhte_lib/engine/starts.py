@@ -1,7 +1,7 @@
-"""Where a fit starts: moment estimates of psi, and a rough guess of the deviance's curvature there.
+"""Starting values: moment estimates of psi, and a rough guess of the deviance's curvature there.
 
-Neither has to be right, only near: good ones save objective evaluations. The factor ``sqrt(1 + 0.35 sigma^2)`` turns
-marginal into conditional logits (Zeger, Liang and Albert 1988, Biometrics 44(4), whose c^2 = 0.346).
+Neither has to be accurate, but the closer they are, the fewer evaluations a fit takes. The factor ``sqrt(1 + 0.35 sigma^2)``
+turns marginal into conditional logits (Zeger, Liang and Albert 1988, Biometrics 44(4), whose c^2 = 0.346).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from .laplace import LaplaceDeviance
 
 SMALLEST_SPREAD = 0.15
-"""No standard deviation starts below this (logits), so that no search begins in the trap at zero."""
+"""No standard deviation starts below this (logits), where the gradient vanishes at 0 and would trap the search."""
 LARGEST_SIGMA = 4.0
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
 
 
 def to_conditional(sigma: float) -> float:
-    """What marginal logits are multiplied by to be logits given theta."""
+    """The factor from marginal logits to logits given theta."""
     return float(np.sqrt(1.0 + 0.35 * sigma**2))
 
 
 class Moments:
-    """Mean scores by item and arm, and what a start is made of. Of items with two categories they are shares of 1.
+    """Mean scores by item and arm, and the moment estimates built on them.
 
     Attributes
     ----------
-    answers, mean : (2, J) number of responses and mean score (half a response added to each category).
-    variance, logits : (2, J) variance of a response with that mean, and the logits at which an item has it.
-    steps : (S,) free steps of items with more than two categories, from the log-odds of neighbouring categories.
-    steepness : how much faster than a logistic curve the expected share of the highest score rises with the logits.
+    answers, mean : (2, J) number of responses and mean score, with half a response added to each category.
+    variance, logits : (2, J) variance of a response with that mean, and the logits at which the item has this mean.
+    steps : (S,) free steps of items with more than two categories, from the log-odds of adjacent categories.
+    steepness : slope of the expected score, as a share of the highest, relative to a logistic curve.
     """
 
     def __init__(self, statistics: SufficientStatistics):
@@ -69,24 +69,24 @@ class Moments:
             self.steepness = float((self.variance / (highest * share * (1.0 - share))).mean())
 
     def to_conditional(self, sigma: float) -> float:
-        """What marginal logits are multiplied by to be logits given theta."""
+        """The factor from marginal logits to logits given theta."""
         return to_conditional(sigma * self.steepness)
 
     def _scores(self, eta: np.ndarray) -> np.ndarray:
-        """(2, m) expected score of a person who answers all items at eta (2, m, J)."""
+        """(2, m) expected sum score over all items at eta (2, m, J)."""
         if self.statistics.formats is None:
             return (1.0 / (1.0 + np.exp(-eta))).sum(axis=2)
         return self.statistics.formats.expected(eta, self.steps)[0].sum(axis=2)
 
     def _by_class(self, item_values: np.ndarray) -> np.ndarray:
-        """(G,) sum over the items a class answered of values by arm and item."""
+        """(G,) sum of values by arm and item over the items that a class answered."""
         s = self.statistics
         if s.trials is None:
             return np.repeat(item_values.sum(axis=1), [arm.stop - arm.start for arm in self.arms])
         return np.concatenate([s.trials[arm] @ item_values[t] for t, arm in enumerate(self.arms)])
 
     def slopes(self) -> np.ndarray:
-        """(2, 2) by arm: mean of the covariate, and marginal logits of a unit of it, scores regressed on it."""
+        """(2, 2) by arm: mean of the covariate, and its marginal slope in logits from a regression of scores on it."""
         s = self.statistics
         expected, binomial = self._by_class(self.mean), self._by_class(self.variance)
         out = np.zeros((2, 2))
@@ -98,7 +98,7 @@ class Moments:
         return out
 
     def sigma(self) -> float:
-        """SD of theta and whatever persons differ by within their arm, from the spread of the scores beyond the binomial."""
+        """SD of theta, including all other differences between persons within arms, from overdispersion of the scores."""
         s = self.statistics
         binomial = self._by_class(self.variance)
         length = float(s.n_items) if s.trials is None else np.maximum(s.trials.sum(axis=1), 2.0)
@@ -108,14 +108,14 @@ class Moments:
             return SMALLEST_SPREAD
         sigma = min(np.sqrt(wanted), 2.0)
         for _ in range(3):
-            # the spread grows about like sigma^2 / (1 + bend sigma^2)
+            # the spread grows roughly as sigma^2 / (1 + bend sigma^2)
             bend = 1.0 / self._spread(sigma) - 1.0 / sigma**2
             inverse = 1.0 / wanted - bend
             sigma = 1.0 / np.sqrt(max(inverse, LARGEST_SIGMA**-2))
         return float(max(sigma, SMALLEST_SPREAD))
 
     def _spread(self, sigma: float) -> float:
-        """Variance of the expected score, given that theta has SD sigma, over the squared sum of the variances."""
+        """Variance of the expected score if theta has SD sigma, divided by the squared sum of the item variances."""
         eta = self.logits[:, None, :] * self.to_conditional(sigma) + sigma * NODES[:, None]
         scores = self._scores(eta)
         weights, persons = WEIGHTS / WEIGHTS.sum(), self.answers.mean(axis=1)
@@ -123,14 +123,14 @@ class Moments:
         return float(persons @ between / (persons @ self.variance.sum(axis=1) ** 2))
 
     def items(self, sigma: float, spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) conditional logits by arm, and the inverse of their sampling variance under the model."""
+        """(2, J) conditional logits by arm, and the inverses of their sampling variances under the model."""
         scale = self.to_conditional(sigma)
         variance = self.variance if spec.item_effects else self.pooled_variance
         return self.logits * scale, np.maximum(self.answers, 1.0) * variance / scale**2
 
 
 def _steps(statistics: SufficientStatistics, answers: np.ndarray) -> np.ndarray:
-    """(S,) free steps from the log-odds of neighbouring categories, half a response added to each; ``answers`` (J,)."""
+    """(S,) free steps from the log-odds of adjacent categories, with half a response added to each; ``answers`` (J,)."""
     formats = statistics.formats
     at_least = np.column_stack([answers, statistics.at_least, np.zeros(formats.n_items)])
     inside = np.arange(formats.most + 1) <= formats.highest[:, None]
@@ -142,7 +142,7 @@ def _steps(statistics: SufficientStatistics, answers: np.ndarray) -> np.ndarray:
 
 
 def _logits(mean: np.ndarray, formats: ItemFormats, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each item (..., J) has this mean score, logits, and its variance there: Newton's method with short steps."""
+    """Logits at which each item (..., J) has this mean score, and its variance there, by Newton's method with short steps."""
     eta = np.log(mean / (formats.highest - mean))
     for _ in range(30):
         expected, variance = formats.expected(eta, steps)
@@ -182,9 +182,8 @@ def start(
     Parameters
     ----------
     statistics, spec : data and model.
-    fitted : fits of models to the same or almost the same data, by name. A fit of this very model is the start itself;
-        otherwise what the models share is taken from the nearest smaller one and moved by what the moments of the two
-        models differ by.
+    fitted : fits of models to the same or similar data, by name. A fit of the same model is itself the start; otherwise shared
+        parameters are taken from the closest smaller model, shifted by the difference between the two models' moments.
     """
     moments = Moments(statistics)
     again = fitted.get(spec.name)
@@ -240,9 +239,9 @@ def start(
 
 
 def cluster_spreads(moments: Moments, sigma: float, spec: ModelSpec) -> tuple[np.ndarray, float]:
-    """Starting lower triangle of M, and what of ``sigma``, the SD of persons, is left within clusters.
+    """Starting lower triangle of M, and the part of ``sigma``, the SD of persons, that is left within clusters.
 
-    The share that clusters have is that of products of the scores of different persons of a cluster and arm, in the squares.
+    The intraclass correlation is estimated from the products of scores of different persons in the same cluster and arm.
     """
     s = moments.statistics
     rest = s.score - moments._by_class(moments.mean)
@@ -258,7 +257,7 @@ def cluster_spreads(moments: Moments, sigma: float, spec: ModelSpec) -> tuple[np
 
 
 def _explain(statistics: SufficientStatistics, spec: ModelSpec, easiness: np.ndarray, beta: np.ndarray) -> None:
-    """Put gamma and delta into ``beta``: easinesses by arm (2, J), and their difference, regressed on the item covariates."""
+    """Write gamma and delta into ``beta``, from regressing easiness by arm (2, J), and its difference, on item covariates."""
     z, m = statistics.item_covariates, len(spec.item_covariates)
     at = len(beta) - spec.n_item_coefficients
     centred = easiness - easiness.mean(axis=1, keepdims=True)
@@ -270,7 +269,7 @@ def _explain(statistics: SufficientStatistics, spec: ModelSpec, easiness: np.nda
 
 
 def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """A start that takes every parameter a smaller model has from its psi, off the boundary, and the rest from ``own``."""
+    """A start with the parameters of a smaller model's psi, moved off the boundary, and the others from ``own``."""
     psi = own.copy()
     names = list(spec.psi_names)
     for name, value in zip(smaller_spec.psi_names, smaller, strict=True):
@@ -280,7 +279,7 @@ def start_from(smaller: np.ndarray, smaller_spec: ModelSpec, own: np.ndarray, sp
 
 
 def further_starts(first: np.ndarray, best: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
-    """Starts for a search for other optima: they differ in sigma and, where items have effects, in l21 (both signs) and l22."""
+    """Further starts to search for other optima, which vary sigma and, with item effects, l21 (both signs) and l22."""
     sigma, l11 = (spec.psi_names.index(name) for name in ("sigma_theta", "l11"))
     low = first.copy()
     low[sigma] = max(0.3 * abs(best[sigma]), SMALLEST_SPREAD)
@@ -321,9 +320,9 @@ def longest_steps(spec: ModelSpec, start: np.ndarray) -> np.ndarray:
 def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     """(k, k) positive definite guess of the Hessian of D at psi, where ``deviance`` was last evaluated.
 
-    As if each person gave one normal observation of theta with variance 1/information, and each item one of its easiness
-    in each arm: twice the expected information of that model. Marginal logits, not conditional ones, are what the data
-    determine, so beta and L are taken to move with ``sqrt(1 + 0.35 sigma^2)``.
+    It is twice the expected information of a model in which each person gives one normal observation of theta with variance
+    1/information, and each item one of its easiness in each arm. The data determine marginal rather than conditional logits, so
+    beta and L are assumed to scale with ``sqrt(1 + 0.35 sigma^2)``.
     """
     if deviance.at is None:  # the last evaluation found no mode
         deviance(psi)
@@ -369,7 +368,7 @@ def curvatures(
     psi : (..., k).
     information, of_items, of_steps, of_clusters : information on the persons' coefficients given the items, on gamma and delta,
         on the steps, and twice that on M's lower triangle.
-    person_variance, count : (..., G) variance of each class's one observation of theta, and persons in it.
+    person_variance, count : (..., G) variance of the observation of theta for each class, and number of persons in it.
     col_weight : (..., 2, J) information on each item by arm.
     """
     at, n_beta, n_items = spec.psi_names.index("sigma_theta"), len(spec.beta_names), col_weight.shape[-1]
@@ -403,10 +402,10 @@ def cluster_information(
     design: np.ndarray,
     information: np.ndarray,
 ) -> np.ndarray:
-    """Twice the expected information on M's lower triangle, each person one normal observation of theta.
+    """Twice the expected information on M's lower triangle, with one normal observation of theta per person.
 
-    ``weight`` (G,) are the persons of each class over the variance of one's observation, ``design`` (G, p) their fixed effects;
-    ``information`` on these (p, p) loses in place what clusters take from it.
+    ``weight`` (G,) is the number of persons in each class over the variance of one observation, and ``design`` (G, p) their fixed
+    effects; ``information`` (p, p) on these is reduced in place by what clusters take from it.
     """
     m = psi[[spec.psi_names.index(name) for name in spec.cluster_factor]]
     factor = np.array([[m[0], 0.0], [m[1], m[2]]]) if len(m) == 3 else m.reshape(1, 1)
@@ -417,7 +416,7 @@ def cluster_information(
     zx = np.add.reduceat((weight[:, None, None] * z[:, :, None] * design[:, None, :])[starts], at)
     floored = factor + np.diag(np.maximum(np.abs(np.diagonal(factor)), SMALLEST_SPREAD) - np.diagonal(factor))
     covariance = floored @ floored.T
-    # of Z'V^-1 Z and Z'V^-1 X, V = diag(person_variance) + Z Cov Z' within a cluster
+    # Z'V^-1 Z and Z'V^-1 X, with V = diag(person_variance) + Z Cov Z' within a cluster
     shrink = np.linalg.inv(np.eye(len(factor)) + zz @ covariance)
     information -= np.einsum("skp,skl,slr->pr", zx, covariance @ shrink, zx)
     precision = shrink @ zz
@@ -437,14 +436,16 @@ def _item_information(deviance: LaplaceDeviance, factor: np.ndarray) -> np.ndarr
     covariance[:, : len(factor), : len(factor)] += factor @ factor.T
     spec, z = deviance.spec, deviance.statistics.item_covariates
     sizes = 2 if spec.moderation else 1
-    # gamma moves easiness alone: the effect, unexplained, is then a second observation of the same item
+    # without moderation gamma enters easiness only, and the unexplained effect is a second observation of the same item
     information = np.einsum("ia,ikl,ib->kalb", z, np.linalg.inv(covariance), z)[:sizes, :, :sizes]
     return information.reshape(spec.n_item_coefficients, -1)
 
 
 def _factor_information(col_weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """(..., 3, 3), or (..., 1, 1), twice the expected information on the lower triangle of L (..., q, q), given the sampling
-    covariance of each item's effects, of which (..., 2, J) the information by arm is known."""
+    """(..., 3, 3) or (..., 1, 1) twice the expected information on the lower triangle of L (..., q, q).
+
+    ``col_weight`` (..., 2, J) is the information on each item by arm, which gives the sampling covariance of its effects.
+    """
     control, treated = np.moveaxis(1.0 / np.maximum(col_weight, 1e-6), -2, 0)
     diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
     floored = np.copysign(np.maximum(np.abs(diagonal), SMALLEST_SPREAD), diagonal)
@@ -463,7 +464,7 @@ def _factor_information(col_weight: np.ndarray, factor: np.ndarray) -> np.ndarra
     along = np.stack(slopes, axis=-3).reshape(*factor.shape[:-2], 3, -1)
     across = np.stack([slope[..., [0, 2, 1, 3]] for slope in slopes], axis=-3).reshape(along.shape)
     information = along @ across.swapaxes(-1, -2)
-    # D is even in either column of L: where one is 0, no slope in the other changes with it
+    # D is even in each column of L, so where one is 0 the cross-derivatives with the other vanish
     l21 = factor[..., 1, 0]
     coupling = np.hypot(diagonal[..., 0], l21) / np.hypot(floored[..., 0], l21) * diagonal[..., 1] / floored[..., 1]
     information[..., 2, :2] *= coupling[..., None]

@@ -1,8 +1,9 @@
-"""A fit to many classes of persons begins at that to a few of them, each of which stands for its neighbours.
+"""A start for fits to many classes of persons: a fit to a few of them, each of which represents its neighbours.
 
-Classes are in order, so every k-th of an arm is like all of them. With its count taken k times the deviance has about the same
-minimum and curvature as that of all classes: Newton's method needs two or three evaluations from there. The items' totals
-stay those of all persons, and the scores of the few are moved by a fraction so that they sum to them. Nothing of the few remains in what is reported.
+Classes are ordered, so every k-th class of an arm is representative of all. With its count multiplied by k, the deviance has about
+the same minimum and curvature as that of all classes, and Newton's method needs only two or three evaluations from there. The item
+totals remain those of all persons, and the scores of the chosen classes are shifted by a fraction to sum to them. The results
+reported do not depend on the thinned data.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from ..model.compress import SufficientStatistics
 from ..model.packed import KEPT_CELLS
 
 FEW_CELLS = 300_000
-"""Of classes times items."""
+"""Classes times items that are kept, approximately."""
 MOST_SHIFT = 0.4
-"""What a score is moved by at most."""
+"""Largest shift of a score."""
 
 
 def worth_thinning(statistics: SufficientStatistics) -> bool:
-    """Whether there are so many classes; those of clusters cannot be left out."""
+    """Whether there are enough classes for thinning; with clusters, classes cannot be left out."""
     cells = statistics.n_classes * statistics.n_items
     return cells > max(KEPT_CELLS, 1.5 * FEW_CELLS) and statistics.clusters is None
 
 
 def thinned(statistics: SufficientStatistics) -> SufficientStatistics:
-    """About ``FEW_CELLS`` cells that stand for all; its ``item_total`` and ``count`` are no whole numbers."""
+    """About ``FEW_CELLS`` cells that represent all; ``item_total`` and ``count`` need not be whole numbers."""
     s = statistics
     wanted = max(FEW_CELLS // s.n_items, 100)
     chosen, count = [], []
@@ -53,7 +54,7 @@ def thinned(statistics: SufficientStatistics) -> SufficientStatistics:
         total = total * (kept / np.maximum(answers, 1.0))
         if at_least is not None:
             at_least = at_least * (kept.sum(axis=0) / np.maximum(answers.sum(axis=0), 1.0))[:, None]
-    # the sums of persons and of items have to be one number in each arm: otherwise intercept and items could drift apart for ever
+    # the scores of persons and the item totals must have the same sum in each arm, or intercept and items would diverge
     score, total = s.score[rows].copy(), total.copy()
     for t, arm in enumerate((slice(0, cut), slice(cut, len(rows)))):
         lacking = total[t].sum() - weights[arm] @ score[arm]

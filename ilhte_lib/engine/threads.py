@@ -1,4 +1,4 @@
-"""One thread for linear algebra: on matrices as small as an item block, the threads of a BLAS cost more than they give."""
+"""One thread for linear algebra: on matrices as small as an item block, several BLAS threads cost more than they gain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def one_blas_thread(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, run with NumPy's and SciPy's BLAS held to one thread; what was set before is put back at its end."""
+    """The function, run with NumPy's and SciPy's BLAS limited to one thread; the former limits are restored afterwards."""
 
     @wraps(function)
     def held(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,6 +1,6 @@
 """The Laplace deviance of a table with a handful of classes and items, by dense matrices.
 
-The same function as in ``modes`` and ``laplace``, for tables so small that the number of NumPy calls is all that counts:
+This is the same function as in ``modes`` and ``laplace``, for tables so small that only the number of NumPy calls matters:
 persons are not eliminated, and everything is one matrix over the cells (class x item). A class of n_g persons enters
 with the person effect ``sqrt(n_g) v_g``; its n_g - 1 other persons add ``(n_g - 1) log d_g`` to log det H. With
 ``c = (sigma, a_0, a_1)`` the design of the random effects is linear in c,
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from .modes import Model
 
 MOST_WORK = 200_000
-"""A table is tiny while its cells times the squared number of its random effects are below this."""
+"""A table is tiny if its cells times the square of the number of random effects are below this."""
 
 
 class TinyDeviance:
     """D(psi) and dD/dpsi of a tiny table.
 
-    A workspace: it keeps the random effects ``u``, (G + q J,) scaled person effects and then item effects, and the
-    linearisation at the last psi, to start the next search for the mode from. ``passes`` counts passes over the cells,
-    ``last_step`` is the largest change of a linear predictor in the last Newton step.
+    This is a workspace: it keeps the random effects ``u`` (G + q J,), scaled person effects followed by item effects, and the
+    linearisation at the last psi, as the start of the next mode search. ``passes`` counts passes over the cells; ``last_step`` is
+    the largest change of a linear predictor in the last Newton step.
     """
 
     def __init__(self, model: Model):
@@ -43,7 +43,7 @@ class TinyDeviance:
         parts = np.zeros((1 + 2 * q, g, j, self.size))
         for k in range(g):
             parts[0, k, :, k] = 1.0 / self.root_count[k]
-        # score_parts[k] = Z_k' y, which the margins give
+        # score_parts[k] = Z_k' y, which follows from the margins
         self.score_parts = np.zeros((1 + 2 * q, self.size))
         self.score_parts[0, :g] = self.root_count * s.score
         for t, arm in enumerate(model.arms):
@@ -60,7 +60,7 @@ class TinyDeviance:
     # -- in and out -----------------------------------------------------------------------------------------------
 
     def set_modes(self, v: np.ndarray, w: np.ndarray) -> None:
-        """Start from person effects (G,) and item effects (q, J)."""
+        """Set the random effects to person effects (G,) and item effects (q, J)."""
         self.u = np.concatenate([self.root_count * v, w.ravel()])
 
     def modes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ class TinyDeviance:
         return self.u[:g] / self.root_count, self.u[g:].reshape(self.model.q, -1)
 
     def information(self) -> tuple[np.ndarray, np.ndarray]:
-        """Information of one person of each class (G,), and on each item by arm (2, J), at the current u."""
+        """Information on one person of each class (G,), and on each item by arm (2, J), at the current u."""
         model = self.model
         weight = self.weight.reshape(model.n_classes, -1)
         return weight.sum(axis=1) / model.statistics.count, np.array([weight[arm].sum(axis=0) for arm in model.arms])
@@ -85,7 +85,7 @@ class TinyDeviance:
     # -- the mode -------------------------------------------------------------------------------------------------
 
     def predict(self, dpsi: np.ndarray) -> None:
-        """Move u along the derivative of the mode, from the last psi by ``dpsi`` (k,), unless that leads far."""
+        """Move u along the derivative of the mode from the last psi by ``dpsi`` (k,), unless the move is large."""
         dbeta, dc = self._split(dpsi)
         slope = self.design @ dbeta + dc @ self.along_u
         rhs = dc @ (self.score_parts - self.expected_parts) - (self.weight * slope) @ self.z
@@ -174,7 +174,7 @@ class TinyDeviance:
         others = model.statistics.count - 1.0
         root = blas.dtrsm(1.0, self.cholesky, self._identity, lower=1)
         z_inverse = z @ (root.T @ root)
-        # variance of eta under H^-1, of one person of the class
+        # variance of eta under H^-1, for one person of the class
         variance = np.einsum("ij,ij->i", z_inverse, z).reshape(model.n_classes, -1)
         variance += (sigma * sigma * others / (model.statistics.count * d))[:, None]
         trace = weight * (1.0 - 2.0 * self.p) * variance.ravel()
@@ -190,6 +190,6 @@ class TinyDeviance:
         gradient = np.concatenate([rest @ self.design - 2.0 * self.score, by_c[:1], model.factor_map @ by_c[1:]])
 
         logdet = 2.0 * np.log(self.cholesky.diagonal()).sum() + others @ np.log(d)
-        # to the mode: see laplace
+        # the remaining change of log det H to the mode, see laplace
         deviance = float(self._penalised() + logdet + adjoint @ self.slope)
         return deviance, gradient

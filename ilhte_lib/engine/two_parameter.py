@@ -3,15 +3,14 @@
     eta_pi = beta_0 + a_i (beta_1 T_p + sigma v_p) + b_i + zeta_i T_p,     prod_i a_i = 1
 
 (Birnbaum's two-parameter model with item effects; for ordered categories Muraki's 1992 generalised partial credit model with
-the steps of ``model.formats``, Applied Psychological Measurement 16(2)). The score of a person no longer suffices, so
-classes are response patterns (``model.patterns``). Given the items, a person's integral over v is taken by the trapezoidal
-rule on one grid for all persons, which for these smooth integrands errs by exp(-2 pi^2 (s / h)^2), s the posterior's SD and h
-the spacing (Trefethen and Weideman 2014, SIAM Review 56(3)). On a grid that is the same for everybody the model is
-evaluated at K nodes an arm and item instead of for each person, and the rest are matrix products. The Laplace step over the
-items is that of ``quadrature``, with the observed information of the items' offsets. The grid does not move with psi, so the
-gradient is exact.
+the steps of ``model.formats``, Applied Psychological Measurement 16(2)). The sum score is no longer sufficient, so
+classes are response patterns (``model.patterns``). Given the items, a person's integral over v is computed by the trapezoidal
+rule on one grid for all persons, whose error for these smooth integrands is exp(-2 pi^2 (s / h)^2), with s the posterior SD and
+h the spacing (Trefethen and Weideman 2014, SIAM Review 56(3)). With a common grid the model is evaluated at K nodes per arm and
+item instead of for each person, and the rest are matrix products. The Laplace step over the items is that of ``quadrature``,
+with the observed information on the items' offsets. The grid does not move with psi, so the gradient is exact.
 
-psi is ``(beta, steps, log a_1 ... log a_(J-1), sigma, L)``; without free discriminations it is that of ``QuadratureDeviance``.
+psi is ``(beta, steps, log a_1 ... log a_(J-1), sigma, L)``; without free discriminations it is as in ``QuadratureDeviance``.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from .objective import Evaluation, ModeNotFound
 from .quadrature import QuadratureDeviance
 
 REACH = 7.5
-"""The grid of v goes this far to both sides: beyond it lies 1e-13 of the normal distribution."""
+"""The grid of v extends this far to both sides; 1e-13 of the normal distribution lies beyond."""
 SPACING = 1.0 / 1.15
-"""Of the grid, in the smallest SD that a person's posterior of v can have: an error of 5e-12."""
+"""Spacing of the grid in units of the smallest possible posterior SD of v, which leaves an error of 5e-12."""
 STEEPEST = 50.0
-"""Logits a SD of the persons: an item with a larger slope is a step, and the likelihood rises for ever as it becomes one."""
+"""Largest slope of an item, in logits per SD of persons: beyond it the item is a step, and the likelihood rises without bound."""
 MOST_CELLS = 40_000_000
-"""Pairs of items times patterns of answered items, or persons times nodes, beyond which memory would not do."""
+"""Largest number of item pairs times patterns of answered items, or of persons times nodes, that fits into memory."""
 
 
 class _Arm:
@@ -52,21 +51,21 @@ class _Arm:
             trials = s.trials[rows]
             first = np.concatenate([[0], 1 + np.flatnonzero((trials[1:] != trials[:-1]).any(axis=1))]).astype(int)
             answered = trials[first]
-        # (M, J) answers to each item by those with the same answered items, whose classes begin at first
+        # (M, J) responses to each item for each set of answered items, whose classes begin at first
         self.answered, self.first = answered, first
         self.of_class = np.repeat(np.arange(len(first)), np.diff([*first, len(self.count)]))
         self.own = answered[self.of_class] if len(answered) > 1 else answered
-        # answered = base + rest, rest with few entries; and its products by pair of items, (M, J * J)
+        # answered = base + rest, where rest has few entries; and its products by pair of items, (M, J * J)
         self.base = float(answered.mean() > 0.5)
         self.rest = answered - self.base
         self.rest_pairs = _products(self.rest)
 
     def by_answered(self, rows: np.ndarray) -> np.ndarray:
-        """(M, ...) sums of rows (G, ...) over the classes with the same answered items."""
+        """(M, ...) sums of rows (G, ...) over classes with the same set of answered items."""
         return np.add.reduceat(rows, self.first, axis=0)
 
     def pairs(self, by_answered: np.ndarray) -> np.ndarray:
-        """(K, J, J) sums over the M sets of answered items of by_answered (M, K) times the answers to both items."""
+        """(K, J, J) sums over the M sets of answered items of ``by_answered`` (M, K) times the responses to both items."""
         n_items = self.answered.shape[1]
         once = by_answered.T @ self.rest
         out = (self.rest_pairs.T @ by_answered).T.reshape(-1, n_items, n_items)
@@ -83,8 +82,11 @@ class _Arm:
         return out
 
     def products(self, k: np.ndarray, mean: np.ndarray, by_answered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """With k (J, J) and scores (K, J) at each node, of answered items: (M, K) ``mean' k mean``, and (K, J) the sums of
-        ``k mean`` over the sets of answered items, by_answered (M, K) persons each."""
+        """Products of ``k`` (J, J) and the mean scores (K, J) at each node, restricted to answered items.
+
+        Returns ``mean' k mean`` (M, K), and the sums (K, J) of ``k mean`` over the sets of answered items with ``by_answered``
+        (M, K) persons each.
+        """
         if self.base and not self.rest_pairs.nnz:
             pulled = mean @ k
             return (pulled * mean).sum(axis=1)[None], by_answered.T * pulled
@@ -92,12 +94,12 @@ class _Arm:
         return self.over_pairs(mean[:, :, None] * k * mean[:, None, :]), along
 
     def spread(self, by_answered: np.ndarray) -> np.ndarray:
-        """(G or 1, ...) rows of the classes from those of their answered items."""
+        """(G or 1, ...) rows for classes from rows for their sets of answered items."""
         return by_answered[self.of_class] if len(by_answered) > 1 else by_answered
 
 
 def _products(rows: np.ndarray) -> Any:
-    """(M, J * J) sparse: of each row (M, J) the products of its entries two by two.
+    """(M, J * J) sparse matrix of all pairwise products of the entries of each row (M, J).
 
     Raises
     ------
@@ -110,7 +112,8 @@ def _products(rows: np.ndarray) -> Any:
     sizes = np.array([len(at) ** 2 for at in filled])
     if sizes.sum() > MOST_CELLS:
         raise InputError(
-            f"{len(rows):,} different sets of answered items of {n_items} items are too many for free discriminations."
+            f"{len(rows):,} different sets of answered items among {n_items} items are too many for free discriminations: sample "
+            "fewer persons (--max-persons)."
         )
     column = np.concatenate([(at[:, None] * n_items + at).ravel() for at in filled])
     value = np.concatenate([np.outer(row[at], row[at]).ravel() for row, at in zip(rows, filled, strict=True)])
@@ -123,11 +126,11 @@ class _Posterior:
 
     Attributes
     ----------
-    cumulant, mean, variance, third : (K, J) of an item's score at each node.
-    weighted : (G, K) posterior of v of each class times its count.
+    cumulant, mean, variance, third : (K, J) cumulant and moments of an item's score at each node.
+    weighted : (G, K) posterior of v in each class times its count.
     answers : (K, J) expected number of responses at each node.
     expected : (G, J) posterior mean of each class's scores.
-    log_marginal : (G,).
+    log_marginal : (G,) log marginal likelihood of one person of each class.
     """
 
     eta: np.ndarray
@@ -167,20 +170,20 @@ class _Persons:
         if not needed * self.n_classes < MOST_CELLS:
             raise ModeNotFound("persons differ so much that the grid would be too large")
         if needed > len(self.nodes) - 1:
-            # with some to spare, so that it is not made anew at every step of a search
+            # with some margin, so that it is not rebuilt at every step of a search
             self.nodes = np.linspace(-REACH, REACH, 2 * int(np.ceil(0.53 * needed)) + 1)
             spacing = self.nodes[1] - self.nodes[0]
             self.log_weight = -0.5 * self.nodes**2 + np.log(spacing) - 0.5 * np.log(2.0 * np.pi)
 
     def _largest_variance(self) -> np.ndarray:
-        """(J,) the largest variance that an item's score has at any predictor, about."""
+        """(J,) approximately the largest variance of an item's score at any predictor."""
         if self.cells is None:
             return np.full(self.n_items, 0.25)
         eta = np.linspace(-6.0, 6.0, 49)[:, None] * np.ones(self.n_items)
         return 1.02 * self.cells.moments(eta, 2)[2].max(axis=0)
 
     def integrate(self, slopes: np.ndarray, offsets: tuple[np.ndarray, np.ndarray]) -> None:
-        """At slopes in v and offsets by arm (J,), logits."""
+        """Integrate at slopes in v (J,) and offsets by arm (J,), logits."""
         self.at = tuple(self._arm(arm, slopes, offset) for arm, offset in zip(self.arms, offsets, strict=True))
 
     def _arm(self, arm: _Arm, slopes: np.ndarray, offset: np.ndarray) -> _Posterior:
@@ -188,8 +191,9 @@ class _Persons:
         if not np.abs(offset).max() <= 600.0:
             raise ModeNotFound("linear predictors beyond 600 logits")
         if self.cells is None:
-            cumulant = np.logaddexp(0.0, eta)
-            mean = 1.0 / (1.0 + np.exp(-eta))
+            odds = np.exp(-np.abs(eta))
+            cumulant = np.maximum(eta, 0.0) + np.log1p(odds)
+            mean = np.where(eta > 0.0, 1.0, odds) / (1.0 + odds)
             variance = mean * (1.0 - mean)
             third = variance * (1.0 - 2.0 * mean)
         else:
@@ -215,7 +219,7 @@ class _Persons:
         return float(sum(arm.count @ at.log_marginal for arm, at in zip(self.arms, self.at, strict=True)))
 
     def residuals(self) -> tuple[np.ndarray, np.ndarray]:
-        """By arm, item totals less their expectation (J,)."""
+        """Item totals minus their expectations (J,), by arm."""
         return tuple(arm.total - arm.count @ at.expected for arm, at in zip(self.arms, self.at, strict=True))
 
     def pairs(self, t: int) -> np.ndarray:
@@ -223,15 +227,17 @@ class _Persons:
         return self.arms[t].pairs(self.at[t].by_answered)
 
     def information(self) -> list[np.ndarray]:
-        """By arm (J, J): minus the second derivative of the log-likelihood in the items' offsets."""
+        """(J, J) by arm: minus the second derivative of the log-likelihood in the items' offsets."""
         out = []
         for t, (arm, at) in enumerate(zip(self.arms, self.at, strict=True)):
+            # a matrix times itself, transposed, is half of the work
             if len(arm.answered) == 1:
-                answered = at.mean * arm.answered
-                square = answered.T @ (at.by_answered.T * answered)
+                answered = at.mean * arm.answered * np.sqrt(at.by_answered.T)
+                square = answered.T @ answered
             else:
                 square = np.einsum("kij,ki,kj->ij", self.pairs(t), at.mean, at.mean)
-            m = at.expected.T @ (at.expected * arm.count[:, None]) - square
+            expected = at.expected * np.sqrt(arm.count)[:, None]
+            m = expected.T @ expected - square
             m.flat[:: len(m) + 1] += (at.answers * at.variance).sum(axis=0)
             out.append(m)
         return out
@@ -243,11 +249,11 @@ class TwoParameterDeviance(QuadratureDeviance):
     Parameters
     ----------
     patterns, spec : data and model, without covariate.
-    free : whether the discriminations are parameters; else all are 1.
+    free : whether the discriminations are parameters; otherwise all are 1.
 
     Raises
     ------
-    InputError : a single item, or persons answered too many different sets of items.
+    InputError : there is a single item, or persons answered too many different sets of items.
     """
 
     method = "quadrature"
@@ -255,7 +261,7 @@ class TwoParameterDeviance(QuadratureDeviance):
     def __init__(self, patterns: ResponsePatterns, spec: ModelSpec, *, free: bool = True):
         s = patterns.statistics
         if free and s.n_items < 2:
-            raise InputError("With a single item there is no discrimination to estimate.")
+            raise InputError("A single item has no discrimination to estimate: use a table with several items.")
         spec = spec.of_items(s.formats)
         self.n_shared = len(spec.steps)
         names = tuple(f"log_a|{i + 1}" for i in range(s.n_items - 1)) if free else ()
@@ -274,22 +280,22 @@ class TwoParameterDeviance(QuadratureDeviance):
     # -- parameters -----------------------------------------------------------------------------------------------
 
     def log_discriminations(self, psi: np.ndarray) -> np.ndarray:
-        """(J,) log a of each item, which add up to 0."""
+        """(J,) log a of each item, summing to 0."""
         if not self.free:
             return np.zeros(self.n_items)
         free = psi[self.n_beta + self.n_shared : self.n_beta + self.n_steps]
         return np.append(free, -free.sum())
 
     def _free_slopes(self, by_item: np.ndarray) -> np.ndarray:
-        """Derivatives in the free log a from those in all J (..., J): the transpose of ``log_discriminations``."""
+        """Derivatives in the free log a, given those in all J (..., J): the transpose of ``log_discriminations``."""
         return by_item[..., :-1] - by_item[..., -1:] if self.free else by_item[..., :0]
 
     def _set_parameters(self, psi: np.ndarray) -> None:
-        """Make the model at psi.
+        """Set the model to psi.
 
         Raises
         ------
-        ModeNotFound : psi is so far out that nothing can be computed.
+        ModeNotFound : psi is so extreme that nothing can be computed.
         EngineError : an item has become a step (``STEEPEST``).
         """
         self.beta, self.sigma, self.factor = self.unpack(psi)
@@ -303,8 +309,8 @@ class TwoParameterDeviance(QuadratureDeviance):
         if self.free and np.abs(self.slopes).max() > STEEPEST:
             name = self.statistics.item_names[int(np.abs(self.slopes).argmax())]
             raise EngineError(
-                f"Item {quoted(name)} follows the persons' standing like a step: its discrimination has no estimate, as it "
-                "happens with few items and persons."
+                f"Item {quoted(name)} separates persons like a step, so its discrimination has no finite estimate, as can happen "
+                "with few items and persons: leave the item out."
             )
         self.persons.set_slopes(self.slopes)
         self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
@@ -363,7 +369,7 @@ class TwoParameterDeviance(QuadratureDeviance):
             )
             kept.append((np.diagonal(k), *self._level(t, k)))
 
-        # what log det S changes by with each item's offset
+        # derivative of log det S in each item's offset
         trace_col = []
         for (diagonal, level, along), arm, at in zip(kept, persons.arms, persons.at, strict=True):
             by_node = diagonal * at.answers * at.third - 2.0 * at.variance * along
@@ -409,12 +415,15 @@ class TwoParameterDeviance(QuadratureDeviance):
 
     @staticmethod
     def _through_posterior(arm: _Arm, at: _Posterior, weight: np.ndarray) -> np.ndarray:
-        """(K, J) sum over classes of weight (G, K) times observed less expected scores at each node."""
+        """(K, J) sum over classes of weight (G, K) times observed minus expected scores at each node."""
         return weight.T @ arm.response - (arm.by_answered(weight).T @ arm.answered) * at.mean
 
     def _level(self, t: int, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For tr(K M) of an arm, K (J, J) held: its terms by class and node, centred (G, K), and (K, J) the sums over
-        classes of ``K c``, c the expected scores at a node about their posterior mean."""
+        """Terms of tr(k M) for one arm with ``k`` (J, J) held fixed.
+
+        Returns the terms by class and node, centred (G, K), and the sums (K, J) over classes of ``k c``, with c the expected
+        scores at a node minus their posterior mean.
+        """
         arm, at = self.persons.arms[t], self.persons.at[t]
         pulled = at.expected @ k
         square, along = arm.products(k, at.mean, at.by_answered)
@@ -426,7 +435,7 @@ class TwoParameterDeviance(QuadratureDeviance):
         return level, along
 
     def _shared_gradient(self, of_moments: list) -> np.ndarray:
-        """(S,) dD/dtau of the steps between categories from the derivatives in each node's cumulant, mean and variance."""
+        """(S,) dD/dtau for the steps between categories, from the derivatives in each node's cumulant, mean and variance."""
         s, cells, by_step = self.statistics, self.persons.cells, 0.0
         for at, of_cumulant, of_mean, of_variance in of_moments:
             parts = [-of_cumulant + of_variance * at.variance, -of_mean, -of_variance]
@@ -437,8 +446,8 @@ class TwoParameterDeviance(QuadratureDeviance):
     def hessian(self, at: Evaluation, steps: np.ndarray, free: np.ndarray) -> np.ndarray:
         """Hessian of D in the free parameters, by central differences of the gradient.
 
-        The modes at the shifted points are taken from the exact derivative of the mode; what is left of the way to them is
-        the same on both sides and cancels. Parameters and result as in ``LaplaceDeviance.hessian``.
+        The modes at the shifted points are extrapolated with the exact derivative of the mode; the error is the same on both
+        sides and cancels. Parameters and result as in ``LaplaceDeviance.hessian``.
         """
         if self.at is None or not np.array_equal(self.at, at.psi):
             self(at.psi)
@@ -467,7 +476,7 @@ class TwoParameterDeviance(QuadratureDeviance):
         if self.n_shared:
             out[: self.n_shared, : self.n_shared] = self._shared_information()
         if self.free:
-            # of log a_i: the spread of beta_1 T + sigma v over the persons, with what the posterior of v leaves open
+            # for log a_i: the spread of beta_1 T + sigma v over persons, including the posterior uncertainty of v
             by_item = np.full(self.n_items, 1e-3)
             for t, at in enumerate(self.persons.at):
                 place = self.discrimination * (self.beta[1] * t + self.sigma * self.persons.nodes[:, None])
@@ -496,5 +505,5 @@ class TwoParameterDeviance(QuadratureDeviance):
 
     @property
     def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
-        """By arm, (J,) posterior mean of each item's information."""
+        """(J,) posterior mean of each item's information, by arm."""
         return tuple((at.answers * at.variance).sum(axis=0) for at in self.persons.at)

@@ -1,1 +1,1 @@
-"""Plotly figures of one table and of many."""
+"""Plotly figures for one table and for several."""

@@ -1,4 +1,4 @@
-"""What each arm answered on average, item by item: the effect of a treatment as its readers see it, before any model."""
+"""Mean responses by item and arm: the effect of a treatment before any model."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _KINDS = (("more", DEEP_RED), ("less", DEEP_BLUE), ("unclear", GREY))
 def answers_figure(
     rows: pd.DataFrame, control: str, treatment: str, words: dict[str, str], axis: str, ticks: dict[int, str]
 ) -> go.Figure:
-    """One row an item, from the mean answer under control (open) to that under treatment (filled).
+    """One row per item, from the mean response under control (open) to that under treatment (filled).
 
     Parameters
     ----------
-    rows : items from the lowest row of the figure to the highest, with ``label``, ``control`` and ``treated`` (mean answers)
+    rows : items from the lowest row of the figure to the highest, with ``label``, ``control`` and ``treated`` (mean responses)
         and ``change``: "more", "less" or "unclear".
-    control, treatment : names of the arms, beside the points of the highest row and in the text that hovers.
-    words : what the legend calls each of the three changes.
-    axis : title of the axis of answers.
-    ticks : what answers are called, by their number.
+    control, treatment : names of the arms, next to the points of the highest row and in hover texts.
+    words : legend entry for each of the three changes.
+    axis : title of the axis of responses.
+    ticks : labels of responses by number.
     """
     import plotly.graph_objects as go
 
@@ -57,7 +57,7 @@ def answers_figure(
             marker={"size": 11, "color": colour, "symbol": "circle"}, **shared,
         )  # fmt: skip
     if len(rows):
-        # both begin at their points, one above the other, so that neither lies on the names or on the other
+        # both labels start at their points, one above the other, so that they do not overlap each other or the item names
         top = rows.iloc[-1]
         ends = sorted(((top["control"], control), (top["treated"], treatment)))
         for (place, arm), (lift, shift) in zip(ends, ((5, -5), (-11, 8)), strict=True):

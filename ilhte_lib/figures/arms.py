@@ -1,4 +1,4 @@
-"""Several arms against one control: average effects with their items around them."""
+"""Several arms against one control: average effects with the item effects around them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def arms_figure(found: Arms, items: Sequence[Sequence[ShownItem]]) -> go.Figure:
-    """A row an arm: its average with a 95% bar (diamond), the effects of its items (small circles).
+    """One row per arm: its average effect with a 95% bar (diamond), and its item effects (small circles).
 
     Parameters
     ----------
-    items : those of each arm, in its unit.
+    items : the items of each arm, in its unit.
     """
     import plotly.graph_objects as go
 

@@ -1,4 +1,4 @@
-"""The table behind a figure: every point that is drawn, under the names of the axes."""
+"""The data table behind a figure: every point drawn, under the titles of the axes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 def figure_rows(figure: Figure) -> list[dict[str, Any]]:
-    """One row a point: series, and under the axes' titles its place, with the ends of its bar where it has one.
+    """One row per point: its series and, under the axes' titles, its coordinates and the ends of its error bar, if any.
 
-    Places on an axis whose ticks are names have these names. Points without a place are gaps in lines and are left out.
+    On an axis with named ticks, coordinates are given by name. Points without coordinates, the gaps in lines, are left out.
     """
     return [row for trace in figure.data for row in _points(figure, trace)]
 
@@ -41,7 +41,7 @@ def _points(figure: Figure, trace: Any) -> Iterator[dict[str, Any]]:
 
 
 def plain_text(text: str) -> str:
-    """A text of Plotly without its markup: lines and indices as words."""
+    """A Plotly text without its markup; line breaks and subscripts become plain text."""
     return html.unescape(_TAG.sub("", text.replace("<br>", " ").replace("<sub>", "_"))).strip()
 
 
@@ -50,7 +50,7 @@ def _axis(figure: Figure, trace: Any, letter: str) -> Any:
 
 
 def _title(figure: Figure, trace: Any, letter: str) -> str:
-    """The axis's title, or that of an axis it is the same as (panels share one at the lower or left edge)."""
+    """The axis's title, or that of a matching axis (panels share one title at the lower or left edge)."""
     axis = _axis(figure, trace, letter)
     if not axis.title.text and axis.matches:
         axis = figure.layout[f"{letter}axis{axis.matches[1:]}"]

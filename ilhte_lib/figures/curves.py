@@ -1,4 +1,4 @@
-"""Item and test characteristic curves by arm: how likely a 1 is, for a person anywhere on the scale."""
+"""Item and test characteristic curves by arm: the probability of a 1 as a function of theta."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 CONTROL, TREATED = GREY, BLUE
 THETA = np.linspace(-3.0, 3.0, 21)
-"""Abilities at which curves are computed, in the table's unit; Plotly's spline joins them."""
+"""Values of theta at which curves are computed, in the table's unit; Plotly joins them by a spline."""
 NAME_LENGTH = 24
 
 
 def characteristic_curves(fit: Fit, scale: Scale, theta: np.ndarray = THETA) -> np.ndarray:
-    """(2, J, m) probability of a 1 under control and under treatment; the expected share of the highest score of items with
-    more categories.
+    """(2, J, m) probability of a 1 under control and under treatment.
 
-    ``logit P = beta_0 + beta_1 T + scale.by theta + b_i + zeta_i T`` at the empirical-Bayes b_i and zeta_i of M_A (of M_C
-    at the covariate's mean).
+    For items with more categories it is the expected score divided by the highest.
+    ``logit P = beta_0 + beta_1 T + scale.by theta + b_i + zeta_i T`` at the empirical-Bayes b_i and zeta_i of M_A (or of M_C at
+    the mean of the covariate).
 
     Parameters
     ----------
     fit : a fit of M_A or M_C.
     scale : the table's unit.
-    theta : (m,) abilities in that unit.
+    theta : (m,) values of theta in that unit.
     """
     control = fit.coefficient("intercept") + fit.ranef[:, 0]
     treated = control + fit.coefficient("treat") + fit.ranef[:, 1]
@@ -43,9 +43,9 @@ def characteristic_curves(fit: Fit, scale: Scale, theta: np.ndarray = THETA) -> 
 
 
 def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
-    """Above the test: the expected share of items answered with 1, by arm; below the items, one line an item and arm.
+    """Top panel: expected share of items answered with 1, by arm; bottom panel: one line per item and arm.
 
-    The items with the most positive and the most negative effect are drawn thick and named.
+    The items with the most positive and the most negative effect are drawn thick and labelled.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
             x=compact(THETA), y=compact(of_arm.mean(axis=0)), mode="lines", line={**line, "dash": dash, "width": 2.5},
             name=name, legendgroup=name, hovertemplate=f"{name} %{{y:.2f}}<extra></extra>", row=1, col=1,
         )  # fmt: skip
-        # one trace for all items, its lines parted by gaps
+        # one trace for all items, with gaps between their lines
         gaps = np.full((len(of_arm), 1), np.nan)
         figure.add_scatter(
             x=compact(np.tile([*THETA, np.nan], len(of_arm))), y=compact(np.hstack([of_arm, gaps]).ravel()), mode="lines",
@@ -93,7 +93,7 @@ def item_curves_figure(fit: Fit, scale: Scale) -> go.Figure:
 
 
 def _annotate(figure: go.Figure, fit: Fit, treated: np.ndarray) -> None:
-    """The names of the two items at their treated curves, one left of its curve and one right, so that they part."""
+    """Label the two items at their treated curves, one on the left and one on the right, so that the labels do not overlap."""
     effect = fit.ranef[:, 1]
     for item, height, side in ((int(effect.argmax()), 0.6, -1), (int(effect.argmin()), 0.4, 1)):
         at = int(np.abs(treated[item] - height).argmin())

@@ -1,4 +1,4 @@
-"""The items of a test grouped by what is known of them, or against it: does it tell whose effect is large?"""
+"""Item effects by an item covariate: grouped by its labels, or plotted against its values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def item_types_figure(found: Explanation, items: Mapping[int, ShownItem], average: float, scale: Scale) -> go.Figure:
-    """Effects of the items (circles, 95% bars) under their type's average (diamond, 95% bar); dashed, the overall average.
+    """Item effects (circles, 95% bars) below the average of their type (diamond, 95% bar); the overall average is dashed.
 
-    Numbers of many values are drawn along the axis instead, with the line of the model.
+    A numeric covariate with many values is drawn along the axis instead, with the model's line.
 
     Parameters
     ----------
-    found : one covariate's explanation.
-    items : effects in the unit of ``scale`` by the item's index in ``found.values``.
+    found : the explanation by one covariate.
+    items : effects in the unit of ``scale``, by the item's index in ``found.values``.
     average : beta_1 of M_A in that unit.
     """
     import plotly.graph_objects as go

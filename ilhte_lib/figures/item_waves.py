@@ -1,4 +1,4 @@
-"""Item effects wave by wave: do they come with treatment, and do they fade?"""
+"""Item effects by wave: whether they appear with treatment and whether they fade."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def item_waves_figure(found: Waves) -> go.Figure:
-    """A grey line an item over the waves, a blue one for the average with 95% bars; dotted, where treatment comes between.
+    """A grey line per item over the waves, and a blue one for the average with 95% bars; dotted where treatment intervenes.
 
-    The last trace is the average; an item that a wave lacks has a gap there.
+    The last trace is the average. An item that is missing at a wave has a gap there.
     """
     import plotly.graph_objects as go
 

@@ -1,4 +1,4 @@
-"""How precise the average effect would be with more or fewer items."""
+"""Precision of the average effect with more or fewer items."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def item_numbers(n_items: int) -> np.ndarray:
-    """Numbers of items that are drawn: about 40 between 3 and four times the test's, today's among them."""
+    """Numbers of items to draw: about 40 between 3 and four times the test's, including the test's own."""
     return np.unique([*np.linspace(min(3, n_items), 4 * n_items, 40).round().astype(int), n_items])
 
 
 def items_figure(statistics: SufficientStatistics, fit: Fit, scale: Scale) -> go.Figure:
-    """SE of the average effect by number of items, today's test marked; dashed, what persons alone leave.
+    """SE of the average effect by number of items, with the test marked; dashed, the SE with infinitely many items.
 
     Parameters
     ----------
-    statistics, fit : data and fit of M_A, with standard errors (without, the curve is empty).
+    statistics, fit : data and fit of M_A, with standard errors (without them the curve is empty).
     scale : the table's unit.
     """
     import plotly.graph_objects as go

@@ -1,4 +1,4 @@
-"""Power of a planned trial by persons and items, in closed form, with what was simulated."""
+"""Power of a planned trial by numbers of persons and items, in closed form and as simulated."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def item_numbers(n_items: int) -> list[int]:
-    """Half of the items, as many, and twice as many."""
+    """Half as many items, as many, and twice as many."""
     return sorted({max(3, n_items // 2), n_items, 2 * n_items})
 
 
 def _of_size(design: Design, n_persons: int, n_items: int) -> Design:
-    """The same design with other numbers; clusters keep their size."""
+    """The same design with other numbers of persons and items; clusters keep their size."""
     clusters = None if design.clusters is None else max(4, round(design.clusters * n_persons / design.n_persons))
     return replace(design, n_persons=max(n_persons, 2 * (clusters or 0)), n_items=n_items, clusters=clusters)
 
 
 def planning_figure(found: Power) -> go.Figure:
-    """Power of the test of the average effect against the number of persons, for three numbers of items; the simulated point."""
+    """Power of the test of the average effect by number of persons, for three numbers of items, with the simulated point."""
     import plotly.graph_objects as go
 
     design, figure = found.design, go.Figure()

@@ -1,4 +1,4 @@
-"""Trials pooled: each trial's item effects, drawn towards the others', and what a further trial should expect."""
+"""Pooled trials: the item effects of each, shrunk towards the others, and the prediction for a new trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEW = "a new trial"
 
 
 def pool_figure(found: Pool) -> go.Figure:
-    """Left: sigma_zeta / sigma_theta of each trial with 95% intervals; right: rho. On top, a new trial's prediction interval."""
+    """Left: sigma_zeta / sigma_theta of each trial with 95% intervals; right: rho; top row: prediction for a new trial."""
     from plotly.subplots import make_subplots
 
     figure = make_subplots(cols=2, rows=1, shared_yaxes=True, horizontal_spacing=0.06)

@@ -1,4 +1,4 @@
-"""The profile curves of a fit: how fast the deviance rises on leaving an estimate."""
+"""The profile curves of a fit: the rise of the deviance away from the estimates."""
 
 from __future__ import annotations
 
@@ -23,22 +23,20 @@ _AXES = {
     "treat:cov": "β₃ (logits)",
 }
 _MOST_TICKS = 5
-"""On a phone the labels of more would touch."""
+"""With more ticks the labels would touch on a phone."""
 STANDARDISED = ("treat", "sigma_zeta")
-"""Parameters that are shown in the table's unit, SDs of theta unless persons do not differ."""
+"""Parameters shown in the table's unit."""
 
 
 def profile_figure(curves: Sequence[ProfileCurve], intervals: Sequence[ProfileInterval], scale: Scale) -> go.Figure:
-    """One panel a parameter: the rise of the deviance over the parameter, the quantile, the interval and the estimate.
+    """One panel per parameter, four of them two by two: rise of the deviance, quantile, interval and estimate.
 
-    Four panels stand two by two.
+    Without any curve the figure is a message.
 
     Parameters
     ----------
-    curves, intervals : of the same parameters in the same order, logits.
-    scale : the table's unit, which ``STANDARDISED`` parameters are shown in.
-
-    Without any curve the figure says so.
+    curves, intervals : curves and intervals of the same parameters in the same order, logits.
+    scale : the table's unit, in which ``STANDARDISED`` parameters are shown.
     """
     from plotly.subplots import make_subplots
     from scipy.special import chdtri

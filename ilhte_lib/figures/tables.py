@@ -1,8 +1,8 @@
-"""The figures: item effects over tables (Figure 1), the identification problem (Figure 2), one table's items.
+"""Item effects over tables (Figure 1), the identification problem (Figure 2), and the items of one table.
 
-Each function takes summary and item rows (the columns of a run's ``summary.parquet`` and ``items.parquet``) and returns
-a Plotly figure with a transparent background. Names are escaped, for Plotly reads a small HTML in its texts. In the two
-figures over tables ``customdata`` is, point by point, the name of the table as it is, for who links or highlights it.
+Each function takes summary and item rows (the columns of a run's ``summary.parquet`` and ``items.parquet``) and returns a Plotly
+figure with a transparent background. Names are escaped, because Plotly interprets some HTML in its texts. In the two figures over
+tables ``customdata`` holds the unescaped name of each point's table, for links and highlighting.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _MOST_NAMED = 40
-"""Figure 1 has room for the names of so many rows."""
+"""Figure 1 has room for the names of at most this many rows."""
 _FAR = 4.0
-"""An item effect so many interquartile ranges from the middle half is drawn at the edge of the axis."""
+"""An item effect more than this many interquartile ranges outside the quartiles is drawn at the edge of the axis."""
 _GROUPS = (
     (True, "Significant IL-HTE (p < .05)", DEEP_BLUE, "circle"),
     (False, "Not significant", DEEP_RED, "diamond"),
@@ -29,19 +29,18 @@ _GROUPS = (
 
 
 def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure:
-    """Figure 1: one row per table ordered by its average effect, with the effects of its items around it.
+    """Figure 1: one row per table, ordered by average effect, with its item effects around the average.
 
     Parameters
     ----------
-    summary : one row a table with tab, ate_std, sigma_zeta_std, rho, n_items, n_persons, sig_il_hte. Tables without ate_std
+    summary : one row per table with tab, ate_std, sigma_zeta_std, rho, n_items, n_persons, sig_il_hte. Tables without ate_std
         (whose persons do not differ) are not drawn.
-    items : one row an item with tab, total_std; items of tables that are not in ``summary`` are not drawn.
+    items : one row per item with tab, total_std; items of tables that are not in ``summary`` are not drawn.
 
     Returns
     -------
-    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two. Rows
-    have their names where there is room for them. Effects far from all others do not squeeze the axis: they stand at its
-    edge, as arrows.
+    Four traces: the small points (no hover) of significant and other tables, then the large points of the same two. Rows are named
+    if there is room. Extreme effects do not compress the axis: they are arrows at its edge.
     """
     import numpy as np
     import plotly.graph_objects as go
@@ -112,7 +111,7 @@ def item_effects_figure(summary: pd.DataFrame, items: pd.DataFrame) -> go.Figure
 
 
 def _axis(totals: pd.Series, averages: pd.Series) -> tuple[float, float]:
-    """Between which effects the axis runs: all of them, unless a few lie farther out than the middle half is wide, many times."""
+    """Range of the axis: all effects, unless some are more than ``_FAR`` interquartile ranges outside the quartiles."""
     import numpy as np
 
     values = _numbers(totals)
@@ -126,18 +125,17 @@ def _axis(totals: pd.Series, averages: pd.Series) -> tuple[float, float]:
 
 
 def interaction_figure(summary: pd.DataFrame) -> go.Figure:
-    """Figure 2: how much beta_3 changes when items may have their own effects, against the stretch of easiness.
+    """Figure 2: change of beta_3 when items may have their own effects, against the ratio of the SDs of easiness.
 
     Parameters
     ----------
-    summary : one row a table with tab, sd_ratio, delta_beta3, rho, n_items, n_persons.
+    summary : one row per table with tab, sd_ratio, delta_beta3, rho, n_items, n_persons.
 
     Returns
     -------
-    The first trace holds the tables whose rho is defined, coloured by it, squares where it is negative; a second one,
-    grey, those whose rho is not.
-    ``figure.layout.meta`` counts ``drawn`` tables and those left out: ``without_interaction`` (no delta_beta3, usually
-    for want of a pretest) and ``without_ratio`` (delta_beta3 but no sd_ratio).
+    The first trace holds the tables with a defined rho, coloured by it, with squares where it is negative; a second, grey one
+    those without. ``figure.layout.meta`` counts the tables ``drawn`` and those left out: ``without_interaction`` (no delta_beta3,
+    usually for lack of a pretest) and ``without_ratio`` (delta_beta3 but no sd_ratio).
     """
     import numpy as np
     import plotly.graph_objects as go
@@ -154,7 +152,7 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
             mode="markers",
             marker={
                 "size": compact(2 * np.sqrt(_numbers(rows["n_items"]))),
-                # the middle of the scale is close to a white page: the outline is what shows there
+                # the middle of the scale is nearly white, so that only the outline is visible there
                 "line": {"width": 1, "color": GREY},
                 **marker,
             },
@@ -207,7 +205,7 @@ def interaction_figure(summary: pd.DataFrame) -> go.Figure:
 def table_figure(
     items: pd.DataFrame, summary_row: pd.Series, unit: Unit = Unit.SD, *, axis: str | None = None
 ) -> go.Figure:
-    """One table: its items' effects in order with 95% bars, and below them easiness against effect.
+    """One table: its item effects in order with 95% bars, and below them effect against easiness.
 
     The dashed line is the table's average effect.
 
@@ -215,10 +213,10 @@ def table_figure(
     ----------
     items : rows of one table with item, b_std, total_std, total_se (SDs), n_ctrl, n_treat, p_ctrl, p_treat. A bar is
         total_std +- 1.96 total_se; an item whose total_se is null has none.
-    summary_row : that table's summary row with ate_std, sig_il_hte and rho.
-    unit : what is drawn. In logits, for a table whose persons do not differ, b, total and ate take the place of b_std,
-        total_std and ate_std (``effects.LOGIT_ITEM_COLUMNS``).
-    axis : what the axis of effects is called.
+    summary_row : the table's summary row with ate_std, sig_il_hte and rho.
+    unit : unit of effects. In logits, for a table whose persons do not differ, b, total and ate replace b_std, total_std and
+        ate_std (``effects.LOGIT_ITEM_COLUMNS``).
+    axis : title of the axis of effects.
     """
     import pandas as pd
     from plotly.subplots import make_subplots

@@ -1,4 +1,4 @@
-"""Average effects at several times: how long they last."""
+"""Average effects at several times."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LINES = ((DEEP_RED, "circle", "solid"), (DEEP_BLUE, "square", "dash"), (GREY, "
 
 
 def waves_figure(rows: pd.DataFrame, times: dict[int, str]) -> go.Figure:
-    """A line a treatment over ``times``, with 95% bars.
+    """A line per treatment over ``times``, with 95% bars.
 
     Parameters
     ----------
     rows : ``treatment``, ``wave``, ``effect`` with ``low`` and ``high`` (SDs of the persons at that time); at most three treatments.
-    times : what each wave is called, in order.
+    times : label of each wave, in order.
     """
     import plotly.graph_objects as go
 
@@ -28,7 +28,7 @@ def waves_figure(rows: pd.DataFrame, times: dict[int, str]) -> go.Figure:
     for k, (treatment, (colour, symbol, dash)) in enumerate(zip(treatments, _LINES, strict=False)):
         of = rows[rows["treatment"] == treatment].sort_values("wave")
         figure.add_scatter(
-            # beside each other, so that bars do not hide bars
+            # offset, so that bars do not hide each other
             x=[list(times).index(wave) + 0.06 * (k - 1) for wave in of["wave"]],
             y=compact(of["effect"]),
             error_y={

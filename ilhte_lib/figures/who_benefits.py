@@ -1,4 +1,4 @@
-"""The interactions of one trial side by side, with their intervals."""
+"""The treatment-by-covariate interactions of one trial side by side, with their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def who_benefits_figure(result: WhoBenefits) -> go.Figure:
-    """The interaction of one table by M_B and M_C and the bias that the closed form predicts, with 95% intervals."""
+    """The interaction by M_B and M_C, and the bias predicted by the closed form, with 95% intervals."""
     import plotly.graph_objects as go
 
     rows: list[tuple[str, Estimate, str, str]] = [

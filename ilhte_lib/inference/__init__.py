@@ -1,1 +1,1 @@
-"""From fits to effects, intervals, tests and what they say of other items and of who benefits."""
+"""From fits to effects, intervals and tests, generalisation to other items, and who benefits."""

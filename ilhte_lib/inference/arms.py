@@ -1,8 +1,8 @@
-"""Several treatments against one control: their average effects and tests side by side, corrected for their number.
+"""Several treatments against one control: average effects and tests side by side, corrected for multiplicity.
 
-Every arm is analysed with the same control persons, so that their estimates are positively correlated. Holm's correction is
-valid whatever the correlation (Holm 1979); with it the chance of any false finding among the arms is at most 5%, of average
-effects and of tests of equal effects each.
+All arms share the control persons, so their estimates are positively correlated. Holm's correction is valid for any correlation
+(Holm 1979): the chance of any false finding among the arms is at most 5%, separately for average effects and for tests of equal
+effects.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class ArmRow:
     Attributes
     ----------
     arm : its label.
-    n_control, n_treated : persons; the control's are the same in all arms but for what an analysis has to leave out.
-    unit : of what follows.
-    average, spread : beta_1 and sigma_zeta of M_A with the intervals that they have everywhere (not corrected).
-    p_average, p_average_holm : two-sided Wald p-value of beta_1 = 0 (t where the model has clusters), and corrected.
-    p_equal, p_equal_holm : of equal effects on all items (mixture), and corrected.
+    n_control, n_treated : persons; the control persons are the same for all arms, except for those an analysis must leave out.
+    unit : unit of average and spread.
+    average, spread : beta_1 and sigma_zeta of M_A with their usual intervals (not corrected).
+    p_average, p_average_holm : two-sided Wald p-value of beta_1 = 0 (by t if the model has clusters), and corrected.
+    p_equal, p_equal_holm : mixture p-value of equal effects on all items, and corrected.
     """
 
     arm: str
@@ -54,7 +54,7 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Arms:
-    """Every arm against the control, in the table's order; ``correction`` of the p-values is ``CORRECTION``."""
+    """Every arm against the control, in the table's order, and the name of the correction of p-values."""
 
     control: str
     rows: tuple[ArmRow, ...]
@@ -62,12 +62,12 @@ class Arms:
 
 
 def compare_arms(control: str, arms: Sequence[tuple[str, dict[str, Fit], Effects, Inference]]) -> Arms:
-    """The arms side by side.
+    """Compare the arms.
 
     Parameters
     ----------
-    control : its label.
-    arms : by arm its label, fits, effects and inference.
+    control : label of the control.
+    arms : label, fits, effects and inference of each arm.
     """
     p_average = np.array([_wald_p(fits["M_A"]) for _, fits, _, _ in arms])
     p_equal = np.array([inference.test.mixture for *_, inference in arms])
@@ -93,7 +93,7 @@ def compare_arms(control: str, arms: Sequence[tuple[str, dict[str, Fit], Effects
 
 
 def _wald_p(main: Fit) -> float:
-    """Two-sided p-value of beta_1 = 0 by the distribution whose quantile its interval has."""
+    """Two-sided p-value of beta_1 = 0, normal or, with clusters, by t."""
     from scipy.special import ndtr, stdtr
 
     se = main.standard_error("treat")

@@ -1,13 +1,13 @@
-"""The bootstrap: parametric under a fitted model, and of persons or clusters within arm.
+"""The bootstrap: parametric under a fitted model, and nonparametric over persons or clusters within arms.
 
-Parametric (Efron and Tibshirani 1993, chapter 6; for variance components on their boundary Greven et al. 2008, Journal
-of Computational and Graphical Statistics 17(4)): draw new persons, new items and new responses from a fitted model, in
-the trial's own design (arm, covariate and answered items of every person), and fit again. Under M_0 it gives the null
-distribution of the likelihood ratio.
+The parametric bootstrap (Efron and Tibshirani 1993, chapter 6; for variance components on their boundary Greven et al. 2008,
+Journal of Computational and Graphical Statistics 17(4)) draws new persons, items and responses from a fitted model, in the trial's
+own design (arm, covariate and answered items of every person), and refits. Under M_0 it gives the null distribution of the
+likelihood ratio.
 
-Nonparametric: draw persons with replacement within arm, or whole clusters where the trial is clustered (Davison and
-Hinkley 1997, section 3.8). It conditions on the items and assumes nothing of the model: its standard errors are about
-other persons taking the same test.
+The nonparametric bootstrap resamples persons within arms, or whole clusters if the trial is clustered (Davison and Hinkley 1997,
+section 3.8). It conditions on the items and does not assume the model: its standard errors refer to other persons taking the same
+test.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ ESTIMANDS = (
     "sigma_theta", "ate", "ate_std", "sigma_zeta", "sigma_zeta_std", "rho", "sd_ratio", "lrt_stat",
     "beta3_b", "beta3_c", "delta_beta3", "lrt_stat_cov",
 )  # fmt: skip
-"""What every replicate gives. sigma_theta (of M_0), ate and sigma_zeta in logits, *_std in SDs of theta, beta3 in logits
-per SD of the covariate; lrt_stat compares M_0 with M_A, lrt_stat_cov M_B with M_C. NaN where undefined."""
+"""Results of every replicate, NaN where undefined: sigma_theta (of M_0), ate and sigma_zeta in logits, *_std in SDs of theta, beta3
+in logits per SD of the covariate; lrt_stat compares M_0 with M_A, lrt_stat_cov M_B with M_C."""
 _BOUNDS = {
     **dict.fromkeys(
         ("sigma_theta", "sigma_zeta", "sigma_zeta_std", "sd_ratio", "lrt_stat", "lrt_stat_cov"), (0.0, np.inf)
@@ -45,11 +45,11 @@ _BOUNDS = {
     "rho": (-1.0, 1.0),
 }
 TIE = 1e-6
-"""A replicate's likelihood ratio this little below the observed one counts as equal to it (rounding)."""
+"""A replicate's likelihood ratio less than this below the observed one counts as equal to it (rounding)."""
 
 
 class Scheme(StrEnum):
-    """What a bootstrap draws."""
+    """What a bootstrap resamples."""
 
     MODEL = "trials from a fitted model"
     PERSONS = "persons within arm"
@@ -59,15 +59,15 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """What the replicates gave.
+    """Results of a bootstrap.
 
     Attributes
     ----------
-    scheme : what was drawn; whole clusters where they were not randomised.
+    scheme : what was resampled; whole clusters if they were not randomised.
     seed : the seed.
-    estimates : (B, len(ESTIMANDS)) one row a replicate; a row of NaN is a replicate that could not be fitted.
-    units : number of units that were drawn in each arm (persons or clusters); persons for the parametric bootstrap;
-        the same number twice where clusters hold both arms.
+    estimates : (B, len(ESTIMANDS)) one row per replicate; a row of NaN is a replicate that could not be fitted.
+    units : number of units (persons or clusters) in each arm; persons for the parametric bootstrap; the same number twice if
+        clusters hold both arms.
     """
 
     scheme: Scheme
@@ -82,7 +82,7 @@ class Bootstrap:
 
     @property
     def failed(self) -> int:
-        """Replicates that could not be fitted."""
+        """Number of replicates that could not be fitted."""
         return int(np.isnan(self.estimates).all(axis=1).sum())
 
     def draws(self, name: str) -> np.ndarray:
@@ -91,10 +91,11 @@ class Bootstrap:
         return column[~np.isnan(column)]
 
     def se(self, name: str) -> float:
-        """Bootstrap standard error (SD of the replicates, n - 1); NaN where fewer than half of them are defined.
+        """Bootstrap standard error (SD of the replicates, n - 1); NaN if fewer than half of them are defined.
 
-        Where clusters were drawn, times sqrt(G / (G - 1)) with G the clusters of the smaller arm: G drawn from G vary
-        around the arm's own mean, and so too little (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 5).
+        For resampled clusters it is multiplied by sqrt(G / (G - 1)), with G the number of clusters in the smaller arm, because
+        resampling G of G units underestimates the variance of a mean by (G - 1) / G (Efron and Tibshirani 1993, An Introduction to
+        the Bootstrap, ch. 5).
         """
         draws = self.draws(name)
         if len(draws) <= max(1, self.replicates // 2):
@@ -104,19 +105,18 @@ class Bootstrap:
 
     @property
     def n_clusters(self) -> int:
-        """Clusters that were drawn from; 0 where persons were."""
+        """Number of clusters resampled from; 0 if persons were resampled."""
         if not self.of_clusters:
             return 0
         return self.units[0] if self.scheme == Scheme.WHOLE_CLUSTERS else sum(self.units)
 
     @property
     def of_clusters(self) -> bool:
-        """Whether clusters were drawn."""
+        """Whether clusters were resampled."""
         return self.scheme in (Scheme.CLUSTERS, Scheme.WHOLE_CLUSTERS)
 
     def quantile(self, level: float = 0.95) -> float:
-        """How many standard errors an interval reaches: by the normal distribution, where clusters were drawn by t with
-        as many degrees of freedom as there are clusters less the strata they were drawn from."""
+        """Half width of an interval in standard errors: normal or, for clusters, t with clusters minus strata degrees of freedom."""
         from scipy.special import ndtri, stdtrit
 
         if not self.of_clusters:
@@ -126,13 +126,14 @@ class Bootstrap:
         )
 
     def interval(self, name: str, estimate: float, level: float = 0.95) -> tuple[float, float]:
-        """``estimate`` plus and minus ``quantile(level)`` standard errors, cut where the parameter ends; NaN as for ``se``.
+        """``estimate`` -+ ``quantile(level)`` standard errors, cut at the limits of the parameter; NaN as for ``se``.
 
-        That of rho is symmetric in Fisher's z = artanh(rho). The interval is about these items: other items would make sigma_zeta and rho vary further.
+        For rho it is symmetric in Fisher's z = artanh(rho). The interval holds for these items: with other items sigma_zeta and rho
+        would vary more.
 
-        Percentiles of the replicates would miss: the effect of an item in a sample holds the noise of its persons, and
-        drawing these again adds as much once more, so that the replicates' sigma_zeta lies above the estimate and their
-        rho below (the control arm's noise enters easiness and effect with opposite signs).
+        Percentiles of the replicates would be biased: item effects in a sample include the noise of its persons, and resampling
+        them adds as much again, so that the replicates' sigma_zeta is above the estimate and their rho below it (the control arm's
+        noise enters easiness and effect with opposite signs).
         """
         half = self.quantile(level) * self.se(name)
         if name == "rho":
@@ -142,7 +143,7 @@ class Bootstrap:
 
 
 def estimands(fits: dict[str, Fit]) -> np.ndarray:
-    """(len(ESTIMANDS),) what a set of fits says, as defined in ``effects``; NaN without M_B and M_C."""
+    """(len(ESTIMANDS),) estimates from a set of fits, as defined in ``effects``; NaN where a model is missing."""
     null, main = fits["M_0"], fits["M_A"]
     scale = null.sigma_theta if null.sigma_theta > 0 else np.nan
     control, treated = item_spreads(main)
@@ -161,14 +162,14 @@ def estimands(fits: dict[str, Fit]) -> np.ndarray:
 
 
 def by_laplace(fit: Fit) -> Fit:
-    """The fit as one to draw from, or to start from, whose replicates are fitted by Laplace."""
+    """The fit marked as a Laplace fit, so that replicates drawn or started from it are fitted by Laplace."""
     return replace(fit, method="laplace")
 
 
 def _refit(
     plain: SufficientStatistics, with_covariate: SufficientStatistics | None, before: dict[str, Fit]
 ) -> dict[str, Fit]:
-    """The models on new data by the method of the original fits, each started from its original where there is one."""
+    """The models refitted to new data by the method of the original fits, each started from its original if there is one."""
     fits: dict[str, Fit] = {}
     first = next(iter(before.values()))
     method, nodes = first.method, first.nodes
@@ -189,7 +190,7 @@ def _refit(
 
 
 def _starts(before: dict[str, Fit], name: str, null: Fit | None = None) -> dict:
-    """Where a model starts on new data: from its original, which bounds nothing there, or from the smaller model's fit."""
+    """Arguments for the start of a model on new data: its original fit, which is not a bound there, or the smaller model's fit."""
     if name in before:
         return {"fitted": {name: before[name]}, "near": True}
     return {"fitted": {} if null is None else {null.spec.name: null}}
@@ -198,7 +199,7 @@ def _starts(before: dict[str, Fit], name: str, null: Fit | None = None) -> dict:
 def _refit_together(
     plain: list[SufficientStatistics], with_covariate: list[SufficientStatistics] | None, before: dict[str, Fit]
 ) -> np.ndarray:
-    """(len(plain), len(ESTIMANDS)) ``estimands`` of the ``_refit`` of each, a row of NaN where there is none."""
+    """(len(plain), len(ESTIMANDS)) ``estimands`` of the ``_refit`` of each, with a row of NaN where it failed."""
     found: list[dict[str, Fit]] = [{} for _ in plain]
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, tables in pairs:
@@ -228,7 +229,7 @@ def _refit_together(
 
 
 class _ParametricTask:
-    """Draws from a fitted model in the design of its data, and fits again."""
+    """Draws from a fitted model in the design of its data, and refits."""
 
     names = ESTIMANDS
 
@@ -245,11 +246,11 @@ class _ParametricTask:
         if s.clusters is not None:
             design = (*design, s.clusters.code, s.clusters.effects)
             psi = np.concatenate([psi, fit.clusters.factor.ravel()])
-        # the last digits of an estimate may differ from one machine to the next
+        # the last digits of an estimate may differ between machines
         return (design, fit.spec.name, fit.method, tuple(f"{value:.5g}" for value in psi))
 
     def _prepare(self) -> None:
-        """The design row by row; made in the process that draws."""
+        """Expand the design row by row, in the process that draws."""
         s = self.statistics
         of_class = np.repeat(np.arange(s.n_classes), s.count.astype(int))
         self.treat = s.arm[of_class]
@@ -318,7 +319,7 @@ class _ParametricTask:
 
 
 def parametric_draw(statistics: SufficientStatistics, fit: Fit, rng: np.random.Generator) -> SufficientStatistics:
-    """One trial drawn from a fitted model in the design of its data: what a replicate of the bootstrap is fitted to."""
+    """One trial drawn from a fitted model in the design of its data, as for a replicate of the parametric bootstrap."""
     task = _ParametricTask(statistics, fit)
     return task.compressed(task.draw(rng), fit.spec.covariate)
 
@@ -333,21 +334,21 @@ def parametric_bootstrap(
     progress: Progress | None = None,
     resume: Path | str | None = None,
 ) -> Bootstrap:
-    """Draw from a fitted model and fit again.
+    """Draw trials from a fitted model and refit them.
 
-    Each replicate draws new person effects N(0, sigma_theta^2), new item effects N(0, L L'), new effects of clusters where the
-    model has them, and new responses, with the arms, clusters, covariates and answered items of the trial, and refits M_0 and M_A, and M_B and M_C if ``fit`` is one of
-    these.
+    Each replicate draws new person effects N(0, sigma_theta^2), new item effects N(0, L L'), new effects of clusters if the model
+    has them, and new responses, with the arms, clusters, covariates and answered items of the trial. It refits M_0 and M_A, and
+    also M_B and M_C if ``fit`` is one of these.
 
     Parameters
     ----------
-    statistics : the data that were fitted (their design is what is kept; their responses are not used).
+    statistics : the data of the fit, of which only the design is used.
     fit : any of the four models, from any engine.
     replicates, seed, workers, progress, resume : see ``replicate.run_replicates``.
 
     Raises
     ------
-    InputError : see ``replicate.run_replicates``, or the model needs a covariate the statistics have not.
+    InputError : see ``replicate.run_replicates``; or the model needs a covariate that the statistics lack.
     """
     if fit.spec.covariate and statistics.covariate is None:
         raise InputError(f"{fit.spec.name} has a covariate and these statistics have none: compress the data with it.")
@@ -360,7 +361,7 @@ def parametric_bootstrap(
 
 
 def bootstrap_p_value(observed: float, bootstrap: Bootstrap, name: str = "lrt_stat") -> float:
-    """P-value of a likelihood ratio: ``(1 + #{LR* >= LR}) / (B + 1)`` over the replicates that could be fitted.
+    """P-value of a likelihood ratio, ``(1 + #{LR* >= LR}) / (B + 1)`` over the replicates that could be fitted.
 
     Parameters
     ----------
@@ -378,15 +379,15 @@ def bootstrap_p_value(observed: float, bootstrap: Bootstrap, name: str = "lrt_st
 
 
 class PersonTable:
-    """A trial person by person, ready to be weighted: a draw with replacement is a count for each person.
+    """A trial person by person, to be weighted: a draw with replacement is a count for each person.
 
-    The classes of ``compress`` are found once. The item totals depend on which persons of a class are drawn, so they
-    are formed from the persons' own responses.
+    The classes of ``compress`` are formed once. Item totals depend on which persons of a class are drawn, so they are computed
+    from the persons' own responses.
 
     Parameters
     ----------
     trial : prepared data.
-    covariate : whether classes carry the covariate; persons without it then count for nothing.
+    covariate : whether classes include the covariate; persons without it are then ignored.
     """
 
     def __init__(self, trial: Trial, covariate: bool):
@@ -455,8 +456,10 @@ class PersonTable:
         )  # fmt: skip
 
     def _copies(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, Clusters]:
-        """Classes, their counts and clusters, where a cluster that was drawn r times is r clusters: as one, larger, it would
-        vary like one. All persons of a cluster are drawn as often, (P,) ``times``."""
+        """Classes, their counts and clusters, where a cluster drawn r times becomes r clusters rather than one larger one.
+
+        All persons of a cluster are drawn equally often, ``times`` (P,).
+        """
         once = np.bincount(self.class_of, minlength=len(self.score)).astype(float)
         drawn = np.zeros(len(self.score), int)
         drawn[self.class_of] = times.astype(int)
@@ -468,7 +471,7 @@ class PersonTable:
 
 
 class _ResamplingTask:
-    """Draws persons or clusters with replacement within each stratum, and fits again."""
+    """Resamples persons or clusters within each stratum, and refits."""
 
     names = ESTIMANDS
 
@@ -484,7 +487,7 @@ class _ResamplingTask:
         return (data, tuple(self.before), self.unit, self.strata)
 
     def times(self, rng: np.random.Generator) -> np.ndarray:
-        """(P,) how often each person was drawn."""
+        """(P,) number of times each person was drawn."""
         drawn = np.zeros(int(self.unit.max()) + 1)
         for units in self.strata:
             drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))
@@ -528,22 +531,22 @@ def resampling_bootstrap(
     progress: Progress | None = None,
     resume: Path | str | None = None,
 ) -> Bootstrap:
-    """Draw persons, or whole clusters, with replacement within arm and fit again.
+    """Resample persons, or whole clusters, within arms and refit.
 
-    Where clusters were randomised, each is in one arm and clusters are drawn within arm. Where persons were randomised
-    within clusters, a cluster holds both arms, and it is drawn whole, so that what its arms share cancels in the effect
-    as it does in the trial. A person without a cluster is a cluster of one.
+    If clusters were randomised, each is in one arm and clusters are resampled within arms. If persons were randomised within
+    clusters, a cluster holds both arms and is drawn whole, so that whatever its arms share cancels in the effect as in the trial.
+    A person without a cluster is a cluster of one.
 
     Parameters
     ----------
     trial : prepared data.
     fits : its fits; M_B and M_C are refitted too if given.
-    clusters : draw clusters; default whether the trial has them. Where persons are drawn the models have no clusters.
+    clusters : whether to resample clusters; default if the trial has them. When persons are resampled the models have no clusters.
     replicates, seed, workers, progress, resume : see ``replicate.run_replicates``.
 
     Raises
     ------
-    InputError : clusters were asked for and the trial has none, or an arm has fewer than two units.
+    InputError : clusters were requested and the trial has none, or an arm has fewer than two units.
     """
     if clusters is None:
         clusters = trial.cluster is not None
@@ -560,7 +563,7 @@ def resampling_bootstrap(
             f"{' in an arm' if len(strata) == 2 else ''}: how they vary cannot be estimated from one."
         )
     if not clusters:
-        # persons by themselves are no sample of clusters: the models are those without
+        # resampled persons are not a sample of clusters, so the models leave clusters out
         trial = replace(trial, cluster_model=ClusterModel.NONE)
     before = {name: fits[name] for name in ("M_0", "M_A", "M_B", "M_C") if name in fits}
     rows = run_replicates(

@@ -1,9 +1,9 @@
-"""The identification problem: an interaction that item effects produce by themselves.
+"""The identification problem: a treatment-by-covariate interaction produced by item effects alone.
 
-A model that gives every item the same effect (M_B) meets, in the treated arm, items whose spread treatment has changed.
-Wider items discriminate less at the level of the total score, so the slope of the pretest falls there, and M_B books
-the fall as a treatment-by-pretest interaction (Gilbert, Miratrix, Joshi & Domingue 2025, Journal of Educational and
-Behavioral Statistics, doi:10.3102/10769986241240085). Everything is in logits, per SD of the pretest.
+If treatment widens the spread of the items, they discriminate less at the level of the total score, so the slope of the pretest
+falls in the treated arm. A model with one effect for all items (M_B) reports this as a treatment-by-pretest interaction
+(Gilbert, Miratrix, Joshi & Domingue 2025, Journal of Educational and Behavioral Statistics, doi:10.3102/10769986241240085).
+Everything is in logits, per SD of the pretest.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from ..model.fit_result import Fit
 
 LOGISTIC_NORMAL = 16.0 * np.sqrt(3.0) / (15.0 * np.pi)
-"""c: a logistic curve averaged over a normal N(0, s^2) is nearly the logistic curve with its slope times
+"""The constant c: a logistic curve averaged over N(0, s^2) is nearly a logistic curve whose slope is smaller by the factor
 (1 + c^2 s^2)^(-1/2) (Johnson & Kotz 1970; Zeger, Liang & Albert 1988, Biometrics 44(4), equation 3.4)."""
 
 
 def attenuation(spread):
-    """k = (1 + c^2 spread^2)^(-1/2): the slope left after averaging over items whose easiness has this SD (logits)."""
+    """k = (1 + c^2 spread^2)^(-1/2), the factor on the slope from averaging over items whose easiness has this SD (logits)."""
     return 1.0 / np.sqrt(1.0 + (LOGISTIC_NORMAL * np.asarray(spread)) ** 2)
 
 
@@ -33,8 +33,8 @@ def treated_spread(sigma_b, sigma_zeta, rho):
 def predicted_bias(gamma, sigma_b, sigma_zeta, rho):
     """The closed-form approximation of beta_3(M_B) - beta_3(M_C), logits per SD of the pretest; arguments broadcast.
 
-    ``gamma (k1 - k0) / kbar`` with k0 and k1 the attenuation under control and treatment and kbar their root mean
-    square: the pretest's slope is attenuated by k0 in one arm and by k1 in the other, M_B by kbar in both.
+    ``gamma (k1 - k0) / kbar`` with k0 and k1 the attenuation under control and treatment, and kbar their root mean square: the
+    slope of the pretest is attenuated by k0 and k1 in the two arms, but by kbar in both arms of M_B.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class PredictedBias:
     Attributes
     ----------
     value : predicted beta_3(M_B) - beta_3(M_C), logits per SD of the covariate.
-    se : its delta-method standard error from the fit's vcov; it does not cover the error of the approximation.
+    se : its delta-method standard error from the fit's vcov, which does not include the error of the approximation.
     """
 
     value: float
@@ -62,8 +62,8 @@ class PredictedBias:
 def predicted_bias_of(fit: Fit) -> PredictedBias:
     """The closed form at the estimates of a fit of M_C, with the slope of ``cov`` as gamma.
 
-    At |rho| = 1 (l22 = 0) nothing is lost by holding l22, for the slope in l22 is 0 there. At sigma_zeta = 0 the closed
-    form is 0 and has no standard error (NaN).
+    At |rho| = 1 (l22 = 0) the derivative in l22 is 0, so holding it fixed does not matter. At sigma_zeta = 0 the closed form is 0
+    and has no standard error (NaN).
 
     Raises
     ------
@@ -96,7 +96,7 @@ def predicted_bias_of(fit: Fit) -> PredictedBias:
 
 
 def _steepness(fit: Fit) -> float:
-    """How much faster than a logistic curve the expected share of the highest score rises at an item's centre, on average."""
+    """Slope at an item's centre of the expected score, as a share of the highest, relative to a logistic curve; item mean."""
     if fit.formats is None:
         return 1.0
     return float((4.0 * fit.formats.expected(np.zeros(fit.n_items), fit.steps)[1] / fit.formats.highest).mean())

@@ -1,8 +1,8 @@
-"""What a model with random effects of clusters says of them: their SD, the intraclass correlation, effects between sites.
+"""Results about clusters from a model with their random effects: SD, intraclass correlation, variation of effects between sites.
 
-With theta = sigma_theta v within clusters and u the clusters' level, all persons of the control arm differ with the SD
-``sqrt(sigma_u^2 + sigma_theta^2)``; effects in SDs of all persons stand beside those in SDs within clusters (Hedges 2007,
-Journal of Educational and Behavioral Statistics 32(4)).
+With theta = sigma_theta v within clusters and u the level of clusters, the SD over all persons of the control arm is
+``sqrt(sigma_u^2 + sigma_theta^2)``; effects are given in SDs of all persons besides SDs within clusters (Hedges 2007, Journal of
+Educational and Behavioral Statistics 32(4)).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class ClusterResult:
     Attributes
     ----------
     count : number of clusters.
-    both_arms : whether some hold persons of both arms (sites); otherwise clusters were randomised.
-    sigma_u, sigma_u_se : SD of the clusters' levels, in the control arm, and its standard error, logits.
-    icc, icc_lower, icc_upper : intraclass correlation sigma_u^2 / (sigma_u^2 + sigma_theta^2) of M_A, of theta and not of single
-        responses; its interval is the Wald interval of log(sigma_u / sigma_theta).
-    sigma_effect : SD of the treatment's effect between clusters, logits; NaN where the model takes it to be the same in all.
-    correlation : of a cluster's level and effect.
-    sigma_persons : SD of all persons in M_0, sqrt(sigma_u^2 + sigma_theta^2), logits.
-    ate_all, ate_all_se, sigma_zeta_all : the average effect and the SD of item effects in SDs of all persons.
-    degrees_of_freedom, quantile : of the t quantile by which the intervals of fixed effects reach.
+    both_arms : whether some hold persons in both arms (sites); otherwise whole clusters were randomised.
+    sigma_u, sigma_u_se : SD of the clusters' levels in the control arm and its standard error, logits.
+    icc, icc_lower, icc_upper : intraclass correlation sigma_u^2 / (sigma_u^2 + sigma_theta^2) in M_A, for theta and not single
+        responses; its interval is transformed from the Wald interval of log(sigma_u / sigma_theta).
+    sigma_effect : SD of the treatment effect between clusters, logits; NaN where the model has one effect for all clusters.
+    correlation : correlation of a cluster's level and effect.
+    sigma_persons : SD over all persons in M_0, sqrt(sigma_u^2 + sigma_theta^2), logits.
+    ate_all, ate_all_se, sigma_zeta_all : average effect with its standard error, and SD of item effects, in SDs of all persons.
+    degrees_of_freedom, quantile : degrees of freedom and t quantile of the intervals of fixed effects.
     """
 
     count: int
@@ -55,7 +55,7 @@ class ClusterResult:
 
 
 def cluster_result(main: Fit, null: Fit) -> ClusterResult | None:
-    """What M_A says of clusters, with effects standardised by M_0; None where the models have none."""
+    """Results of M_A about clusters, with effects standardised by M_0; None where the models have no clusters."""
     own = main.clusters
     if own is None or null.clusters is None:
         return None

@@ -1,4 +1,4 @@
-"""Standard errors of what is computed from psi: the delta method, from the fit's vcov."""
+"""Functions of psi and their standard errors by the delta method, from the fit's vcov."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def item_spreads(main: Fit) -> tuple[float, float]:
 
 
 def model_sd_ratio(main: Fit) -> float:
-    """SD of b + zeta over SD of b as the model has it, not as shrunken estimates show it; NaN where sigma_b is 0."""
+    """SD of b + zeta over SD of b by the model's parameters rather than the shrunken estimates; NaN where sigma_b is 0."""
     if main.sigma_b == 0.0:
         return float("nan")
-    # |L'(1,1)'|, as the sum of L L' can be a rounding error below 0 where rho is -1
+    # |L'(1,1)'|, because rounding can make the sum of L L' negative where rho is -1
     return float(np.linalg.norm(main.item_factor.sum(axis=0)) / main.sigma_b)
 
 
 def variance(fit: Fit, slopes: dict[str, float]) -> float:
-    """Delta-method variance of a function of psi from its partial derivatives; NaN if one is needed on the boundary."""
+    """Delta-method variance of a function of psi from its nonzero partial derivatives; NaN if a parameter is on its boundary."""
     names = fit.spec.psi_names
     moving = [(names.index(name), slope) for name, slope in slopes.items() if slope != 0.0]
     if not moving:
@@ -55,8 +55,10 @@ def rho_se(fit: Fit) -> float:
 
 
 def fisher_interval(rho: float, half: float) -> tuple[float, float]:
-    """The interval of a correlation that is symmetric in artanh(rho), whose half width there is ``half / (1 - rho^2)``; NaN
-    where |rho| is 1 (Fisher 1921, Metron 1)."""
+    """An interval of a correlation symmetric in artanh(rho), with half width ``half / (1 - rho^2)`` on that scale.
+
+    NaN where |rho| is 1. Source: Fisher 1921, Metron 1.
+    """
     if not abs(rho) < 1.0:
         return float("nan"), float("nan")
     z, half = np.arctanh(rho), half / (1.0 - rho**2)
@@ -64,10 +66,12 @@ def fisher_interval(rho: float, half: float) -> tuple[float, float]:
 
 
 def total_effect_variance(fit: Fit) -> np.ndarray:
-    """(J,) variance of beta_1 + zeta_i, squared logits: conditional variance of zeta_i given psi plus what the
-    uncertainty of psi adds, g' V g with g the gradient of beta_1 + zeta_i(psi), so that the covariance of beta_1 and
-    zeta_i is in it (Kass and Steffey 1989, JASA 84(407), their first-order approximation); NaN where psi has no
-    vcov."""
+    """(J,) variance of beta_1 + zeta_i, squared logits; NaN where psi has no vcov.
+
+    It is the conditional variance of zeta_i given psi plus the contribution of the uncertainty of psi, g' V g with g the gradient
+    of beta_1 + zeta_i(psi), which includes the covariance of beta_1 and zeta_i (Kass and Steffey 1989, JASA 84(407), first-order
+    approximation).
+    """
     slopes = fit.ranef_jacobian[:, 1, :].copy()
     slopes[:, fit.spec.beta_names.index("treat")] += 1.0
     free = np.flatnonzero(~np.isnan(np.diagonal(fit.vcov)))

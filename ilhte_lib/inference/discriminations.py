@@ -1,13 +1,13 @@
-"""Do the item effects survive discriminations? M_0 and M_A fitted again with a slope of its own for each item.
+"""Sensitivity of item effects to discriminations: M_0 and M_A refitted with a slope for each item.
 
-Under the Rasch model every item follows a person's standing equally closely. Where items do not, an effect of treatment on
-persons moves steep items further than flat ones, and M_A takes that for item effects (with an SD of log a of .35, 20 items, an
-effect of .6 SD and 2,000 persons its test rejects in most trials without any). With discriminations a_i, whose geometric mean
-is 1, treatment moves item i by ``a_i beta_1 + zeta_i``: what is left of zeta is beyond the items' slopes (Birnbaum 1968; as a
-confound of item effects Gilbert 2024, doi:10.3102/10769986241240085).
+In the Rasch model all items discriminate equally. Where they do not, an effect of treatment on persons moves steep items further
+than flat ones, and M_A mistakes this for item effects (with an SD of log a of .35, 20 items, an effect of .6 SD and 2,000 persons
+its test rejects in most trials without any). With discriminations a_i, whose geometric mean is 1, treatment moves item i by
+``a_i beta_1 + zeta_i``, so that zeta is what the slopes do not explain (Birnbaum 1968; on this confound of item effects Gilbert
+2024, doi:10.3102/10769986241240085).
 
-All numbers come from quadrature over persons and Laplace over items (``engine.two_parameter``), with all a_i = 1 too, so that
-the two columns differ in nothing else.
+All numbers, also those with all a_i = 1, come from quadrature over persons and Laplace over items (``engine.two_parameter``), so
+that the two sets of results differ in nothing else.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 FLAT = 0.02
-"""An item whose discrimination is below this share of the median one has none."""
+"""An item with a discrimination below this share of the median counts as flat."""
 MOST_RESPONSES = 600_000
-"""Beyond so many responses it takes more than some seconds, and is left out."""
+"""With more responses the analysis would take more than a few seconds, and is left out."""
 
 
 class Verdict(StrEnum):
-    """What becomes of the item effects when items have discriminations."""
+    """How the item effects change when items have discriminations."""
 
     SURVIVE = "survive"
-    """The test rejects both ways, and the interval of sigma_zeta holds the estimate with all a = 1."""
+    """The test rejects both ways, and the interval of sigma_zeta includes the estimate with all a = 1."""
     SHRINK = "shrink"
-    """The test rejects both ways, and the interval of sigma_zeta ends below the estimate with all a = 1."""
+    """The test rejects both ways, and the interval of sigma_zeta is below the estimate with all a = 1."""
     GROW = "grow"
-    """The test rejects both ways, and the interval of sigma_zeta begins above the estimate with all a = 1."""
+    """The test rejects both ways, and the interval of sigma_zeta is above the estimate with all a = 1."""
     VANISH = "vanish"
-    """The test rejects with all a = 1 alone."""
+    """The test rejects only with all a = 1."""
     APPEAR = "appear"
-    """The test rejects with free a alone."""
+    """The test rejects only with free a."""
     NONE = "none"
     """The test rejects neither way."""
 
 
 @dataclass(frozen=True)
 class EffectsBeside:
-    """M_A and its test, with all discriminations 1 or with free ones; logits.
+    """M_A and its test, with all discriminations 1 or free; logits.
 
     Attributes
     ----------
     average : beta_1.
-    sigma_theta, sigma_zeta, rho : rho is NaN where it is undefined.
+    sigma_theta, sigma_zeta, rho : estimates of M_A; rho is NaN where undefined.
     test : the likelihood ratio of M_0 and M_A.
-    loglik_null, loglik : of M_0 and M_A.
-    singular, converged : of M_A, and of both.
+    loglik_null, loglik : log-likelihoods of M_0 and M_A.
+    singular, converged : whether M_A is singular, and whether both fits converged.
     """
 
     average: float
@@ -86,12 +86,12 @@ class Discriminations:
     Attributes
     ----------
     equal, free : with all a = 1, and with free ones.
-    spread_interval : 95% profile-likelihood interval of sigma_zeta with free discriminations, whose lower end is 0 exactly
-        where the mixture test does not reject; NaN for an end that does not exist.
+    spread_interval : 95% profile-likelihood interval of sigma_zeta with free discriminations, whose lower end is 0 if and only if
+        the mixture test does not reject; NaN for an end that does not exist.
     discrimination : (J,) a_i of M_A; 0 for flat items, geometric mean 1 over the others.
     spread : SD of log a over the items that are not flat.
-    flat : names of items with a_i = 0: their responses do not rise with the persons' standing (or fall with it).
-    verdict : by the mixture test at 5%, and by where the estimate with all a = 1 lies in the interval with free ones.
+    flat : names of items with a_i = 0, whose responses do not rise with theta (or fall with it).
+    verdict : from the mixture test at 5%, and the position of the estimate with all a = 1 relative to the interval with free a.
     slopes_statistic, slopes_df, slopes_p : likelihood ratio of M_A with free a against all a = 1, on J - 1 degrees of freedom.
     """
 
@@ -117,34 +117,35 @@ def discriminations(trial: Trial, main: Fit) -> Discriminations:
 
     Raises
     ------
-    InputError : fewer than three items (two slopes and an effect an item are more than two items can tell), or more responses
-        than ``MOST_RESPONSES``.
+    InputError : there are fewer than three items, which cannot identify slopes and effects, or more than ``MOST_RESPONSES``
+        responses.
     EngineError : a model could not be fitted.
     """
     if trial.n_items < 3:
-        raise InputError("With fewer than three items, discriminations are not identified.")
+        raise InputError("With fewer than three items discriminations are not identified: use a table with more items.")
     if trial.n_responses > MOST_RESPONSES:
         raise InputError(
-            f"With more than {MOST_RESPONSES:,} responses discriminations are not fitted: draw persons (--max-persons)."
+            f"With more than {MOST_RESPONSES:,} responses discriminations are not fitted: sample persons (--max-persons)."
         )
     patterns = response_patterns(trial.item_names, trial.treat, trial.person, trial.item, trial.resp, trial.formats)
     return discriminations_of(patterns, main)
 
 
 def discriminations_of(patterns: ResponsePatterns, main: Fit) -> Discriminations:
-    """The same of response patterns; see ``discriminations``."""
+    """``discriminations`` from response patterns."""
     from scipy.special import chdtrc
 
+    like = main
     null, main = _pair(patterns, main, None)[:2]
     free_null, free_main, deviance = _pair(patterns, main, null)
     free_a = free_main.steps[len(main.steps) :]
     log_a = np.append(free_a, -free_a.sum())
-    # an item that persons do not tell apart, or that falls as they rise, ends at a = 0, and the others define the scale
+    # an item that does not discriminate between persons, or reversely, ends at a = 0, and the others define the scale
     steep = log_a > np.median(log_a) + np.log(FLAT)
     scale = float(np.exp(log_a[steep].mean()))
     statistic = max(main.deviance - free_main.deviance, 0.0)
     df = len(log_a) - 1
-    interval = Profiler(deviance, free_main, free_null).interval("sigma_zeta")
+    interval = Profiler(deviance, free_main, free_null, like).interval("sigma_zeta")
     equal, free = _beside(null, main), _beside(free_null, free_main, scale)
     return Discriminations(
         equal=equal,
@@ -170,7 +171,7 @@ def _verdict(equal: EffectsBeside, free: EffectsBeside, interval: ProfileInterva
 
 
 def _pair(patterns: ResponsePatterns, main: Fit, null: Fit | None) -> tuple[Fit, Fit, TwoParameterDeviance]:
-    """M_0 and M_A with all a = 1, or with free ones from fits with all a = 1, and the deviance of M_A."""
+    """M_0 and M_A with all a = 1, or with free a if ``null`` is a fit with all a = 1, and the deviance of M_A."""
     free = null is not None
     smaller = main if null is None else null
     deviance = TwoParameterDeviance(patterns, MODELS["M_0"], free=free)
@@ -179,16 +180,16 @@ def _pair(patterns: ResponsePatterns, main: Fit, null: Fit | None) -> tuple[Fit,
     (l11, _), (l21, l22) = main.item_factor
     found = _fitted(deviance, [*main.beta, *main.steps], [main.sigma_theta, l11, l21, l22])
     if found.deviance > null.deviance + SAME_DEVIANCE:
-        # from the smaller model, the spread of the item effects small
+        # start from the smaller model with a small spread of item effects
         rival = _fitted(deviance, [*null.beta, *null.steps], [null.sigma_theta, null.sigma_b, 0.0, SMALLEST_SPREAD])
         found = min(found, rival, key=lambda fit: fit.deviance)
     if found.deviance > null.deviance + 1e-4:
-        raise EngineError("M_A with discriminations lies below M_0: the two could not be compared.")
+        raise EngineError("M_A with discriminations has a lower likelihood than M_0, so the two cannot be compared.")
     return null, found, deviance
 
 
 def _fitted(deviance: TwoParameterDeviance, location: list[float], spread: list[float]) -> Fit:
-    """The fit from these fixed effects and steps, discriminations where they are missing 1, and these spreads."""
+    """The fit started from these fixed effects and steps, discriminations (1 if missing) and spreads."""
     missing = len(deviance.spec.psi_names) - len(location) - len(spread)
     names = deviance.spec.psi_names[-len(spread) :]
     off = [x if name == "l21" else max(abs(x), SMALLEST_SPREAD) for name, x in zip(names, spread, strict=True)]
@@ -196,7 +197,7 @@ def _fitted(deviance: TwoParameterDeviance, location: list[float], spread: list[
 
 
 def _beside(null: Fit, main: Fit, scale: float = 1.0) -> EffectsBeside:
-    """What is told of a pair; persons and beta_1 times ``scale``, by which the discriminations are divided."""
+    """Results for a pair of fits; sigma_theta and beta_1 are multiplied by ``scale``, by which discriminations are divided."""
     return EffectsBeside(
         scale * main.coefficient("treat"), scale * main.sigma_theta, main.sigma_zeta, main.rho, p_values(null.deviance - main.deviance),
         null.loglik, main.loglik, main.singular, null.converged and main.converged,

@@ -1,4 +1,4 @@
-"""From fits to effects: standardise by sigma_theta of M_0, test, and tabulate tables and items."""
+"""From fits to effects: standardise by sigma_theta of M_0, test, and tabulate the trial and its items."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .weak import Weaknesses, fit_messages, weakness_sentences, weaknesses
 ALPHA = 0.05
 EQUAL_PERSONS = (
     "Persons do not differ beyond chance (sigma_theta of M_0 is 0), so effects cannot be standardised: they are in logits, and "
-    "what would be in SDs of the persons is empty."
+    "values in SDs of the persons are missing."
 )
 SUMMARY_COLUMNS = (
     "tab", "n_items", "n_persons", "n_responses", "sigma_theta", "ate_std", "sigma_zeta_std", "rho", "sigma_b_ctrl",
@@ -33,21 +33,24 @@ SUMMARY_COLUMNS = (
     "sd_ratio_se", "delta_beta3_se", "n_persons_cov", "singular", "converged", "engine", "covariate", "wave", "profile",
     "seconds", "sd_ratio_model", "method", "predicted_bias",
 )  # fmt: skip
-"""One row a table; sigma_theta, sigma_b_*, beta3_*, delta_beta3, predicted_bias (of delta_beta3, ``closed_form``) in logits (beta3 per SD of the covariate), *_std in SDs."""
+"""One row per table; *_std in SDs, and sigma_theta, sigma_b_*, beta3_*, delta_beta3 and predicted_bias (of delta_beta3,
+``closed_form``) in logits, the last three and beta3_* per SD of the covariate."""
 ITEM_COLUMNS = (
     "tab", "item", "b_std", "zeta_std", "total_std", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
 )  # fmt: skip
-"""One row an item, all effects and their SEs in SDs of theta."""
+"""One row per item, with effects and SEs in SDs of theta."""
 LOGIT_ITEM_COLUMNS = (
     "tab", "item", "b", "zeta", "total", "zeta_se", "total_se", "n_ctrl", "n_treat", "p_ctrl", "p_treat",
 )  # fmt: skip
-"""The same in logits."""
+"""One row per item, with effects and SEs in logits."""
 
 
 @dataclass(frozen=True)
 class ShownItem:
-    """One item as it is shown: easiness, effect and its SE in the table's unit; responses and shares of 1 by arm (of the
-    highest score, on average, where an item has more categories)."""
+    """One item for display: easiness, effect and its SE in the table's unit; responses and shares of 1 by arm.
+
+    For items with more categories the share is the mean score divided by the highest.
+    """
 
     name: str
     easiness: float
@@ -61,18 +64,18 @@ class ShownItem:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a trial says.
+    """The estimates for a trial.
 
     Attributes
     ----------
-    summary : one value a column of ``SUMMARY_COLUMNS``; NaN or None where undefined, as everything in SDs is where persons
-        do not differ (sigma_theta of M_0 is 0).
-    items : one dictionary an item with ``ITEM_COLUMNS``, in the order of ``trial.item_names``.
+    summary : one value for each of ``SUMMARY_COLUMNS``; NaN or None where undefined, as is everything in SDs if persons do not
+        differ (sigma_theta of M_0 is 0).
+    items : one dictionary per item with ``ITEM_COLUMNS``, in the order of ``trial.item_names``.
     items_logit : the same with ``LOGIT_ITEM_COLUMNS``.
     average, average_se, spread, spread_se : beta_1 and sigma_zeta of M_A with their standard errors, logits; NaN where
         undefined.
-    weak : what the table is too weak in for a conclusion.
-    messages : what the engine says of its fits.
+    weak : weaknesses of the table that limit conclusions.
+    messages : the engine's messages about its fits.
     """
 
     summary: dict
@@ -87,12 +90,12 @@ class Effects:
 
     @property
     def scale(self) -> Scale:
-        """The unit that effects are shown in."""
+        """The unit in which effects are shown."""
         return Scale.of(self.summary["sigma_theta"])
 
     @property
     def shown_items(self) -> list[ShownItem]:
-        """The items in the unit that effects are shown in, from the most positive effect to the most negative."""
+        """The items in the unit in which effects are shown, from the most positive effect to the most negative."""
         unit = self.scale.unit
         rows, names = (self.items, ITEM_COLUMNS) if unit is Unit.SD else (self.items_logit, LOGIT_ITEM_COLUMNS)
         shown = [ShownItem(*(row[name] for name in ("item", names[2], names[4], *names[6:]))) for row in rows]
@@ -100,18 +103,16 @@ class Effects:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What a reader must be told of these effects besides ``messages``, a sentence each."""
+        """Sentences, besides ``messages``, that a reader of these effects must see."""
         of_persons = (EQUAL_PERSONS,) if self.scale.unit is Unit.LOGIT else ()
         return (*of_persons, *weakness_sentences(self.weak))
 
 
 def effects(trial: PreparedTrial, fits: dict[str, Fit]) -> Effects:
-    """Standardised effects of a trial from its fits of M_0 and M_A and, where there is a covariate, M_B and M_C.
+    """Standardised effects of a trial from its fits of M_0 and M_A and, with a covariate, M_B and M_C.
 
-    Effects are divided by sigma_theta of M_0 (Gilbert, Himmelsbach et al. 2025), which is treated as known in the
-    standard errors; those come from vcov by the delta method.
-
-    Where persons do not differ (sigma_theta = 0) nothing can be standardised: what would be in SDs is NaN, the rest is there.
+    Effects are divided by sigma_theta of M_0 (Gilbert, Himmelsbach et al. 2025), which the standard errors, by the delta method
+    from vcov, treat as known. If persons do not differ (sigma_theta = 0), values in SDs are NaN.
     """
     null, main = fits["M_0"], fits["M_A"]
     weak = weaknesses(trial, fits)
@@ -129,7 +130,7 @@ def effects(trial: PreparedTrial, fits: dict[str, Fit]) -> Effects:
 
 
 def _standard(null: Fit) -> float:
-    """What effects are divided by, logits: sigma_theta of M_0, NaN where that is 0."""
+    """The divisor of effects, logits: sigma_theta of M_0, NaN where that is 0."""
     return null.sigma_theta if null.sigma_theta > 0 else float("nan")
 
 
@@ -165,7 +166,7 @@ def _summary(trial: PreparedTrial, fits: dict[str, Fit], null: Fit, main: Fit) -
         "sigma_zeta_std_se": sigma_zeta_se(main) / scale,
         "rho_se": rho_se(main),
         "sigma_theta_se": float(np.sqrt(variance(null, {"sigma_theta": 1.0}))),
-        # the difference and the ratio of two fits to the same data need the bootstrap
+        # filled in from resampling: they compare two fits, or two arms, of the same data
         "sd_ratio_se": np.nan,
         "delta_beta3_se": np.nan,
         "n_persons_cov": flexible.n_persons if flexible else None,
@@ -190,8 +191,10 @@ def highest_scores(trial: PreparedTrial) -> np.ndarray:
 
 
 def item_rows(trial: PreparedTrial, main: Fit, scale: float, columns: tuple[str, ...]) -> list[dict]:
-    """One row an item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm
-    (of the highest score, on average, where an item has more categories)."""
+    """One row per item of M_A under ``columns``: effects and SEs divided by ``scale``, counts and shares of 1 by arm.
+
+    For items with more categories the share is the mean score divided by the highest.
+    """
     answers, total = trial.item_counts()
     with np.errstate(invalid="ignore"):
         share = total / (answers * highest_scores(trial))

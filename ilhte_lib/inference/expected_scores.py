@@ -1,4 +1,4 @@
-"""What the model expects in score points: each item by arm, and whether items share the steps between their categories."""
+"""Expected scores by item and arm in points, and a test of whether items share the steps between their categories."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ExpectedScores:
     ----------
     item_names : J names.
     highest : (J,) highest scores.
-    control, treated : (J,) at the average person (theta = 0).
-    control_mean, treated_mean : (J,) averaged over persons, theta ~ N(0, sigma_theta^2).
+    control, treated : (J,) expected scores of the average person (theta = 0).
+    control_mean, treated_mean : (J,) expected scores averaged over persons, theta ~ N(0, sigma_theta^2).
     """
 
     item_names: tuple[str, ...]
@@ -37,9 +37,9 @@ class ExpectedScores:
 
 
 def expected_scores(fit: Fit) -> ExpectedScores:
-    """Expected scores at the estimates of M_A (of M_C at the covariate's mean) and its empirical-Bayes item effects.
+    """Expected scores at the estimates of M_A (or M_C at the mean of the covariate) and its empirical-Bayes item effects.
 
-    Averages over persons by Gauss-Hermite quadrature with 31 nodes.
+    Averages over persons are by Gauss-Hermite quadrature with 31 nodes.
     """
     formats = fit.formats or ItemFormats(np.ones(fit.n_items, int))
     control = fit.coefficient("intercept") + fit.ranef[:, 0]
@@ -55,13 +55,13 @@ def expected_scores(fit: Fit) -> ExpectedScores:
 
 @dataclass(frozen=True)
 class StepsTest:
-    """The likelihood ratio of M_A with steps shared within formats (rating) against steps of each item's own (partial).
+    """The likelihood ratio of M_A with steps shared within formats (rating) against item-specific steps (partial).
 
     Attributes
     ----------
     statistic : likelihood ratio, at least 0.
-    df : how many steps more the larger model has.
-    p : of chi-square with df degrees of freedom.
+    df : number of additional steps in the larger model.
+    p : p-value by chi-square with df degrees of freedom.
     """
 
     statistic: float
@@ -70,16 +70,16 @@ class StepsTest:
 
 
 def steps_test(statistics: SufficientStatistics, fit: Fit) -> StepsTest:
-    """Test whether items with as many categories share their steps.
+    """Test whether items with the same number of categories share their steps.
 
     Parameters
     ----------
     statistics : the data of the fit.
-    fit : M_A with shared steps; the larger model is fitted here, by the same approximation of the likelihood.
+    fit : M_A with shared steps; the larger model is fitted here with the same approximation of the likelihood.
 
     Raises
     ------
-    InputError : the fit has no shared steps, or each is one item's alone.
+    InputError : no two items share their steps.
     EngineError : the larger model cannot be fitted.
     """
     from dataclasses import replace
@@ -87,11 +87,11 @@ def steps_test(statistics: SufficientStatistics, fit: Fit) -> StepsTest:
     from scipy.special import chdtrc
 
     if fit.formats is None or fit.formats.form != StepForm.RATING:
-        raise InputError("The model has no steps that items share.")
+        raise InputError("The model has no steps that items share: fit it with --steps rating.")
     own = ItemFormats(fit.formats.highest, StepForm.PARTIAL)
     df = len(own.names) - len(fit.steps)
     if df == 0:
-        raise InputError("No two items share their steps.")
+        raise InputError("No two items have the same number of categories, so there are no shared steps to test.")
     larger = fit_statistics(
         replace(statistics, formats=own),
         MODELS[fit.spec.name],

@@ -1,10 +1,9 @@
-"""What the effect means for items that are not on the test.
+"""Generalisation of the effect to items that are not on the test.
 
-The items of a test are a sample of those that could have been asked. The average effect beta_1 of M_A is the average
-over that population, and its standard error has a part for the sampling of persons and one for the sampling of items
-(Brennan 2001, Generalizability Theory; De Boeck 2008, Psychometrika 73(4); Gilbert et al. 2025,
-doi:10.3102/10769986241240085). Everything here is in logits except probabilities and shares; divide by sigma_theta of
-M_0 for SDs.
+The items of a test are a sample of those that could have been asked. The average effect beta_1 of M_A is the average over that
+population, and its standard error reflects the sampling of both persons and items (Brennan 2001, Generalizability Theory; De
+Boeck 2008, Psychometrika 73(4); Gilbert et al. 2025, doi:10.3102/10769986241240085). Everything is in logits except
+probabilities and shares; divide by sigma_theta of M_0 for SDs.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from .profile import fixed_effect_quantile, objective
 
 @dataclass(frozen=True)
 class Generalisation:
-    """How far the average effect carries beyond the items of the test.
+    """How the average effect generalises beyond the items of the test.
 
     Attributes
     ----------
     ate : beta_1, logits.
-    se_with_item_sampling : its SE for the population of items (the model's).
+    se_with_item_sampling : its SE for the population of items, that of the model.
     se_without_item_sampling : SE of the average effect on exactly these items, (1/J) sum_i (beta_1 + zeta_i).
     sigma_zeta : SD of the item effects over items, logits.
     n_items : J.
-    df, reach : Satterthwaite's degrees of freedom of beta_1, and how many SEs its interval reaches (``reach_of_average``).
-    new_item : prediction interval for the effect on one new item, ``beta_1 -+ t sqrt(sigma_zeta^2 + SE^2)``, t with J - 2
-        degrees of freedom, as the items themselves say how much they vary; NaN with two items.
+    df, reach : Satterthwaite's degrees of freedom of beta_1, and the half width of its interval in SEs (``reach_of_average``).
+    new_item : prediction interval for the effect on one new item, ``beta_1 -+ t sqrt(sigma_zeta^2 + SE^2)``, with J - 2 degrees of
+        freedom for t because sigma_zeta is estimated from the items; NaN with two items.
     form_items, new_form : J* and the prediction interval for the average effect on a new form of J* items,
         ``beta_1 -+ t sqrt(sigma_zeta^2 / J* + SE^2)``.
-    same_sign : probability that a new item's effect has the sign of the average, Phi(|beta_1| / sigma_zeta), the
-        estimates taken as true; 1 where sigma_zeta is 0.
-    same_sign_interval, share_negative_interval : their intervals, Phi of those of beta_1 / sigma_zeta (delta method from
-        ``vcov``, t with J - 2 degrees of freedom); NaN where the standard errors are not known.
-    same_sign_predictive : the same with the uncertainty of beta_1, Phi(|beta_1| / sqrt(sigma_zeta^2 + SE^2)).
+    same_sign : probability that a new item's effect has the sign of the average, Phi(|beta_1| / sigma_zeta), with the estimates
+        taken as true; 1 where sigma_zeta is 0.
+    same_sign_interval, share_negative_interval : intervals of same_sign and share_negative, Phi of those of beta_1 / sigma_zeta
+        (delta method from ``vcov``, t with J - 2 degrees of freedom); NaN where standard errors are unknown.
+    same_sign_predictive : same_sign allowing for the uncertainty of beta_1, Phi(|beta_1| / sqrt(sigma_zeta^2 + SE^2)).
     share_negative : share of items in the population with a negative effect, Phi(-beta_1 / sigma_zeta).
     share_negative_here : expected share among the items of this test, the mean of P(beta_1 + zeta_i < 0 | data).
-    n_negative_here : items of this test whose estimated effect is negative.
+    n_negative_here : number of items of this test whose estimated effect is negative.
     level : coverage of the intervals.
     """
 
@@ -75,15 +74,15 @@ def generalise(
     level: float = 0.95,
     penalised: Fit | None = None,
 ) -> Generalisation:
-    """What M_A says of other items.
+    """Generalise from a fit of M_A to other items.
 
     Parameters
     ----------
-    statistics, fit : data and fit of M_A (or M_C: the effect at the covariate's mean), with standard errors.
+    statistics, fit : data and fit of M_A (or M_C, for the effect at the covariate's mean), with standard errors.
     form_items : J*, the length of a new form; default that of the test.
     level : coverage of the intervals.
-    penalised : the penalised fit (``engine.penalised``) where items are few or the fit is singular; its spread of items then is
-        the least that the interval of beta_1 counts on (``reach_of_average``). No estimate changes.
+    penalised : the penalised fit (``engine.penalised``) if items are few or the fit is singular; its spread of items is then a
+        lower bound in the interval of beta_1 (``reach_of_average``). No estimate changes.
 
     Raises
     ------
@@ -95,11 +94,11 @@ def generalise(
         raise InputError(f"{fit.spec.name} has no item effects to generalise over: use M_A or M_C.")
     form_items = fit.n_items if form_items is None else form_items
     if form_items < 1:
-        raise InputError(f"A form of {form_items} items was asked for: at least 1 is needed.")
+        raise InputError(f"A form cannot have {form_items} items: give at least 1.")
     ate, se, spread = fit.coefficient("treat"), fit.standard_error("treat"), fit.sigma_zeta
     covariance = effect_covariance(statistics, fit)
     effects = ate + fit.ranef[:, 1]
-    # with two items nothing is left to tell how much items vary
+    # with two items no degrees of freedom are left for their variance
     t = float(stdtrit(fit.n_items - 2, 0.5 + level / 2.0)) if fit.n_items > 2 else float("nan")
     if fit.clusters is not None:
         t = float(np.maximum(t, fixed_effect_quantile(fit, level)))
@@ -115,7 +114,7 @@ def generalise(
         return ate - half, ate + half
 
     def phi(value: float, scale: float) -> float:
-        # without spread every effect is the average one
+        # without spread every effect equals the average
         return float(ndtr(value / scale)) if scale > 0 else float(np.heaviside(value, 0.5))
 
     return Generalisation(
@@ -141,7 +140,7 @@ def generalise(
 
 
 def _of_items(statistics: SufficientStatistics, fit: Fit) -> float:
-    """V_items of a fit, what the sampling of items adds to the variance of beta_1, squared logits; 0 where it is not known."""
+    """V_items of a fit, the part of the variance of beta_1 due to the sampling of items, squared logits; 0 if unknown."""
     here = float(effect_covariance(statistics, fit).sum()) / fit.n_items**2
     added = fit.standard_error("treat") ** 2 - here
     return added if added > 0 else 0.0
@@ -150,23 +149,23 @@ def _of_items(statistics: SufficientStatistics, fit: Fit) -> float:
 def reach_of_average(
     se: float, se_here: float, n_items: int, of_persons: int, level: float = 0.95, least_of_items: float = 0.0
 ) -> tuple[float, float]:
-    """Degrees of freedom of beta_1, and how many standard errors its interval reaches; NaN where a standard error is unknown.
+    """Degrees of freedom of beta_1, and the half width of its interval in standard errors; NaN if a standard error is unknown.
 
-    SE^2 is V_persons, the variance on exactly these items, and V_items, what the sampling of items adds to it. Maximum
-    likelihood divides the items' squares by J where J - 1 of them are free, so V_items is taken J / (J - 1) times; then
-    Satterthwaite (1946, Biometrics Bulletin 2(6)):
+    SE^2 is the sum of V_persons, the variance on exactly these items, and V_items, due to the sampling of items. Maximum
+    likelihood divides the items' sum of squares by J although it has J - 1 degrees of freedom, so V_items is multiplied by
+    J / (J - 1). Then, by Satterthwaite (1946, Biometrics Bulletin 2(6)),
 
         nu = V^2 / (V_items^2 / (J - 1) + V_persons^2 / (N - 2)),   V = V_items + V_persons,   reach = t_nu sqrt(V) / SE.
 
-    Where the model has clusters, theirs stand in place of N - 2 (``ClusterFit``). With few items sigma_zeta is often estimated
-    far too small, 0 among that, and t does not make up for it: with 5 items and 500 persons 10% of the estimates are 0, and the
-    interval covers .92. V_items is then at least that of the penalised fit, whose spread is kept off 0.
+    With clusters in the model, their degrees of freedom replace N - 2 (``ClusterFit``). With few items sigma_zeta is often
+    estimated far too small or as 0, for which t does not compensate: with 5 items and 500 persons 10% of the estimates are 0, and
+    the interval covers .92. V_items is then at least that of the penalised fit, whose spread is kept off 0.
 
     Parameters
     ----------
-    se, se_here : standard errors of beta_1 with items taken as a sample, and on exactly these items, logits.
-    of_persons : degrees of freedom of the second: N - 2, or those of the clusters.
-    least_of_items : V_items is taken no smaller than this, squared logits.
+    se, se_here : standard errors of beta_1 with items as a sample, and on exactly these items, logits.
+    of_persons : degrees of freedom of ``se_here``: N - 2, or those of the clusters.
+    least_of_items : lower bound of V_items, squared logits.
     """
     from scipy.special import stdtrit
 
@@ -196,9 +195,9 @@ def _chances(z: float, half: float) -> tuple[float, float]:
 
 
 def persons_floor(statistics: SufficientStatistics, fit: Fit) -> float:
-    """SE that is left with infinitely many items: sigma_theta sqrt(1/N_0 + 1/N_1) without clusters, logits.
+    """SE of beta_1 with infinitely many items: without clusters sigma_theta sqrt(1/N_0 + 1/N_1), logits.
 
-    With endless items every theta is known, and what remains is the difference of two means of persons.
+    Every theta would then be known, which leaves the difference between two means of persons.
     """
     if statistics.clusters is not None and fit.clusters is not None:
         return _clusters_floor(statistics, fit)
@@ -208,7 +207,7 @@ def persons_floor(statistics: SufficientStatistics, fit: Fit) -> float:
 
 
 def _clusters_floor(statistics: SufficientStatistics, fit: Fit) -> float:
-    """The same where persons come in clusters: of beta_1 by generalised least squares on the thetas."""
+    """``persons_floor`` with clusters: the SE of beta_1 by generalised least squares on the thetas."""
     clusters, own = statistics.clusters, fit.clusters
     assert clusters is not None and own is not None
     cell = 2 * clusters.code + statistics.arm.astype(int)
@@ -223,11 +222,11 @@ def _clusters_floor(statistics: SufficientStatistics, fit: Fit) -> float:
 
 
 def se_with_items(statistics: SufficientStatistics, fit: Fit, n_items: np.ndarray | int) -> np.ndarray:
-    """SE of the average effect that the same persons would give with other numbers of items, logits.
+    """SE of the average effect with the same persons and other numbers of items, logits.
 
-    ``SE(J*)^2 = A + (SE^2 - A) J / J*``: A (``persons_floor`` squared) does not depend on the items; the item effects'
-    variance sigma_zeta^2 / J* and the binomial noise of the responses both fall with the number of items. The curve
-    passes through today's test.
+    ``SE(J*)^2 = A + (SE^2 - A) J / J*``: A (``persons_floor`` squared) does not depend on the items, while the variance of item
+    effects, sigma_zeta^2 / J*, and the binomial noise of the responses both fall with their number. At J* = J it is the SE of the
+    fit.
 
     Parameters
     ----------
@@ -240,7 +239,7 @@ def se_with_items(statistics: SufficientStatistics, fit: Fit, n_items: np.ndarra
 
 
 def items_needed(statistics: SufficientStatistics, fit: Fit, target_se: float) -> float:
-    """The smallest number of items with which the same persons would give SE ``target_se`` (logits); inf if none does.
+    """The smallest number of items with which the same persons would attain SE ``target_se`` (logits); inf if none does.
 
     Raises
     ------
@@ -252,16 +251,16 @@ def items_needed(statistics: SufficientStatistics, fit: Fit, target_se: float) -
     items_part = max(fit.standard_error("treat") ** 2 - floor, 0.0)
     if target_se**2 <= floor:
         return float("inf")
-    # a target met exactly must not be rounded up
+    # a number of items that meets the target exactly must not be rounded up
     return float(max(np.ceil(items_part * fit.n_items / (target_se**2 - floor) - 1e-9), 1.0))
 
 
 def effect_covariance(statistics: SufficientStatistics, fit: Fit) -> np.ndarray:
-    """(J, J) covariance of the item effects beta_1 + zeta_i, squared logits: the conditional covariance of the zeta_i
-    given psi plus what the uncertainty of psi adds (Kass and Steffey 1989, JASA 84(407)).
+    """(J, J) covariance of the item effects beta_1 + zeta_i, squared logits; NaN where psi has no vcov.
 
-    Its diagonal is ``delta_method.total_effect_variance``; with the entries beside it, means and contrasts of items have
-    standard errors too. NaN where psi has no vcov.
+    It is the conditional covariance of the zeta_i given psi plus the contribution of the uncertainty of psi (Kass and Steffey
+    1989, JASA 84(407)). Its diagonal is ``delta_method.total_effect_variance``; the off-diagonal entries give standard errors for
+    means and contrasts of items.
 
     Parameters
     ----------

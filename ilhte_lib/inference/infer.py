@@ -1,7 +1,7 @@
-"""Everything that is said of one trial beyond its estimates: intervals, tests, resampling, other items, single items.
+"""Inference for one trial beyond its estimates: intervals, tests, resampling, generalisation, single items.
 
-The parts are computed where the trial allows them; what cannot be computed is NaN or None with its reason in ``missing``,
-so that one part never costs a table the others.
+Each part is computed on its own if the trial allows it; one that cannot be computed is NaN or None, with its reason in
+``missing``, and never costs the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..progress import step
 from .clusters import ClusterResult, cluster_result
 from .delta_method import rho_se, sigma_zeta_se
 from .effects import Effects
-from .interval import told_intervals
+from .interval import reported_intervals
 from .lrt import LikelihoodRatio, likelihood_ratio
 from .parts import QUICK_WITHOUT, Missing, Part, Parts
 from .profile import ProfileCurve, ProfileInterval, Profiler, objective, wald_interval
@@ -47,47 +47,49 @@ if TYPE_CHECKING:
 PARAMETERS = ("treat", "sigma_zeta", "rho", "sigma_theta")
 """Parameters of M_A with profile-likelihood intervals."""
 CLUSTERED = (*PARAMETERS, "m11")
-"""The same where the model has clusters: their SD too."""
+"""The same for a model with clusters, whose SD is included."""
 RESAMPLED = ("ate_std", "sigma_zeta_std", "rho", "sd_ratio", "beta3_b", "beta3_c", "delta_beta3")
 """Columns of the summary that are resampled; *_std in SDs of theta (whose estimate is resampled too)."""
 INFLUENCE_LIMIT = 100_000_000
-"""Leaving items out reads all responses once an item: not done beyond so many readings."""
+"""Leaving items out reads all responses once per item; it is skipped beyond this many readings."""
 
-MANY = "{:,} classes of persons with different answered items are too many for it: Wald intervals are told."
-OUT_OF_CORE = "persons cannot be resampled, nor sum scores formed, nor items left out; draw persons (--max-persons) to have these."
+MANY = "{:,} classes of persons with different answered items are too many for it: Wald intervals are given instead."
+OUT_OF_CORE = (
+    "persons cannot be resampled, sum scores formed or items left out: sample persons (--max-persons) to have these."
+)
 NO_END = "it has no {} end: the deviance does not rise far enough on that side, or breaks down."
-CLUSTERS_OUT_OF_CORE = "clusters are drawn in memory only."
+CLUSTERS_OUT_OF_CORE = "clusters are resampled only if the table is in memory."
 
 
 @dataclass(frozen=True)
 class Inference:
-    """What accompanies the estimates of one trial.
+    """Inference for one trial; a part that was not requested or could not be computed is None.
 
     Attributes
     ----------
     statistics : the sufficient statistics of M_A.
     intervals : profile-likelihood and Wald intervals of ``PARAMETERS`` under M_A, logits (rho without unit).
-    curves : their profile curves, if asked for, else empty.
+    curves : their profile curves; empty if not requested.
     test : the likelihood ratio of M_0 and M_A with its naive, halved and mixture p-values.
     p_bootstrap : its parametric-bootstrap p-value; NaN without replicates.
-    null_replicates : replicates under M_0 behind it.
-    resampling : replicates of persons or clusters within arm, or None.
-    generalisation : what the effect means for other items (``generalise``), logits; None where it could not be computed.
-    items : intervals and tests of single items, logits; None where it could not be computed.
-    robust : mean and robust mean of the items' effects, logits; None where it could not be computed.
-    influence : M_A without each item; None for a trial of three items or a very large one.
+    null_replicates : number of replicates under M_0 behind it.
+    resampling : replicates of persons or clusters within arm.
+    generalisation : generalisation to other items (``generalise``), logits.
+    items : intervals and tests for single items, logits.
+    robust : mean and robust mean of the item effects, logits.
+    influence : M_A without each item; None for three items or a very large trial.
     sum_score : the sum-score analysis; None where scores do not vary.
-    without_one_way : M_0 and M_A without the items that an arm answered one way (``weak``); None where there are none, or
-        where nothing is concluded in any case.
+    without_one_way : M_0 and M_A without the items answered one way in an arm (``weak``); None if there are none, or if no
+        conclusions are drawn anyway.
     scores : expected scores by item and arm; None where all items have two categories.
-    steps : whether items share their steps; None where they do not (steps partial) or all have two categories.
-    penalised : the penalised fit of M_A (``engine.penalised``) where it is shown; None elsewhere. In no test.
-    discriminations : whether the item effects survive slopes of the items; None where that was not asked, or not computed.
-    surface : the likelihood over the spread of item effects and rho, to pool trials by; None where that was not asked, or not computed.
-    weak : what the table is too weak in for a conclusion.
+    steps : test of shared steps; None where steps are not shared (partial) or all items have two categories.
+    penalised : the penalised fit of M_A (``engine.penalised``), if it is shown; never used in a test.
+    discriminations : sensitivity of the item effects to discriminations.
+    surface : the likelihood over the spread of item effects and rho, for pooling trials.
+    weak : weaknesses of the table that limit conclusions.
     clustered : whether the trial's persons come in clusters.
-    clusters : what M_A says of clusters; None where it has none.
-    missing : the parts that could not be computed, each with its reason.
+    clusters : results of M_A about clusters; None where it has none.
+    missing : the parts that could not be computed, with reasons.
     left_out : names of the parts that were not wanted (``infer(quick=True)``).
     seconds : wall time.
     """
@@ -119,24 +121,26 @@ class Inference:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why something could not be computed, one sentence each."""
+        """Sentences on what could not be computed and why."""
         return tuple(map(str, self.missing))
 
     def why_missing(self, part: Part) -> str:
-        """Why a part could not be computed; "" if it is there, or nobody asked for it."""
+        """Why a part could not be computed; "" if it was, or was not requested."""
         if part.value in self.left_out:
             return next(missing.reason for missing in self.missing if missing.part is Part.QUICK)
         return next((missing.reason for missing in self.missing if missing.part is part), "")
 
     @property
     def knows_clusters(self) -> bool:
-        """Whether the intervals allow for clusters: the model has them, or else they were resampled."""
+        """Whether the intervals allow for clusters, because the model has them or they were resampled."""
         return self.clusters is not None or self.takes_drawn_clusters
 
     @property
     def takes_drawn_clusters(self) -> bool:
-        """Whether the model has no clusters, and the resampling drew enough whole ones (``weak.FEWEST_CLUSTERS``) to have standard
-        errors: these take the place of the model's."""
+        """Whether standard errors from resampled clusters replace the model's.
+
+        They do if the model has no clusters and at least ``weak.FEWEST_CLUSTERS`` were resampled.
+        """
         if self.clusters is not None:
             return False
         drawn = self.resampling
@@ -146,13 +150,13 @@ class Inference:
 
     @property
     def too_few_clusters(self) -> bool:
-        """Whether clusters were drawn from so few that nothing is taken from the draws."""
+        """Whether clusters were resampled from too few for the results to be used."""
         drawn = self.resampling
         return drawn is not None and drawn.of_clusters and drawn.n_clusters < FEWEST_CLUSTERS
 
     @property
     def model_only(self) -> bool:
-        """Whether a clustered trial has only standard errors that take its persons as independent."""
+        """Whether a clustered trial has only standard errors that treat its persons as independent."""
         return self.clustered and not self.knows_clusters
 
 
@@ -169,30 +173,30 @@ def infer(
     surface: bool = False,
     quick: bool = False,
 ) -> Inference:
-    """Intervals, tests and what follows for other and for single items.
+    """Intervals, tests, resampling, and inference for single and for other items.
 
     Parameters
     ----------
-    trial, fits : prepared data and its fits, at least M_0 and M_A; M_B and M_C are resampled too if given. A
-        trial that was read out of core has no persons to resample, no sum scores and no items to leave out.
-    replicates : of each bootstrap, parametric under M_0 and of persons or clusters within arm; 0 for none.
-    seed : of both; default ``bootstrap.SEED``.
-    workers : processes of the bootstraps; None for one a core.
-    curves : compute profile curves as well.
-    discriminations : fit M_0 and M_A with free discriminations as well (``discriminations``), in memory only.
-    surface : take the likelihood over a grid as well (``surface``).
-    quick : leave out everything but the test, the average effect's degrees of freedom and, if asked for, the replicates.
+    trial, fits : prepared data and its fits, at least M_0 and M_A; M_B and M_C are resampled too if given. A trial read out of
+        core has no persons to resample, no sum scores and no items to leave out.
+    replicates : number for each bootstrap, parametric under M_0 and of persons or clusters within arm; 0 for none.
+    seed : seed of both; default ``bootstrap.SEED``.
+    workers : processes for the bootstraps; None for one per core.
+    curves : whether to compute profile curves.
+    discriminations : whether to fit M_0 and M_A with free discriminations (``discriminations``), for tables in memory.
+    surface : whether to compute the likelihood over a grid (``surface``).
+    quick : whether to compute only the test, the average effect's degrees of freedom and any replicates.
 
     Raises
     ------
-    InputError : a negative number of replicates or seed.
-    EngineError : M_A is clearly below M_0.
+    InputError : the number of replicates or the seed is negative.
+    EngineError : M_A is clearly below M_0 in log-likelihood.
     """
     from .bootstrap import SEED
 
     clock = time.perf_counter()
     if replicates < 0:
-        raise InputError(f"{replicates} replicates were asked for: give a number that is not negative.")
+        raise InputError(f"The number of replicates is {replicates}: give a number that is not negative.")
     if seed is not None and seed < 0:
         raise InputError(f"The seed is {seed}: give a number that is not negative.")
     null, main = fits["M_0"], fits["M_A"]
@@ -208,7 +212,7 @@ def infer(
     from .without_one_way import without_one_way_items
 
     weak = weaknesses(trial, fits)
-    # what needs many evaluations is not worth their hours: so large a sample's Wald intervals are as good
+    # profiles would take hours of evaluations, and in so large a sample Wald intervals are as good
     many = isinstance(statistics.trials, PackedTrials)
     if many:
         parts.missing += [Missing(part, MANY.format(statistics.n_classes)) for part in (Part.PROFILES, Part.FREE)]
@@ -295,7 +299,7 @@ def infer(
 def _profiles(
     statistics: SufficientStatistics, null: Fit, main: Fit, curves: bool, parts: Parts
 ) -> tuple[dict[str, ProfileInterval], tuple[ProfileCurve, ...]]:
-    """Intervals of ``PARAMETERS`` and, if asked for, their curves; each by itself."""
+    """Intervals of ``PARAMETERS`` and, if requested, their curves, each attempted separately."""
     intervals: dict[str, ProfileInterval] = {}
     drawn: list[ProfileCurve] = []
     profiler = parts.attempt(Part.PROFILES, lambda: Profiler(objective(statistics, main), main, null))
@@ -317,8 +321,11 @@ def _profiles(
 
 
 def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRatio, draws: dict) -> tuple[float, int]:
-    """P-value and number of replicates. Where the trial was fitted by quadrature the replicates, drawn from that fit, are fitted
-    by Laplace, and the trial's own likelihood ratio is then Laplace's too: any statistic may be compared with its own draws."""
+    """P-value and number of replicates.
+
+    For a trial fitted by quadrature, replicates drawn from that fit are fitted by Laplace and compared with the trial's likelihood
+    ratio by Laplace, which is valid because any statistic may be compared with its own null distribution.
+    """
     from .bootstrap import bootstrap_p_value, by_laplace, parametric_bootstrap
 
     observed = test.statistic
@@ -326,8 +333,8 @@ def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRat
         smaller = fit_statistics(statistics, null.spec, fitted={"M_0": null}, near=True, standard_errors=False)
         larger = fit_statistics(statistics, MODELS["M_A"], smaller=smaller, standard_errors=False)
         observed = likelihood_ratio(smaller, larger).statistic
-    told = partial(step, "drawing trials with equal effects")
-    drawn = parametric_bootstrap(statistics, by_laplace(null), progress=told, **draws)
+    progress = partial(step, "drawing trials with equal effects")
+    drawn = parametric_bootstrap(statistics, by_laplace(null), progress=progress, **draws)
     return bootstrap_p_value(observed, drawn), drawn.replicates - drawn.failed
 
 
@@ -340,7 +347,7 @@ def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict) -> Bootstrap:
 
 
 def with_resampling(result: Effects, inference: Inference) -> Effects:
-    """The same effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one of enough units."""
+    """The effects with ``sd_ratio_se`` and ``delta_beta3_se`` from the resampling, if there was one with enough clusters."""
     if inference.resampling is None or inference.too_few_clusters:
         return result
     se = inference.resampling.se
@@ -350,7 +357,7 @@ def with_resampling(result: Effects, inference: Inference) -> Effects:
 
 
 def penalised_record(fit: Fit) -> dict:
-    """What a document holds of the penalised fit: log-likelihood without the penalty, estimates and standard errors, logits."""
+    """The penalised fit for a document: log-likelihood without the penalty, estimates and standard errors, logits."""
     names = fit.spec.beta_names
     return {
         "loglik": fit.loglik,
@@ -368,13 +375,11 @@ def penalised_record(fit: Fit) -> dict:
 
 
 def inference_record(inference: Inference, result: Effects) -> dict:
-    """What a document holds of it: plain values by name, NaN where undefined.
+    """The inference for a document: plain values by name, NaN where undefined.
 
-    Parameters
-    ----------
-    result : the estimates. Everything but the resampling (SDs where its name ends in _std) and what is told (average and
-        spread, in the table's unit) is in logits; where persons do not differ the resampling has ate and sigma_zeta,
-        logits, as well. ``clusters`` has the fields of ``clusters.ClusterResult``, or is None.
+    Everything is in logits except resampled values whose name ends in _std, in SDs, and average and spread under ``told``, in the
+    table's unit. If persons do not differ the resampling also has ate and sigma_zeta, logits. ``clusters`` has the fields of
+    ``clusters.ClusterResult``, or is None.
     """
     drawn, summary = inference.resampling, result.summary
     estimates = {name: summary[name] for name in RESAMPLED}
@@ -391,7 +396,7 @@ def inference_record(inference: Inference, result: Effects) -> dict:
     record = {
         "sigma_theta_of_M_0": summary["sigma_theta"],
         "intervals": {name: asdict(interval) for name, interval in inference.intervals.items()},
-        "told": {name: asdict(interval) for name, interval in told_intervals(result, inference).items()},
+        "told": {name: asdict(interval) for name, interval in reported_intervals(result, inference).items()},
         "test": {
             **asdict(inference.test),
             "bootstrap": inference.p_bootstrap,

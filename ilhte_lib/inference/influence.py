@@ -8,8 +8,8 @@ import numpy as np
 
 from ..data.trial import Trial
 from ..engine.laplace import LaplaceDeviance
-from ..engine.native import SEARCH_TOLERANCE, fit_statistics
-from ..engine.objective import ModeNotFound
+from ..engine.native import fit_statistics
+from ..engine.objective import SEARCH_TOLERANCE, ModeNotFound
 from ..engine.threads import one_blas_thread
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, at_least_counts, classes

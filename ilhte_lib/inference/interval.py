@@ -1,11 +1,13 @@
-"""Which interval stands beside an estimate: the one place that decides, for tables and sentences alike.
+"""The interval reported with each estimate, decided in this one place for tables and sentences alike.
 
-For the average effect t with Satterthwaite's degrees of freedom, since items, and clusters, are few; elsewhere the
-profile-likelihood interval where there is one (of rho cut where it holds with few items, ``profile.correlation_cut``), and the
-Wald interval where there is none; of the interactions, where the models have clusters, as far as t says. Where the models have
-none (profile vignette, or clusters ignored), whole clusters were drawn, and there are enough of them, the resampling's for the
-average effect and the interactions, since the likelihood takes persons as independent. A sentence claims no more than this
-interval.
+- The average effect has a t interval with Satterthwaite's degrees of freedom, because items and clusters are few.
+- Other parameters have the profile-likelihood interval if there is one (for rho with a cut that is valid with few items,
+  ``profile.correlation_cut``), otherwise the Wald interval.
+- Interactions have Wald intervals, with t if the models have clusters.
+- If the models leave clusters out (profile vignette, or clusters ignored) but enough whole clusters were resampled, the average
+  effect and the interactions have the interval from resampling, because the likelihood treats persons as independent.
+
+A sentence claims no more than this interval.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ HALF_WIDTH = 1.96
 
 
 class Basis(StrEnum):
-    """Where an interval comes from."""
+    """The method behind an interval."""
 
     PROFILE = "profile likelihood"
     T = "t"
@@ -37,19 +39,19 @@ class Basis(StrEnum):
 
     @property
     def short(self) -> str:
-        """In a word, for a table."""
+        """One word, for a table."""
         return {"PROFILE": "profile", "CLUSTERS": "clusters", "NONE": "–", "T": "t"}.get(self.name, self.value)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the 95% interval that is shown with it.
+    """An estimate and its 95% interval.
 
     Attributes
     ----------
-    estimate : NaN where undefined.
-    low, high : ends; NaN for one that does not exist.
-    basis : where they come from.
+    estimate : the estimate; NaN where undefined.
+    low, high : ends of the interval; NaN for one that does not exist.
+    basis : the method behind the interval.
     """
 
     estimate: float
@@ -71,8 +73,8 @@ class Interval:
 def average_interval(result: Effects, inference: Inference) -> Interval:
     """The average effect beta_1 of M_A, in the table's unit.
 
-    The estimate -+ a few SEs by ``generalise.reach_of_average``; the profile's where there is no SE. Drawing clusters keeps the items, so what the sampling of items adds to the variance of the average effect (the
-    model's with items sampled less that on exactly these items) is added to it.
+    The half width follows ``generalise.reach_of_average``; without an SE the profile interval is used. Resampling clusters holds
+    the items fixed, so the model's variance due to the sampling of items is added to it.
     """
     by = result.scale.by
     estimate = result.average / by
@@ -94,13 +96,13 @@ def average_by_t(result: Effects, reach: float) -> Interval:
 
 
 def average_reach(inference: Inference) -> float:
-    """How many standard errors the interval of the average effect reaches; NaN where that is unknown."""
+    """Half width of the average effect's interval in standard errors; NaN where unknown."""
     here = inference.generalisation
     return math.nan if here is None else here.reach
 
 
 def average_estimand(result: Effects) -> str:
-    """The bootstrap's name of the average effect in the table's unit."""
+    """The bootstrap's name for the average effect in the table's unit."""
     return "ate_std" if math.isfinite(_number(result.summary["ate_std"])) else "ate"
 
 
@@ -112,7 +114,7 @@ def spread_interval(result: Effects, inference: Inference) -> Interval:
 
 
 def rho_interval(result: Effects, inference: Inference) -> Interval:
-    """The correlation of easiness and item effect of M_A; without an interval where no item was answered in both arms."""
+    """The correlation of easiness and item effect in M_A; without an interval if no item was answered in both arms."""
     estimate = _number(result.summary["rho"])
     if result.weak.no_common_item or not math.isfinite(estimate):
         return Interval(estimate, math.nan, math.nan, Basis.NONE)
@@ -127,13 +129,13 @@ def persons_interval(inference: Inference) -> Interval:
 
 
 def persons_se(inference: Inference) -> float:
-    """The standard error of sigma_theta of M_A, logits; NaN where undefined."""
+    """Standard error of sigma_theta of M_A, logits; NaN where undefined."""
     found = inference.intervals.get("sigma_theta")
     return (found.wald_upper - found.wald_lower) / (2 * HALF_WIDTH) if found else math.nan
 
 
 def divisor_interval(result: Effects) -> Interval:
-    """sigma_theta of M_0, by which effects in SDs are divided, logits."""
+    """sigma_theta of M_0, the divisor of effects in SDs, logits."""
     return _wald(_number(result.summary["sigma_theta"]), _number(result.summary["sigma_theta_se"]), low=0.0)
 
 
@@ -147,15 +149,15 @@ def interaction_interval(result: Effects, inference: Inference, name: str) -> In
     return _wald(estimate, _number(result.summary[f"{name}_se"]), half=_half(inference))
 
 
-def told_intervals(result: Effects, inference: Inference) -> dict[str, Interval]:
-    """The intervals that sentences tell: of average and spread in the table's unit, rho, and the interactions, if there are any."""
-    told = {
+def reported_intervals(result: Effects, inference: Inference) -> dict[str, Interval]:
+    """The intervals that sentences report: average and spread in the table's unit, rho, and any interactions."""
+    reported = {
         "average": average_interval(result, inference),
         "spread": spread_interval(result, inference),
         "rho": rho_interval(result, inference),
     }
     interactions = {name: _number(result.summary[name]) for name in ("beta3_b", "beta3_c")}
-    return told | {
+    return reported | {
         name: interaction_interval(result, inference, name)
         for name, value in interactions.items()
         if math.isfinite(value)
@@ -170,7 +172,7 @@ def _profile(inference: Inference, parameter: str, estimate: float, by: float) -
 
 
 def _half(inference: Inference) -> float:
-    """Half the width of a fixed effect's Wald interval in standard errors: of t where the model has clusters."""
+    """Half width of a fixed effect's Wald interval in standard errors, by t if the model has clusters."""
     return HALF_WIDTH if inference.clusters is None else inference.clusters.quantile
 
 
@@ -191,11 +193,11 @@ def _number(value: float | None) -> float:
 
 
 def parameter_interval(fit: Fit, inference: Inference, name: str) -> tuple[Interval, float]:
-    """A parameter of any model by itself with its Wald interval, and the standard error, logits (rho without unit).
+    """A parameter of any model with its Wald interval, and its standard error, logits (rho without unit).
 
     Parameters
     ----------
-    name : of ``fit.spec.psi_names`` without L and M, or "sigma_b", "sigma_zeta", "rho" or "sigma_u".
+    name : one of ``fit.spec.psi_names`` except the entries of L and M, or "sigma_b", "sigma_zeta", "rho" or "sigma_u".
     """
     if name == "sigma_zeta":
         return _wald(fit.sigma_zeta, se := sigma_zeta_se(fit), low=0.0), se

@@ -1,8 +1,8 @@
-"""Does what is known of the items explain whose effect is large? Item covariates as moderators of treatment.
+"""Item covariates as moderators of the treatment effect.
 
-The model is M_A with fixed effects of the covariates z, gamma on easiness and delta on the effect of treatment (see
+The model is M_A with fixed effects of item covariates z: gamma on easiness and delta on the effect of treatment (see
 ``model.item_types``; De Boeck & Wilson, 2004; Gilbert, Kim & Miratrix, 2023, Journal of Educational and Behavioral Statistics
-48(6)). delta is an average over items, so with J items and m columns of z its t has J - m - 2 degrees of freedom.
+48(6)). delta is a comparison between items, so with J items and m columns of z its t has J - m - 2 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ..data.trial import PreparedTrial
 
 PERMUTATIONS = 999
-"""Times z is shuffled over the items."""
+"""Number of times z is shuffled over the items."""
 SEED = 20250131
 MOST_VALUES = 6
-"""Numbers of at most so many different values have an effect for each; others at their mean and one SD to each side."""
+"""A numeric covariate with at most this many values has an effect for each; others have effects at the mean and at +-1 SD."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class TypeEffect:
     Attributes
     ----------
     label : the label, or the number.
-    items : indices of the items that have it; none for a number between the items' own.
-    effect, se : beta_1 + z'delta and its standard error, which includes that these items are a sample of such items.
+    items : indices of the items of this type; empty for a number that no item has.
+    effect, se : beta_1 + z'delta and its standard error, which treats the items as a sample of such items.
     low, high : 95% interval, t with J - m - 2 degrees of freedom; NaN where undefined.
     """
 
@@ -52,7 +52,7 @@ class TypeEffect:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One entry of delta, logits: how the effect differs from the first label's, or per unit of a number."""
+    """One entry of delta, logits: the difference from the effect for the first label, or the change per unit of a number."""
 
     name: str
     estimate: float
@@ -63,22 +63,22 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What one covariate of the items, or several together, explain.
+    """What one item covariate, or several together, explain.
 
     Attributes
     ----------
-    names : of the covariates.
-    values : (J,) of a single covariate, else empty.
-    loglik : of the model with gamma and delta.
-    contrasts : delta.
+    names : names of the covariates.
+    values : (J,) values of a single covariate; empty for several.
+    loglik : log-likelihood of the model with gamma and delta.
+    contrasts : the entries of delta.
     types : the effect by type; empty for several covariates together.
-    degrees : J - m - 2.
-    sigma_zeta, sigma_zeta_without : SD of the items' effects that is left, and that of M_A, logits.
-    share : 1 - sigma_zeta^2 / sigma_zeta_without^2, not below 0; NaN where M_A has none to explain.
-    statistic, p : twice the log-likelihood that delta gains over gamma alone, and its chi-squared p-value with m degrees.
-    p_permutation : the same question with z shuffled over the items, valid with few of them.
-    permutations : how many.
-    singular, converged : of the fit.
+    degrees : degrees of freedom, J - m - 2.
+    sigma_zeta, sigma_zeta_without : residual SD of the item effects, and that in M_A, logits.
+    share : share explained, 1 - sigma_zeta^2 / sigma_zeta_without^2, at least 0; NaN where M_A has no variance to explain.
+    statistic, p : likelihood ratio of delta, beyond gamma alone, and its chi-square p-value on m degrees of freedom.
+    p_permutation : p-value from shuffling z over the items, valid with few items.
+    permutations : number of shuffles.
+    singular, converged : status of the fit.
     """
 
     names: tuple[str, ...]
@@ -100,14 +100,14 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ItemTypes:
-    """Every covariate of the items by itself and, where there are several and degrees of freedom for it, all together.
+    """Every item covariate on its own and, if there are several and enough degrees of freedom, all together.
 
     Attributes
     ----------
-    alone : one explanation a covariate.
-    together : of all of them, or None.
-    missing : why one could not be had, a sentence each.
-    seed : of the shuffles.
+    alone : one explanation per covariate.
+    together : the explanation by all of them, or None.
+    missing : sentences on explanations that could not be computed.
+    seed : seed of the shuffles.
     """
 
     alone: tuple[Explanation, ...]
@@ -119,12 +119,12 @@ class ItemTypes:
 def item_types(
     trial: PreparedTrial, fits: dict[str, Fit], *, permutations: int = PERMUTATIONS, seed: int | None = None
 ) -> ItemTypes | None:
-    """Whether the trial's item covariates explain the items' effects; None where it has none.
+    """Whether the trial's item covariates explain the item effects; None if it has none.
 
     Parameters
     ----------
-    trial, fits : prepared data and its fits, M_A among them.
-    permutations, seed : of the shuffles; default ``PERMUTATIONS`` and ``SEED``.
+    trial, fits : prepared data and its fits, including M_A.
+    permutations, seed : number and seed of the shuffles; default ``PERMUTATIONS`` and ``SEED``.
     """
     covariates = trial.item_covariates
     if not covariates:
@@ -151,8 +151,8 @@ def item_types(
             together = attempt(covariates)
         else:
             missing.append(
-                f"All {len(covariates)} item covariates together have {size} columns, too many for {main.n_items} items: each is looked at "
-                "by itself."
+                f"All {len(covariates)} item covariates together have {size} columns, too many for {main.n_items} items: each is analysed "
+                "only on its own."
             )
     return ItemTypes(tuple(alone), together, tuple(missing), seed)
 
@@ -222,7 +222,7 @@ def _explanation(
 
 
 def _types(covariate: ItemCovariate) -> list[tuple[str, tuple[int, ...], np.ndarray]]:
-    """The types of one covariate: name, items, and their row of z (m,)."""
+    """The types of one covariate: label, items, and their row of z (m,)."""
     values, z = covariate.values, covariate.columns
     different = sorted(set(values), key=lambda value: (str(type(value)), value))
     if covariate.labels is not None or len(different) <= MOST_VALUES:
@@ -239,12 +239,12 @@ def _types(covariate: ItemCovariate) -> list[tuple[str, tuple[int, ...], np.ndar
 class ShuffledScores:
     """The score statistic of delta at the estimates of M_A, for any coding z of the items.
 
-    With g (2, J) the items' residuals by arm at the modes and ``W = C - C A S^-1 A' C`` the information on offsets of the
-    items, persons and item effects integrated out (C the items' information by arm, A the loadings, S the Schur complement:
-    see ``engine.modes``), the deviance that offsets X c gain is to first order ``g'X (X'WX)^-1 X'g``. The statistic is what
-    (1, T, z, Tz) gain beyond (1, T, z): what refitting would give as the likelihood ratio, at the cost of a small linear
-    system. Shuffled with their covariates, items are as good as any others where these do not matter, so the p-value is
-    exact whatever the statistic (Phipson & Smyth, 2010, Statistical Applications in Genetics and Molecular Biology 9(1)).
+    With g (2, J) the items' residuals by arm at the modes and ``W = C - C A S^-1 A' C`` the information on item offsets with
+    persons and item effects integrated out (C the items' information by arm, A the loadings, S the Schur complement; see
+    ``engine.modes``), offsets X c reduce the deviance by ``g'X (X'WX)^-1 X'g`` to first order. The statistic is the reduction by
+    (1, T, z, Tz) beyond (1, T, z), which approximates the likelihood ratio at the cost of a small linear system. If the covariates
+    do not matter, all shuffles of them over the items are equally likely, so the p-value is exact for any statistic (Phipson &
+    Smyth, 2010, Statistical Applications in Genetics and Molecular Biology 9(1)).
     """
 
     def __init__(self, statistics: SufficientStatistics, main: Fit):
@@ -266,7 +266,7 @@ class ShuffledScores:
         self.information = own - pulled @ inverse @ pulled.T
 
     def statistics(self, z: np.ndarray) -> np.ndarray:
-        """(R,) the statistic of each of R codings z (R, J, m)."""
+        """(R,) statistic of each of R codings z (R, J, m)."""
         shuffles, j, m = z.shape
         design = np.zeros((shuffles, 2, j, 2 + 2 * m))
         design[:, :, :, 0] = 1.0
@@ -284,7 +284,7 @@ class ShuffledScores:
         return gain(2 + 2 * m) - gain(2 + m)
 
     def p_value(self, z: np.ndarray, permutations: int, seed: int) -> float:
-        """The share of shuffles of z (J, m) that reach its statistic, itself among them; NaN without any."""
+        """Share of shuffles of z (J, m), including z itself, that reach its statistic; NaN without shuffles."""
         if permutations < 1:
             return float("nan")
         rng = np.random.default_rng(seed)

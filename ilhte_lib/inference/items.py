@@ -1,8 +1,8 @@
-"""Inference for single items: intervals, flagged items, what the average owes to a few of them.
+"""Inference for single items: intervals, flagged items, and whether the average depends on a few of them.
 
-Two kinds of estimates are used side by side. Empirical-Bayes effects ``beta_1 + zeta_i`` of M_A borrow strength from the
-other items and are the better guesses; free estimates, one parameter an item and arm, borrow nothing, so that under a
-hypothesis about one item they are unbiased and can be tested.
+Two kinds of estimates are used. Empirical-Bayes effects ``beta_1 + zeta_i`` of M_A borrow strength from the other items and are
+the more accurate; free estimates, with one parameter per item and arm, borrow none, so that they are unbiased under a hypothesis
+about one item and can be used to test it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .delta_method import total_effect_variance
 from .multiplicity import benjamini_hochberg, holm
 
 FREE_NODES, FEWER_NODES = 31, 9
-"""Quadrature nodes for the free item estimates; fewer for large data with many items, each person's integrand then being
-so nearly normal that they change nothing that is shown."""
+"""Quadrature nodes for the free item estimates; fewer for large data with many items, where each person's integrand is so nearly
+normal that more would change nothing that is shown."""
 LARGE_CELLS, MANY_ITEMS = 10_000_000, 10
 EXTREME_SIGMA = 5.0
-"""Above this sigma_theta (logits) the number of nodes is checked against four times as many."""
+"""Above this sigma_theta (logits) the result is checked with four times as many nodes."""
 ENOUGH_NODES = 0.1
 """More nodes may move no effect by more than this share of its standard error."""
 CUT = 0.05
@@ -34,6 +34,8 @@ CUT = 0.05
 DRAWS = 1999
 NULL_SEED = 1964
 STARTS = 15
+DRAWN_CELLS = 60_000
+"""Draws times starts times items that are worked on together, so that they stay in the processor's cache."""
 
 
 # -- free estimates ------------------------------------------------------------------------------------------------
@@ -45,8 +47,8 @@ class FreeEffects:
 
     Attributes
     ----------
-    effect : (J,) log-odds of the item under treatment less under control, given theta; NaN where an arm answered the
-        item all alike or not at all.
+    effect : (J,) log-odds of the item under treatment minus control, given theta; NaN where an arm did not answer the item, or
+        gave it only its lowest or only its highest score.
     covariance : (J, J) their covariance; NaN in the rows and columns of undefined effects.
     """
 
@@ -55,7 +57,7 @@ class FreeEffects:
 
     @classmethod
     def undefined(cls, n_items: int) -> FreeEffects:
-        """No effect of any item."""
+        """All effects undefined."""
         return cls(np.full(n_items, np.nan), np.full((n_items, n_items), np.nan))
 
     @property
@@ -67,19 +69,18 @@ class FreeEffects:
 def free_item_effects(
     statistics: SufficientStatistics, sigma_theta: float, steps: np.ndarray | None = None
 ) -> FreeEffects:
-    """Marginal maximum likelihood with one easiness an item and arm and no distribution over items.
+    """Marginal maximum likelihood with one easiness per item and arm, and no distribution over items.
 
-    ``logit P(Y_pi = 1) = e_Ti + theta_p``, theta_p ~ N(0, sigma_theta^2), persons integrated by quadrature (Bock and
-    Aitkin 1981, Psychometrika 46(4)); effect_i = e_1i - e_0i, so that the average effect is in it. sigma_theta is
-    taken as known: its uncertainty moves every effect by the same small factor. Where persons come in clusters sigma_theta
-    is that of all persons (``Fit.sigma_persons``): a cluster's level moves all items alike, so that contrasts of items are
-    what they are without clusters.
+    ``logit P(Y_pi = 1) = e_Ti + theta_p``, theta_p ~ N(0, sigma_theta^2), with persons integrated out by quadrature (Bock and
+    Aitkin 1981, Psychometrika 46(4)). effect_i = e_1i - e_0i includes the average effect. sigma_theta is treated as known, because
+    its uncertainty scales every effect by the same small factor. With clusters it is the SD over all persons
+    (``Fit.sigma_persons``): a cluster's level shifts all its items equally, so that contrasts between items are unaffected.
 
     Parameters
     ----------
-    statistics : without covariate.
-    sigma_theta : logits, as M_A estimates it.
-    steps : (S,) free steps of items with more than two categories, as M_A estimates them; known too.
+    statistics : the data, without covariate.
+    sigma_theta : its estimate in M_A, logits.
+    steps : (S,) free steps of items with more than two categories, as estimated in M_A and treated as known.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def free_item_effects(
     if sigma_theta <= EXTREME_SIGMA:
         nodes = FEWER_NODES if large else FREE_NODES
         return _effects(usable, *_maximised(integrals(nodes), usable, sigma_theta, easiness))
-    # a person's integrand can then be a step: the nodes must be shown to be enough
+    # a person's integrand can then be nearly a step, so check that the nodes suffice
     try:
         found = _maximised(integrals(FREE_NODES), usable, sigma_theta, easiness)
         coarse = _effects(usable, *found)
@@ -116,14 +117,14 @@ def free_item_effects(
 def _too_different(sigma_theta: float) -> str:
     return (
         f"Persons differ so much (sigma_theta is {sigma_theta:.3g} logits) that the items' own effects cannot be computed: "
-        "most persons answer all items alike, or the items follow each other like the steps of a ladder."
+        "most persons give the same response to all items, or responses form a Guttman pattern."
     )
 
 
 def _maximised(
     persons: PersonIntegrals, usable: np.ndarray, sigma: float, easiness: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(2, J) easiness of each item by arm and its information, by Newton's method from a first guess."""
+    """(2, J) easiness of each item by arm, and the information on it, by Newton's method from a first guess."""
     easiness = easiness.copy()
     for _ in range(100):
         _integrate(persons, sigma, easiness)
@@ -137,11 +138,11 @@ def _maximised(
         easiness += np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-9:
             return easiness, information
-    raise EngineError("The items' own effects could not be estimated: Newton's method does not converge.")
+    raise EngineError("The items' own effects could not be estimated, because Newton's method did not converge.")
 
 
 def _integrate(persons: PersonIntegrals, sigma: float, easiness: np.ndarray) -> None:
-    """The persons' integrals; where Newton's method loses their modes, these are found inside a bracket first."""
+    """Compute the persons' integrals; if Newton's method fails to find their modes, these are first found by bracketing."""
     zero, offsets = np.zeros(persons.statistics.n_classes), (easiness[0], easiness[1])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         try:
@@ -152,7 +153,7 @@ def _integrate(persons: PersonIntegrals, sigma: float, easiness: np.ndarray) -> 
 
 
 def _effects(usable: np.ndarray, easiness: np.ndarray, information: list[np.ndarray]) -> FreeEffects:
-    """Differences of the arms, for the items that both arms answered in both ways."""
+    """Differences between the arms, for items with both kinds of responses in each arm."""
     n_items = easiness.shape[1]
     both = np.flatnonzero(usable.all(axis=0))
     effect = np.full(n_items, np.nan)
@@ -166,7 +167,7 @@ def _effects(usable: np.ndarray, easiness: np.ndarray, information: list[np.ndar
 
 
 def _block(matrix: np.ndarray, of: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
-    """The rows and columns ``of`` (a mask); or, of a matrix that already has only those, the items ``wanted``."""
+    """The rows and columns in ``of`` (a mask) or, if the matrix already has only those, the ones in ``wanted``."""
     index = np.flatnonzero(of) if wanted is None else np.searchsorted(np.flatnonzero(of), wanted)
     return matrix[np.ix_(index, index)]
 
@@ -185,10 +186,10 @@ def _highest(statistics: SufficientStatistics) -> np.ndarray:
 
 
 def _without_constant_items(statistics: SufficientStatistics) -> tuple[np.ndarray, SufficientStatistics]:
-    """(2, J) which items have more than their lowest or highest score in each arm, and the statistics without the others.
+    """(2, J) mask of items whose responses vary in each arm, and the statistics without the others.
 
-    An item whose answers in an arm are all the lowest or all the highest has no finite easiness there and says nothing of that arm's persons. Its
-    responses are constants, so they leave the scores exactly.
+    An item whose responses in an arm are all the lowest or all the highest has no finite easiness there and carries no information
+    about that arm's persons. Its responses are constant, so they are subtracted from the scores exactly.
     """
     s, answers = statistics, _answers(statistics)
     highest = _highest(s)
@@ -210,18 +211,17 @@ def _without_constant_items(statistics: SufficientStatistics) -> tuple[np.ndarra
 
 @dataclass(frozen=True)
 class ItemInference:
-    """One entry an item in each array, effects in logits.
+    """Inference for each item; arrays have one entry per item, effects are in logits.
 
     Attributes
     ----------
     item_names : J names.
-    effect, se, lower, upper : empirical-Bayes effect beta_1 + zeta_i, its SE with the uncertainty of beta_1, and the
-        interval effect -+ z SE.
-    p, p_bh, p_holm : two-sided p-value of "the effect on this item is 0", plain, after Benjamini-Hochberg and after Holm.
-    departure, departure_se : free estimate of the item's effect less the mean of all free estimates; NaN where an arm
-        answered the item all alike.
-    departure_p, departure_p_bh, departure_p_holm : two-sided p-value of "this item's effect is the average one".
-    level : coverage of the intervals, one item at a time.
+    effect, se, lower, upper : empirical-Bayes effect beta_1 + zeta_i, its SE including the uncertainty of beta_1, and the interval
+        effect -+ z SE.
+    p, p_bh, p_holm : two-sided p-value for an effect of 0 on the item, unadjusted, after Benjamini-Hochberg and after Holm.
+    departure, departure_se : free estimate of the item's effect minus the mean of all free estimates; NaN where undefined.
+    departure_p, departure_p_bh, departure_p_holm : two-sided p-value for an effect equal to the average.
+    level : coverage of the interval of a single item.
     """
 
     item_names: tuple[str, ...]
@@ -240,7 +240,7 @@ class ItemInference:
     level: float
 
     def flagged(self, alpha: float = 0.05) -> tuple[str, ...]:
-        """Items whose effect differs from the average after Holm's correction at level ``alpha``."""
+        """Names of items whose effect differs from the average at level ``alpha`` after Holm's correction."""
         return tuple(n for n, p in zip(self.item_names, self.departure_p_holm, strict=True) if p < alpha)
 
 
@@ -253,8 +253,8 @@ def item_inference(
     ----------
     statistics, fit : data and fit of M_A, with standard errors.
     level : coverage of the intervals.
-    free : ``free_item_effects`` at the fit's SD of persons, if they were computed already; ``FreeEffects.undefined`` where they
-        cannot be computed: departures are then NaN.
+    free : ``free_item_effects`` at the fit's SD of persons, if already computed; ``FreeEffects.undefined`` if they cannot be
+        computed, so that departures are NaN.
     """
     from scipy.special import ndtri, stdtrit
 
@@ -279,34 +279,33 @@ def item_inference(
 
 
 def _two_sided(estimate: np.ndarray, se: np.ndarray, df: int | None = None) -> np.ndarray:
-    """Two-sided p-values, normal or by t with ``df`` degrees of freedom; NaN where there is no standard error."""
+    """Two-sided p-values, normal or by t with ``df`` degrees of freedom; NaN without a standard error."""
     from scipy.special import ndtr, stdtr
 
     z = np.divide(estimate, se, out=np.full(estimate.shape, np.nan), where=se > 0)
     return 2.0 * (ndtr(-np.abs(z)) if df is None else stdtr(df, -np.abs(z)))
 
 
-# -- does the average hang on a few items? -------------------------------------------------------------------------
+# -- whether the average depends on a few items --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RobustComparison:
-    """The mean of the items' effects beside a robust one, logits.
+    """The mean of the item effects compared with a robust mean, logits.
 
     Attributes
     ----------
     mean : unweighted mean of the free item effects.
-    robust : their bisquare M-estimate, in which items that depart count less or not at all.
+    robust : their bisquare M-estimate, in which outlying items have little or no weight.
     difference : mean - robust.
-    weight : (J,) the bisquare's weight of each item, 1 at the centre and 0 beyond the cut; NaN where an item's effect
-        is undefined.
+    weight : (J,) bisquare weight of each item, 1 at the centre and 0 beyond the cut; NaN where its effect is undefined.
     se : SD of the difference if all items had the same effect.
-    p : chance of a difference at least as large if all items had the same effect: sampling of persons alone.
-    p_normal : the same if effects varied normally with M_A's sigma_zeta: heterogeneity without a few odd items.
-    p_outliers : p-value of "the items' effects vary normally" against "a few stand out from the rest".
-    outlying : (J,) whether the item is among the few for which that is least likely by chance.
-    mean_without : mean effect of the others.
-    n_items : items that could be used.
+    p : p-value of the difference if all items had the same effect, so that only the sampling of persons matters.
+    p_normal : p-value of the difference if effects varied normally with M_A's sigma_zeta, without outlying items.
+    p_outliers : p-value for normally varying item effects against a few outlying ones.
+    outlying : (J,) whether the item is in the most outlying group, the least likely by chance.
+    mean_without : mean effect of the other items.
+    n_items : number of usable items.
     """
 
     mean: float
@@ -325,46 +324,46 @@ class RobustComparison:
 def robust_comparison(
     statistics: SufficientStatistics, fit: Fit, *, draws: int = DRAWS, free: FreeEffects | None = None
 ) -> RobustComparison:
-    """Whether the average effect hangs on a few items: a Hausman-type comparison of the mean with a robust mean.
+    """Whether the average effect depends on a few items: a Hausman-type comparison of the mean with a robust mean.
 
-    After Halpin and Gilbert (2024, arXiv:2409.03502): if items differ by chance alone, the mean and the bisquare
-    estimate of Halpin (2024, Psychometrika 89(3)) estimate the same effect, and a difference beyond its sampling error
-    says that some items pull the mean. The bisquare's cut for item i is z_(1 - alpha/2) times the SD of its departure
-    from the centre under that hypothesis. Both estimates move with a shift of all effects, so what the items have in
-    common, theirs and the persons' alike, cancels in the difference.
+    After Halpin and Gilbert (2024, arXiv:2409.03502): if items differ only by chance, the mean and the bisquare estimate of
+    Halpin (2024, Psychometrika 89(3)) estimate the same effect, and a difference beyond its sampling error shows that some items
+    pull the mean. The bisquare's cut for item i is z_(1 - alpha/2) times the SD of its departure from the centre under that
+    hypothesis. Both estimates move equally with a shift of all effects, so anything that items have in common, including the
+    persons' part, cancels in the difference.
 
-    The two p-values answer different questions. ``p`` small: the average depends on which items are in the test; items
-    that differ symmetrically cause that too, since then the bisquare settles on some of them. ``p_normal`` small: the
-    items' effects are more uneven than the normal distribution of M_A has it. A few strong items raise M_A's sigma_zeta as
-    well, and pull the mean by little where they lie on both sides, so that ``p_normal`` has little power.
+    The two p-values answer different questions. A small ``p`` means that the average depends on which items are in the test;
+    items that differ symmetrically cause that too, because the bisquare then settles on some of them. A small ``p_normal`` means
+    that the item effects are more uneven than the normal distribution of M_A implies. It has little power, because a few strong
+    items also raise M_A's sigma_zeta, and pull the mean little if they lie on both sides.
 
-    Whether a few items stand out is therefore asked directly, by a mean-shift test (Viechtbauer and Cheung 2010, Research
-    Synthesis Methods 1(2), for outliers in meta-analysis): for k = 1 ... J/4 the k effects farthest from the median get a
-    mean of their own, and the gain in normal log-likelihood is compared with its distribution where effects vary normally
-    with M_A's sigma_zeta; ``p_outliers`` is the p-value of the smallest over k. Its size and power are simulated in
+    Whether a few items stand out is therefore tested directly, by a mean-shift test (Viechtbauer and Cheung 2010, Research
+    Synthesis Methods 1(2), for outliers in meta-analysis): for k = 1 ... J/4 the k effects farthest from the median get means of
+    their own, and the gain in normal log-likelihood is compared with its distribution if effects vary normally with M_A's
+    sigma_zeta; ``p_outliers`` is the p-value of the smallest over k. Its size and power are simulated in
     ``ilhte_report.studies.outliers``.
 
-    The R package robustDIF (0.2.0; Halpin 2024) has the first of these in ``delta_test``: a Wald test of the naive difference
-    of the groups, the mean of its scaling functions of the items (``d_fun3``, a group difference of intercepts over a pooled
-    slope), against their bisquare estimate (``rdif``), and one of each item against that (``dif_test``), both for a 2PL or graded
-    model fitted to each group by mirt or lavaan. Its null is the one of ``p``: no item differs. Where items differ
-    normally, as M_A has it, such a test rejects, and is no test for a few outlying ones.
+    The R package robustDIF (0.2.0; Halpin 2024) has the first of these tests as ``delta_test``: a Wald test of the naive
+    difference between groups, the mean of its scaling functions of the items (``d_fun3``, a group difference of intercepts over a
+    pooled slope), against their bisquare estimate (``rdif``), and one of each item against that (``dif_test``), for a 2PL or
+    graded response model fitted to each group by mirt or lavaan. Its null is that of ``p``, that no item differs. If items differ
+    normally, as in M_A, it rejects, so it is not a test for a few outlying items.
 
-    P-values come from drawing effects from the null with the estimated covariance and repeating both estimates, with a
-    fixed seed, not from a normal approximation: the difference is of second order where items are about equally precise.
+    P-values come from drawing effects under the null with the estimated covariance and repeating both estimates, with a fixed
+    seed. A normal approximation would not do, because the difference is of second order if items are about equally precise.
 
     Parameters
     ----------
     statistics, fit : data and fit of M_A.
-    draws : draws from each null.
-    free : ``free_item_effects`` at the fit's SD of persons, if they were computed already.
+    draws : number of draws from each null.
+    free : ``free_item_effects`` at the fit's SD of persons, if already computed.
 
     Returns
     -------
-    All NaN (``n_items`` tells) with fewer than three usable items.
+    The comparison; all NaN except ``n_items`` if fewer than three items are usable.
     """
     free = free or free_item_effects(statistics, fit.sigma_persons, fit.steps)
-    # drawn in the order of their effects, so that the order of the items in the table changes nothing
+    # drawn in the order of their effects, so that the order of items in the table does not matter
     kept = free.estimable[np.argsort(free.effect[free.estimable], kind="stable")]
     weight = np.full(fit.n_items, np.nan)
     if len(kept) < 3:
@@ -393,16 +392,16 @@ def robust_comparison(
 
 
 def _outlying(effect: np.ndarray, null: np.ndarray, noise: float) -> tuple[float, np.ndarray]:
-    """The mean-shift test of ``robust_comparison``: its p-value, and the positions of the items that stand out most.
+    """The mean-shift test of ``robust_comparison``: its p-value, and the positions of the most outlying items.
 
     Parameters
     ----------
     effect : (m,) effects.
     null : (B, m) draws of them without outliers.
-    noise : the least variance that is left to the rest, squared logits: that of an effect's own estimate.
+    noise : lower bound of the variance of the other effects, the variance of an effect's estimate, squared logits.
     """
     gains, order = _shift_gains(np.vstack([effect, null]), noise)
-    # rank 1 is the largest gain; equal gains share the worse rank
+    # rank 1 is the largest gain; ties share the worse rank
     of_columns = [np.searchsorted(np.sort(-column), -column, side="right") for column in gains.T]
     smallest = np.min(of_columns, axis=0)
     p = float(np.count_nonzero(smallest <= smallest[0]) / len(smallest))
@@ -410,23 +409,32 @@ def _outlying(effect: np.ndarray, null: np.ndarray, noise: float) -> tuple[float
 
 
 def _shift_gains(effects: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """(B, K) twice the gain in log-likelihood when the 1 ... K effects farthest from the median get means of their own, and
-    (B, m) the effects in order of that distance, the farthest first."""
+    """Gains from giving the 1 ... K effects farthest from the median means of their own.
+
+    Returns twice the gain in log-likelihood (B, K), and the order of the effects by that distance (B, m), farthest first.
+    """
     m = effects.shape[1]
     order = np.argsort(-np.abs(effects - np.median(effects, axis=1, keepdims=True)), axis=1, kind="stable")
     ordered = np.take_along_axis(effects, order, axis=1)
 
-    def deviance(k: int) -> np.ndarray:
-        rest = ordered[:, k:]
-        squares = ((rest - rest.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-        variance = np.maximum(squares / m, noise)
-        return m * np.log(variance) + squares / variance
+    # sums over all but the first k, for every k at once
+    ordered -= ordered.mean(axis=1, keepdims=True)
+    last = max(1, m // 4)
+    size = m - np.arange(last + 1)
+    total = ordered.sum(axis=1, keepdims=True) - _summed(ordered[:, :last])
+    squares = (ordered**2).sum(axis=1, keepdims=True) - _summed(ordered[:, :last] ** 2) - total**2 / size
+    variance = np.maximum(squares / m, noise)
+    deviance = m * np.log(variance) + squares / variance
+    return deviance[:, :1] - deviance[:, 1:], order
 
-    return np.column_stack([deviance(0) - deviance(k) for k in range(1, max(1, m // 4) + 1)]), order
+
+def _summed(values: np.ndarray) -> np.ndarray:
+    """(B, k + 1) sums of the first 0, 1, ... k columns of values (B, k)."""
+    return np.concatenate([np.zeros((len(values), 1)), values.cumsum(axis=1)], axis=1)
 
 
 def _departure_cut(covariance: np.ndarray) -> np.ndarray:
-    """(m,) largest departure from the precision-weighted mean that counts, logits."""
+    """(m,) cut for each item's departure from the precision-weighted mean, beyond which its weight is 0, logits."""
     from scipy.special import ndtri
 
     precision = 1.0 / np.diagonal(covariance)
@@ -437,39 +445,47 @@ def _departure_cut(covariance: np.ndarray) -> np.ndarray:
 
 def _bisquare_weight(departure: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """Tukey's weight (1 - (r/c)^2)^2 within the cut, 0 beyond."""
-    inside = np.maximum(1.0 - (departure / cut) ** 2, 0.0)
-    return inside**2
+    inside = departure / cut
+    inside *= inside
+    np.subtract(1.0, inside, out=inside)
+    np.maximum(inside, 0.0, out=inside)
+    inside *= inside
+    return inside
 
 
 def _bisquare_centres(effects: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """(B,) bisquare M-estimates of B sets of effects (B, m): the deepest minimum of sum rho(r / c).
+    """(B,) bisquare M-estimates for B sets of effects (B, m): the deepest minimum of sum rho(r / c).
 
-    The objective has several minima: a few steps are taken from up to ``STARTS`` of the effects, evenly spaced in rank
-    and so densest where the items are, and the lowest goes on.
+    The objective has several minima, so a few steps are taken from up to ``STARTS`` effects, evenly spaced in rank and therefore
+    densest where the items are, and the search continues from the lowest.
     """
     m = effects.shape[1]
     ranks = np.unique(np.linspace(0, m - 1, min(m, STARTS)).round().astype(int))
     out = np.empty(len(effects))
-    for first in range(0, len(effects), 250):
-        part = effects[first : first + 250]
+    together = max(1, DRAWN_CELLS // (m * len(ranks)))
+    for first in range(0, len(effects), together):
+        part = effects[first : first + together]
         centres = np.sort(part, axis=1)[:, ranks]
         for _ in range(5):
             centres = _reweighted(part, centres, cut)
         inside = np.maximum(1.0 - ((part[:, None, :] - centres[:, :, None]) / cut) ** 2, 0.0)
         lowest = (1.0 - inside**3).sum(axis=2).argmin(axis=1)
-        centre = np.take_along_axis(centres, lowest[:, None], axis=1)
+        out[first : first + together] = np.take_along_axis(centres, lowest[:, None], axis=1)[:, 0]
+    together = max(1, DRAWN_CELLS // m)
+    for first in range(0, len(effects), together):
+        moving = np.arange(first, min(first + together, len(effects)))
         for _ in range(200):
-            moved = _reweighted(part, centre, cut)
-            change = np.abs(moved - centre).max()
-            centre = moved
-            if change < 1e-10:
+            moved = _reweighted(effects[moving], out[moving, None], cut)[:, 0]
+            change = np.abs(moved - out[moving])
+            out[moving] = moved
+            moving = moving[change >= 1e-11]
+            if not len(moving):
                 break
-        centre = centre[:, 0]
-        out[first : first + 250] = centre
     return out
 
 
 def _reweighted(effects: np.ndarray, centres: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """One step of iteratively reweighted least squares from each centre (B, s) for effects (B, m)."""
-    weight = _bisquare_weight(effects[:, None, :] - centres[:, :, None], cut) / cut**2
-    return np.einsum("bsm,bm->bs", weight, effects) / weight.sum(axis=2)
+    """One step of iteratively reweighted least squares from each centre (B, s), for effects (B, m)."""
+    weight = _bisquare_weight(effects[:, None, :] - centres[:, :, None], cut)
+    weight /= cut**2
+    return np.matmul(weight, effects[:, :, None])[..., 0] / weight.sum(axis=2)

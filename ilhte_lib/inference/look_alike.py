@@ -1,4 +1,4 @@
-"""Two processes, one pattern: persons who differ, and items that differ, with the same total scores."""
+"""Two processes with the same total scores: effects that vary between persons, and effects that vary between items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..model.simulate import Design, draw_trial
 
 
 def expected_scores(design: Design, pretest: np.ndarray, replication: int | None = None) -> np.ndarray:
-    """Expected share of items answered with 1, given pretest and arm, for the items that the design's seed draws.
+    """Expected share of items answered with 1, given pretest and arm, for the items drawn with the design's seed.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def _expected(design: Design, pretest: np.ndarray, easiness: np.ndarray, zeta: n
 def look_alike(design: Design, replication: int | None = None) -> Design:
     """The trial without item effects whose total scores look the same.
 
-    Same persons and easiness (same seed), sigma_zeta = 0, and a *true* interaction beta_3 and average effect that
-    bring the expected scores of the treated arm as near as possible, in least squares over the pretest's distribution,
-    to those of ``design``; the control arms agree exactly.
+    It has the same persons and easiness (same seed), sigma_zeta = 0, and a *true* interaction beta_3 and average effect for which
+    the expected scores of the treated arm are closest to those of ``design``, in least squares over the pretest's distribution;
+    those of the control arm are equal.
     """
     from scipy.optimize import least_squares
 

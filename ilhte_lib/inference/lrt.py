@@ -1,4 +1,4 @@
-"""The likelihood-ratio test of M_0 against M_A: are item effects there at all?"""
+"""The likelihood-ratio test of M_0 against M_A: whether effects differ between items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOISE = 1e-6
 """A likelihood ratio this far below 0 is rounding and counts as 0."""
 
 QUADRATURE_NOISE = 1e-4
-"""The same for quadrature, whose gradient is exact only with its nodes held where they are."""
+"""The same for quadrature, whose gradient is exact only for fixed nodes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LikelihoodRatio:
 
 
 def p_values(statistic: float) -> LikelihoodRatio:
-    """The p-values of a likelihood ratio (numbers, not logits: twice a log-likelihood difference)."""
+    """The p-values of a likelihood ratio, twice a difference of log-likelihoods."""
     from scipy.special import chdtrc
 
     statistic = max(float(statistic), 0.0)
@@ -52,7 +52,7 @@ def likelihood_ratio(null: Fit, alternative: Fit) -> LikelihoodRatio:
     """
     if null.n_responses != alternative.n_responses:
         raise ValueError(
-            f"M_0 saw {null.n_responses} responses and M_A {alternative.n_responses}: no ratio can be formed"
+            f"M_0 was fitted to {null.n_responses} responses and M_A to {alternative.n_responses}: no ratio can be formed"
         )
     statistic = null.deviance - alternative.deviance
     noise = 1e-3 if alternative.engine != "native" else QUADRATURE_NOISE if alternative.method == "aghq" else NOISE

@@ -1,4 +1,4 @@
-"""P-values adjusted for many tests at once: over the items of a table, or over tables."""
+"""P-values adjusted for multiple tests, over the items of a table or over tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of an inference, and what is said of one that could not be computed."""
+"""The parts of an inference, each computed on its own, and reasons for those that could not be computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class Part(StrEnum):
-    """A part that is computed by itself, so that its failure costs nothing else."""
+    """A part that is computed on its own, so that its failure does not affect the others."""
 
     PROFILES = "Profile intervals"
     PROFILE = "Profile"
@@ -44,8 +44,8 @@ class Missing:
 
     Attributes
     ----------
-    part : which.
-    reason : why, one sentence.
+    part : the part.
+    reason : why it could not be computed, one sentence.
     of : the parameter, for a part that is computed for several.
     """
 
@@ -58,11 +58,11 @@ class Missing:
 
 
 QUICK_WITHOUT = frozenset(Part) - {Part.NULL, Part.RESAMPLING, Part.OTHER_ITEMS}
-"""What is left out where estimates and standard errors alone are wanted: replicates are drawn if they are asked for."""
+"""Parts left out if only estimates and standard errors are wanted; replicates are still drawn if requested."""
 
 
 class Parts:
-    """Computes parts one by one and keeps what was missing, and what was left out because it was not wanted."""
+    """Computes parts one by one, and records those that failed and those that were not wanted."""
 
     def __init__(self, unwanted: frozenset[Part] = frozenset()) -> None:
         self.missing: list[Missing] = []
@@ -70,9 +70,9 @@ class Parts:
         self._unwanted = unwanted
 
     def attempt(self, part: Part, compute: Callable[[], Result], of: str = "") -> Result | None:
-        """What ``compute`` returns; None, and an entry in ``missing``, if it raises anything but an interruption.
+        """The result of ``compute``; None, with an entry in ``missing``, if it raises anything but an interruption.
 
-        An unwanted part is None too, and in ``left_out``.
+        An unwanted part is not computed: it is None, with an entry in ``left_out``.
         """
         if part in self._unwanted:
             self.left_out.append(part.value)
@@ -80,13 +80,13 @@ class Parts:
         step(f"{part.value}{f' of {of}' if of else ''}")
         try:
             return compute()
-        except Exception as failure:  # a certified fit is worth more than any part of what follows from it
+        except Exception as failure:  # no part may cost the user the fit
             self.missing.append(Missing(part, reason_of(failure), of))
             return None
 
 
 def reason_of(failure: Exception) -> str:
-    """Why something could not be computed, in a sentence."""
+    """Why something could not be computed, as a sentence."""
     if isinstance(failure, IlhteError):
         return str(failure)
     if isinstance(failure, MemoryError):

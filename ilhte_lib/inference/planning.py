@@ -1,18 +1,19 @@
-"""What a planned trial would find: power and standard errors, by simulation with the engine and in closed form.
+"""Power and standard errors of a planned trial, by simulation with the engine and in closed form.
 
-Trials are drawn from the design (``model.simulate``) and analysed as a real one would be: with a pretest by M_B and M_C, without
-by M_0 and M_A, with random effects of clusters where there are clusters, by quadrature where ``auto`` always takes it. The average
-effect is tested by t with Satterthwaite's degrees of freedom (``generalise.reach_of_average``), that effects differ between
-items by the likelihood ratio with its mixture p-value, and the interaction with the pretest by its standard error. Logits.
+Trials are drawn from the design (``model.simulate``) and analysed like a real one: with a pretest by M_B and M_C, otherwise by
+M_0 and M_A, with random effects of clusters if there are any, and by quadrature where ``auto`` always chooses it. The average
+effect is tested by t with Satterthwaite's degrees of freedom (``generalise.reach_of_average``), differences between item effects
+by the likelihood ratio with its mixture p-value, and the interaction with the pretest by its standard error. Everything is in
+logits.
 
-Closed forms, for an equal chance to answer every item:
+The closed forms assume that every item is equally likely to be answered:
 
     SE(beta_1)^2 = sigma_zeta^2 / J + (1/N_1 + 1/N_0) (sigma_theta^2 + 1/I),     SE(beta_3)^2 = the second term,
 
-and to the first (1/G_1 + 1/G_0) sigma_u^2 is added where clusters are randomised, sigma_site^2 / G where persons are within sites,
-
-I the expected information of a person's answers, J times the mean variance of a response. (Of a mean over persons and items:
-Brennan 2001, Generalizability Theory; 1/I is the error variance of theta.) Of the test of item effects there is none.
+with I the expected information in a person's responses, J times the mean variance of a response, so that 1/I is the error
+variance of theta. The first gains (1/G_1 + 1/G_0) sigma_u^2 if clusters are randomised, and sigma_site^2 / G if persons are
+randomised within sites. (For a mean over persons and items see Brennan 2001, Generalizability Theory.) There is no closed form
+for the test of item effects.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LEVEL = 0.05
 REPLICATES = 1000
 SEED = 20250101
 STEP_SPACING = 0.5
-"""Steps of planned items with more than two categories lie so far apart, logits."""
+"""Distance between the steps of planned items with more than two categories, logits."""
 RESULTS: tuple[str, ...] = (
     "average",
     "average_se",
@@ -51,7 +52,7 @@ RESULTS: tuple[str, ...] = (
     "interaction_se",
     "interaction_p",
 )
-"""What each trial gives: beta_1, sigma_zeta and beta_3 in logits, NaN where undefined."""
+"""Results of each simulated trial: beta_1, sigma_zeta and beta_3 in logits, NaN where undefined."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class PlannedTest:
     Attributes
     ----------
     name : "average" (beta_1), "items" (sigma_zeta = 0) or "interaction" (beta_3).
-    truth : of the parameter, logits.
+    truth : true value of the parameter, logits.
     power : share of the simulated trials that reject at 5%.
-    power_low, power_high : its 95% Monte Carlo interval (Wilson's).
+    power_low, power_high : its 95% Monte Carlo interval (Wilson).
     se : mean standard error in the simulated trials, logits; NaN for the test of items.
     spread_of_estimates : SD of the estimates over the trials, logits.
-    closed_se, closed_power : in closed form; NaN where there is none.
+    closed_se, closed_power : standard error and power in closed form; NaN where there is none.
     """
 
     name: str
@@ -82,14 +83,14 @@ class PlannedTest:
 
 @dataclass(frozen=True)
 class Power:
-    """What a design would find.
+    """Power of a design.
 
     Attributes
     ----------
-    design : the design, with the seed.
+    design : the design, with its seed.
     trials : (R, len(RESULTS)) results of the simulated trials; a row of NaN could not be fitted.
-    tests : of the average effect, of the items and, with a pretest, of the interaction.
-    method : by which the trials were fitted, "laplace" or "aghq".
+    tests : tests of the average effect, of item effects and, with a pretest, of the interaction.
+    method : method by which the trials were fitted, "laplace" or "aghq".
     """
 
     design: Design
@@ -104,23 +105,23 @@ class Power:
 
     @property
     def failed(self) -> int:
-        """Trials that could not be fitted."""
+        """Number of trials that could not be fitted."""
         return int(np.isnan(self.trials).all(axis=1).sum())
 
     def test(self, name: str) -> PlannedTest:
-        """One of ``tests``."""
+        """One of ``tests`` by name."""
         return next(test for test in self.tests if test.name == name)
 
 
 def steps_for(categories: int) -> tuple[float, ...] | None:
-    """Evenly spaced steps for so many ordered categories; None for two.
+    """Evenly spaced steps for this many ordered categories; None for two.
 
     Raises
     ------
-    InputError : fewer than two categories.
+    InputError : there are fewer than two categories.
     """
     if categories < 2:
-        raise InputError(f"{categories} categories were asked for: an item has at least 2.")
+        raise InputError(f"An item cannot have {categories} categories: give at least 2.")
     if categories == 2:
         return None
     steps = STEP_SPACING * (np.arange(categories - 1) - (categories - 2) / 2.0)
@@ -128,18 +129,18 @@ def steps_for(categories: int) -> tuple[float, ...] | None:
 
 
 def method_for(design: Design, method: str = "auto") -> str:
-    """By which method the analysis of such a trial fits: what ``auto`` always takes for few items, else Laplace.
+    """The method for trials of a design: that which ``auto`` always chooses for few items, otherwise Laplace.
 
-    With more than ``FEW_ITEMS`` items ``auto`` decides by the table, and takes Laplace nearly always.
+    With more than ``FEW_ITEMS`` items ``auto`` decides by the data, and nearly always chooses Laplace.
 
     Raises
     ------
-    InputError : the method is unknown, or quadrature was asked for with clusters.
+    InputError : the method is unknown, or quadrature was requested with clusters.
     """
     if method not in CHOICES:
         raise InputError(f"Method '{method}' is not known: use one of {', '.join(CHOICES)}.")
     if method == "aghq" and design.clusters is not None:
-        raise InputError("Quadrature over persons (aghq) has no clusters in its model: use method laplace.")
+        raise InputError("Quadrature over persons (aghq) does not support clusters: use method laplace.")
     if method == "auto":
         return "aghq" if design.n_items <= FEW_ITEMS and design.clusters is None else "laplace"
     return method
@@ -157,21 +158,21 @@ def power(
 
     Parameters
     ----------
-    design : what is planned; its seed is that of the trials, of which number k is ``draw_trial(design, k)``.
-    replicates : how many trials are drawn.
+    design : the planned trial; simulated trial k is ``draw_trial(design, k)``.
+    replicates : number of simulated trials.
     method : "auto", "laplace" or "aghq"; see ``method_for``.
-    workers : as in ``replicate.run_replicates``; default 1 where trials are fitted side by side, which takes seconds, and else
-        one a core.
-    progress : called with the number of finished trials and of all.
+    workers : as in ``replicate.run_replicates``; default 1 if trials are fitted side by side, which takes seconds, otherwise one
+        per core.
+    progress : called with the numbers of finished trials and of all trials.
 
     Raises
     ------
-    InputError : no replicates, fewer than three items, or fewer than two persons in an arm.
+    InputError : there are no replicates, fewer than three items, or fewer than two persons in an arm.
     """
     if replicates < 1:
-        raise InputError(f"{replicates} trials were asked for: at least 1 is needed.")
+        raise InputError(f"The number of simulated trials is {replicates}: give at least 1.")
     if design.n_items < 3 or min(design.n_treated, design.n_persons - design.n_treated) < 2:
-        raise InputError("A planned trial needs at least three items and two persons in each arm.")
+        raise InputError("The planned trial is too small: give at least three items and two persons in each arm.")
     method = method_for(design, method)
     together = method == "laplace" and design.clusters is None
     task = (_PlannedTogether if together else _Planned)(design, method)
@@ -182,12 +183,12 @@ def power(
 
 
 MANY = 64
-"""From so many trials on that are fitted one by one, it is worth starting a process on each core."""
+"""From this many trials fitted one by one it pays to start a process on each core."""
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """A ``replicate.Task``: trials of a design, fitted by a method."""
+    """A ``replicate.Task`` that draws trials of a design and fits them by a method."""
 
     design: Design
     method: str
@@ -202,7 +203,7 @@ class _Planned:
 
 
 class _PlannedTogether(_Planned):
-    """The same where trials are fitted side by side."""
+    """The same task with trials fitted side by side."""
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
         return simulated(self.design, [replicate_number(rng) for rng in generators])
@@ -238,7 +239,7 @@ def _one_by_one(table: SufficientStatistics, smaller: str, larger: str) -> tuple
 
 
 def _by_quadrature(table: SufficientStatistics, found: tuple[Fit, Fit] | EngineError) -> tuple[Fit, Fit] | EngineError:
-    """The same models by quadrature, from where Laplace ended."""
+    """The same models by quadrature, started from the Laplace fits."""
     if isinstance(found, EngineError):
         return found
     null, main = (fit.spec.name for fit in found)
@@ -259,7 +260,7 @@ def _results(design: Design, table: SufficientStatistics, fits: tuple[Fit, Fit] 
     here = float(np.sqrt(effect_covariance(table, main).sum())) / main.n_items
     of_persons = main.n_persons - 2 if main.clusters is None else main.clusters.degrees_of_freedom
     df, reach = reach_of_average(se, here, main.n_items, of_persons)
-    # the interval reaches this many SEs, where a t of df reaches one
+    # ratio of the interval's half width to that of a t interval with df degrees of freedom
     wider = reach / float(stdtrit(df, 1.0 - LEVEL / 2.0))
     p = 2.0 * float(stdtr(df, -abs(average / (se * wider))))
     interaction = interaction_se = interaction_p = math.nan
@@ -272,8 +273,10 @@ def _results(design: Design, table: SufficientStatistics, fits: tuple[Fit, Fit] 
 
 
 def degrees_of_freedom(se: float, sigma_zeta: float, n_items: int, of_persons: float) -> float:
-    """Satterthwaite's of beta_1, whose variance is sigma_zeta^2 / J of the items on J - 1 and the rest of the persons, or clusters,
-    on ``of_persons``."""
+    """Satterthwaite's degrees of freedom of beta_1.
+
+    Its variance is sigma_zeta^2 / J from items, on J - 1 degrees of freedom, and the rest, on ``of_persons``, from persons or clusters.
+    """
     of_items = min(sigma_zeta**2 / n_items, se**2)
     variance_of_persons = se**2 - of_items
     return se**4 / (of_items**2 / (n_items - 1) + variance_of_persons**2 / of_persons)
@@ -288,7 +291,7 @@ def _tests(design: Design, rows: np.ndarray) -> tuple[PlannedTest, ...]:
     tests = []
     for name, truth in truths.items():
         estimates = column["spread" if name == "items" else name]
-        # a standard error that is not known rejects nothing
+        # a trial without a standard error does not reject
         fitted = ~np.isnan(rows).all(axis=1)
         rejected = np.nan_to_num(column[f"{name}_p"][fitted], nan=1.0) < LEVEL
         share = float(rejected.mean()) if len(rejected) else math.nan
@@ -306,7 +309,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95% interval of a share observed in n trials (Wilson 1927, JASA 22(158))."""
+    """Wilson's 95% interval for a share observed in n trials (Wilson 1927, JASA 22(158))."""
     z2 = 1.959963984540054**2
     centre = share + z2 / (2 * n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
@@ -317,7 +320,7 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
 
 
 def information(design: Design) -> float:
-    """Expected information on theta in a person's answers: J times the mean variance of a response, less what is missing."""
+    """Expected information on theta in a person's responses: mean variance of a response times the number answered."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
     eta = np.hypot(design.sigma_person, design.sigma_b) * nodes
     if design.formats is None or design.steps is None:
@@ -330,14 +333,16 @@ def information(design: Design) -> float:
 
 
 def persons_variance(design: Design) -> float:
-    """What persons add to the variance of beta_1 (and all of that of beta_3), squared logits."""
+    """Persons' part of the variance of beta_1, which is the whole variance of beta_3, squared logits."""
     treated = design.n_treated
     return (1.0 / treated + 1.0 / (design.n_persons - treated)) * (design.sigma_theta**2 + 1.0 / information(design))
 
 
 def clusters_variance(design: Design) -> float:
-    """What clusters add to the variance of beta_1, squared logits: their levels where they are randomised, which cancel within
-    sites, and there the effects that differ between sites."""
+    """Clusters' part of the variance of beta_1, squared logits.
+
+    It comes from the levels of clusters if these are randomised, and from effects that differ between sites otherwise.
+    """
     if design.clusters is None:
         return 0.0
     if design.sites:
@@ -347,10 +352,10 @@ def clusters_variance(design: Design) -> float:
 
 
 def closed_average(design: Design) -> tuple[float, float]:
-    """(SE, power) of beta_1 in closed form; the power by the noncentral t distribution."""
+    """(SE, power) of beta_1 in closed form, with power by the noncentral t distribution."""
     from scipy.special import nctdtr, stdtrit
 
-    # without a pretest in the model its variance is the persons'
+    # without a pretest in the model its variance is part of that of persons
     whole = design if design.gamma is not None else replace(design, sigma_theta=design.sigma_person)
     se = math.sqrt(design.sigma_zeta**2 / design.n_items + persons_variance(whole) + clusters_variance(design))
     of_persons = design.n_persons - 2 if design.clusters is None else design.clusters - (1 if design.sites else 2)

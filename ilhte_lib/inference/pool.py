@@ -1,19 +1,19 @@
-"""Item effects across trials: how large they usually are, how much that varies, and what a further trial should expect.
+"""Item effects across trials: their usual size, how it varies, and predictions for a further trial.
 
 Trial t has ``x_t = log(sigma_zeta / sigma_theta)`` and ``z_t = atanh(rho)``, and across trials
 
     x_t ~ N(mu_x, tau_x^2),     z_t ~ N(mu_z, tau_z^2),   independent of each other,
 
-a random-effects meta-analysis (Higgins, Thompson and Spiegelhalter 2009, JRSS A 172(1)) whose trials enter with their whole
-likelihood (``surface``) instead of an estimate and a standard error, as a trial whose estimate is on a boundary has neither:
+a random-effects meta-analysis (Higgins, Thompson and Spiegelhalter 2009, JRSS A 172(1)) in which trials enter with their whole
+likelihood (``surface``) instead of an estimate and a standard error, which a trial with an estimate on a boundary does not have:
 
     L(mu, tau) = prod_t  integral integral  L_t(x, tanh z) phi(x; mu_x, tau_x) phi(z; mu_z, tau_z) dx dz,
 
-summed over a grid of x and z. With few trials tau is hardly known, and an estimate of it is often 0, which would make every trial
-the same: so tau_x and tau_z have half-normal priors of scale 1 (a weak one on this scale: Gelman 2006, Bayesian Analysis 1(3); Roever et
-al. 2021, Research Synthesis Methods 12(4)) and all that is told is averaged over a grid of them. mu is integrated out by Laplace
-under a normal prior so wide that it matters only where trials say next to nothing (``MU``, ``MU_SD``): a likelihood that does
-not exclude sigma_zeta = 0 does not fall to 0 as x falls, and a flat prior would follow it without end.
+summed over a grid of x and z. With few trials tau is poorly known, and its estimate is often 0, which would make all trials equal.
+Therefore tau_x and tau_z have half-normal priors of scale 1 (weak on this scale: Gelman 2006, Bayesian Analysis 1(3); Roever et
+al. 2021, Research Synthesis Methods 12(4)), and results are averaged over a grid of them. mu is integrated out by Laplace under a
+normal prior (``MU``, ``MU_SD``) so wide that it matters only if the trials are nearly uninformative: a likelihood that does not
+exclude sigma_zeta = 0 does not vanish as x decreases, so that a flat prior would give an improper posterior.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ..errors import InputError
 from .surface import Surface
 
 FEWEST = 3
-"""Trials below which a spread between them is not estimated."""
+"""With fewer trials their spread is not estimated."""
 X, Z = np.linspace(-7.0, 3.0, 101), np.linspace(-6.0, 6.0, 121)
 """The grid of x and z."""
 TAUS = np.array([0.1, 0.15, 0.22, 0.32, 0.45, 0.62, 0.85, 1.2, 1.7])
-"""Values of tau_x and tau_z that are averaged over."""
+"""Grid of tau_x and tau_z over which results are averaged."""
 MU, MU_SD = np.array([np.log(0.3), 0.0]), np.array([1.5, 1.0])
-"""Centre and SD of the prior of mu_x and mu_z: 95% of ratios from .02 to 5.7, of correlations in the middle from -.96 to .96."""
+"""Centre and SD of the priors of mu_x and mu_z; their central 95% are ratios of .02 to 5.7 and correlations of -.96 to .96."""
 PRIOR = 1.0
 """Scale of the half-normal prior of tau_x and of tau_z."""
 LEVEL = 0.95
@@ -41,13 +41,13 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class PooledTrial:
-    """One trial, drawn towards the others.
+    """One trial, shrunk towards the others.
 
     Attributes
     ----------
-    name : of its table.
-    ratio, ratio_low, ratio_high : sigma_zeta / sigma_theta, the median and the central 95% of its distribution given all trials.
-    rho, rho_low, rho_high : the mean (which minimises the squared error) and the central 95%.
+    name : name of its table.
+    ratio, ratio_low, ratio_high : posterior median and central 95% of sigma_zeta / sigma_theta given all trials.
+    rho, rho_low, rho_high : posterior mean (which minimises the squared error) and central 95% of rho.
     """
 
     name: str
@@ -61,15 +61,15 @@ class PooledTrial:
 
 @dataclass(frozen=True)
 class PooledMean:
-    """A mean over trials, on its scale x or z.
+    """A mean over trials, on the scale of x or z.
 
     Attributes
     ----------
     mean, se : mu and its standard error.
     low, high : 95% interval of mu.
-    tau, tau_low, tau_high : SD over trials, median and central 95%.
-    share_real : share of the variation between trials that is real, the mean over trials of 1 - Var(x_t | data) / tau^2.
-    new_low, new_high : 95% prediction interval of a further trial's x or z.
+    tau, tau_low, tau_high : posterior median and central 95% of the SD between trials.
+    share_real : share of the variation between trials that is not sampling error, the mean of 1 - Var(x_t | data) / tau^2.
+    new_low, new_high : 95% prediction interval for x or z of a further trial.
     """
 
     mean: float
@@ -86,13 +86,13 @@ class PooledMean:
 
 @dataclass(frozen=True)
 class Pool:
-    """What several trials say together.
+    """Results pooled over several trials.
 
     Attributes
     ----------
-    log_ratio : of x = log(sigma_zeta / sigma_theta).
-    fisher_z : of z = atanh(rho).
-    trials : each trial in the order given.
+    log_ratio : mean of x = log(sigma_zeta / sigma_theta).
+    fisher_z : mean of z = atanh(rho).
+    trials : each trial, in the order given.
     """
 
     log_ratio: PooledMean
@@ -103,7 +103,8 @@ class Pool:
 def on_grid(surface: Surface) -> np.ndarray:
     """(len(X), len(Z)) log-likelihood of a trial over the grid.
 
-    Below the surface's own it goes over into that of no item effects, in proportion to the ratio; above it falls on as at its end.
+    Below the surface's range of x it approaches that of no item effects in proportion to the ratio; above, it continues with the
+    slope at the end.
     """
     from scipy.interpolate import RectBivariateSpline
 
@@ -127,7 +128,7 @@ class _Model:
         self.likelihood, self.top = np.exp(tables - top[:, None, None]), float(top.sum())
 
     def posterior(self, mu: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(T,) marginal likelihoods, and what each trial gives x and z (T, len(X)) and (T, len(Z)), at mu and tau (2,)."""
+        """Marginal likelihood (T,) and posteriors of x (T, len(X)) and z (T, len(Z)) of each trial, at mu and tau (2,)."""
         x, z = (_normal(grid, m, t) for grid, m, t in zip((X, Z), mu, tau, strict=True))
         over_z = self.likelihood @ z
         by_x = over_z * x
@@ -136,7 +137,7 @@ class _Model:
         return mass, by_x / mass[:, None], by_z / mass[:, None]
 
     def at(self, mu: np.ndarray, tau: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Log-likelihood with the prior of mu at mu and tau (2,), its slope in mu (2,), and minus its curvature in mu (2,), x and z apart."""
+        """Log-likelihood plus log prior of mu at mu and tau (2,), its gradient in mu (2,), and minus its curvature in mu (2,)."""
         mass, by_x, by_z = self.posterior(mu, tau)
         mean, variance = _moments(by_x, by_z)
         from_centre = (mu - MU) / MU_SD
@@ -145,7 +146,7 @@ class _Model:
         return float(np.log(mass).sum() - 0.5 * from_centre @ from_centre) + self.top, slope, information
 
     def best_mu(self, mu: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """The mu that is likeliest at tau, by Newton with short steps; the log-likelihood and the information there."""
+        """The most likely mu at tau, by Newton's method with short steps, with the log-likelihood and the information there."""
         here, slope, information = self.at(mu, tau)
         least = 1.0 / MU_SD**2
         for _ in range(60):
@@ -180,16 +181,18 @@ def pool(surfaces: Sequence[Surface], names: Sequence[str] | None = None) -> Poo
 
     Parameters
     ----------
-    surfaces : of the trials.
-    names : of their tables; default their numbers.
+    surfaces : the likelihoods of the trials.
+    names : names of their tables; default their numbers.
 
     Raises
     ------
-    InputError : fewer than three trials.
+    InputError : there are fewer than three trials.
     """
     n = len(surfaces)
     if n < FEWEST:
-        raise InputError(f"To pool trials at least {FEWEST} are needed, and there {'is' if n == 1 else 'are'} {n}.")
+        raise InputError(
+            f"Pooling needs at least {FEWEST} trials, but there {'is' if n == 1 else 'are'} {n}: add trials."
+        )
     names = [str(k + 1) for k in range(n)] if names is None else list(names)
     model = _Model(surfaces)
     pairs = [np.array([a, b]) for a in TAUS for b in TAUS]
@@ -211,7 +214,7 @@ def pool(surfaces: Sequence[Surface], names: Sequence[str] | None = None) -> Poo
     variance = 1.0 / np.array(informations)[kept]
     by_x, by_z, real = np.zeros((n, len(X))), np.zeros((n, len(Z))), np.zeros(2)
     for weight, mu, of_mu, tau in zip(weights, centre, variance, taus, strict=True):
-        # what mu's own uncertainty adds to a trial's prior spread
+        # the uncertainty of mu widens a trial's prior
         _, x, z = model.posterior(mu, np.sqrt(tau**2 + of_mu))
         by_x, by_z = by_x + weight * x, by_z + weight * z
         _, alone_x, alone_z = model.posterior(mu, tau)
@@ -222,7 +225,7 @@ def pool(surfaces: Sequence[Surface], names: Sequence[str] | None = None) -> Poo
 
 
 def _mean(weights: np.ndarray, mu: np.ndarray, variance: np.ndarray, tau: np.ndarray, real: float) -> PooledMean:
-    """What is told of x or z from the pairs of tau, ``weights`` of each."""
+    """Results for x or z from mu, its variance and tau at each pair of taus with these weights."""
     mean = float(weights @ mu)
     se = float(np.sqrt(weights @ (variance + (mu - mean) ** 2)))
     low, high = _mixture_interval(weights, mu, np.sqrt(variance))
@@ -247,7 +250,7 @@ def _quantile(weights: np.ndarray, values: np.ndarray, at: float) -> float:
 
 
 def _trial(name: str, by_x: np.ndarray, by_z: np.ndarray) -> PooledTrial:
-    """What is told of one trial."""
+    """Results for one trial from its posteriors of x and z."""
     tails = (1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0
     median, low, high = (float(np.exp(_quantile(by_x, X, at))) for at in (0.5, *tails))
     rho_low, rho_high = (float(np.tanh(_quantile(by_z, Z, at))) for at in tails)

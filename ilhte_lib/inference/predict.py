@@ -1,4 +1,4 @@
-"""What a fit says of single persons and responses: the modes of theta, linear predictors, expected responses."""
+"""Predictions of a fit for single persons and responses: modes of theta, linear predictors, expected responses."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Persons:
 
     Attributes
     ----------
-    theta : (P,) modes of theta given the estimates, logits; NaN for persons whom the model did not use. Where the model has
-        clusters theta is what is left of a person within them.
-    se : (P,) their conditional standard deviations given the estimates, items being uncertain too, as lme4's ``condVar``,
-        logits; clusters, where the model has them, are uncertain too.
+    theta : (P,) modes of theta given the estimates, logits, within clusters if the model has them; NaN for persons whom the model
+        did not use.
+    se : (P,) their conditional standard deviations given the estimates, logits, with items and clusters uncertain too, as in lme4's
+        ``condVar``.
     clusters : (S, c) modes of the clusters' level and, with c = 2, effect, logits, in the order of ``cluster_codes``; None
-        for a model without.
-    clusters_se : (S, c) their conditional standard deviations, logits; None for a model without.
-    of_cluster : (P,) what its cluster adds to a person's linear predictor in the person's own arm, logits; else 0.
+        without clusters in the model.
+    clusters_se : (S, c) their conditional standard deviations, logits; None without clusters in the model.
+    of_cluster : (P,) contribution of the cluster to a person's linear predictor in the person's arm, logits; 0 without clusters.
     """
 
     theta: np.ndarray
@@ -47,7 +47,7 @@ class Persons:
 
 
 def rows_of(trial: PreparedTrial) -> Trial:
-    """The trial, if the responses of its persons are in memory.
+    """The trial itself, if the responses of its persons are in memory.
 
     Raises
     ------
@@ -55,21 +55,23 @@ def rows_of(trial: PreparedTrial) -> Trial:
     """
     if not trial.rows_known:
         raise InputError(
-            "The table was counted on disk, so its single responses are not here: read it whole (--max-persons N)."
+            "The table was counted on disk, so single responses are not available: read it into memory (--max-persons N)."
         )
     return cast(Trial, trial)
 
 
 def used_rows(trial: Trial, fit: Fit) -> np.ndarray:
-    """(n,) whether a response is one the model saw: a model with a covariate uses the persons who have one."""
+    """(n,) whether the model used each response; a model with a covariate uses only persons who have it."""
     if not fit.spec.covariate or trial.covariate is None:
         return np.ones(trial.n_responses, bool)
     return ~np.isnan(trial.covariate)[trial.person]
 
 
 def response_rows(trial: Trial) -> pd.DataFrame:
-    """One row a response as the models see it: id, item, resp, treat and, if there is one, cov (standardised,
-    NaN where missing); the number of the cluster where the models have clusters."""
+    """One row per response as used by the models, with id, item, resp and treat.
+
+    There are also cov (standardised, NaN where missing), if the trial has a covariate, and cluster, if the models have clusters.
+    """
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -97,20 +99,20 @@ def fixed_part(fit: Fit, treat: np.ndarray, cov: np.ndarray | None) -> np.ndarra
 
 
 def item_part(fit: Fit, treat: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """(n,) what items add to the linear predictor, b_i + zeta_i T, logits; 0 where ``item`` is -1, an average item."""
+    """(n,) item part of the linear predictor, b_i + zeta_i T, logits; 0 where ``item`` is -1, the average item."""
     ranef = np.vstack([fit.ranef, np.zeros(fit.spec.q)])
     effect = ranef[item, 1] * treat if fit.spec.item_effects else 0.0
     return np.asarray(ranef[item, 0] + effect, float)
 
 
 def persons(trial: Trial, fit: Fit) -> Persons:
-    """Modes of theta given the estimates and the modes of the items, which is the joint mode that lme4's ``ranef`` gives."""
+    """Modes of theta given the estimates and the modes of the items, the joint mode that lme4's ``ranef`` gives."""
     n, n_items = trial.n_persons, fit.n_items
     kept = used_rows(trial, fit)
     person, item, resp = trial.person[kept], trial.item[kept], trial.resp[kept]
     trials = np.bincount(person * n_items + item, minlength=n * n_items).reshape(n, n_items).astype(float)
     score = np.bincount(person, weights=resp, minlength=n)
-    # one class a person, control first
+    # one class per person, control first
     order = np.argsort(trial.treat, kind="stable")
     statistics = SufficientStatistics(
         item_names=fit.item_names,
@@ -132,7 +134,7 @@ def persons(trial: Trial, fit: Fit) -> Persons:
     sigma = fit.sigma_theta
 
     def modes(of_cluster: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Expected sum scores, weights of cells and modes of v, with the clusters held at their place."""
+        """Expected sum scores, weights of cells and modes of v, with the clusters' effects held fixed."""
         v = np.empty(n)
         v[order] = person_modes(statistics, (fixed + of_cluster)[order], sigma, offsets, steps)
         eta = (fixed + of_cluster + sigma * v)[:, None] + np.where(trial.treat[:, None] == 0, offsets[0], offsets[1])
@@ -150,7 +152,7 @@ def persons(trial: Trial, fit: Fit) -> Persons:
 def _cluster_modes(
     trial: Trial, fit: Fit, score: np.ndarray, modes: Modes
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]:
-    """Modes of the clusters and of their persons together: Newton in the clusters, at each step the persons' own modes."""
+    """Joint modes of clusters and persons: Newton's method over the clusters, with the persons' modes found at each step."""
     codes = trial.of_clusters["cluster"]
     nothing = np.zeros(trial.n_persons)
     if fit.clusters is None or codes is None:
@@ -164,7 +166,7 @@ def _cluster_modes(
         mean, weight, v = modes(of_cluster)
         slope, curvature = -k, np.tile(np.eye(size), (len(k), 1, 1))
         np.add.at(slope, codes, loading * (score - mean)[:, None])
-        # a person's mode follows the cluster, which takes that much of the information away
+        # a person's mode moves with the cluster, which reduces the information by this factor
         left = weight.sum(axis=1) / (1.0 + fit.sigma_theta**2 * weight.sum(axis=1))
         np.add.at(curvature, codes, loading[:, :, None] * loading[:, None, :] * left[:, None, None])
         step = np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
@@ -175,19 +177,19 @@ def _cluster_modes(
 
 
 def _cluster_loadings(factor: np.ndarray, treat: np.ndarray) -> np.ndarray:
-    """(P, c) what a unit of each effect of its cluster adds to a person's linear predictor."""
+    """(P, c) loadings of a person's linear predictor on the effects of the cluster."""
     return np.asarray(np.column_stack([np.ones(len(treat)), treat])[:, : len(factor)] @ factor)
 
 
 def _conditional_se(fit: Fit, trial: Trial, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """(P,) of persons and (S, c) of clusters: roots of the diagonal of H^-1 (``engine.modes``) on the scale of the effects,
-    from the weights W of cells (P, J).
+    """Conditional standard deviations of persons (P,) and clusters (S, c), from the weights W of cells (P, J).
 
-    With h_p = 1 + sigma^2 sum_i W_pi, S the Schur complement over items and clusters and c_p the coupling of person and these
-    (sigma W_p a_T' to items, sigma sum_i W_pi l_p to its cluster), the entry of a person is 1 / h_p + c_p' S^-1 c_p / h_p^2.
-    Within S clusters, whose blocks C_s are small and alone, are eliminated in their turn: with B_s between the items and s,
-    z the part of c_p of its cluster and y that of items, c_p' S^-1 c_p = z' C_s^-1 z + (y - B_s C_s^-1 z)' M (y - B_s C_s^-1 z),
-    where M is the inverse over the items.
+    They are roots of the diagonal of H^-1 (``engine.modes``) on the scale of the effects. With h_p = 1 + sigma^2 sum_i W_pi, S the
+    Schur complement over items and clusters, and c_p the coupling of a person with these (sigma W_p a_T' with items,
+    sigma sum_i W_pi l_p with the cluster), the entry of a person is 1 / h_p + c_p' S^-1 c_p / h_p^2. In S, clusters are eliminated
+    in turn, since their blocks C_s are small and not coupled with each other: with B_s the block between items and s, and z and y
+    the parts of c_p for the cluster and the items, c_p' S^-1 c_p = z' C_s^-1 z + (y - B_s C_s^-1 z)' M (y - B_s C_s^-1 z), where M
+    is the inverse over the items.
     """
     sigma, n_items, q, treat = fit.sigma_theta, fit.n_items, fit.spec.q, trial.treat
     h = 1.0 + sigma**2 * weight.sum(axis=1)
@@ -224,7 +226,7 @@ def _conditional_se(fit: Fit, trial: Trial, weight: np.ndarray) -> tuple[np.ndar
 
 
 def expected(fit: Fit, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Expected score of each item, and its variance, at linear predictors (..., J): with two categories the probability of a 1."""
+    """Expected score of each item (with two categories the probability of a 1), and its variance, at eta (..., J)."""
     from scipy.special import expit
 
     if fit.formats is None:

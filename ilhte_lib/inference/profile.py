@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..engine.laplace import LaplaceDeviance
-from ..engine.objective import Deviance, Evaluation, ModeNotFound
+from ..engine.objective import SEARCH_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from ..engine.optimise import Minimum, minimise
 from ..engine.quadrature import QuadratureDeviance
 from ..engine.starts import rough_curvature
@@ -41,6 +41,10 @@ FARTHEST = 100.0
 quantile there is flat, and the likelihood refutes nothing on that side."""
 NEAR = 4.0
 """A lower optimum this many standard errors away, or more, is another valley and not a better estimate."""
+CURVED = 4
+"""A constrained fit starts on the curve through so many others,"""
+CLOSE = 0.2
+"""no two of them closer than this share of their distance from it."""
 INTERIOR = 0.05
 """A nuisance standard deviation (logits) starts no closer to 0 than this, where the gradient vanishes by symmetry."""
 
@@ -225,13 +229,34 @@ class _Section:
 
 @dataclass
 class _Point:
-    """One constrained fit: the held value, D_p there, its slope, the coordinates and the curvature found."""
+    """One constrained fit: the held value, D_p there, its slope, the coordinates that a last step leads to and the curvature found."""
 
     at: float
     deviance: float
     slope: float
     x: np.ndarray
     hessian: np.ndarray
+
+
+def _apart(points: list[_Point], at: float) -> list[_Point]:
+    """Of points in the order of their distance from ``at``, the first few that do not all but coincide: what rounding and an early
+    stop leave of their coordinates would else be magnified."""
+    out = [points[0]]
+    for point in points[1:]:
+        if min(abs(point.at - other.at) for other in out) >= CLOSE * abs(point.at - at):
+            out.append(point)
+        if len(out) == CURVED:
+            break
+    return out
+
+
+def _extrapolated(points: list[_Point], at: float) -> np.ndarray:
+    """Coordinates on the polynomial through those of a few points (Lagrange)."""
+    x = np.zeros(len(points[0].x))
+    for point in points:
+        others = [other.at for other in points if other is not point]
+        x += np.prod([(at - t) / (point.at - t) for t in others]) * point.x
+    return x
 
 
 class Profiler:
@@ -242,12 +267,15 @@ class Profiler:
     deviance : the objective the fit minimises (``LaplaceDeviance`` or one with the same interface).
     fit : the fit.
     null : the same model without item effects, fitted to the same data by the same method.
+    like : a fit of a model almost the same, whose standard errors say how far ends are likely to lie where ``fit`` has none.
     """
 
-    def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None):
+    def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None, like: Fit | None = None):
         if null is not None and (null.spec.item_effects or null.spec.covariate != fit.spec.covariate):
             raise InputError(f"{null.spec.name} is not {fit.spec.name} without item effects: give that model's fit.")
-        self.deviance, self.fit, self.null = deviance, fit, null
+        self.deviance, self.fit, self.null, self.like = deviance, fit, null, like
+        if isinstance(deviance, LaplaceDeviance):
+            deviance.tolerance = SEARCH_TOLERANCE
         psi = fit.psi
         # the estimate is refined here so that engines that stop a little early can be profiled too
         self._centre(psi)
@@ -307,7 +335,11 @@ class Profiler:
         except (ModeNotFound, np.linalg.LinAlgError) as failure:
             raise EngineError(f"The profile of {parameter} could not be computed at {at:.4g} ({failure}).") from None
         here = found.evaluation
-        point = _Point(at, here.deviance, float(here.gradient[section.held]), here.psi, found.hessian)
+        free = section.free
+        x = here.psi.copy()
+        # neighbours start from where the search would have gone on to
+        x[free] -= np.linalg.solve(found.hessian[np.ix_(free, free)], here.gradient[free])
+        point = _Point(at, here.deviance, float(here.gradient[section.held]), x, found.hessian)
         if parameter == "rho":
             crossed = self._crossed(here.psi)
             if crossed or here.deviance > self._edge_deviance():
@@ -334,7 +366,7 @@ class Profiler:
         return bool(np.abs((np.abs(found.evaluation.psi) - np.abs(self.psi)) / scale).max() < NEAR)
 
     def _start(self, section: _Section, points: list[_Point], at: float) -> tuple[np.ndarray, np.ndarray]:
-        """Nuisance coordinates from the nearest constrained fits, extrapolated linearly, and the nearest curvature."""
+        """Nuisance coordinates from the nearest constrained fits, on a curve through them, and the nearest curvature."""
         usable = sorted((p for p in points if p.hessian.size), key=lambda p: abs(p.at - at))
         if not usable:
             psi = self._interior(self.psi)
@@ -344,11 +376,8 @@ class Profiler:
             hessian[np.diag_indices(section.k)] = np.maximum(np.diagonal(hessian), 1e-2)
             x[section.held] = at
             return x, hessian
-        x = usable[0].x.copy()
-        if len(usable) > 1 and usable[0].at != usable[1].at:
-            slope = (usable[0].x - usable[1].x) / (usable[0].at - usable[1].at)
-            step = np.clip(slope * (at - usable[0].at), -0.3, 0.3)
-            x += step
+        near = _apart(usable, at)
+        x = near[0].x + np.clip(_extrapolated(near, at) - near[0].x, -0.3, 0.3)
         if section.polar and section.held == section.k - 2:
             # a = +-pi/2 (|rho| = 1) is stationary by symmetry: start beside it
             x[-1] = np.clip(x[-1], -np.pi / 2 + 0.1, np.pi / 2 - 0.1)
@@ -506,6 +535,8 @@ class Profiler:
         if centre == limit:
             return limit
         target = np.sqrt(quantile)
+        if np.isnan(se) and self.like is not None and parameter == "sigma_zeta":
+            se = sigma_zeta_se(self.like)
         guess = (
             target * se if np.isfinite(se) and se > 0 else (0.5 if parameter == "rho" else max(0.3 * abs(centre), 0.2))
         )
@@ -582,9 +613,9 @@ class Profiler:
         high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
         margin = 0.25 * (high - low)
         values = np.linspace(max(low - margin, limits[0]), min(high + margin, limits[1]), points)
-        # outwards from the estimate, so that every constrained fit has a close neighbour to start from
+        # outwards from the estimate, first on one side, so that every constrained fit has a close neighbour to start from
         rises = {}
-        for at in sorted(values, key=lambda v: abs(v - centre)):
+        for at in sorted(values, key=lambda v: (v < centre, abs(v - centre))):
             rises[at] = self._solve(name, float(at)).deviance - self.minimum
         shown = np.sin(values) if name == "rho" else values
         return ProfileCurve(name, shown, np.array([rises[at] for at in values]))

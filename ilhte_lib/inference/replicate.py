@@ -1,7 +1,7 @@
-"""Many independent replicates of one task: seeded, over all cores, resumable.
+"""Independent replicates of one task: seeded, run over all cores, resumable.
 
-Replicate k draws from ``SeedSequence(seed, spawn_key=(k,))``: what it gives depends on the seed and on k alone, not on
-the number of workers, the order in which they finish or an interruption.
+Replicate k draws from ``SeedSequence(seed, spawn_key=(k,))``, so its result depends only on the seed and k, not on the number of
+workers, the order in which they finish, or interruptions.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ..engine.threads import one_blas_thread
 from ..errors import EngineError, InputError
 
 CHUNK = 8
-"""Replicates handed to a worker at a time."""
+"""Replicates given to a worker at a time."""
 CHUNK_TOGETHER = 128
-"""The same, at most, of a task that has many cheaper together."""
+"""Most replicates given to a worker at a time for a ``TaskTogether``."""
 SAVE_EVERY = 5.0
-"""Seconds between two savings of the finished replicates."""
+"""Seconds between saves of the finished replicates."""
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 Progress = Callable[[int, int], None]
-"""Called with the number of finished replicates and of all."""
+"""Called with the numbers of finished replicates and of all replicates."""
 
 
 class Task(Protocol):
-    """What is replicated; it must survive pickling.
+    """A task to be replicated; it must be picklable.
 
-    ``names`` are the columns of its results; calling it with a generator gives one row, NaN for what is undefined.
-    ``identity`` is everything the results depend on besides the seed (arrays, numbers, texts, nested): it tells whether
+    ``names`` are the columns of its results; calling it with a generator gives one row, with NaN for anything undefined.
+    ``identity`` is everything the results depend on besides the seed (nested arrays, numbers and texts); it decides whether
     finished replicates in a file belong to this task.
     """
 
@@ -50,25 +50,25 @@ class Task(Protocol):
 
 @runtime_checkable
 class TaskTogether(Task, Protocol):
-    """A task that has many replicates cheaper together than one by one: a row of ``together`` is what calling it gives."""
+    """A task whose replicates are cheaper together; each row of ``together`` equals the result of a call."""
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
-        """(len(generators), len(names)); a row of NaN is a replicate that could not be fitted."""
+        """(len(generators), len(names)) results; a row of NaN is a replicate that could not be fitted."""
 
 
 def replicate_generator(seed: int, replicate: int) -> np.random.Generator:
-    """The random numbers of one replicate: PCG64 on child number ``replicate`` of ``SeedSequence(seed)``."""
+    """The random generator of one replicate: PCG64 on child number ``replicate`` of ``SeedSequence(seed)``."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(replicate,))))
 
 
 def replicate_number(rng: np.random.Generator) -> int:
-    """Which replicate a generator of ``replicate_generator`` is of."""
+    """The number of the replicate to which a generator from ``replicate_generator`` belongs."""
     (k,) = cast("np.random.SeedSequence", rng.bit_generator.seed_seq).spawn_key
     return k
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Number of cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -88,11 +88,11 @@ def run_replicates(
     task : see ``Task``. A replicate that raises ``EngineError`` gives a row of NaN.
     replicates : how many, at least 1.
     seed : not negative.
-    workers : processes; default one a core. With 1 everything runs in this process. More need a script that guards
-        its start with ``if __name__ == "__main__"`` (as Python's ``multiprocessing`` always does).
-    progress : told the number of finished replicates from time to time.
-    resume : a file that keeps the finished replicates; if it is there from an earlier call with the same task and
-        seed, they are not computed again, and a call for more replicates goes on from them.
+    workers : number of processes; default one per core. With 1 everything runs in this process; more require a script guarded by
+        ``if __name__ == "__main__"``, as always with Python's ``multiprocessing``.
+    progress : called with the number of finished replicates from time to time.
+    resume : a file for the finished replicates. Those already there from an earlier call with the same task and seed are not
+        computed again.
 
     Returns
     -------
@@ -100,11 +100,11 @@ def run_replicates(
 
     Raises
     ------
-    InputError : no replicates, a negative seed, or ``resume`` is of another task.
+    InputError : there are no replicates, the seed is negative, or ``resume`` belongs to another task.
     EngineError : a worker process died.
     """
     if replicates < 1:
-        raise InputError(f"{replicates} replicates were asked for: at least 1 is needed.")
+        raise InputError(f"The number of replicates is {replicates}: give at least 1.")
     if seed < 0:
         raise InputError(f"The seed is {seed}: give a number that is not negative.")
     store = _Store(task, seed, resume)
@@ -150,7 +150,7 @@ def _run(task: Task, seed: int, indices: np.ndarray) -> np.ndarray:
 
 
 def one_by_one(task: Task, generators: list[np.random.Generator]) -> np.ndarray:
-    """(len(generators), len(names)) results of a task, a row of NaN where it raises ``EngineError``."""
+    """(len(generators), len(names)) results of a task, with a row of NaN where it raises ``EngineError``."""
     out = np.full((len(generators), len(task.names)), np.nan)
     for row, rng in zip(out, generators, strict=True):
         with suppress(EngineError):
@@ -163,7 +163,7 @@ def _in_processes(task: Task, seed: int, chunks: list, workers: int, take: Calla
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    # a fresh interpreter for each worker, so that its BLAS reads the number of threads: one, the workers are the parallelism
+    # fresh interpreters, so that the BLAS of each worker reads the number of threads: one, since workers are the parallelism
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (pickle.dumps((task, seed)),))
     try:
         with _one_blas_thread():
@@ -208,7 +208,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 class _Store:
-    """The file of finished replicates: rows, which of them are there, and a key of task and seed."""
+    """The file of finished replicates: their numbers and rows, and a key for task and seed."""
 
     def __init__(self, task: Task, seed: int, path: Path | str | None):
         self.path = None if path is None else Path(path)
@@ -230,7 +230,7 @@ class _Store:
             )
         wanted = index < len(rows)
         rows[index[wanted]], finished[index[wanted]] = results[wanted], True
-        # replicates beyond this call's number are kept in the file for the next
+        # replicates beyond the number requested now are kept in the file for later calls
         self.beyond = (index[~wanted], results[~wanted])
 
     beyond: tuple[np.ndarray, np.ndarray] | None = None
@@ -252,7 +252,7 @@ class _Store:
 
 
 def _key(task: Task, seed: int) -> str:
-    """A digest of the class of the task, its identity and the seed."""
+    """A digest of the task's class and identity and the seed."""
     digest = hashlib.sha256(f"{type(task).__module__}.{type(task).__qualname__} {seed}".encode())
 
     def feed(value: object) -> None:

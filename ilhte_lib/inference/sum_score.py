@@ -1,8 +1,7 @@
-"""What an analysis of sum scores would report, to set beside the model's effect.
+"""The analysis of sum scores, for comparison with the model's effect.
 
-Sum scores mix the effects of the items with how finely each item tells persons apart, and their standardised effect is
-attenuated by unreliability. Reliability is within arm: pooled over both, the treatment effect itself would pass for
-reliability.
+Sum scores mix item effects with item discriminations, and their standardised effect is attenuated by unreliability. Reliability
+is computed within arms, because over both arms together the treatment effect itself would count as reliable variance.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ class SumScoreEffect:
 
     Attributes
     ----------
-    difference : mean score of the treated less that of the controls, in items (score = share of answered items that are
-        1, times the number of items).
-    sd : pooled SD of the score within arm, in items.
+    difference : mean score of treated minus control, in items (score = share of answered items that are 1, times the number of
+        items).
+    sd : pooled within-arm SD of the score, in items.
     smd, smd_se : standardised mean difference with Hedges' small-sample factor, and its standard error.
-    reliability, reliability_se : KR-20 within arm (Cronbach's alpha of binary items) at the mean number of answered
-        items, and its distribution-free standard error; NaN where items do not covary positively or nobody answered two.
-    corrected, corrected_se : smd / sqrt(reliability), and its SE with the uncertainty of the reliability.
-    n_control, n_treated : persons.
+    reliability, reliability_se : within-arm KR-20 (Cronbach's alpha for binary items) at the mean number of answered items, and
+        its distribution-free standard error; NaN if items do not covary positively or nobody answered two.
+    corrected, corrected_se : smd / sqrt(reliability), and its SE including the uncertainty of the reliability.
+    n_control, n_treated : numbers of persons.
     mean_answered : mean number of items a person answered.
     """
 
@@ -48,13 +47,13 @@ class SumScoreEffect:
 
 @dataclass(frozen=True)
 class SumScoreInteraction:
-    """Least squares of the standardised sum score on treatment, covariate and their product.
+    """Least-squares regression of the standardised sum score on treatment, covariate and their product.
 
     Attributes
     ----------
-    treat, cov, interaction : coefficients, SDs of the score within arm (per SD of the covariate).
-    treat_se, cov_se, interaction_se : heteroscedasticity-robust standard errors (HC2); NaN where scores lie on a line.
-    n_persons : persons with a covariate.
+    treat, cov, interaction : coefficients in within-arm SDs of the score (per SD of the covariate).
+    treat_se, cov_se, interaction_se : heteroscedasticity-robust standard errors (HC2); NaN for a perfect fit.
+    n_persons : number of persons with a covariate.
     """
 
     treat: float
@@ -67,31 +66,33 @@ class SumScoreInteraction:
 
 
 def sum_score_effect(trial: Trial) -> SumScoreEffect:
-    """Standardised mean difference of sum scores, and the same corrected for attenuation.
+    """Standardised mean difference of sum scores, also corrected for attenuation.
 
     ``g = c(m) (y1 - y0) / s``, m = N - 2, ``c(m) = 1 - 3 / (4 m - 1)``, ``SE^2 = N / (n0 n1) + g^2 / (2 N)`` (Hedges
-    1981, Journal of Educational Statistics 6(2); Hedges and Olkin 1985, chapter 5); where the models have clusters the first
-    term is the cluster-robust variance of the difference (``data.baseline``). Reliability: with v the mean
-    variance of an item within arm, k the mean covariance of two items, and n the mean number of answered items,
-    ``n k / (v + (n - 1) k)``, which is KR-20 for complete data (Kuder and Richardson 1937) and its Spearman-Brown value
-    otherwise. Its SE comes from the influence of each person, without assuming normality (Maydeu-Olivares et al. 2007,
-    Psychological Methods 12(2)); the corrected effect's by the delta method.
+    1981, Journal of Educational Statistics 6(2); Hedges and Olkin 1985, chapter 5); if the models have clusters the first term is
+    the cluster-robust variance of the difference (``data.baseline``). With v the mean within-arm variance of an item, k the mean
+    covariance of two items, and n the mean number of answered items, the reliability is ``n k / (v + (n - 1) k)``, which is KR-20
+    for complete data (Kuder and Richardson 1937) and its Spearman-Brown value otherwise. Its SE comes from the influence of each
+    person, without assuming normality (Maydeu-Olivares et al. 2007, Psychological Methods 12(2)), that of the corrected effect
+    from the delta method.
 
     Raises
     ------
-    InputError : an arm has fewer than two persons, or everyone has the same score.
+    InputError : an arm has fewer than two persons, or scores do not vary.
     """
     score, answered, _ = _scores(trial)
     arm = trial.treat.astype(bool)
     n0, n1 = int(np.count_nonzero(~arm)), int(np.count_nonzero(arm))
     if min(n0, n1) < 2:
-        raise InputError(f"Table {trial.tab} has an arm of fewer than two persons: sum scores cannot be compared.")
+        raise InputError(
+            f"Table {trial.tab} has fewer than two persons in an arm, so sum scores cannot be compared: include more persons."
+        )
     means = np.array([score[~arm].mean(), score[arm].mean()])
     m = n0 + n1 - 2
     sd = float(np.sqrt(((score - means[arm.astype(int)]) ** 2).sum() / m))
     if not sd > 1e-12 * trial.n_items:
         raise InputError(
-            f"Everyone in an arm of table {trial.tab} has the same score: there is no SD to standardise by."
+            f"Everyone in an arm of table {trial.tab} has the same score, so there is no SD to standardise by: include more persons."
         )
     smd = (1.0 - 3.0 / (4.0 * m - 1.0)) * (means[1] - means[0]) / sd
     smd_se = np.sqrt((n0 + n1) / (n0 * n1) + smd**2 / (2.0 * (n0 + n1)))
@@ -109,14 +110,14 @@ def sum_score_effect(trial: Trial) -> SumScoreEffect:
 
 
 def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
-    """Does the sum-score effect grow with the covariate? The analysis most trials report.
+    """The interaction of treatment and covariate in sum scores, as most trials report it.
 
-    Ordinary least squares of the score, in SDs within arm, on 1, T, c, T c; standard errors HC2 (MacKinnon and White
-    1985, Journal of Econometrics 29(3)), where the models have clusters cluster-robust (Liang and Zeger 1986, Biometrika 73(1)).
+    Ordinary least squares of the score, in within-arm SDs, on 1, T, c and T c, with HC2 standard errors (MacKinnon and White 1985,
+    Journal of Econometrics 29(3)) or, if the models have clusters, cluster-robust ones (Liang and Zeger 1986, Biometrika 73(1)).
 
     Raises
     ------
-    InputError : the trial has no covariate, too few persons have one, it or the score does not vary in both arms.
+    InputError : the trial has no covariate, too few persons have it, or it or the score does not vary in both arms.
     """
     if trial.covariate is None:
         raise InputError(f"Table {trial.tab} has no covariate for an interaction: name one (option --covariate).")
@@ -126,13 +127,14 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
     score = score[kept]
     if len(score) < 6 or min(np.ptp(c[arm == t]) if (arm == t).sum() > 2 else 0.0 for t in (0, 1)) == 0:
         raise InputError(
-            f"The covariate of table {trial.tab} does not vary in both arms: no interaction can be estimated."
+            f"The covariate of table {trial.tab} does not vary in both arms, so no interaction can be estimated: name another "
+            "(option --covariate)."
         )
     within = np.concatenate([score[arm == t] - score[arm == t].mean() for t in (0, 1)])
     sd = float(np.sqrt((within**2).sum() / (len(score) - 2)))
     if not sd > 1e-12 * trial.n_items:
         raise InputError(
-            f"Everyone in an arm of table {trial.tab} has the same score: no interaction can be estimated."
+            f"Everyone in an arm of table {trial.tab} has the same score, so no interaction can be estimated: include more persons."
         )
     y = score / sd
     x = np.column_stack([np.ones_like(c), arm, c, arm * c])
@@ -148,13 +150,13 @@ def sum_score_interaction(trial: Trial) -> SumScoreInteraction:
         np.add.at(sums, of_cluster, x * residual[:, None])
         meat = count / (count - 1) * sums.T @ sums
     variance = np.diagonal(bread @ meat @ bread)
-    se = np.sqrt(variance, out=np.full(4, np.nan), where=variance > 0)  # rounding where the line is met exactly
+    se = np.sqrt(variance, out=np.full(4, np.nan), where=variance > 0)  # rounding can make it negative in a perfect fit
     (treat, cov, product), (treat_se, cov_se, product_se) = beta[1:].tolist(), se[1:].tolist()
     return SumScoreInteraction(treat, cov, product, treat_se, cov_se, product_se, len(score))
 
 
 def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score in points of the whole test (P,), responses answered (P,), and their sum (P,)."""
+    """Score in points of the whole test (P,), number of answered items (P,), and sum of responses (P,)."""
     answered = np.bincount(trial.person, minlength=trial.n_persons).astype(float)
     total = np.bincount(trial.person, weights=trial.resp, minlength=trial.n_persons)
     if trial.formats is None:
@@ -165,7 +167,7 @@ def _scores(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _reliability(trial: Trial, length: float) -> tuple[float, float]:
-    """Reliability of a test of ``length`` items within arm, and its standard error."""
+    """Within-arm reliability of a test of ``length`` items, and its standard error."""
     cell = trial.treat[trial.person].astype(int) * trial.n_items + trial.item
     mean = np.bincount(cell, weights=trial.resp) / np.maximum(np.bincount(cell), 1)
     residual = trial.resp - mean[cell]
@@ -174,13 +176,13 @@ def _reliability(trial: Trial, length: float) -> tuple[float, float]:
     total = np.bincount(trial.person, weights=residual, minlength=n)
     answered = np.bincount(trial.person, minlength=n).astype(float)
     products, pairs = total**2 - squares, answered * (answered - 1.0)
-    if not pairs.sum() > 0:  # one response each: nothing is known of how items go together
+    if not pairs.sum() > 0:  # with one response per person, covariances of items are unknown
         return float("nan"), float("nan")
     v, k = squares.sum() / answered.sum(), products.sum() / pairs.sum()
     if not (k > 0 and v > 0):
         return float("nan"), float("nan")
     reliability = length * k / (v + (length - 1.0) * k)
-    # v and k are ratios of sums over persons: the influence of a person on each, then on the reliability
+    # v and k are ratios of sums over persons: compute each person's influence on them, then on the reliability
     on_v, on_k = (squares - v * answered) / answered.sum(), (products - k * pairs) / pairs.sum()
     denominator = (v + (length - 1.0) * k) ** 2
     influence = (length * v / denominator) * on_k - (length * k / denominator) * on_v

@@ -1,14 +1,14 @@
-"""The likelihood of a trial over how far item effects spread and how they go with easiness, boundaries included.
+"""The likelihood of a trial over the spread of item effects and their correlation with easiness, boundaries included.
 
-What a trial says of ``sigma_zeta / sigma_theta`` and of rho is not an estimate with a standard error where items are few: rho may
-end at -1 or 1, sigma_zeta at 0. The profile log-likelihood of M_A over both,
+With few items, ``sigma_zeta / sigma_theta`` and rho are not well summarised by estimates and standard errors: the estimate of rho
+may be -1 or 1, that of sigma_zeta 0. Instead, the profile log-likelihood of M_A over both,
 
     l(x, rho) = max { log L : sigma_zeta / sigma_theta = exp(x), Corr(b, zeta) = rho },
 
-with ``1/2 log det Cov(beta)`` added, is kept on a grid of x and of the angle ``arcsin(rho)``, in which it is smooth up to |rho| = 1.
-(The restricted likelihood, Patterson and Thompson 1971, Biometrika 58(3): a maximum over the means of easiness and effect makes both
-spreads too small where items are few. Cov(beta) is that of a normal model, as in ``engine.starts.rough_curvature``.) As x falls it
-comes down to that of M_0, whatever rho is.
+plus ``1/2 log det Cov(beta)``, is stored on a grid of x and of the angle ``arcsin(rho)``, in which it is smooth up to |rho| = 1.
+This is the restricted likelihood (Patterson and Thompson 1971, Biometrika 58(3)), because maximising over the means of easiness
+and effect would underestimate both spreads with few items; Cov(beta) is that of a normal model, as in
+``engine.starts.rough_curvature``. As x decreases it approaches that of M_0 for every rho.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
     from ..engine.quadrature import QuadratureDeviance
 
 ANGLES = np.linspace(-np.pi / 2.0, np.pi / 2.0, 9)
-"""arcsin(rho) of the grid."""
+"""Values of arcsin(rho) in the grid."""
 SMALLEST, LARGEST = 0.02, 20.0
-"""sigma_zeta / sigma_theta: below the first there are no item effects that a trial could see, beyond the second no trial."""
+"""Range of sigma_zeta / sigma_theta: below it item effects are undetectable in any trial, and no trial is above it."""
 DEPTH = 8.0
-"""The grid ends where the log-likelihood has fallen by so much."""
+"""The grid ends where the log-likelihood has fallen by this much."""
 FINEST, COARSEST = 0.1, 0.4
-"""Steps of the grid in x."""
+"""Smallest and largest step of the grid in x."""
 CLOSE = 0.004
-"""A constrained fit stops this close to its minimum, in deviance, and what is left is taken off."""
+"""A constrained fit stops when its deviance is this close to the minimum, and the remainder is subtracted."""
 MOST_CELLS = 200_000
-"""Classes times items beyond which the grid takes more than some seconds, and is left out."""
+"""With more classes times items the grid would take more than a few seconds, and is left out."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The restricted profile log-likelihood of one trial, its maximum 0.
+    """The restricted profile log-likelihood of one trial, relative to its maximum.
 
     Attributes
     ----------
     log_ratio : (m,) increasing values of log(sigma_zeta / sigma_theta), evenly spaced.
     rho : (a,) correlations from -1 to 1, evenly spaced in arcsin(rho).
-    loglik : (m, a) less its maximum.
-    null : that of M_0, where sigma_zeta = 0, less the same maximum.
+    loglik : (m, a) log-likelihood minus its maximum.
+    null : log-likelihood of M_0 (sigma_zeta = 0) minus the same maximum.
     """
 
     log_ratio: np.ndarray
@@ -64,7 +64,7 @@ class Surface:
 
     @classmethod
     def of(cls, record: dict) -> Surface:
-        """From what a document holds of it."""
+        """The surface stored in a document."""
         log_ratio, rho, loglik = (np.array(record[name], float) for name in ("log_ratio", "rho", "loglik"))
         return cls(log_ratio, rho, loglik, float(record["null"]))
 
@@ -79,21 +79,25 @@ def surface(statistics: SufficientStatistics, null: Fit, main: Fit) -> Surface:
 
     Raises
     ------
-    InputError : persons do not differ (nothing can be divided by sigma_theta), or the data are too large.
+    InputError : persons do not differ (sigma_theta is 0), or the data are too large.
     EngineError : the constrained fits fail.
     """
     if not main.sigma_theta > 0:
-        raise InputError("Persons do not differ, so that item effects cannot be compared with them.")
+        raise InputError(
+            "Persons do not differ, so item effects cannot be expressed in their SDs: leave the table out of a pool."
+        )
     if statistics.n_classes * statistics.n_items > MOST_CELLS:
-        raise InputError("The table is too large for its likelihood to be taken over a grid.")
+        raise InputError(
+            "The table is too large to compute its likelihood over a grid: sample persons (--max-persons)."
+        )
     try:
         return _Grid(objective(statistics, main), null, main).surface()
     except (ModeNotFound, np.linalg.LinAlgError) as failure:
-        raise EngineError(f"The likelihood could not be taken over a grid ({failure}).") from None
+        raise EngineError(f"The likelihood could not be computed over a grid ({failure}).") from None
 
 
 class _Held:
-    """The deviance with ratio and rho held, over what is left: psi without l21 and l22."""
+    """The deviance with ratio and rho held fixed, as a function of psi without l21 and l22."""
 
     def __init__(self, deviance: Deviance, ratio: float, angle: float):
         self.deviance, self.statistics = deviance, deviance.statistics
@@ -112,7 +116,7 @@ class _Held:
 
 
 class _Grid:
-    """Constrained fits over the grid, each from its neighbour."""
+    """Constrained fits over the grid, each started from a neighbour."""
 
     def __init__(self, deviance: LaplaceDeviance | QuadratureDeviance, null: Fit, main: Fit):
         self.deviance, self.null, self.main = deviance, null, main
@@ -124,7 +128,7 @@ class _Grid:
         self.first = Minimum(Evaluation(first, main.deviance, first), self.curvature, True)
 
     def surface(self) -> Surface:
-        """From the estimate's x up and down, and on every x from its angle to both sides."""
+        """Compute the grid from the estimate's x up and down, and at every x from its angle to both sides."""
         ratio = max(self.main.sigma_zeta, 1e-300) / self.main.sigma_theta
         se = sigma_zeta_se(self.main) / max(self.main.sigma_zeta, 1e-300)
         step = float(np.clip(0.9 * se, FINEST, COARSEST)) if np.isfinite(se) else COARSEST
@@ -149,7 +153,7 @@ class _Grid:
         return Surface(x, np.sin(ANGLES), np.round((best - grid) / 2.0, 4), float(np.round((best - null) / 2.0, 4)))
 
     def _column(self, x: float, *neighbours: Minimum) -> list[Minimum]:
-        """The fits at one x: each angle from its neighbour at the last x, or from the one before it."""
+        """The fits at one x; each angle starts from the same angle at the last x, or from the previous angle."""
         if len(neighbours) == len(ANGLES):
             return [self._fit(x, angle, near) for angle, near in zip(ANGLES, neighbours, strict=True)]
         start = int(np.argmin(np.abs(ANGLES - self._angle())))
@@ -167,7 +171,7 @@ class _Grid:
         start, inverse = near.evaluation.psi, np.linalg.inv(near.hessian)
 
         def left(here: Evaluation) -> float:
-            """How much lower the minimum is, by the neighbour's curvature."""
+            """Distance of the deviance from its minimum, by the neighbour's curvature."""
             return 0.5 * float(here.gradient @ inverse @ here.gradient)
 
         longest = np.maximum(0.5 * np.abs(start), 0.3)
@@ -181,7 +185,7 @@ class _Grid:
         return Minimum(Evaluation(here.psi, restricted, here.gradient), found.hessian, found.converged)
 
     def _restriction(self, psi: np.ndarray) -> float:
-        """log det Cov(beta) at psi, near which the deviance was last evaluated."""
+        """log det Cov(beta) at psi; the deviance was last evaluated nearby."""
         n = len(self.main.beta)
         information = rough_curvature(cast("LaplaceDeviance", self.deviance), psi)[:n, :n]
         return -float(np.linalg.slogdet(information / 2.0)[1])

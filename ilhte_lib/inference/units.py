@@ -1,4 +1,4 @@
-"""The unit in which a table's effects are shown: SDs of its persons, or logits where persons do not differ."""
+"""The unit in which a table's effects are shown: SDs of its persons, or logits if persons do not differ."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from enum import StrEnum
 
 
 class Unit(StrEnum):
-    """What effects of items and persons are counted in."""
+    """Unit of effects."""
 
     SD = "SD"
     LOGIT = "logit"
 
     @property
     def plural(self) -> str:
-        """Behind a number or in parentheses: "SDs" or "logits"."""
+        """The unit after a number or in parentheses: "SDs" or "logits"."""
         return f"{self.value}s"
 
     @property
     def of_persons(self) -> str:
-        """The same, spelled out: "SDs of the persons" or "logits"."""
+        """The unit spelled out: "SDs of the persons" or "logits"."""
         return "SDs of the persons" if self is Unit.SD else "logits"
 
 
@@ -30,7 +30,7 @@ class Scale:
     Attributes
     ----------
     unit : see ``Unit``.
-    by : logits in one unit: sigma_theta of M_0 for SDs, 1 for logits.
+    by : logits per unit: sigma_theta of M_0 for SDs, 1 for logits.
     """
 
     unit: Unit
@@ -38,5 +38,5 @@ class Scale:
 
     @classmethod
     def of(cls, sigma_theta: float) -> Scale:
-        """The scale of a table whose M_0 has this sigma_theta (logits): SDs, or logits where it is 0."""
+        """The scale of a table whose M_0 has this sigma_theta (logits): SDs, or logits if it is 0."""
         return cls(Unit.SD, float(sigma_theta)) if sigma_theta > 0 else cls(Unit.LOGIT, 1.0)

@@ -1,9 +1,9 @@
-"""A trial's other waves: a placebo test before randomisation, item effects wave by wave, and whether they last.
+"""The other waves of a trial: a placebo test before randomisation, item effects by wave, and whether effects last.
 
-Before randomisation the arms are one population: the average effect beta_1 and the spread of item effects sigma_zeta are 0
-there, and what M_A finds is chance or a flaw of the trial. After it M_A is fitted to every wave by itself; how a later wave
-differs from the analysed one is about the persons and items of both, and since these persons are the same, its standard error
-comes from drawing them (Efron & Tibshirani, 1993, ch. 8): each draw has the same persons at both waves.
+Before randomisation the arms are samples of one population: the average effect beta_1 and the spread of item effects sigma_zeta
+are 0, and anything M_A finds is due to chance or a flaw of the trial. M_A is fitted to each wave separately. A later wave is
+compared with the analysed one over the persons and items in both; because the persons are the same, the standard error of the
+difference comes from resampling them (Efron & Tibshirani, 1993, ch. 8), with the same persons at both waves in each draw.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     _Pair = tuple[tuple[Trial, Fit], tuple[Trial, Fit]]
 
 FEWEST_COMMON = 10
-"""Persons of each arm at both waves, and items (3), that a difference between waves needs."""
+"""Least number of persons in each arm at both waves for a difference between waves."""
 FEWEST_COMMON_ITEMS = 3
+"""Least number of common items for a difference between waves."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,18 @@ class ItemAtWave:
 
 @dataclass(frozen=True)
 class WaveEffects:
-    """What M_A finds at one wave, in the unit of ``Waves``.
+    """Results of M_A at one wave, in the unit of ``Waves``.
 
     Attributes
     ----------
-    wave : its name.
-    before : whether it is known to be before randomisation.
-    analysed : whether it is the wave that everything else is about.
-    n_persons, n_items : of this wave.
-    average, average_low, average_high : beta_1 with its 95% interval by t (``generalise.reach_of_average``).
+    wave : name of the wave.
+    before : whether it is known to precede randomisation.
+    analysed : whether it is the wave of the main analysis.
+    n_persons, n_items : numbers of persons and items at this wave.
+    average, average_low, average_high : beta_1 with its 95% t interval (``generalise.reach_of_average``).
     spread, spread_low, spread_high : sigma_zeta with its 95% profile interval; NaN for an end that is undefined.
-    p : mixture p-value of equal effects of the items.
-    items : in the order of the wave's items.
+    p : mixture p-value of equal effects on all items.
+    items : results for the items, in their order at this wave.
     """
 
     wave: str
@@ -92,18 +93,18 @@ class WaveEffects:
 
 @dataclass(frozen=True)
 class WaveDifference:
-    """A later wave less the analysed one, over the persons and items of both, in the unit of ``Waves``.
+    """A later wave minus the analysed one, over the persons and items in both, in the unit of ``Waves``.
 
     Attributes
     ----------
-    wave : the later one.
-    n_persons, n_items : common to both.
+    wave : the later wave.
+    n_persons, n_items : numbers in both waves.
     average, spread : differences of beta_1 and sigma_zeta.
-    average_se, spread_se : from drawing persons; NaN without replicates.
-    average_low, ... : 95% interval, normal; where clusters were drawn t with their number less their strata.
-    correlation : of the items' effects at both waves, as estimated.
-    replicates : that could be fitted.
-    of_clusters : whether whole clusters were drawn.
+    average_se, spread_se : standard errors from resampling persons; NaN without replicates.
+    average_low, ... : ends of 95% intervals, normal or, for resampled clusters, t with clusters minus strata degrees of freedom.
+    correlation : correlation of the estimated item effects at the two waves.
+    replicates : number of replicates that could be fitted.
+    of_clusters : whether whole clusters were resampled.
     """
 
     wave: str
@@ -124,15 +125,15 @@ class WaveDifference:
 
 @dataclass(frozen=True)
 class Waves:
-    """Every wave that could be fitted, in order, the analysed one among them.
+    """Every wave that could be fitted, in order, including the analysed one.
 
     Attributes
     ----------
-    unit : of everything: "SD" of the persons at the analysed wave, so that waves can be compared, or "logit".
-    waves : in their order.
-    differences : of waves after the analysed one.
-    missing : why a wave, or a difference, could not be had, one sentence each.
-    seed : of the draws.
+    unit : unit of all effects: "SD" of the persons at the analysed wave, so that waves are comparable, or "logit".
+    waves : results by wave, in order.
+    differences : differences of later waves from the analysed one.
+    missing : sentences on waves and differences that could not be computed.
+    seed : seed of the resampling.
     """
 
     unit: Unit
@@ -152,12 +153,12 @@ def waves(
     seed: int | None = None,
     workers: int | None = 1,
 ) -> Waves | None:
-    """The other waves of a trial beside its own; None where it has none.
+    """Results for all waves of a trial; None if it has only one.
 
     Parameters
     ----------
-    trial, fits, result, inference : the analysed wave, its fits, and what is said of it.
-    replicates, seed, workers : of the draws of persons behind the differences.
+    trial, fits, result, inference : the analysed wave, its fits, effects and inference.
+    replicates, seed, workers : for resampling persons, which gives the standard errors of differences.
     """
     if not trial.other_waves:
         return None
@@ -196,7 +197,7 @@ def waves(
 
 
 def _number(name: str, otherwise: float) -> float:
-    """A wave's number, by which waves are in order."""
+    """A wave's number, by which waves are ordered."""
     try:
         return float(name)
     except ValueError:
@@ -204,7 +205,7 @@ def _number(name: str, otherwise: float) -> float:
 
 
 def _fits(trial: Trial, like: Fit) -> dict[str, Fit]:
-    """M_0 and M_A, by the approximation of the likelihood that ``like`` has."""
+    """M_0 and M_A, with the approximation of the likelihood used by ``like``."""
     fit = partial(fit_statistics, trial.sufficient_statistics(False), method=like.method, nodes=like.nodes)
     null = fit(MODELS["M_0"])
     main = fit(MODELS["M_A"], fitted={"M_0": null})
@@ -212,17 +213,17 @@ def _fits(trial: Trial, like: Fit) -> dict[str, Fit]:
 
 
 Ends = tuple[tuple[float, float], tuple[float, float]]
-"""Ends of the intervals of beta_1 and of sigma_zeta, logits."""
+"""Ends of the intervals of beta_1 and sigma_zeta, logits."""
 
 
 def _own_ends(result: Effects, inference: Inference) -> Ends:
-    """Those that the analysed wave is shown with everywhere."""
+    """The intervals reported for the analysed wave."""
     shown, by = (average_interval(result, inference), spread_interval(result, inference)), result.scale.by
     return ((shown[0].low * by, shown[0].high * by), (shown[1].low * by, shown[1].high * by))
 
 
 def _ends(trial: Trial, fits: dict[str, Fit]) -> Ends:
-    """Those that the wave would be shown with by itself (``interval``)."""
+    """The intervals that would be reported for the wave on its own (``interval``)."""
     main, statistics = fits["M_A"], trial.sufficient_statistics(False)
     reach, spread = fixed_effect_quantile(main), (math.nan, math.nan)
     with suppress(IlhteError, ArithmeticError, np.linalg.LinAlgError):
@@ -265,7 +266,7 @@ def _effects(name: str, before: bool, fits: dict[str, Fit], by: float, ends: End
 def _difference(
     name: str, waves: _Pair, by: float, replicates: int, seed: int, workers: int | None
 ) -> tuple[WaveDifference | None, str]:
-    """A later wave less the first, or why there is no such difference."""
+    """The difference between a later wave and the first, or None and the reason why there is none."""
     first, later = (trial for trial, _ in waves)
     persons = np.intersect1d(_answering(first), _answering(later))
     items = [item for item in first.item_names if item in later.item_names]
@@ -313,7 +314,7 @@ def _answering(trial: Trial) -> np.ndarray:
 
 
 def _restricted(trial: Trial, person_ids: np.ndarray, items: list[str]) -> Trial:
-    """The trial of these persons, in this order, and these items, in the trial's order."""
+    """The trial restricted to these persons, in this order, and these items, in the trial's order."""
     position = np.full(trial.n_persons, -1)
     place = {person: k for k, person in enumerate(person_ids.tolist())}
     position[:] = [place.get(person, -1) for person in trial.person_ids.tolist()]
@@ -341,10 +342,10 @@ def _restricted(trial: Trial, person_ids: np.ndarray, items: list[str]) -> Trial
 
 
 class _Draws:
-    """Draws the persons of two waves, the same at both, within arm and fits both waves again.
+    """A ``replicate.Task`` that resamples the persons of two waves within arms, the same at both, and refits both waves.
 
-    Whole clusters are drawn where there are enough (``weak.FEWEST_CLUSTERS``) at both waves; elsewhere clusters are strata, out
-    of the models: what a cluster's persons share at both waves cancels in the difference.
+    Whole clusters are resampled if there are enough of them (``weak.FEWEST_CLUSTERS``) at both waves. Otherwise clusters are strata
+    and left out of the models, because what a cluster's persons share at both waves cancels in the difference.
     """
 
     names: tuple[str, ...] = ("average", "spread")
@@ -378,11 +379,11 @@ class _Draws:
 
     @property
     def fewest(self) -> int:
-        """Units of the smallest stratum."""
+        """Number of units in the smallest stratum."""
         return min(map(len, self.strata))
 
     def quantile(self) -> float:
-        """How many standard errors a 95% interval reaches."""
+        """Half width of a 95% interval in standard errors."""
         from scipy.special import ndtri, stdtrit
 
         if not self.of_clusters:
@@ -390,7 +391,7 @@ class _Draws:
         return float(stdtrit(sum(map(len, self.strata)) - len(self.strata), 0.975))
 
     def observed(self) -> np.ndarray:
-        """(2,) the differences of the waves themselves, logits, as those of the draws are."""
+        """(2,) differences between the waves themselves, computed as in the draws, logits."""
         first, later = (np.array(_values(main)) for main in self.before)
         return later - first
 
@@ -398,7 +399,7 @@ class _Draws:
         return self.together([rng])[0]
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
-        """Of many draws, side by side; by Laplace, since how estimates vary is much the same by quadrature."""
+        """Many draws side by side, by Laplace, because the variation of estimates is much the same by quadrature."""
         drawn = [self._times(rng) for rng in generators]
         values = np.full((2, len(drawn), 2), np.nan)
         for of_wave, table, before in zip(values, self.tables, self.before, strict=True):
@@ -411,7 +412,7 @@ class _Draws:
         return values[1] - values[0]
 
     def _times(self, rng: np.random.Generator) -> np.ndarray:
-        """(P,) how often each person was drawn."""
+        """(P,) number of times each person was drawn."""
         drawn = np.zeros(int(self.unit.max()) + 1)
         for units in self.strata:
             drawn[units] = rng.multinomial(len(units), np.full(len(units), 1.0 / len(units)))

@@ -1,7 +1,7 @@
-"""What is too weak in a table for a sentence to rest on: items answered one way, arms without a common item, few persons.
+"""Weaknesses of a table that limit conclusions: items answered one way, arms without a common item, few persons.
 
-A fit to such a table exists and is right, but its numbers owe more to the model's assumptions than to the data. They are
-flagged in the result, and sentences give estimates without drawing conclusions from them.
+A fit to such a table is correct, but its numbers depend more on the model's assumptions than on the data. They are flagged in the
+result, and sentences give estimates without drawing conclusions.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from ..model.fit_result import Fit
 
 FEWEST_PERSONS = 10
-"""An arm of fewer persons is flagged."""
+"""An arm with fewer persons is flagged."""
 FEWEST_CLUSTERS = 10
-"""A trial of fewer clusters is flagged, and their resampling takes no place of the model's."""
+"""A trial with fewer clusters is flagged, and standard errors from resampling them do not replace the model's."""
 EXTREME_SIGMA = 10.0
-"""Above this sigma_theta (logits) the Laplace approximation of a person's likelihood is not to be relied on."""
+"""Above this sigma_theta (logits) the Laplace approximation of a person's likelihood is unreliable."""
 ARMS = ("control", "treated")
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class OneWayItem:
-    """An item that all persons of an arm who were asked it answered alike: its effect has no finite estimate of its own.
+    """An item to which everyone in an arm who answered it gave the same response, so that its own effect has no finite estimate.
 
     Attributes
     ----------
@@ -44,15 +44,15 @@ class OneWayItem:
 
 @dataclass(frozen=True)
 class Weaknesses:
-    """What a table is too weak in.
+    """Weaknesses of a table.
 
     Attributes
     ----------
-    one_way_items : items answered one way in an arm, by item; items that only one arm answered are not among them.
+    one_way_items : items answered one way in an arm, excluding items that only one arm answered.
     no_common_item : whether no item was answered in both arms.
-    persons : persons of the control and of the treated arm.
-    clusters : number of clusters; None where persons come in none, or where they are not known.
-    sigma_theta : the largest of the fits, logits.
+    persons : numbers of persons in the control and in the treated arm.
+    clusters : number of clusters; None if there are none, or it is unknown.
+    sigma_theta : largest estimate over the fits, logits.
     uncertified : names of the models whose optimum is not certified.
     """
 
@@ -70,12 +70,12 @@ class Weaknesses:
 
     @property
     def few_clusters(self) -> bool:
-        """Whether there are clusters, and fewer than ``FEWEST_CLUSTERS``."""
+        """Whether there are clusters, but fewer than ``FEWEST_CLUSTERS``."""
         return self.clusters is not None and self.clusters < FEWEST_CLUSTERS
 
     @property
     def extreme_persons(self) -> bool:
-        """Whether persons differ so much that the likelihood's approximation fails."""
+        """Whether persons differ so much that the approximation of the likelihood fails."""
         return self.sigma_theta > EXTREME_SIGMA
 
     @property
@@ -85,12 +85,12 @@ class Weaknesses:
 
     @property
     def forbids_conclusions(self) -> bool:
-        """Whether nothing at all may be concluded from M_A, as with few persons or an optimum that is not certified."""
+        """Whether no conclusion at all may be drawn from M_A, as with few persons or an optimum that is not certified."""
         return self.few_persons or self.extreme_persons or self.no_common_item or "M_A" in self.uncertified
 
     @property
     def why_no_conclusions(self) -> str:
-        """The reason for ``forbids_conclusions`` as the end of a sentence, or ""."""
+        """The reason for ``forbids_conclusions``, to end a sentence; "" if there is none."""
         if self.no_common_item:
             return "no item was answered in both arms"
         if "M_A" in self.uncertified:
@@ -101,7 +101,7 @@ class Weaknesses:
 
 
 def weaknesses(trial: PreparedTrial, fits: dict[str, Fit]) -> Weaknesses:
-    """What a prepared trial and its fits are too weak in."""
+    """The weaknesses of a prepared trial and its fits."""
     answers, total = trial.item_counts()
     highest = [1] * trial.n_items if trial.formats is None else trial.formats.highest
     one_way = tuple(
@@ -113,23 +113,24 @@ def weaknesses(trial: PreparedTrial, fits: dict[str, Fit]) -> Weaknesses:
     return Weaknesses(
         one_way_items=one_way,
         no_common_item=not answers.all(axis=0).any(),
-        persons=_persons(trial.sufficient_statistics(False)),
+        persons=persons_by_arm(trial.sufficient_statistics(False)),
         clusters=trial.n_clusters,
         sigma_theta=max((fit.sigma_theta for fit in fits.values()), default=0.0),
         uncertified=tuple(name for name, fit in fits.items() if not fit.converged),
     )
 
 
-def _persons(statistics: SufficientStatistics) -> tuple[int, int]:
+def persons_by_arm(statistics: SufficientStatistics) -> tuple[int, int]:
+    """Numbers of persons in the control and in the treated arm."""
     count, cut = statistics.count, statistics.n_control_classes
     return int(count[:cut].sum()), int(count[cut:].sum())
 
 
 def weakness_sentences(weak: Weaknesses) -> list[str]:
-    """What must be said of a table's weaknesses, a sentence each."""
-    said = []
+    """A sentence on each weakness of a table."""
+    sentences = []
     if weak.no_common_item:
-        said.append(
+        sentences.append(
             "No item was answered in both arms: the effects of single items and their correlation with easiness are not "
             "identified, and the average effect cannot be distinguished from a difference between the arms' items."
         )
@@ -142,38 +143,38 @@ def weakness_sentences(weak: Weaknesses) -> list[str]:
                     if len(names) == 1
                     else (f"{len(names)} items ({listed(names, MOST_NAMED)})", "have", "their own effects have", "them")
                 )
-                said.append(
+                sentences.append(
                     f"{items} {have} one response only ({answer}) in the {arm} arm: {own} no finite estimate, and sigma_zeta "
-                    f"may rest on {them}."
+                    f"may depend heavily on {them}."
                 )
     if weak.few_persons:
         control, treated = weak.persons
-        said.append(
-            f"{counted(control, 'control person', 'control persons')} and {treated} treated: with fewer than "
-            f"{FEWEST_PERSONS} in an arm, intervals and tests, which hold for large samples, are rough."
+        sentences.append(
+            f"There are {counted(control, 'control person', 'control persons')} and {treated} treated: with fewer than "
+            f"{FEWEST_PERSONS} in an arm, intervals and tests, which are valid for large samples, are rough."
         )
     if weak.clusters is not None and weak.few_clusters:
-        said.append(
-            f"Persons come in {counted(weak.clusters, 'cluster', 'clusters')}: with fewer than {FEWEST_CLUSTERS} nothing "
-            "reliable can be said of how clusters vary, and drawing them with replacement gives no better intervals."
+        sentences.append(
+            f"Persons come in {counted(weak.clusters, 'cluster', 'clusters')}: with fewer than {FEWEST_CLUSTERS}, nothing "
+            "reliable can be said of how clusters vary, and resampling them gives no better intervals."
         )
     if weak.extreme_persons:
-        said.append(
-            f"Persons differ enormously (sigma_theta is {weak.sigma_theta:.3g} logits; most answer all items alike, or the "
-            "items follow each other like the steps of a ladder): the approximation of the likelihood is then poor."
+        sentences.append(
+            f"Persons differ enormously (sigma_theta is {weak.sigma_theta:.3g} logits; most give the same response to all items, or "
+            "responses form a Guttman pattern), so the approximation of the likelihood is poor."
         )
-    return said
+    return sentences
 
 
 def fit_messages(fits: dict[str, Fit], weak: Weaknesses) -> list[str]:
-    """What the engine wants said of each fit; where arms have no common item, that as the cause of a missing certificate."""
-    said: list[str] = []
+    """The engine's messages about each fit; for a fit without a certificate, arms without a common item are named as the cause."""
+    messages: list[str] = []
     for name, fit in fits.items():
         if weak.no_common_item and fit.spec.item_effects and not fit.converged:
-            said.append(
-                f"{name}: the optimum is not certified, for no item was answered in both arms and the likelihood cannot "
-                "tell an item's effect from its easiness: standard errors are undefined."
+            messages.append(
+                f"{name}: the optimum is not certified, because no item was answered in both arms and the likelihood cannot "
+                "distinguish an item's effect from its easiness: standard errors are undefined."
             )
         else:
-            said += fit.messages
-    return said
+            messages += fit.messages
+    return messages

@@ -1,29 +1,29 @@
-"""Who benefits? Is a treatment-by-covariate interaction one of persons, or made by the items?
+"""Who benefits: whether a treatment-by-covariate interaction is due to persons or an artefact of the items.
 
-The rule of the verdict, with 95% intervals throughout; each claim must hold under M_C and again with M_D in its place, on the
-same side of 0. M_D (``engine.slopes``) frees what M_C assumes: items may differ in how the covariate moves their effect, persons
-more in one arm than in the other, and the log-odds may bend with the covariate.
+The rule for the verdict uses 95% intervals throughout. Each claim must hold under M_C and also with M_D in its place, on the same
+side of 0. M_D (``engine.slopes``) relaxes the assumptions of M_C: the interaction may vary between items, the SD of persons may
+differ between arms, and the log-odds may be curved in the covariate.
 
 masked
-    the interval of beta_3 under M_C, in which items have effects of their own, excludes 0; that under M_B does not; and the
-    bias that the closed form predicts for M_B (``closed_form.predicted_bias_of``) excludes 0, on the other side: persons
-    differ, and the items hide it from an analysis blind to them.
+    The interval of beta_3 under M_C, in which items have their own effects, excludes 0; that under M_B does not; and the interval
+    of the bias that the closed form predicts for M_B (``closed_form.predicted_bias_of``) excludes 0 on the other side. Persons
+    differ, but the items hide it from an analysis that ignores them.
 person-level
-    the interval under M_C excludes 0, and nothing is masked.
+    The interval under M_C excludes 0, and the interaction is not masked.
 item-level
-    the interval under M_C holds 0 and not what M_B finds, so that not all of it can be the persons'; that under M_B excludes 0,
-    that of the predicted bias does too, and the predicted bias is between 1/2 and 3/2 of beta_3 of M_B.
+    The interval under M_C includes 0 but not the estimate under M_B, which therefore cannot be due to persons alone; the
+    intervals under M_B and of the predicted bias exclude 0; and the predicted bias is between 1/2 and 3/2 of beta_3 under M_B.
 cannot tell
-    otherwise, where M_D objects, and always where M_B or M_C is not certified or the table is too weak (``weak``): an arm of few persons
-    with the covariate, persons who differ beyond the likelihood's approximation, and, for "item-level" and "masked", where it does
-    not hold without the items that an arm answered one way.
+    Otherwise, if M_D disagrees, and always if M_B or M_C is not certified or the table is too weak (``weak``): an arm has few
+    persons with the covariate, persons differ too much for the approximation of the likelihood, or, for "item-level" and
+    "masked", the verdict does not hold without the items answered one way in an arm.
 
-The verdict names the source of the interaction that an analysis blind to the items shows. "Item-level" does not say
-that persons do not differ: the interval under M_C says how much they may. How often the rule errs where the truth is
-known is simulated in ``ilhte_report.studies.verdicts``, with trials that break what M_C assumes among them. "Masked" needs the
-interval of M_C: an M_B near 0 beside a predicted bias says as much where persons do not differ and M_B missed the bias. Without
-the clause about what M_B finds, "item-level" was said in 11% of trials of 2,000 persons and 20 items with both a true interaction
-of 0.1 and items that add 0.06.
+The verdict names the source of the interaction found by an analysis that ignores the items. "Item-level" does not mean that
+persons do not differ: the interval under M_C shows how much they may. How often the rule errs is simulated in
+``ilhte_report.studies.verdicts``, including trials that violate the assumptions of M_C. "Masked" requires the interval under M_C,
+because an estimate near 0 under M_B together with a predicted bias also occurs if persons do not differ and M_B happens to miss
+the bias. Without the clause about the estimate under M_B, "item-level" was the verdict in 11% of trials of 2,000 persons and 20
+items with both a true interaction of 0.1 and an artefact of 0.06.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ..model.spec import MODELS
 from .closed_form import predicted_bias_of
 from .profile import fixed_effect_quantile
 from .sum_score import sum_score_interaction
-from .weak import FEWEST_PERSONS, Weaknesses, weaknesses
+from .weak import FEWEST_PERSONS, Weaknesses, persons_by_arm, weaknesses
 from .without_one_way import statistics_without
 
 if TYPE_CHECKING:
@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 
 Verdict = Literal["person-level", "item-level", "masked", "cannot tell"]
 SLOPES_CELLS = 20_000
-"""M_D is fitted to at most so many classes of persons times items: a second or two."""
+"""M_D is fitted to at most this many classes of persons times items, which takes a second or two."""
 LEAST, MOST = 0.5, 1.5
-"""The predicted bias makes up at least and at most so much of what M_B finds for "item-level"."""
+"""Range of the ratio of the predicted bias to beta_3 under M_B for "item-level"."""
 HALF_WIDTH = 1.959963984540054
 """Half the width of a 95% interval in standard errors."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95% interval; NaN ends where there is none."""
+    """A number with its 95% interval; the ends are NaN if there is none."""
 
     value: float
     low: float
@@ -68,7 +68,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0; False where there is none."""
+        """Whether the interval lies on one side of 0; False if there is none."""
         return bool(self.low > 0.0 or self.high < 0.0)
 
 
@@ -79,24 +79,23 @@ def with_wald_interval(value: float, se: float) -> Estimate:
 
 @dataclass(frozen=True)
 class WhoBenefits:
-    """The treatment-by-covariate interaction of one trial, four ways.
+    """The treatment-by-covariate interaction of one trial by several models.
 
     Attributes
     ----------
-    covariate : its column; every interaction is per SD of it.
-    n_persons : persons who have it.
-    sum_score : interaction in a least-squares regression of the sum score (``sum_score.sum_score_interaction``), in SDs
-        of the score within arm; NaN for a trial too small for one.
+    covariate : the covariate's column; every interaction is per SD of it.
+    n_persons : number of persons who have it.
+    sum_score : interaction in a least-squares regression of the sum score (``sum_score.sum_score_interaction``), in within-arm
+        SDs of the score; NaN if the trial is too small for it.
     constant, flexible : beta_3 of M_B and of M_C, logits.
-    difference : beta_3(M_B) - beta_3(M_C), logits; an interval only from a bootstrap, never from two fits' variances.
+    difference : beta_3(M_B) - beta_3(M_C), logits; its interval comes only from a bootstrap, since the fits share their data.
     predicted : the closed form of that difference at the estimates of M_C, logits.
-    slopes : beta_3 of M_D (``engine.slopes``), in which items may differ in the covariate's slope and the interaction, and
-        persons more in one arm than in the other, and the log-odds bend with the covariate where it has three values in each
-        arm, logits; NaN where it was not fitted (``SLOPES_CELLS``). The verdict then is by M_C alone.
+    slopes : beta_3 of M_D (``engine.slopes``), logits, with a curve if the covariate has three values in each arm; NaN if M_D was
+        not fitted (``SLOPES_CELLS``), so that the verdict is by M_C alone.
     verdict : see the module.
-    reason : why the verdict could not be reached by the rule, or "".
-    clustered : whether persons come in clusters that the intervals do not know of.
-    clusters : number of clusters, None where there are none.
+    reason : why the rule's verdict was not accepted, or "".
+    clustered : whether persons come in clusters that the intervals ignore.
+    clusters : number of clusters, None if there are none.
     """
 
     covariate: str
@@ -114,14 +113,14 @@ class WhoBenefits:
 
 
 def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstrap | None = None) -> WhoBenefits:
-    """Compare the interactions that a sum score, M_B and M_C show, and say where they come from.
+    """Compare the interactions by sum score, M_B, M_C and M_D, and decide on their source.
 
     Parameters
     ----------
-    trial : prepared data with a covariate; one that was read out of core has no sum scores.
-    fits : at least M_B and M_C of it, from one engine.
-    bootstrap : of persons or clusters (``bootstrap.resampling_bootstrap``); its intervals then replace the
-        Wald intervals of M_B and M_C, and the difference gets one.
+    trial : prepared data with a covariate; a trial read out of core has no sum scores.
+    fits : its fits, at least M_B and M_C, from one engine.
+    bootstrap : resampling of persons or clusters (``bootstrap.resampling_bootstrap``), whose intervals replace the Wald intervals
+        of M_B and M_C and give one for the difference.
 
     Raises
     ------
@@ -164,7 +163,7 @@ def who_benefits(trial: PreparedTrial, fits: dict[str, Fit], bootstrap: Bootstra
 
 
 def interaction_of(fit: Fit) -> Estimate:
-    """beta_3 of M_B or M_C with its Wald interval, by t where the model has clusters; logits."""
+    """beta_3 of M_B or M_C with its Wald interval, by t if the model has clusters; logits."""
     value, half = fit.coefficient("treat:cov"), fixed_effect_quantile(fit) * fit.standard_error("treat:cov")
     if fit.clusters is None:
         return with_wald_interval(value, fit.standard_error("treat:cov"))
@@ -172,7 +171,7 @@ def interaction_of(fit: Fit) -> Estimate:
 
 
 def _slopes(trial: PreparedTrial, flexible: Fit) -> Estimate:
-    """beta_3 of M_D; NaN where it is not fitted."""
+    """beta_3 of M_D; NaN if it is not fitted."""
     unknown = Estimate(np.nan, np.nan, np.nan)
     if not trial.rows_known or not flexible.converged:
         return unknown
@@ -190,17 +189,17 @@ def _too_weak(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, foun
     """Why the rule's verdict cannot be relied on, or ""."""
     if weak.uncertified:
         return f"the fit of {' and '.join(weak.uncertified)} is not certified"
-    if min(_persons_with_covariate(trial)) < FEWEST_PERSONS:
+    if min(persons_by_arm(trial.sufficient_statistics(True))) < FEWEST_PERSONS:
         return f"an arm has fewer than {FEWEST_PERSONS} persons with the covariate"
     if weak.extreme_persons:
         return "persons differ too much for the approximation of the likelihood"
     if found in ("item-level", "masked") and weak.one_way_items and not _holds_without(trial, fits, weak, found):
-        return f"what the items produce may rest on {listed(weak.one_way_names, 3)}, answered one way in an arm"
+        return f"the items' part may depend heavily on {listed(weak.one_way_names, 3)}, answered one way in an arm"
     return ""
 
 
 def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses, found: Verdict) -> bool:
-    """Whether the verdict is the same also by the model's intervals on the items that each arm answered both ways."""
+    """Whether the verdict is the same, by the models' intervals, on the items with both kinds of responses in each arm."""
     if not trial.rows_known:
         return False
     try:
@@ -215,15 +214,8 @@ def _holds_without(trial: PreparedTrial, fits: dict[str, Fit], weak: Weaknesses,
     return verdict(of_b, of_c, with_wald_interval(bias.value, bias.se)) == found
 
 
-def _persons_with_covariate(trial: PreparedTrial) -> tuple[int, int]:
-    """By arm."""
-    statistics = trial.sufficient_statistics(True)
-    count, cut = statistics.count, statistics.n_control_classes
-    return int(count[:cut].sum()), int(count[cut:].sum())
-
-
 def needs_covariate(trial: PreparedTrial) -> PreparedTrial:
-    """The trial itself.
+    """The same trial.
 
     Raises
     ------
@@ -237,12 +229,12 @@ def needs_covariate(trial: PreparedTrial) -> PreparedTrial:
 
 
 def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate, slopes: Estimate | None = None) -> Verdict:
-    """The rule of this module from beta_3 of M_B, beta_3 of M_C and the predicted bias, all with intervals.
+    """The verdict by the rule of this module.
 
     Parameters
     ----------
-    constant, flexible, predicted : of M_B, of M_C, and of the closed form.
-    slopes : of M_D; without its interval the verdict is by M_C alone.
+    constant, flexible, predicted : beta_3 of M_B and of M_C, and the bias predicted by the closed form, with intervals.
+    slopes : beta_3 of M_D; without its interval the verdict is by M_C alone.
     """
     found = _by(constant, flexible, predicted)
     if found == "cannot tell" or slopes is None or not np.isfinite(slopes.low):
@@ -252,16 +244,20 @@ def verdict(constant: Estimate, flexible: Estimate, predicted: Estimate, slopes:
 
 
 def _objection(claim: Verdict) -> str:
-    """What M_D has against a verdict by M_C."""
-    said = "holds 0 or lies on the other side" if claim != "item-level" else "excludes 0 or holds what M_B finds"
+    """Why M_D does not support a verdict by M_C."""
+    found = (
+        "includes 0 or lies on the other side"
+        if claim != "item-level"
+        else "excludes 0 or includes the estimate of M_B"
+    )
     return (
-        f"{claim} by M_C, but the interval {said} where items may differ in the slope, persons in spread by arm, and the "
-        "log-odds may bend (M_D)"
+        f"{claim} by M_C, but the interval {found} where the interaction may vary between items, the SD of persons between arms, "
+        "and the log-odds may be curved (M_D)"
     )
 
 
 def _by(constant: Estimate, flexible: Estimate, predicted: Estimate) -> Verdict:
-    """The rule by one model in which items differ."""
+    """The rule with one of the models in which item effects vary."""
     if flexible.excludes_zero:
         hidden = predicted.excludes_zero and predicted.value * flexible.value < 0
         shown = constant.excludes_zero or not np.isfinite(constant.low)

@@ -1,4 +1,4 @@
-"""M_0 and M_A without the items that an arm answered one way: what of the findings is left."""
+"""M_0 and M_A without the items answered one way in an arm: whether the findings still hold."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PARAMETERS = ("treat", "sigma_zeta", "rho")
 
 @dataclass(frozen=True)
 class WithoutOneWayItems:
-    """What the other items say.
+    """Results from the other items.
 
     Attributes
     ----------
-    left_out : names of the items that were left out.
-    sigma_theta : of M_0 on the other items, logits.
+    left_out : names of the items left out.
+    sigma_theta : estimate of M_0 on the other items, logits.
     ate, sigma_zeta, rho : estimates of M_A on the other items, logits (rho without unit, NaN where undefined).
-    intervals : profile intervals of treat, sigma_zeta and rho where they could be had, logits.
+    intervals : profile intervals of treat, sigma_zeta and rho that could be computed, logits.
     test : the likelihood ratio of M_0 and M_A on the other items.
     """
 
@@ -45,7 +45,7 @@ class WithoutOneWayItems:
 
 
 def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool = False) -> SufficientStatistics:
-    """The sufficient statistics of a trial without some items, with its covariate if that is wanted.
+    """The sufficient statistics of a trial without some items, optionally with its covariate.
 
     Raises
     ------
@@ -53,7 +53,9 @@ def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool 
     """
     kept = [k for k, name in enumerate(trial.item_names) if name not in names]
     if len(kept) < FEWEST_ITEMS:
-        raise InputError(f"Only {len(kept)} of {trial.n_items} items have both responses in each arm.")
+        raise InputError(
+            f"Only {len(kept)} of {trial.n_items} items have both responses in each arm, and three are needed."
+        )
     place = np.full(trial.n_items, -1)
     place[kept] = np.arange(len(kept))
     rows = place[trial.item] >= 0
@@ -70,12 +72,12 @@ def statistics_without(trial: Trial, names: tuple[str, ...], *, covariate: bool 
 
 
 def without_one_way_items(trial: Trial, fits: dict[str, Fit], weak: Weaknesses) -> WithoutOneWayItems:
-    """Fit M_0 and M_A again without the items of ``weak.one_way_items``; native, by the approximation of ``fits``.
+    """Refit M_0 and M_A without the items of ``weak.one_way_items``, natively and with the approximation used by ``fits``.
 
     Raises
     ------
     InputError : fewer than three items are left.
-    EngineError : the models cannot be fitted to these, or their optimum is not certified.
+    EngineError : the models cannot be fitted to the other items, or their optimum is not certified.
     """
     statistics = statistics_without(trial, weak.one_way_names)
     method, nodes = fits["M_A"].method, fits["M_A"].nodes

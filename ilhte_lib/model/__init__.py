@@ -1,1 +1,1 @@
-"""What is fitted: the models' formulas, the sufficient statistics of a trial, trials drawn from known values."""
+"""What is fitted: model formulas, sufficient statistics of a trial, and trials simulated from known parameters."""

@@ -1,4 +1,4 @@
-"""Sufficient statistics: a trial reduced, without loss, to classes of persons and item totals.
+"""Sufficient statistics: a trial reduced without loss to classes of persons and item totals.
 
 All fixed effects are at the person level, so two persons with the same arm, covariate, answered items and sum score
 have the same mode and contribute the same terms to the likelihood; they form one class with a count.
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clusters:
-    """In which of S clusters (schools, villages, sites) each class of persons is.
+    """The cluster (school, village, site) of each class of persons, among S clusters.
 
     Attributes
     ----------
-    code : (G,) 0 ... S - 1; it rises within each arm. Every cluster has persons.
-    effects : whether the treatment's effect differs between clusters too, ``(treat|cluster)``, or their level alone.
+    code : (G,) 0 ... S - 1, nondecreasing within each arm. Every cluster has persons.
+    effects : whether the treatment effect varies between clusters too, ``(treat|cluster)``, or only their level.
     """
 
     code: np.ndarray
@@ -31,38 +31,38 @@ class Clusters:
 
     @property
     def count(self) -> int:
-        """S."""
+        """Number of clusters S."""
         return int(self.code.max(initial=-1)) + 1
 
     def hold_both_arms(self, n_control_classes: int) -> bool:
-        """Whether some cluster has persons of both arms; otherwise clusters were randomised."""
+        """Whether some cluster has persons in both arms; if none has, whole clusters were randomised."""
         return bool(np.isin(self.code[:n_control_classes], self.code[n_control_classes:]).any())
 
 
 @dataclass(frozen=True)
 class SufficientStatistics:
-    """What the likelihood needs to know of a trial, for J items and G classes of persons.
+    """All that the likelihood needs from a trial with J items and G classes of persons.
 
-    Classes are ordered by arm, control first, then by cluster, covariate, answered items and score, so that the statistics do
-    not depend on the order of persons.
+    Classes are ordered by arm (control first), then by cluster, covariate, answered items and score, so that the statistics
+    do not depend on the order of persons.
 
     Attributes
     ----------
     item_names : J names.
-    n_control_classes : the first so many classes are control, the others treated.
+    n_control_classes : number of control classes; they come first.
     count : (G,) persons in each class.
     score : (G,) their sum score r_g.
     covariate : (G,) their covariate, or None for models without one.
-    trials : (G, J) responses each person of the class gave to each item, or None if everyone gave exactly one to each; as bits
-        where there are many classes.
+    trials : (G, J) number of responses each person of the class gave to each item; None if everyone gave exactly one to each.
+        Packed into bits where there are many classes.
     item_total : (2, J) sum of the responses to each item, by arm (control, treated).
-    n_persons, n_responses : sizes of the data behind it.
+    n_persons, n_responses : numbers of persons and responses in the data.
     formats : the items' formats; None where all have two categories.
     at_least : (J, K) number of responses of m or more to each item, m = 1..K; None without formats.
-    clusters : the classes' clusters, which the models then have random effects for; None without.
-    covariate_total : (2, J) sum of covariate times response to each item, by arm, which M_D needs; None without covariate, and
-        where responses are not known person by person.
-    item_covariates : (J, m) covariates of the items, centred, for models that have them; classes do not depend on them.
+    clusters : clusters of the classes, which then have random effects in the models; None without clusters.
+    covariate_total : (2, J) sum of covariate times response to each item, by arm, which M_D needs; None without a covariate
+        or where responses are not known person by person.
+    item_covariates : (J, m) item covariates, centred, for models that use them; classes do not depend on them.
     """
 
     item_names: tuple[str, ...]
@@ -114,11 +114,11 @@ def sufficient_statistics(
     item_names : J names.
     treat : (P,) 0 or 1.
     person, item, resp : (n,) person index, item index and response of each row (0 or 1, or a score from 0 to the item's
-        highest); repeated (person, item) rows are trials.
-    covariate : (P,) covariate, or None. Persons whose covariate is NaN are left out, with their rows.
+        highest); repeated (person, item) rows are binomial trials.
+    covariate : (P,), or None. Persons whose covariate is NaN are left out.
     formats : the items' formats; None where all have two categories.
-    cluster : (P,) an integer for each person's cluster, or None.
-    cluster_effects : as in ``Clusters``.
+    cluster : (P,) integer code of each person's cluster, or None.
+    cluster_effects : ``Clusters.effects``.
 
     Persons without any row are left out: they carry no information.
     """
@@ -161,9 +161,9 @@ def sufficient_statistics(
 def complete_statistics(
     item_names: tuple[str, ...], treat: np.ndarray, responses: np.ndarray, formats: ItemFormats | None = None
 ) -> SufficientStatistics:
-    """``sufficient_statistics`` of a (P, J) matrix of responses in which none is missing, without covariate or clusters.
+    """``sufficient_statistics`` of a (P, J) response matrix without missing values, covariate or clusters.
 
-    The classes are counted, not sorted: a class is an arm and a score.
+    A class is then an arm and a score, so classes are counted without sorting.
     """
     n_persons, n_items = responses.shape
     treated = treat.astype(np.int64)
@@ -214,17 +214,17 @@ def classes(
     cluster_effects: bool = False,
     covariate_total: np.ndarray | None = None,
 ) -> SufficientStatistics:
-    """Persons, or groups of like persons, merged into classes in their order.
+    """Merge persons, or groups of identical persons, into ordered classes.
 
     Parameters
     ----------
     item_names : J names.
-    treat, score : (P,) arm 0 or 1 and sum of the responses of one person.
+    treat, score : (P,) arm (0 or 1) and sum score of one person.
     trials : (P, J) number of responses the person gave to each item.
-    covariate : (P,) covariate, or None.
+    covariate : (P,), or None.
     item_total : (2, J) sum of the responses to each item, by arm.
-    n_responses : number of responses in all.
-    count : (P,) persons in each group; default one.
+    n_responses : total number of responses.
+    count : (P,) persons in each group; default 1.
     formats, at_least, covariate_total : as in ``SufficientStatistics``.
     cluster, cluster_effects : as in ``sufficient_statistics``.
     """
@@ -265,7 +265,7 @@ def _as_kept(trials: np.ndarray | PackedTrials) -> np.ndarray | PackedTrials:
 
 
 def without_clusters(statistics: SufficientStatistics) -> SufficientStatistics:
-    """The same trial in the classes that it has without clusters."""
+    """The same trial in the classes it has when clusters are ignored."""
     s = statistics
     if s.clusters is None:
         return s

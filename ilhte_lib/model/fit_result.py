@@ -17,18 +17,18 @@ SINGULAR_BELOW = 1e-4
 
 
 LOWER = {q: np.tril_indices(q) for q in range(3)}
-"""Where the lower triangle of a (q, q) factor stands in psi: by rows."""
+"""Indices of the lower triangle of a (q, q) factor in the order psi holds it: by rows."""
 
 
 @dataclass(frozen=True)
 class ClusterFit:
-    """What a fitted model says of its clusters, logits.
+    """The random effects of clusters in a fitted model, in logits.
 
     Attributes
     ----------
     factor : (c, c) lower-triangular M: a cluster's level and, with c = 2, its own treatment effect are ``M k_s``.
     count : number of clusters S.
-    both_arms : whether some cluster has persons of both arms; otherwise clusters were randomised.
+    both_arms : whether some cluster has persons in both arms; if none has, whole clusters were randomised.
     """
 
     factor: np.ndarray
@@ -42,19 +42,19 @@ class ClusterFit:
 
     @property
     def sigma_effect(self) -> float:
-        """SD of the treatment's effect between clusters; NaN where the model takes it to be the same in all."""
+        """SD of the treatment effect between clusters; NaN where the model has one effect for all clusters."""
         return float(np.hypot(self.factor[1, 0], self.factor[1, 1])) if len(self.factor) == 2 else float("nan")
 
     @property
     def correlation(self) -> float:
-        """Correlation of a cluster's level and effect; NaN where one of them does not vary."""
+        """Correlation of a cluster's level and effect; NaN where either does not vary."""
         if len(self.factor) == 1 or self.sigma_u == 0.0 or self.sigma_effect == 0.0:
             return float("nan")
         return float(np.clip(np.sign(self.factor[0, 0]) * self.factor[1, 0] / self.sigma_effect, -1.0, 1.0))
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Of the average effect's t quantile: S - 2 where clusters were randomised, S - 1 where they hold both arms."""
+        """For the t quantile of the average effect: S - 2 where clusters were randomised, S - 1 where they hold both arms."""
         return self.count - (1 if self.both_arms else 2)
 
 
@@ -66,30 +66,30 @@ class Fit:
     ----------
     spec : the model.
     engine : "native" or "pymer4".
-    method : how the likelihood was approximated, "laplace" (lme4's nAGQ = 1) unless said otherwise.
+    method : how the likelihood was approximated: "laplace" (lme4's nAGQ = 1) or "aghq" (quadrature over persons).
     loglik : maximised log-likelihood.
     beta : (p,) fixed effects, named by ``spec.beta_names``.
     se : (p,) their standard errors.
     sigma_theta : SD of the person effects theta.
     item_factor : (q, q) lower-triangular L with ``item_cov = L L'``.
     vcov : (k, k) covariance of psi = ``spec.psi_names``; rows and columns of parameters held on the boundary are NaN.
-        An engine that cannot give all of it gives what it has and NaN elsewhere.
+        Entries that the engine cannot supply are NaN.
     item_names : J names, the order of every per-item array.
     ranef : (J, q) empirical-Bayes item effects: easiness b_i and, when q = 2, zeta_i.
     ranef_vcov : (J, q, q) their conditional covariance given psi (lme4's postVar).
-    ranef_jacobian : (J, q, k) derivative of ``ranef`` with respect to psi, NaN where the engine does not give it.
+    ranef_jacobian : (J, q, k) derivative of ``ranef`` with respect to psi, NaN where the engine does not supply it.
     n_persons, n_items, n_responses : sizes of the data this model saw.
     singular : whether sigma_theta or a diagonal entry of L is below ``SINGULAR_BELOW``.
     converged : whether the optimum is certified (native: gradient and curvature) or claimed (pymer4: no warning).
     gradient_norm : largest absolute entry of the projected gradient of the deviance, NaN if unknown.
     hessian_min_eigenvalue : smallest eigenvalue of the deviance's Hessian in the free parameters, NaN if unknown.
-    optimizer : the optimiser that was really used.
+    optimizer : the optimiser actually used.
     evaluations, passes : objective evaluations, and passes over the compressed data inside them (0 if unknown).
     seconds : wall time from compressed data to estimates with standard errors.
-    messages : what the engine wants said about this fit (a start that was better than the first, a warning of lme4).
+    messages : notes from the engine about this fit (a later start beat the first; a warning from lme4).
     steps : (S,) free steps of items with more than two categories, named by ``spec.steps``, logits.
     formats : the items' formats; None where all have two categories.
-    nodes : quadrature nodes a class of persons; of no use to Laplace.
+    nodes : quadrature nodes per class of persons; not used by "laplace".
     clusters : the random effects of clusters; None for a model without them.
     """
 
@@ -142,7 +142,7 @@ class Fit:
 
     @property
     def sigma_persons(self) -> float:
-        """SD of all persons of the control arm: sigma_theta, and what clusters add to it."""
+        """SD of persons in the control arm, within and between clusters together."""
         return self.sigma_theta if self.clusters is None else float(np.hypot(self.sigma_theta, self.clusters.sigma_u))
 
     @property
@@ -165,9 +165,9 @@ class Fit:
         return float(np.clip(np.sign(self.item_factor[0, 0]) * self.item_factor[1, 0] / self.sigma_zeta, -1.0, 1.0))
 
     def coefficient(self, name: str) -> float:
-        """A fixed effect by its name (``intercept``, ``treat``, ``cov``, ``treat:cov``), logits."""
+        """A fixed effect by name (``intercept``, ``treat``, ``cov``, ``treat:cov``), logits."""
         return float(self.beta[self.spec.beta_names.index(name)])
 
     def standard_error(self, name: str) -> float:
-        """The standard error of a fixed effect by its name, logits."""
+        """The standard error of a fixed effect by name, logits."""
         return float(self.se[self.spec.beta_names.index(name)])

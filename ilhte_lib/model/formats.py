@@ -1,4 +1,4 @@
-"""Formats of items: how many ordered categories an item has, and which items share their steps.
+"""Item formats: how many ordered categories each item has, and which items share their steps.
 
 Item i has categories 0..K_i and, in the adjacent-category family (Andrich 1978, Psychometrika 43(4); Masters 1982,
 Psychometrika 47(2)),
@@ -18,12 +18,12 @@ import numpy as np
 
 
 class StepForm(StrEnum):
-    """Which items have the same steps tau."""
+    """Which items share the same steps tau."""
 
     RATING = "rating"
-    """Those with the same number of categories: the rating scale model."""
+    """Items with the same number of categories share them: the rating scale model."""
     PARTIAL = "partial"
-    """None: the partial credit model."""
+    """Every item has its own: the partial credit model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +51,25 @@ class ItemFormats:
 
     @cached_property
     def group(self) -> np.ndarray:
-        """(J,) the group of items each shares its steps with, counted from 0."""
+        """(J,) index, from 0, of the group of items with which each item shares its steps."""
         if self.form == StepForm.PARTIAL:
             return np.arange(self.n_items)
         return np.unique(self.highest, return_inverse=True)[1].ravel()
 
     @cached_property
     def _group_highest(self) -> np.ndarray:
-        """(groups,) K of each group."""
+        """(groups,) highest score K of each group."""
         return self.highest[np.unique(self.group, return_index=True)[1]]
 
     @cached_property
     def _free(self) -> tuple[np.ndarray, np.ndarray]:
-        """(S,) group and (S,) step, from 0, of each free parameter: all steps of a group but its last."""
+        """(S,) group and (S,) step, from 0, of each free parameter: every step of a group except its last."""
         pairs = [(g, m) for g, k in enumerate(self._group_highest) for m in range(k - 1)]
         return np.array([g for g, _ in pairs], int), np.array([m for _, m in pairs], int)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """(S,) names of the free steps: tau_m of the only format, tau_m|K of the format with K steps, tau_m|i of item i."""
+        """(S,) names of the free steps: tau_m with one format, tau_m|K for the format with K steps, tau_m|i for item i."""
         groups, steps = self._free
         if self.form == StepForm.PARTIAL:
             return tuple(f"tau_{m + 1}|{g + 1}" for g, m in zip(groups, steps, strict=True))
@@ -80,7 +80,7 @@ class ItemFormats:
         )
 
     def steps(self, free: np.ndarray) -> np.ndarray:
-        """(..., J, K) tau of each item from the free parameters (..., S), logits; 0 beyond an item's last step."""
+        """(..., J, K) steps tau of each item from the free parameters (..., S), logits; 0 beyond an item's last step."""
         groups, steps = self._free
         out = np.zeros((*free.shape[:-1], len(self._group_highest), self.most))
         out[..., groups, steps] = free
@@ -90,14 +90,17 @@ class ItemFormats:
         return out[..., self.group, :]
 
     def free(self, steps: np.ndarray) -> np.ndarray:
-        """(..., S) derivative in the free parameters from one in each item's steps (..., J, K): the transpose of ``steps``."""
+        """(..., S) derivative with respect to the free parameters, given that with respect to each item's steps (..., J, K).
+
+        This is the transpose of ``steps``.
+        """
         groups, step = self._free
         member = (np.arange(len(self._group_highest))[:, None] == self.group).astype(float)
         by_group = np.matmul(member, steps)
         return by_group[..., groups, step] - by_group[..., groups, self._group_highest[groups] - 1]
 
     def from_steps(self, steps: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """(S,) free parameters nearest to steps (J, K), averaged over the items of a group with weights (J, K)."""
+        """(S,) free parameters closest to steps (J, K), averaged over the items of a group with weights (J, K)."""
         groups, step = self._free
         member = (np.arange(len(self._group_highest))[:, None] == self.group).astype(float)
         mean = (member @ (weight * steps)) / np.maximum(member @ weight, 1e-300)
@@ -106,7 +109,7 @@ class ItemFormats:
         return mean[groups, step]
 
     def constants(self, free: np.ndarray) -> np.ndarray:
-        """(..., J, K + 1) c_ik by k = 0..K, infinite beyond an item's last category."""
+        """(..., J, K + 1) c_ik for k = 0..K, infinite beyond an item's last category."""
         tau = self.steps(free)
         out = np.zeros((*tau.shape[:-1], self.most + 1))
         np.cumsum(tau, axis=-1, out=out[..., 1:])
@@ -134,6 +137,6 @@ class ItemFormats:
         return (reached < rng.random(len(eta))[:, None] * reached[:, -1:]).sum(axis=1)
 
     def without(self, kept: np.ndarray) -> ItemFormats | None:
-        """The formats of the items ``kept`` (indices or mask); None where all of these have two categories."""
+        """The formats of the items ``kept`` (indices or mask); None where all of them have two categories."""
         highest = self.highest[kept]
         return ItemFormats(highest, self.form) if (highest > 1).any() else None

@@ -1,9 +1,9 @@
-"""Covariates of items: what is known of an item beside the responses to it, coded for a model.
+"""Item covariates, coded for a model: what is known about items apart from the responses to them.
 
     eta_pi = x_p'beta + sigma v_p + z_i'gamma + T_p z_i'delta + (1, T_p) L w_i
 
-z is centred over the items, labels as contrasts with the first one, so that beta_1 stays the effect on the average item
-(De Boeck & Wilson, 2004, Explanatory Item Response Models, ch. 2).
+Labels enter as contrasts with the first one. z is centred over the items, so that beta_1 remains the effect on the average
+item (De Boeck & Wilson, 2004, Explanatory Item Response Models, ch. 2).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ItemCovariate:
 
     Attributes
     ----------
-    name : what it is called.
+    name : its name.
     values : (J,) numbers, or labels.
     """
 
@@ -31,14 +31,14 @@ class ItemCovariate:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Its different labels, in order; None of numbers."""
+        """The distinct labels, sorted; None for a numeric covariate."""
         if not isinstance(self.values[0], str):
             return None
         return tuple(sorted({str(value) for value in self.values}))
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """(m,) names of its columns of z: its own, or one a label but the first."""
+        """(m,) names of its columns of z: one column if numeric, otherwise one for each label but the first."""
         return (self.name,) if self.labels is None else tuple(f"{self.name}={label}" for label in self.labels[1:])
 
     @property
@@ -58,7 +58,7 @@ def coded(covariates: Sequence[ItemCovariate]) -> tuple[tuple[str, ...], np.ndar
 
 
 def explained(spec: ModelSpec, names: tuple[str, ...], moderation: bool) -> ModelSpec:
-    """A model with item covariates of these names besides, which explain easiness and, with ``moderation``, the effects."""
+    """The model with these item covariates added, which explain easiness and, with ``moderation``, item effects too."""
     z = " + ".join(names)
     formula = spec.formula.replace("treat + ", f"treat * ({z}) + " if moderation else f"treat + {z} + ", 1)
     letter = "I" if moderation else "G"

@@ -1,4 +1,4 @@
-"""Who answered which items, one bit each: 8 bytes a class of 60 items where numbers would take 480."""
+"""Answered items as one bit each: 8 bytes per class for 60 items, where numbers would take 480."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 KEPT_CELLS = 8_000_000
-"""More classes times items than this are neither kept as numbers nor is what is computed of them (8 to 24 bytes a cell)."""
+"""Beyond this many classes times items, neither answered items nor results for cells (8 to 24 bytes each) are stored as numbers."""
 ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class PackedTrials:
-    """A (G, J) matrix of zeros and ones that stands for ``SufficientStatistics.trials`` where there are many classes.
+    """A (G, J) matrix of zeros and ones that replaces ``SufficientStatistics.trials`` where there are many classes.
 
     Attributes
     ----------
-    bits : (G, ceil(J / 8)) bytes, items from the highest bit on, as ``numpy.packbits`` has them.
-    n_items : J.
+    bits : (G, ceil(J / 8)) bytes, items from the highest bit on, as from ``numpy.packbits``.
+    n_items : number of items J.
     """
 
     bits: np.ndarray
     n_items: int
-    __array_ufunc__ = None  # NumPy leaves products with it to the methods here
+    __array_ufunc__ = None  # makes NumPy use the matrix products defined here
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,15 +44,15 @@ class PackedTrials:
         return PackedTrials(self.bits[rows], self.n_items)
 
     def unpack(self, rows: slice, out: np.ndarray) -> None:
-        """Some rows as numbers into ``out`` (g, J)."""
+        """Write some rows as numbers to ``out`` (g, J)."""
         out[...] = np.unpackbits(self.bits[rows], axis=1, count=self.n_items)
 
     def max(self, initial: float = 0.0) -> float:
-        """1, or ``initial`` if that is more."""
+        """The largest entry, at least ``initial``."""
         return max(initial, float(self.bits.any()))
 
     def sum(self, axis: int) -> np.ndarray:
-        """Along the items (1)."""
+        """Sums over items, for which ``axis`` must be 1."""
         if axis != 1:
             raise ValueError("sums of packed answers are over items")
         return self @ np.ones(self.n_items)

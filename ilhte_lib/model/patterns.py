@@ -1,4 +1,4 @@
-"""Response patterns: persons who gave the same answers to the same items, for models in which the sum score does not suffice."""
+"""Response patterns: persons with the same answers to the same items, for models whose sum score is not sufficient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ResponsePatterns:
     Attributes
     ----------
     statistics : the classes, ordered by arm (control first), then by answered items, then by responses.
-    response : (G, J) sum of the responses of one person of the class to each item, 0 where there is none.
+    response : (G, J) sum of one person's responses to each item, 0 where there is none.
     """
 
     statistics: SufficientStatistics

@@ -1,4 +1,4 @@
-"""Sufficient statistics of a matrix of responses: what simulations and resampling draw, without a long table."""
+"""Sufficient statistics of a response matrix, which simulation and resampling draw without building a long table."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def matrix_statistics(
 
     Parameters
     ----------
-    responses : (P, J) 0 or 1, or scores of the items' ``formats``; a negative number where a response was not observed.
+    responses : (P, J) 0 or 1, or scores under the items' ``formats``; a negative number where a response was not observed.
     treat : (P,) 0 control, 1 treated.
-    covariate : (P,) covariate, or None.
+    covariate : (P,), or None.
     item_names : J names; default "1" to "J".
     cluster, cluster_effects : as in ``compress.sufficient_statistics``.
     """

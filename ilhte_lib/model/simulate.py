@@ -1,4 +1,4 @@
-"""Trials with known truth: the model of the package drawn from a seed.
+"""Simulated trials with known truth, drawn from the package's own model with a seed.
 
 For person p in arm T_p with pretest c_p, and item i with easiness b_i and effect zeta_i,
 
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = -1
-"""Marks a response that was not observed in ``SimulatedTrial.responses``."""
+"""Code for a response not observed, in ``SimulatedTrial.responses``."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a simulated trial is drawn from; logits throughout.
+    """The parameters of a simulated trial; logits throughout.
 
     Attributes
     ----------
     n_persons, n_items : size of the trial.
-    seed : the trial's seed; one seed gives one trial, and with ``replication`` a family of independent ones.
+    seed : one seed gives one trial and, with ``replication``, a family of independent trials.
     sigma_theta : SD of the person effects given arm and pretest.
     ate : average treatment effect beta_1, at the mean of the pretest.
     sigma_b, sigma_zeta, rho : SD of item easiness, SD of item-specific effects, their correlation.
-    gamma : slope of the pretest; None for a trial without pretest.
+    gamma : slope of the pretest; None for a trial without one.
     beta_3 : true treatment-by-pretest interaction; needs a pretest.
     baseline_levels : the pretest has at most this many values (a standardised number-correct score of
         ``baseline_levels - 1`` fair coin flips); None for a normal pretest.
     missing : share of responses missing completely at random.
     forms : number of planned test forms, balanced over persons; form f omits every item whose number is f
         modulo ``forms``. None for a single complete form.
-    steps : tau_1 ... tau_K of every item, adding up to 0, for responses of 0 to K (see ``formats``); None for 0 and 1.
-    treat_share : share of persons treated; exactly ``round(treat_share * n_persons)`` of them, chosen at random; of clusters
-        that are randomised, or of the persons of each site.
-    clusters : number of clusters, over which persons are spread evenly; None for persons by themselves.
+    steps : tau_1 ... tau_K of every item, summing to 0, for responses of 0 to K (see ``formats``); None for 0 and 1.
+    treat_share : share of persons treated: exactly ``round(treat_share * n_persons)`` of them, chosen at random. With
+        ``clusters``, the share of clusters treated or, with ``sites``, of the persons in each.
+    clusters : number of clusters, over which persons are spread evenly; None without clusters.
     sigma_u : SD of the clusters' levels; sigma_theta is then the SD within clusters.
-    sites : whether persons were randomised within clusters, which then hold both arms, and not clusters as a whole.
-    sigma_site : SD of the treatment's effect between sites.
+    sites : whether persons are randomised within clusters, which then hold both arms, instead of whole clusters.
+    sigma_site : SD of the treatment effect between sites.
 
     Raises
     ------
@@ -117,29 +117,29 @@ class Design:
 
     @property
     def n_treated(self) -> int:
-        """Persons in the treatment arm; where clusters are randomised, but for one or two, which their sizes differ by."""
+        """Persons in the treatment arm; approximate where clusters are randomised, whose sizes differ by a person or two."""
         if self.clusters and not self.sites:
             return round(self.n_persons * self.clusters_treated / self.clusters)
         return round(self.treat_share * self.n_persons)
 
     @property
     def clusters_treated(self) -> int:
-        """Clusters that are treated, where clusters are randomised."""
+        """Number of treated clusters where clusters are randomised."""
         return round(self.treat_share * (self.clusters or 0))
 
     @property
     def cluster(self) -> np.ndarray:
-        """(N,) each person's cluster, 0 ... clusters - 1."""
+        """(N,) cluster of each person, 0 ... clusters - 1."""
         return np.arange(self.n_persons) * (self.clusters or 1) // self.n_persons
 
     def draw_arms(self, rng: np.random.Generator) -> np.ndarray:
-        """(N,) int8 arms: of persons, of whole clusters, or of the persons of each site."""
+        """(N,) int8 arms, randomised over persons, over whole clusters or within sites."""
         n = self.n_persons
         if self.clusters is None:
             return (rng.permutation(n) < self.n_treated).astype(np.int8)
         if not self.sites:
             return (rng.permutation(self.clusters) < self.clusters_treated)[self.cluster].astype(np.int8)
-        # in a random order within sites the treated come at even distances, so that each site has its share of them
+        # evenly spaced treated places in a random order within sites give every site its share of treated persons
         place = np.argsort(np.lexsort((rng.random(n), self.cluster)))
         return np.diff(np.floor(np.arange(n + 1) * (self.n_treated / n) + 1e-9))[place].astype(np.int8)
 
@@ -150,12 +150,12 @@ class Design:
 
     @property
     def sigma_person(self) -> float:
-        """SD of theta within the control arm when the pretest is not in the model: the target of M_0 and M_A."""
+        """SD of theta in the control arm when the pretest is not in the model: what M_0 and M_A estimate."""
         return float(np.hypot(self.sigma_theta, self.gamma or 0.0))
 
     @property
     def name(self) -> str:
-        """A table name that says simulated and reads as the design, e.g. ``sim_n0500_j20_sz40_rho50_pre``."""
+        """A table name that marks it as simulated and spells out the design, e.g. ``sim_n0500_j20_sz40_rho50_pre``."""
 
         def hundredths(value: float) -> str:
             n = round(100 * value)
@@ -202,7 +202,7 @@ class SimulatedTrial:
 def random_generator(design: Design, replication: int | None = None) -> np.random.Generator:
     """PCG64 seeded with ``SeedSequence(design.seed)``, or with its child number ``replication``.
 
-    Any replication can be drawn alone, in any order and process: child k is ``SeedSequence(seed).spawn(k + 1)[k]``.
+    Any replication can be drawn on its own, in any order and process: child k is ``SeedSequence(seed).spawn(k + 1)[k]``.
     """
     spawn_key = () if replication is None else (replication,)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(design.seed, spawn_key=spawn_key)))
@@ -335,16 +335,16 @@ _DESIGNS = (
 )
 
 DESIGNS: dict[str, Design] = {design.name: design for design in _DESIGNS}
-"""Every simulated table that can be asked for by name."""
+"""Every simulated table available by name."""
 
 COLLECTION: dict[str, Design] = {_DESIGNS[n].name: _DESIGNS[n] for n in (0, 4, 11, 12, 15, 16, 19, 22)}
-"""Those in the bundled collection, each for a question that needs a known truth: no item effects and few items (0), or with a
-pretest (12); item effects that a small test misses (4); a usual trial (11); artefacts of either sign in the interaction (15, 19)
-and a true one (16); test forms (22)."""
+"""The bundled simulated tables, each for a question that needs a known truth: no item effects with few items (0) or with a
+pretest (12); item effects that a short test misses (4); a typical trial (11); spurious interactions of either sign (15, 19) and
+a true one (16); test forms (22)."""
 
 SPURIOUS_INTERACTION = _DESIGNS[19].name
 """The table that shows the identification problem: easy items gain less (rho = -0.9) and the true interaction is 0, so
-M_B finds that persons ahead at the pretest gain more, and M_C does not."""
+M_B finds that persons with high pretest scores gain more, and M_C does not."""
 
 
 def write_collection(
@@ -354,12 +354,12 @@ def write_collection(
 ) -> list[Path]:
     """Write ``<name>.csv.gz`` for each design and ``truth.json`` (name -> truth) into ``folder``, each file atomically.
 
-    The same designs give the same bytes on every call. ``edited`` is called with the path of each earlier file that was
-    edited since, and is kept under that name. Returns the paths of the tables, in the order of ``designs``.
+    The same designs always give the same bytes. ``edited`` is called with the path under which an earlier file is kept that
+    the user has edited since. Returns the paths of the tables, in the order of ``designs``.
 
     Raises
     ------
-    InputError : two designs share a name, or the folder is somebody else's.
+    InputError : two designs share a name, or ilhte did not write the folder.
     """
     import json
 
@@ -386,7 +386,7 @@ def write_collection(
 def _gzipped_csv(table: pd.DataFrame) -> bytes:
     import gzip
 
-    # A float column would write 1.0 for 1 as soon as one response is missing.
+    # With a missing response, a float column would write 1.0 for 1.
     text = table.astype({"resp": "Int64"}).to_csv(index=False, lineterminator="\n")
     buffer = io.BytesIO()
     # No file name and no time in the header: the same table gives the same bytes.

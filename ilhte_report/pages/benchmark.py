@@ -20,6 +20,8 @@ NATIVE = "native"
 FIT = ["tab", "model"]
 STOPPED_SHORT = 0.01
 """A peer's fit further than this below the native log-likelihood stopped short of the maximum."""
+SMALLER_MODELS = {"GPBoost": ("M_A", "M_C")}
+"""What a peer fits without the correlation of an item's easiness and its effect: its log-likelihood may lie below."""
 
 
 # -- what the measurements come to -------------------------------------------------------------------------------------
@@ -33,29 +35,39 @@ def wide(frame: pd.DataFrame, value: str) -> pd.DataFrame:
     return table.loc[fits, list(frame["tool"].unique())]
 
 
-def ratios(frame: pd.DataFrame) -> pd.DataFrame:
-    """How many times as long as the native engine each peer took for each fit."""
+def ratios(frame: pd.DataFrame, *, after: bool = False) -> pd.DataFrame:
+    """How many times as long as the native engine each peer took for each fit.
+
+    The native engine, like a peer, begins each model with the rows; ``after``: with what the smaller models of the table found.
+    """
     seconds = wide(frame, "cpu_s")
-    return seconds.drop(columns=NATIVE).div(seconds[NATIVE], axis=0)
+    own = wide(frame, "cpu_s_after")[NATIVE] if after else seconds[NATIVE]
+    return seconds.drop(columns=NATIVE).div(own, axis=0)
 
 
-def by_model(frame: pd.DataFrame) -> pd.DataFrame:
+def faster(frame: pd.DataFrame) -> pd.Series:
+    """Ratios of the fits in which a peer was faster, by tool, table and model, the smallest first."""
+    found = ratios(frame).rename_axis(columns="tool").stack().reorder_levels(["tool", *FIT])
+    return found[found < 1].sort_values()
+
+
+def by_model(frame: pd.DataFrame, *, after: bool = False) -> pd.DataFrame:
     """Geometric means of the ratios, one row a model and "all" at the end, one column a peer."""
-    logs = np.log(ratios(frame))
+    logs = np.log(ratios(frame, after=after))
     means = np.exp(logs.groupby("model", sort=True).mean())
     means.loc["all"] = np.exp(logs.mean())
     return means
 
 
 def table_ratios(frame: pd.DataFrame) -> pd.DataFrame:
-    """The ratios of each table, its models summed (those that the peer fitted)."""
-    seconds = wide(frame, "cpu_s")
-    out = {}
-    for tool in seconds.columns.drop(NATIVE):
-        both = seconds[[NATIVE, tool]].dropna().groupby("tab", sort=False).sum()
-        out[tool] = both[tool] / both[NATIVE]
+    """The ratios of each table, its models summed (those that the peer fitted), which the native engine fits in turn."""
     import pandas as pd
 
+    seconds, own = wide(frame, "cpu_s"), wide(frame, "cpu_s_after")[NATIVE]
+    out = {}
+    for tool in seconds.columns.drop(NATIVE):
+        both = seconds[[tool]].assign(own=own).dropna().groupby("tab", sort=False).sum()
+        out[tool] = both[tool] / both["own"]
     return pd.DataFrame(out)
 
 
@@ -63,6 +75,15 @@ def above(frame: pd.DataFrame) -> pd.DataFrame:
     """The native log-likelihood minus each peer's at that peer's estimates, for each fit."""
     loglik = wide(frame.assign(loglik=frame["loglik_exact"].fillna(frame["loglik"])), "loglik")
     return loglik.drop(columns=NATIVE).rsub(loglik[NATIVE], axis=0)
+
+
+def same_model(values: pd.DataFrame) -> pd.DataFrame:
+    """``values``, one row a fit and one column a peer, NaN where the peer fits a smaller model."""
+    values = values.copy()
+    for tool, models in SMALLER_MODELS.items():
+        if tool in values:
+            values.loc[values.index.get_level_values("model").isin(models), tool] = np.nan
+    return values
 
 
 def above_the_best(frame: pd.DataFrame) -> pd.Series:
@@ -92,48 +113,75 @@ def speed_text() -> Markdown:
     except InputError:
         return Markdown("")
     means, tables, lowest = by_model(frame).loc["all"], table_ratios(frame), above_the_best(frame)
-    ratio = ratios(frame)
-    slower = [f"{tool} in {n} of {ratio[tool].notna().sum()}" for tool in ratio if (n := (ratio[tool] <= 1).sum())]
     parts = [
         f"{tool} takes {number(means[tool], 0)} times as long ({number(tables[tool].min(), 1)} to {number(tables[tool].max(), 0)})"
-        for tool in ratio
+        for tool in means.index
     ]
-    short = (above(frame) > STOPPED_SHORT).sum()
+    short = (same_model(above(frame)) > STOPPED_SHORT).sum()
     stopped = ", ".join(f"{tool} in {n}" for tool, n in short.items() if n)
+    without = frame[(frame["tool"] != NATIVE) & frame["failure"].notna()].groupby("tool", sort=False).size()
+    failed = ", ".join(f"{tool} in {n}" for tool, n in without.items())
     certified = frame[frame["tool"] == NATIVE]["failure"].isna()
     (tab, model), shortfall = lowest.idxmin(), lowest.min()
     return Markdown(
         f"{frame['tab'].nunique()} real tables, {certified.size} fits, {certified.sum()} of them certified, on one core of "
-        f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.\n\n"
-        f"In the geometric mean over the fits (and from table to table) {escape_markdown('; '.join(parts))}. "
-        + (
-            f"A peer was faster in some fits: {escape_markdown(', '.join(slower))}. "
-            if slower
-            else "No peer was faster in any fit. "
-        )
+        f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.{_earlier(frame)}\n\n"
+        "In the geometric mean over the fits, each model alone (and from table to table, all its models in turn), "
+        f"{escape_markdown('; '.join(parts))}.\n\n{_faster_text(frame)}\n\n"
         + (
             f"Fits that ended more than {STOPPED_SHORT} below the native log-likelihood: {escape_markdown(stopped)}. "
             if stopped
             else ""
         )
+        + (f"No fit, or stopped as too long: {escape_markdown(failed)}. " if failed else "")
         + f"The native engine's log-likelihood minus the best peer's is at worst {_signed(shortfall)} ({_code(tab)}, {model})."
     )
 
 
+def _earlier(frame: pd.DataFrame) -> str:
+    """Which times were kept from another day than the native engine's."""
+    today = frame.loc[frame["tool"] == NATIVE, "measured"].max()
+    kept = frame[(frame["tool"] != NATIVE) & (frame["measured"] < today)]
+    if kept.empty:
+        return ""
+    tools = ", ".join(escape_markdown(tool) for tool in kept["tool"].unique())
+    return (
+        f" Kept from {kept['measured'].min()}, one call each: the times of {tools} on the {kept['tab'].nunique()} tables of at least "
+        f"{kept['n_responses'].min():,} responses."
+    )
+
+
+def _faster_text(frame: pd.DataFrame) -> str:
+    """Where a peer was faster: every table and model, with its time over the native engine's."""
+    found, fits = faster(frame), ratios(frame).notna().sum()
+    if found.empty:
+        return "No peer was faster on any table and model."
+    lines = []
+    for tool, own in found.groupby("tool", sort=False):
+        where = ", ".join(f"{_code(tab)} {model} ({number(ratio, 2)})" for (_, tab, model), ratio in own.items())
+        lines.append(f"- {escape_markdown(tool)}, in {len(own)} of {fits[tool]} fits: {where}")
+    return "A peer was faster here (its time over the native engine's, the model alone):\n\n" + "\n".join(lines)
+
+
 def speed_table() -> Markdown:
-    """Geometric means of the ratios of CPU time, by model and peer."""
+    """Geometric means of the ratios of CPU time, by model and peer, the model alone and after the smaller ones."""
     frame = measured("benchmark")
     if not hasattr(frame, "columns"):
         return frame
-    means, fits = by_model(frame), ratios(frame).notna()
+    alone, after, fits = by_model(frame), by_model(frame, after=True), ratios(frame).notna()
     counts = fits.groupby("model", sort=True).sum()
     counts.loc["all"] = fits.sum()
-    rows = [
-        {"Model": model, "Fits": f"{counts.loc[model].max()}"}
-        | {tool: number(means.loc[model, tool], 1) for tool in means}
-        for model in means.index
-    ]
-    return page_table(rows, left=("Model",))
+    rows = []
+    for model in alone.index:
+        # nothing comes before the smallest
+        for means, begins in (
+            ((alone, "the rows"),) if model == "M_0" else ((alone, "the rows"), (after, "smaller models"))
+        ):
+            rows.append(
+                {"Model": model, "From": begins, "Fits": f"{counts.loc[model].max()}"}
+                | {tool: number(means.loc[model, tool], 1) for tool in means}
+            )
+    return page_table(rows, left=("Model", "From"))
 
 
 def peer_table() -> Markdown:
@@ -141,7 +189,7 @@ def peer_table() -> Markdown:
     frame = measured("benchmark")
     if not hasattr(frame, "columns"):
         return frame
-    ratio, tables, difference = ratios(frame), table_ratios(frame), above(frame)
+    ratio, tables, difference = ratios(frame), table_ratios(frame), same_model(above(frame))
     versions = frame.groupby("tool")["version"].agg(lambda v: next((x for x in v if x), ""))
     rows = []
     for tool in ratio:
@@ -174,6 +222,7 @@ def sizes_table() -> Markdown:
             "Model": model,
             "Milliseconds": number(1e3 * own.loc[(tab, model), "cpu_s"], 1),
             "Without SEs": number(1e3 * own.loc[(tab, model), "cpu_s_without_se"], 1),
+            "After M_0": "–" if model == "M_0" else number(1e3 * own.loc[(tab, model), "cpu_s_after"], 1),
         }
         | {tool: number(ratio.loc[(tab, model), tool], 0) for tool in ratio}
         for tab, model in own.index
