@@ -263,7 +263,10 @@ def test_data_that_change_while_they_are_read(tmp_path: Path) -> None:
     found = sources([str(path)])
     write_table(path, seed=2)
     outcome = run_tables(found, tmp_path / "run")[0]
-    assert (outcome.status, outcome.reason) == ("failed", "The table's data changed while it was being read: run it again.")
+    assert (outcome.status, outcome.reason) == (
+        "failed",
+        "The table's data changed while it was being read: run it again.",
+    )
 
 
 def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
