@@ -49,7 +49,7 @@ def within(counted: tuple[int, int], most: tuple[int, int]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("tab", "evaluations", "passes"), zip(TABLES, (28, 42, 83, 28), (123, 188, 337, 122), strict=True)
+    ("tab", "evaluations", "passes"), list(zip(TABLES, (28, 42, 83, 28), (123, 188, 337, 122), strict=True))
 )
 def test_the_four_models(tab, evaluations, passes, fitted):
     fits = fitted[tab][1].values()
