@@ -74,7 +74,7 @@ def test_a_second_call_asks_nobody(redivis):  # noqa: F811
 def test_the_vignettes_selection(redivis):  # noqa: F811
     done = call("fetch", "--rct")
     assert done.code == 0
-    assert "The selection is of 4 tables" in done.out
+    assert "The selection has 4 tables" in done.out
     assert names_in_cache() == sorted(
         f"v332/{irw_tables.slug(name)}.parquet"
         for name in ("Sparse_Trial", "gilbert_meta_1", "gilbert_meta_2", "text_resp")

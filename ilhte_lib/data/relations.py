@@ -61,12 +61,13 @@ FROM responses GROUP BY own_item, own_resp, own_treat, own_wave""",
 SELECT own_item, own_resp, own_treat, own_wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
 FROM parts GROUP BY own_item, own_resp, own_treat, own_wave""",
 )
-"""The first scan: how often item, response, arm and wave, as the table has them, come together, which decides what is kept."""
+"""The first scan: how often each combination of item, response, arm and wave, as spelt in the table, occurs, which decides what is
+kept."""
 
 CELLS = """
 SELECT item, raw_resp, raw_treat, wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
 FROM read_cells GROUP BY item, raw_resp, raw_treat, wave"""
-"""The same with blanks and words for missing read as missing (``read_cells``)."""
+"""The same once blanks and words for missing are read as missing (``read_cells``)."""
 
 
 def numbered_sql(column: str) -> str:
@@ -241,7 +242,7 @@ def persons_who(condition: str) -> tuple[Query, Query]:
 
 
 def classes_sql(n_words: int, clustered: bool) -> str:
-    """Groups of persons with the same arm, cluster (if asked for), covariate, score and answered items, with their number."""
+    """Groups of persons with the same arm, cluster (if wanted), covariate, score and answered items, with their number."""
     own = ["treat", *(["cluster"] if clustered else []), "covariate", "score"]
     key = ", ".join([*own, *(f"word{word}" for word in range(n_words))])
     return Query(

@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 HESSIAN_CELLS = 65536
 """Values of psi are differentiated side by side up to about this many cells (class x item x psi)."""
 ONE_SIDED = 0.1
-"""One-sided differences for the Hessian take this fraction of the step."""
 SLOW_CELLS = 8_000_000
-"""From this many cells on a pass takes long, and a search ends where a step would lower the deviance by less than ``SMALL_DECREASE``: within
-some 2e-4 standard errors of the minimum."""
+"""From so many cells on a pass takes long, and a search ends where a step would lower the deviance by less than ``SMALL_DECREASE``, which is
+within some 2e-4 standard errors of the minimum."""
 SMALL_DECREASE = 2e-8
 SHORTER = 0.03
-"""As ``ONE_SIDED``, where the gradient is more exact."""
+"""The differences for the Hessian are taken over this part of the step of two-sided ones."""
 
 
 class LaplaceDeviance:

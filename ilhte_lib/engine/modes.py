@@ -29,7 +29,7 @@ from .wide import ItemsFirst
 BLOCK_CELLS = 16384
 """Cells (class x item) processed together, so that intermediate results stay in the processor's cache."""
 LARGE_BLOCK = 65536
-"""The same where each block holds persons of one arm alone and costs some forty calls."""
+"""The same if blocks hold persons of one arm only, since each block costs about forty calls."""
 
 BY_LAPACK = 100
 """From this many rows on, matrices are inverted by LAPACK, which needs at most half the work but costs more to call."""
@@ -202,7 +202,7 @@ class Modes:
         self.blocks = self._blocks(block)
 
     def _make_room(self) -> None:
-        """Arrays for what is left once persons are eliminated."""
+        """Allocate the arrays of the system that is left once persons are eliminated."""
         lanes, j, q = self.lanes, self.model.n_items, self.model.q
         self.information = np.empty((lanes, len(self.model.pairs), j, j))
         self.information_diagonal = diagonals(self.information)
@@ -343,7 +343,7 @@ class Modes:
             self.wide.eliminate(self)
 
     def _take_from_items(self, block: _Block) -> None:
-        """What the persons of a block take from the items' information when they are eliminated."""
+        """Accumulate the part of the items' information that is eliminated with the persons of a block."""
         scaled = block.scratch[0]
         scale = self.sigma * np.sqrt(self.model.statistics.count[..., block.rows] / self.d[:, block.rows])
         np.matmul(scale[:, :, None], self.model.ones[None, :], out=scaled)
@@ -356,7 +356,7 @@ class Modes:
                 self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
 
     def _eliminate(self) -> None:
-        """The items' information without persons and clusters, and the factor of their Schur complement."""
+        """Compute the items' information once persons and clusters are eliminated, and factor their Schur complement."""
         for t in (0, 1):
             if self._fresh[t]:
                 self.information[:, t] = 0.0
@@ -376,7 +376,7 @@ class Modes:
 
     @staticmethod
     def factors(matrices: np.ndarray) -> list[np.ndarray]:
-        """Lower Cholesky factors, in Fortran's order and in the place of the matrices (B, n, n).
+        """Lower Cholesky factors, in Fortran order, which overwrite the matrices (B, n, n).
 
         Raises
         ------
@@ -392,7 +392,7 @@ class Modes:
 
     @staticmethod
     def inverses(factors: list[np.ndarray]) -> np.ndarray:
-        """(B, n, n) inverses of the matrices that ``factors`` gave."""
+        """(B, n, n) inverses of matrices from their ``factors``."""
         return np.array([_symmetric_inverse(factor) for factor in factors])
 
     # -- linear algebra with H ----------------------------------------------------------------------------------
@@ -458,13 +458,13 @@ class Modes:
         return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
 
     def item_covariance(self) -> np.ndarray:
-        """(B, J, q, q) blocks of H^-1 of single items."""
+        """(B, J, q, q) diagonal blocks of H^-1 for single items."""
         if self.wide is not None:
             return self.wide.item_covariance(self)
         return np.einsum("bklii->bikl", self.schur_inverse())
 
     def logdet(self) -> float:
-        """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
+        """log det H = sum_g n_g log d_g + log det S, plus sum_s log det H_s with clusters (one lane)."""
         if self.wide is not None:
             return self.wide.logdet()
         of_clusters = 0.0 if self.clusters is None else self.clusters.logdet[0]

@@ -54,7 +54,7 @@ def minimise(
     free : indices of the parameters to vary; the others stay at ``start``.
     longest : (k,) largest change of each parameter in one step, so that no step overshoots into a trap.
     stop : a condition for giving up at a point without convergence.
-    decrease : by how much at least a full Newton step has to lower the deviance to be taken.
+    decrease : least amount by which a full Newton step must lower the deviance to be taken.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """A start for fits to many classes of persons: a fit to a few of them, each of which represents its neighbours.
 
-Put in the order of their mean scores and covariates, every k-th class of an arm is representative of all. With its count multiplied by k, the
+Ordered by mean score and covariate, every k-th class of an arm is representative of all. With its count multiplied by k, the
 deviance has about the same minimum and curvature as that of all classes, and Newton's method needs only two or three evaluations
 from there. The item totals remain those of all persons, and the scores of the chosen classes are shifted by a fraction to sum to
 them. The results reported do not depend on the thinned data.
@@ -18,7 +18,7 @@ from ..model.packed import KEPT_CELLS
 FEW_CELLS = 600_000
 """Classes times items that are kept, approximately."""
 STRATA = 64
-"""Groups by mean score, within which classes are ordered by the covariate."""
+"""Strata of mean scores, within which classes are ordered by the covariate."""
 MOST_SHIFT = 0.4
 """Largest shift of a score."""
 

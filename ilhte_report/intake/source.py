@@ -185,7 +185,7 @@ def _file_source(name: str) -> Source:
         return _without_data(
             shown,
             source_name(shown),
-            f"The file name {shown} is not UTF-8, which no notebook can hold: rename the file.",
+            f"The file name {shown} is not valid UTF-8, so a notebook cannot store it: rename the file.",
         )
     try:
         return source(name)
@@ -208,7 +208,7 @@ def _tables_in(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}): check its permissions.") from None
     if not files:
-        raise InputError(f"The folder {folder} holds no table: put files there that end in {', '.join(FORMATS)}.")
+        raise InputError(f"The folder {folder} contains no table: put files there that end in {', '.join(FORMATS)}.")
     return files
 
 

@@ -1,4 +1,4 @@
-"""Every table of a run in one sortable, searchable grid, each row with a drawing of its item effects.
+"""All tables of a run in one sortable, searchable grid, each row with a drawing of its item effects.
 
 The grid is a plain HTML table made interactive by `site/explorer.js`. itables would do the same, but its bundle is an
 ES module, which browsers refuse to load for a page opened from disk, and has 0.7 MB; this script is short,

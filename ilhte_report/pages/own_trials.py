@@ -24,7 +24,7 @@ _MOST_LISTED = 12
 def conditions(run: RunResults, tells: bool, *, titled: bool = True) -> str:
     """The page's metadata for `when-meta`, and, if ``titled``, a title for runs of other tables than the collection.
 
-    collection : the run is of the bundled tables, and the page tells their story.
+    collection : the run is of the bundled tables that the vignette is about.
     own : the run is of other tables, at least one of them fitted.
     bundled : it contains at least one bundled table.
     several : at least two tables have effects to draw.

@@ -146,7 +146,7 @@ def _drawn_by_browser(figures: dict[str, Figure], formats: tuple[str, ...]) -> d
                 for ending in formats
             }
         except OSError as missing:
-            raise IlhteError(f"A figure was not drawn ({missing.filename}): draw without the browser.") from None
+            raise IlhteError(f"A figure could not be drawn ({missing.filename}): draw without the browser.") from None
 
 
 def _with_lower_edge(figure: Figure) -> Figure:

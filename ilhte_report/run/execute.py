@@ -1,7 +1,7 @@
-"""One table of a run: its notebook executed by papermill, here or on another machine's worker.
+"""Executing the notebook of one table with papermill, on this machine or by a worker on another one.
 
-Nothing is written into the run's folder: the executed notebook and the document are handed back, and the run writes
-them. So a worker that is cut off, or outlives the run that asked for the table, can spoil nothing.
+Nothing is written to the run's folder: the executed notebook and the document are returned, and the run writes
+them. So a worker that is interrupted, or outlives the run that started it, can do no damage.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ START_LIMIT = 120
 
 LONGEST_REASON = 500
 LEAST_ROOM = 65_536
-"""Free bytes below which a failure is put down to want of room: a kernel cannot write its files then, and names no cause."""
+"""Free bytes below which a failure is attributed to a full disk: the kernel cannot write its files and gives no reason."""
 OTHER_CODE = (
-    "The worker's ilhte or its packages are not those the run began with: install the same version there, or run again."
+    "The worker's ilhte or its packages differ from those of the run: install the same versions there, or run again."
 )
 _WANT_OF_MEMORY = re.compile("[Cc]annot allocate memory|failed to map segment|not enough memory|std::bad_alloc")
 
-# papermill's client logs every failure that is a reason here anyway
+# papermill's client logs every failure, which is reported here as a reason anyway
 logging.getLogger("papermill").addHandler(logging.NullHandler())
-# modules that import one another must not be imported by several threads at a time
+# modules that import each other must not be imported by several threads at the same time
 _IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker has to know.
+    """The task of a worker.
 
     Attributes
     ----------
     tab, title, input_sha256 : the table's name, the title of its page, the hash of its data.
-    parameters : of the notebook: table, profile, engine, max_persons.
+    parameters : parameters of the notebook: table, profile, engine, max_persons, ...
     notebook : the text of ``fit_table.ipynb``.
-    code : hash of the code that asks; a worker that runs another version refuses.
-    folder : where relative names of files start.
-    output : the run's folder, as the kept notebook names it; nothing is written there.
-    limit : seconds of wall time, or None.
+    code : hash of the run's code; a worker with another version refuses the task.
+    folder : the folder to which file names are relative.
+    output : the run's folder, as written in the stored notebook; nothing is written there.
+    limit : limit of wall time, seconds, or None.
     """
 
     tab: str
@@ -70,7 +70,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Executed:
-    """What came of a task: texts of the document and of the executed notebook, or the reason why there are none."""
+    """The result of a task: the texts of the document and of the executed notebook, or the reason for a failure."""
 
     seconds: float
     document: str | None = None
@@ -79,7 +79,7 @@ class Executed:
 
 
 def execute(task: Task) -> Executed:
-    """Execute the notebook of one table in a kernel of its own; whatever goes wrong is the ``reason``."""
+    """Execute the notebook of one table in its own kernel; any failure is returned as the ``reason``."""
     clock = time.perf_counter()
     if code_sha256(task.notebook, task.parameters["engine"]) != task.code:
         return Executed(0.0, reason=OTHER_CODE)
@@ -130,7 +130,7 @@ def _executed(task: Task, scratch: Path, clock: float) -> tuple[str, str]:
 
 
 def _titled(task: Task) -> str:
-    """The notebook with the table's title in its front matter (JSON is YAML: no name can break out of it)."""
+    """The notebook with the table's title in its front matter, quoted as in JSON, so that no name can break the YAML."""
     notebook = json.loads(task.notebook)
     front = {"title": task.title, "subtitle": task.tab}
     notebook["cells"][0]["source"] = "---\n" + "\n".join(f"{k}: {_yaml_text(v)}" for k, v in front.items()) + "\n---"
@@ -138,13 +138,13 @@ def _titled(task: Task) -> str:
 
 
 def _yaml_text(text: str) -> str:
-    """A name as YAML: as JSON, but that a character beyond the 16-bit plane is one escape, where JSON has a pair of halves."""
+    """A name as YAML: like JSON, except that a character beyond 16 bits is one escape instead of a pair of surrogates."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return "".join(f"\\U{ord(c):08X}" if ord(c) > 0xFFFF else json.dumps(c)[1:-1] for c in whole).join('""')
 
 
 def _kept(notebook: NotebookNode, task: Task) -> NotebookNode:
-    """The notebook as it is kept: the run's folder in place of the one it was executed in, which is gone by then."""
+    """The notebook to be stored, with the run's folder in place of the temporary one in which it was executed."""
     from papermill.translators import PythonTranslator
 
     parameters = {**task.parameters, "output": task.output}
@@ -170,12 +170,12 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
         return message
     if task.limit is not None and seconds >= task.limit:
         return f"It took longer than the limit of {task.limit:g} s: give it more time with --timeout."
-    # a kernel without memory for the words of its error leaves none
+    # a kernel without memory for an error message leaves none
     speechless = name == "CellExecutionError" and not message.strip()
     if isinstance(failure, DeadKernelError) or speechless or "MemoryError" in name or _WANT_OF_MEMORY.search(message):
         return "Its kernel died, most often because memory ran out: fit it alone (--jobs 1) or on a larger machine."
     if isinstance(failure, _Changed):
-        return "The table's data changed while it was read: run it again."
+        return "The table's data changed while it was being read: run it again."
     if name == "OSError" and re.match(rf"\[Errno ({'|'.join(map(str, FULL))})\]", message):
         return _no_scratch(OSError(errno.ENOSPC, ""))
     if shutil.disk_usage(scratch).free < LEAST_ROOM:
@@ -188,7 +188,7 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
 def _no_scratch(failure: OSError) -> str:
     place = tempfile.gettempdir()
     if failure.errno in FULL:
-        return f"There is no room for temporary files in {place}: make room, or name another folder in TMPDIR."
+        return f"There is no space for temporary files in {place}: free some, or name another folder in TMPDIR."
     return f"Temporary files cannot be written in {place} ({failure.strerror}): name another folder in TMPDIR."
 
 

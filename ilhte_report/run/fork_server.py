@@ -27,22 +27,22 @@ THIRD_PARTY = (
     "ipykernel.kernelapp", "ipykernel.zmqshell", "ipykernel.iostream", "numpy", "scipy.linalg", "scipy.special", "pandas", "plotly.graph_objects",
     "plotly.io", "plotly.subplots",
 )  # fmt: skip
-"""What a fit and its page import, much of it at the first use."""
+"""Packages that a fit and its page import, many of them at first use."""
 
 
 class KernelServer:
-    """The process, and what is asked of it; every method may be called from any thread.
+    """The forking process and requests to it; every method may be called from any thread.
 
     Parameters
     ----------
-    modules : what to import beside ``THIRD_PARTY``.
-    environment : of the process, and of every fork unless told otherwise.
+    modules : modules to import besides ``THIRD_PARTY``.
+    environment : environment of the process.
     """
 
     def __init__(self, modules: Sequence[str], environment: dict[str, str]) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            # -P: no module that happens to lie in the current folder
+            # -P: no modules from the current folder
             [sys.executable, "-P", "-m", __name__, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -52,21 +52,21 @@ class KernelServer:
 
     @property
     def lives(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def fork(self, command: Sequence[str], environment: dict[str, str], folder: str, log: str) -> int:
-        """Start a kernel; its process id, which is also that of its group.
+        """Start a kernel and return its process id, which is also that of its group.
 
         Parameters
         ----------
         command : as for ``python -m ipykernel_launcher``.
-        folder : where it works.
-        log : the file its own words go into.
+        folder : its working folder.
+        log : the file for its output.
 
         Raises
         ------
-        OSError : the process is gone, or could not fork.
+        OSError : the forking process has ended, or could not fork.
         """
         asked = {"fork": list(command), "environment": environment, "folder": folder, "log": log}
         pid = self._ask(asked)
@@ -75,11 +75,11 @@ class KernelServer:
         return pid
 
     def status(self, pid: int) -> int | None:
-        """The exit status of a kernel, as ``subprocess.Popen`` has it; None while it runs."""
+        """The exit status of a kernel as in ``subprocess.Popen``; None while it runs."""
         try:
             return self._ask({"status": pid})
         except OSError:
-            # who forked it is gone, and it goes too
+            # the process that forked it has ended, so the kernel must end too
             with suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
             return -signal.SIGKILL
@@ -97,7 +97,7 @@ class KernelServer:
         return json.loads(answer)
 
     def close(self) -> None:
-        """End it; kernels that still run end with it."""
+        """End the process and all kernels that are still running."""
         with self._lock:
             for pipe in (self._process.stdin, self._process.stdout):
                 with suppress(OSError):
@@ -106,7 +106,7 @@ class KernelServer:
 
 
 class ForkedKernel:
-    """A kernel of a server with what ``jupyter_client`` uses of ``subprocess.Popen``."""
+    """A kernel of a server, with the part of the interface of ``subprocess.Popen`` that ``jupyter_client`` uses."""
 
     stdin = stdout = stderr = None
 
@@ -116,20 +116,20 @@ class ForkedKernel:
         self._signalling = threading.Lock()
 
     def poll(self) -> int | None:
-        """The exit status, None while it runs."""
+        """The exit status; None while the kernel runs."""
         with self._signalling:
             if self._status is None:
                 self._status = self._server.status(self.pid)
         return self._status
 
     def wait(self) -> int | None:
-        """The exit status of a kernel that has ended (who waits has polled before)."""
+        """The exit status of a kernel that has ended (callers poll before they wait)."""
         return self.poll()
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the kernel and what it started; nothing if it has ended."""
+        """Send a signal to the kernel and its child processes, unless it has ended."""
         with self._signalling:
-            # until its status was asked for its number is nobody else's
+            # until its status is collected, its process id is not reused
             if self._status is None:
                 with suppress(ProcessLookupError):
                     try:
@@ -138,34 +138,34 @@ class ForkedKernel:
                         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the kernel immediately."""
         self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask the kernel to end."""
         self.send_signal(signal.SIGTERM)
 
 
 def main(modules: Sequence[str]) -> None:
-    """Import, then fork a kernel for each request on the standard input, until that ends."""
-    # what anything prints is not to be taken for an answer
+    """Import the modules, then fork a kernel for each request on standard input, until it is closed."""
+    # printed output must not be mistaken for an answer
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     for module in (*THIRD_PARTY, *modules):
-        # a kernel that needs it says what is wrong
+        # a kernel that needs the module will report the error
         with suppress(Exception):
             importlib.import_module(module)
     gc.collect()
-    gc.freeze()  # so that no fork has to copy what it only looks at
+    gc.freeze()  # so that forks do not copy memory that they only read
     request = _forked(requests, answers)
     if request is not None:
         _be_kernel(request)
 
 
 def _forked(requests: IO[bytes], answers: IO[bytes]) -> dict | None:
-    """None at the end of the requests; in a fork, the request it was made for."""
+    """Serve requests; returns None at their end, and in a fork the request for which it was made."""
     for line in requests:
         request = json.loads(line)
         answer: Any

@@ -1,9 +1,9 @@
-"""The process in which a notebook of a run is executed: a Jupyter kernel of this very Python, one a table, forked from a process
-that has imported what it needs (``fork_server``) where the system allows.
+"""The kernels that execute the notebooks of a run: one per table, with the running Python interpreter, and if possible forked
+from a process that has imported what they need (``fork_server``).
 
-Each kernel computes on one thread, for the tables run side by side, and so that a result does not depend on how many
-cores the machine has. Where the system allows, it is reached through sockets in a folder of its own: ports found free
-can be taken by another process before the kernel binds them, and anyone on the machine may connect to them.
+Each kernel computes on one thread, because tables are processed in parallel and so that results do not depend on the number of
+cores. If possible, it is reached through sockets in a folder of its own: a free port could be taken
+by another process before the kernel binds it, and anyone on the machine could connect to it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from traitlets.config import Config
 from .fork_server import AVAILABLE, ForkedKernel, KernelServer
 
 LOG = "kernel.log"
-"""The kernel's own words, beside its connection file."""
+"""File with the kernel's output, beside its connection file."""
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 LONGEST_SOCKET_PATH = 90
-"""Characters of a folder whose sockets' paths a system can still hold (104 on macOS, 108 on Linux)."""
+"""Longest path of a folder for sockets, in characters (systems allow 104 on macOS, 108 on Linux, for the whole path)."""
 
 _RUNNING: WeakSet[TableKernel] = WeakSet()
 _SERVERS: dict[str, KernelServer] = {}
@@ -41,12 +41,12 @@ _STARTING = threading.Lock()
 
 
 class _ThisPython(KernelSpecManager):
-    """Whatever kernels are registered on the machine: the one that can import what this process can."""
+    """Whatever kernels are registered on the machine, provides one with the running interpreter."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         return KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-            # no start-up files of the user's; by the environment, for `--ipython-dir` takes the current folder from sys.path
+            # no start-up files of the user; set in the environment, as `--ipython-dir` removes the current folder from sys.path
             env={**ONE_THREAD, "IPYTHONDIR": str(Path(self.parent.connection_file).parent)},
             display_name="Python 3 (ipykernel)",
             language="python",
@@ -54,10 +54,10 @@ class _ThisPython(KernelSpecManager):
 
 
 class _Forked(LocalProvisioner):
-    """Starts a kernel as a fork of a server; as a process of its own where the server cannot."""
+    """Starts a kernel as a fork of a server, or as a new process if the server cannot."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        """Start the kernel; its connection's particulars."""
+        """Start the kernel and return its connection information."""
         own = cmd[cmd.index("ipykernel_launcher") + 1 :]
         folder, log = os.path.abspath(kwargs.get("cwd") or "."), kwargs["stderr"].name
         try:
@@ -70,7 +70,7 @@ class _Forked(LocalProvisioner):
 
 
 def _server(code: str, modules: Sequence[str]) -> KernelServer:
-    """The process to fork from, started when it is first wanted and for each version of the code anew."""
+    """The process to fork from, started when it is first needed, for each version of the code."""
     with _STARTING:
         server = _SERVERS.get(code)
         if server is None or not server.lives:
@@ -86,17 +86,17 @@ def _close_servers() -> None:
 
 
 class TableKernel(AsyncKernelManager):
-    """A kernel manager as papermill's client makes one for each notebook."""
+    """The kernel manager that papermill's client creates for each notebook."""
 
-    modules = List(Unicode(), help="What a process imports before the kernel is forked from it.").tag(config=True)
-    code = Unicode(help="Which code it imports; empty for a kernel that starts by itself.").tag(config=True)
+    modules = List(Unicode(), help="Modules imported by the process from which the kernel is forked.").tag(config=True)
+    code = Unicode(help="Hash of the code it imports; empty for a kernel that is not forked.").tag(config=True)
 
     @default("kernel_spec_manager")
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
         return _ThisPython(parent=self)
 
     async def start_kernel(self, **options: object) -> None:
-        """Start the kernel, its own words going into a file beside the connection file, and note that it runs."""
+        """Start the kernel with its output in a file beside the connection file, and register it as running."""
         if self.code and AVAILABLE:
             self.provisioner = _Forked(kernel_id=str(uuid.uuid4()), kernel_spec=self.kernel_spec, parent=self)
         with open(Path(self.connection_file).with_name(LOG), "wb") as log:
@@ -105,12 +105,12 @@ class TableKernel(AsyncKernelManager):
 
 
 def kernel_options(scratch: str, code: str = "", modules: Sequence[str] = ()) -> dict[str, object]:
-    """Keyword arguments for ``papermill.execute_notebook``: a kernel whose files are all in the folder ``scratch``.
+    """Keyword arguments for ``papermill.execute_notebook``, for a kernel with all its files in the folder ``scratch``.
 
     Parameters
     ----------
-    code : the hash of our code, by which the process is known that the kernel is forked from; "" for a kernel that starts by itself.
-    modules : what that process imports.
+    code : hash of our code, which identifies the process from which the kernel is forked; "" for a kernel that is not forked.
+    modules : modules that this process imports.
     """
     config = Config()
     config.TableKernel.code, config.TableKernel.modules = code, list(modules)
@@ -122,11 +122,11 @@ def kernel_options(scratch: str, code: str = "", modules: Sequence[str] = ()) ->
         "kernel_name": "python3",
         "kernel_manager_class": TableKernel,
         "config": config,
-        # nothing in a finished kernel is worth waiting for, and an interrupted one may not answer
+        # there is no reason to wait for a finished kernel, and an interrupted one may not answer
         "shutdown_kernel": "immediate",
         "extra_arguments": [
             "--log-level=ERROR",
-            # no history, no modules that happen to lie beside the data
+            # no history, and no modules that happen to be beside the data
             "--HistoryManager.enabled=False",
             "--IPKernelApp.ignore_cwd=True",
         ],
@@ -134,7 +134,7 @@ def kernel_options(scratch: str, code: str = "", modules: Sequence[str] = ()) ->
 
 
 def stop_kernels() -> None:
-    """Kill every kernel of this process; whoever waits for one gets a dead kernel's error."""
+    """Kill all kernels of this process; code that waits for one gets the error of a dead kernel."""
     for kernel in list(_RUNNING):
         process = kernel.provisioner.process if kernel.has_kernel else None
         if process:

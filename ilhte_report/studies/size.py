@@ -1,9 +1,9 @@
-"""How often the three tests of sigma_zeta = 0 reject where it is 0: a simulation.
+"""How often the tests of sigma_zeta = 0 reject if it is 0: a simulation.
 
-For each number of items, trials are drawn under the null and the likelihood ratio of M_0 against M_A is formed. The
-bootstrap is too long to be run in full for every trial; the warp-speed scheme (Giacomini, Politis and White 2013,
+For each number of items, trials are drawn under the null hypothesis and the likelihood ratio of M_0 against M_A is computed. A
+full bootstrap of every trial would take too long; the warp-speed scheme (Giacomini, Politis and White 2013,
 Econometric Theory 29(3)) draws a single bootstrap trial from each fitted M_0 and takes the null distribution of the
-ratio from all of these together.
+ratio from all of these draws together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REPLICATIONS = 2000
 DESIGNS = tuple(
     Design(500, n_items, SEED, sigma_theta=1.0, ate=0.2, sigma_b=1.0, sigma_zeta=0.0) for n_items in (8, 20, 40)
 )
-"""500 persons, half of them treated, and 8, 20 or 40 items whose effects do not differ."""
+"""500 persons, half of them treated, and 8, 20 or 40 items with equal effects."""
 TESTS = ("naive", "halved", "mixture", "bootstrap")
 
 
@@ -64,12 +64,12 @@ def _table(numbers: np.ndarray, rows: np.ndarray, designs: tuple[Design, ...]) -
 
 
 STUDY = PairStudy(DESIGNS, ("lrt_stat", "lrt_bootstrap"), _ratios, _table, standard_errors=False)
-"""Its table has one row a trial: replication, n_items, lrt_stat, and lrt_bootstrap, the ratio in one trial drawn from
+"""Its table has one row per trial: replication, n_items, lrt_stat, and lrt_bootstrap, the ratio in one trial drawn from
 its fitted M_0."""
 
 
 def size_p_values(trials: pd.DataFrame) -> pd.DataFrame:
-    """The p-values of every trial by the four tests (columns ``TESTS``), beside ``n_items``; naive is P(chi2_2 > LR)."""
+    """The p-values of all trials by the four tests (columns ``TESTS``), with ``n_items``; naive is P(chi2_2 > LR)."""
     import pandas as pd
 
     out = []
@@ -87,7 +87,7 @@ def size_summary(trials: pd.DataFrame, levels: tuple[float, ...] = (0.01, 0.05, 
 
     Returns
     -------
-    One row a number of items, test and level: n_items, test, level, size, lower, upper, replications. The interval is
+    One row per number of items, test and level: n_items, test, level, size, lower, upper, replications. The interval is
     Wilson's; the bootstrap's critical value is estimated from as many draws as there are trials, which doubles the
     variance, so its interval is that of half the trials.
     """

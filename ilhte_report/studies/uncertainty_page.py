@@ -245,9 +245,8 @@ def simulated_now(size: pd.DataFrame, coverage: pd.DataFrame, bias: pd.DataFrame
             list(now[keys].itertuples(index=False, name=None)) if len(keys) > 1 else now[keys[0]], values
         ]
         apart = float(np.nanmax(np.abs(now[values].to_numpy(float) - then.to_numpy(float))))
-        lines.append(
-            f"- {len(now) * len(values)} {what} of {replications} trials differ by at most {apart:.1g} from the stored ones."
-        )
+        difference = f"differ by at most {apart:.1g} from the stored ones" if apart else "identical to the stored ones"
+        lines.append(f"- {len(now) * len(values)} {what} of {replications} trials: {difference}.")
     return Markdown("\n".join(lines))
 
 

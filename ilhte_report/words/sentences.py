@@ -119,7 +119,7 @@ def degrees_sentence(inference: Inference) -> str:
     if here is None or not math.isfinite(width):
         return ""
     return (
-        f"That of the average effect is the estimate ± {number(width, 2)} SE, from the t distribution with {number(here.df, 0)} degrees "
+        f"The interval of the average effect is the estimate ± {number(width, 2)} SE, from the t distribution with {number(here.df, 0)} degrees "
         "of freedom (Satterthwaite), and allows for few items."
     )
 
