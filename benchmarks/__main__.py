@@ -4,7 +4,7 @@
 
 ``tables``: every real table (those of ../shared where developers have it, else the bundled ones), about an hour.
 ``sizes``: simulated trials of 500 x 40 to 20,000 x 60, complete and with 10% missing, about half an hour.
-``large``: 1, 10 and 100 million responses read out of core, some minutes.
+``large``: .6 to 600 million responses read out of core, a quarter of an hour.
 
 Each prints its tables and writes a file into data/computed. What a peer took is kept in data/cache/benchmark, so that
 an interrupted benchmark continues; remove that folder to measure everything anew. Peers that are not installed are

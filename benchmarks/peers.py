@@ -32,7 +32,8 @@ IN_R = ("lme4", "glmmTMB")
 IN_PYTHON = {"glmm": "glmm", "mixedlm": "mixedlm", "GPBoost": "gpboost", "lme-python": "lme_python"}
 """Names and modules."""
 UP_TO = {"lme-python": 8_000}
-"""From larger tables lme-python mostly does not come back in the time that is allowed (``python_peer_fits.LONGEST``)."""
+"""Some fits of lme-python do not come back in the time that is allowed (``python_peer_fits.LONGEST``), which on many larger tables would
+take hours to find out: it is not given them."""
 
 
 @dataclass(frozen=True)

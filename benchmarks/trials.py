@@ -71,11 +71,18 @@ def item_parameters(rng: np.random.Generator, n_items: int) -> tuple[np.ndarray,
 
 
 def draw(
-    rng: np.random.Generator, easiness: np.ndarray, effect: np.ndarray, n_persons: int, first: int
+    rng: np.random.Generator,
+    easiness: np.ndarray,
+    effect: np.ndarray,
+    n_persons: int,
+    first: int,
+    pretest: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(P,) arms, alternating from person number ``first``, and (P, J) probabilities of a response of 1."""
+    """(P,) arms, alternating from person number ``first``, and (P, J) probabilities of a response of 1, to which a pretest (P,) adds
+    .4 logits an SD, and .1 more with treatment."""
     treat = ((first + np.arange(n_persons)) % 2).astype(np.int8)
-    eta = rng.normal(size=n_persons)[:, None] + easiness + treat[:, None] * effect
+    theta = rng.normal(size=n_persons) + (0.4 + 0.1 * treat) * pretest
+    eta = theta[:, None] + easiness + treat[:, None] * effect
     return treat, 1.0 / (1.0 + np.exp(-eta))
 
 

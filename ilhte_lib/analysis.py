@@ -27,7 +27,7 @@ from .inference.units import Unit
 from .inference.waves import Waves, waves
 from .inference.weak import fit_messages
 from .model.fit_result import Fit
-from .progress import Told, step, telling
+from .progress import Listener, listening, step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -474,16 +474,16 @@ def analyse_trial(
     discriminations: bool = False,
     surface: bool = False,
     quick: bool = False,
-    told: Told | None = None,
+    listener: Listener | None = None,
     **about: Any,
 ) -> Analysis:
     """Fit and analyse a prepared trial.
 
-    ``told`` is called with every step (``progress``), ``about`` has further attributes of the ``Analysis``; the others are as in
+    ``listener`` is called with every step (``progress``), ``about`` has further attributes of the ``Analysis``; the others are as in
     ``analyse``.
     """
-    if told is not None:
-        with telling(told):
+    if listener is not None:
+        with listening(listener):
             return analyse_trial(
                 trial, engine=engine, method=method, replicates=replicates, seed=seed, workers=workers, curves=curves,
                 discriminations=discriminations, surface=surface, quick=quick, **about,

@@ -1,6 +1,6 @@
 """Progress of a computation: the name of the current step and, where steps are counted, how many are done.
 
-Code deep in the call stack calls ``step(...)``; a caller that wants to follow it wraps the whole in ``telling(...)``. Functions
+Code deep in the call stack calls ``step(...)``; a caller that wants to follow it wraps the whole in ``listening(...)``. Functions
 in between need not pass anything on, and without a listener a step costs nothing.
 """
 
@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Told = Callable[[str, int, int], None]
-"""A listener, called with the step's name, the number done and the number in all; both are 0 for a step that is not counted."""
+Listener = Callable[[str, int, int], None]
+"""Called with the step's name, the number done and the number in all; both are 0 for a step that is not counted."""
 
-_LISTENER: ContextVar[Told | None] = ContextVar("listener", default=None)
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def telling(told: Told | None) -> Iterator[None]:
-    """Call ``told`` with every step taken inside the context; with None an earlier listener, if any, stays."""
-    if told is None:
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Call ``listener`` with every step taken inside the context; with None an earlier listener, if any, stays."""
+    if listener is None:
         yield
         return
-    before = _LISTENER.set(told)
+    before = _LISTENER.set(listener)
     try:
         yield
     finally:
@@ -31,6 +31,6 @@ def telling(told: Told | None) -> Iterator[None]:
 
 def step(what: str, done: int = 0, of: int = 0) -> None:
     """Announce what is computed next: ``step("fitting M_A")``, or ``step("leaving items out", 12, 60)``."""
-    told = _LISTENER.get()
-    if told is not None:
-        told(what, done, of)
+    listener = _LISTENER.get()
+    if listener is not None:
+        listener(what, done, of)

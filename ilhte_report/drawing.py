@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ilhte_lib.progress import Told, telling
+from ilhte_lib.progress import Listener, listening
 
 from .words.printable import visible
 
@@ -20,7 +20,7 @@ _WORTH_TELLING = 2.0
 
 
 @contextmanager
-def drawing(console: Console, *, quiet: bool = False) -> Iterator[Told]:
+def drawing(console: Console, *, quiet: bool = False) -> Iterator[Listener]:
     """Show every ``step`` taken inside the context on a terminal; nothing if it is not a terminal, or if ``quiet``."""
     if quiet or not console.is_terminal or console.is_dumb_terminal:
         yield lambda what, done, of: None
@@ -45,5 +45,5 @@ def drawing(console: Console, *, quiet: bool = False) -> Iterator[Told]:
             left = line.tasks[0].time_remaining if done < of else None
             return f", {done} of {of}" + (f", about {left:.0f} s left" if left and left > _WORTH_TELLING else "")
 
-        with telling(told):
+        with listening(told):
             yield told

@@ -89,6 +89,8 @@ def test_the_page_says_where_a_peer_is_faster_and_higher(frame, tmp_path, monkey
     computed.write_computed("benchmark", frame, "test", method="so", machine="one | two", cores=2)
     text = benchmark_page.speed_text().data
     assert "- fast, in 1 of 1 fits: `a` M_0 (0.50)" in text and "slow, in" not in text
+    assert "No peer was faster with" not in text and "models of a table in turn: fast on `a` (0.50)." in text
+    assert "given to every peer: fast the 1 of at most 30 responses." in text
     assert "No fit, or stopped as too long: fast in 1." in text and "Kept from" not in text
     assert "at worst −1.0e−03" in text and "one \\| two" in text
     assert "2 real tables, 3 fits, 3 of them certified" in text
@@ -272,6 +274,10 @@ def test_stored_sizes_are_shown(project):
     frame = read_computed("benchmark_sizes")[0]
     assert frame[frame["tool"] == "native"]["failure"].isna().all()
     page = benchmark_page.sizes_table().data
+    kept = frame[frame["measured"] < frame.loc[frame["tool"] == "native", "measured"].max()]
+    said = benchmark_page.sizes_text().data.replace("\\", "")
+    assert all(f"{date}" in said and tool in said for date, tool in zip(kept["measured"], kept["tool"], strict=True))
+    assert "| After M~0~ |" in page
     cells = [cell.strip().replace("\\", "") for cell in page.replace("\u00a0", " ").split("|")]
     for tab in frame["tab"].unique():
         size, _, missing = tab.partition(", ")

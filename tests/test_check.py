@@ -222,7 +222,7 @@ def test_the_warehouses_checker_in_plain_words(tmp_path):
         assert words in sentences, words
     assert "#" not in sentences and "irw_filter" not in sentences
     table.to_csv(tmp_path / "t.csv", index=False)
-    assert "would refuse this table for 1 of these" in call("check", tmp_path / "t.csv").out
+    assert "would reject this table for 1 of these reasons" in call("check", tmp_path / "t.csv").out
 
 
 def test_each_finding_of_the_checker_has_a_sentence():
@@ -299,7 +299,7 @@ def test_fit_and_check_on_each_format(tmp_path, expected, ending):
     done = call("check", path, *RESEARCHERS_COLUMNS)
     assert done.code == 0, done.err
     assert "90 persons, 5 items, 450 responses" in done.out and "9 clusters" in done.out
-    assert "covariate score, correlation with the responses under control" in done.out
+    assert "covariate score, whose correlation with the responses in the control arm is " in done.out
 
 
 @pytest.mark.parametrize("ending", [".csv", ".sav", ".xlsx"])

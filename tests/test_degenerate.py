@@ -25,20 +25,23 @@ from ilhte_report.words.sentences import average_sentence, easiness_sentence, te
 
 pytest.importorskip("plotly", reason="plotly is not installed")
 QUICK = 20
+DEAR = 10
+"""A table like number 7, and like it as long at work as the rest of its ten."""
 UNEXPECTED = re.compile(r"It could not be computed|Warning|Error\b")
 """Of a reason that nobody foresaw."""
 
 
 @pytest.mark.parametrize("tens", range(QUICK // 10))
 def test_degenerate_tables(tens):
-    outcomes = [judge(seed, replicates=2 if seed % 10 == 0 else 0) for seed in range(10 * tens, 10 * tens + 10)]
+    seeds = [seed for seed in range(10 * tens, 10 * tens + 10) if seed != DEAR]
+    outcomes = [judge(seed, replicates=2 if seed == seeds[0] else 0) for seed in seeds]
     assert outcomes.count("refused") < 5
 
 
 @pytest.mark.soak
 def test_many_degenerate_tables():
     of = int(os.environ.get("ILHTE_FUZZ", "600"))
-    outcomes = [judge(seed, replicates=3 if seed % 5 == 0 else 0) for seed in range(QUICK, QUICK + of)]
+    outcomes = [judge(seed, replicates=3 if seed % 5 == 0 else 0) for seed in (DEAR, *range(QUICK, QUICK + of))]
     assert outcomes.count("refused") < 0.5 * of
 
 

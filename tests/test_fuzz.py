@@ -51,7 +51,7 @@ _EXAMPLES = {"derandomize": True, "deadline": None, "phases": (Phase.generate, P
 _CHECKS = {"suppress_health_check": list(HealthCheck), "print_blob": False}
 
 
-@settings(max_examples=200, **_EXAMPLES, **_CHECKS)
+@settings(max_examples=120, **_EXAMPLES, **_CHECKS)
 @given(cases())
 def test_damaged_tables(case: Case) -> None:
     judge(case)

@@ -17,7 +17,7 @@ import yaml
 from command_line import call, refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_cases import ilhte
+from run_cases import here
 from site_cases import chromium_running
 
 from ilhte_lib.files import sha256_of
@@ -133,10 +133,10 @@ def test_a_downloaded_file_holds_no_formula(fitted):
     items = json.loads((fitted / "out.json").read_text(encoding="utf-8"))["items"]
     formulas = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", " =1", '=1","=2', "\uff1d1"]
     rows = [{**row, "item": name} for row, name in zip(items, [*formulas, *ITEMS], strict=False)]
-    for line in csv.DictReader(io.StringIO(csv_text(rows, list(rows[0])))):
+    for row, line in zip(rows, csv.DictReader(io.StringIO(csv_text(rows, list(rows[0])))), strict=True):
         assert None not in line and None not in line.values()
         assert not line["item"].strip().startswith(tuple("=+-@\uff1d"))
-        assert float(line["total_std"]) == float(line["total_std"]), "numbers stay numbers, also negative ones"
+        assert float(line["total_std"]) == row["total_std"], "numbers stay numbers, also negative ones"
 
 
 # ---------------------------------------------------------------- pages
@@ -197,11 +197,11 @@ def site(tmp_path_factory) -> Path:
         patch.setenv("ILHTE_CACHE", str(outer / "cache"))
         put_into_the_cache(outer / "cache" / "irw", IRW_TABLE)
         before = {path for path in outer.rglob("*") if path.is_file()}
-        done = ilhte("run", f"trials/{file.name}", f"irw:{IRW_TABLE}", "--out", "results/run", cwd=project)
+        done = here("run", f"trials/{file.name}", f"irw:{IRW_TABLE}", "--out", "results/run", cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
         new = {path for path in outer.rglob("*") if path.is_file()} - before
         (outer / "new.json").write_text(json.dumps(sorted(map(str, new))))
-        done = ilhte("render", cwd=project)
+        done = here("render", cwd=project)
         assert done.returncode == 0, done.stdout + done.stderr
     return project
 

@@ -22,7 +22,7 @@ from ilhte_lib.inference.lrt import likelihood_ratio
 from ilhte_lib.inference.profile import Profiler, correlation_cut, objective, profile_intervals
 from ilhte_lib.model.simulate import Design, simulate_trial
 from ilhte_lib.model.spec import MODELS
-from ilhte_lib.progress import telling
+from ilhte_lib.progress import listening
 
 DRAWS = 12
 
@@ -91,7 +91,7 @@ def test_replicates_are_those_of_the_two_bootstraps(trial, fits, resampled):
 
 def test_progress_is_told_of_both(trial, fits):
     told = []
-    with telling(lambda *what: told.append(what)):
+    with listening(lambda *what: told.append(what)):
         infer(trial, fits, replicates=3)
     for what in ("drawing trials with equal effects", "drawing samples of the persons"):
         assert [step for step in told if step[0] == what][-1] == (what, 3, 3)

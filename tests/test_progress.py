@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ilhte_lib.analysis import Analysis, analyse
 from ilhte_lib.model.simulate import Design, draw_trial
-from ilhte_lib.progress import step, telling
+from ilhte_lib.progress import listening, step
 from ilhte_report.drawing import drawing
 from ilhte_report.pages.sections import sections
 
@@ -29,7 +29,7 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def heard(table) -> list[tuple[str, int, int]]:
     steps: list[tuple[str, int, int]] = []
-    with telling(lambda *said: steps.append(said)):
+    with listening(lambda *said: steps.append(said)):
         full = analyse(table, curves=True, replicates=2)
     steps.append(("in all", 0, 0))
     assert full.inference.left_out == ()
@@ -54,7 +54,7 @@ def test_every_long_step_is_told_in_its_order(heard):
 def test_nobody_has_to_listen(heard):
     count = len(heard)
     step("fitting M_A")
-    with telling(None):
+    with listening(None):
         step("fitting M_B")
     assert len(heard) == count and "fitting M_A" in [what for what, _, _ in heard]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from rich.console import Console
-from run_cases import ilhte, replay, results, same, small_tables, undisturbed, write_table
+from run_cases import here, ilhte, replay, results, same, small_project, small_tables, undisturbed, write_table
 
 from ilhte_lib.errors import InputError
 from ilhte_report.intake.source import source, sources
@@ -42,7 +42,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_mixed_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder, a file with a hostile name, an IRW table from the cache, a bundled table and bad ones in one run."""
-    small_tables(tmp_path / "trials", 1)
+    small_tables(small_project(tmp_path) / "trials", 1)
     parquet = pd.read_csv(write_table(tmp_path / "other.csv", seed=5))
     parquet.assign(item=parquet["item"].str[1:].astype(int)).to_parquet(tmp_path / "trials" / "integer_items.parquet")
     (tmp_path / "trials" / "notes.txt").write_text("not a table")
@@ -51,6 +51,7 @@ def test_mixed_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILHTE_CACHE", str(tmp_path / "cache"))
     _cache_irw_table("gilbert_meta_99", parquet)
     names = ["trials", f"{HOSTILE}.csv", "irw:gilbert_meta_99", "sim_n0200_j04_sz00_rho00"]
+    before = set(tmp_path.iterdir())
     done = ilhte("run", *names, "--out", "results/mine", cwd=tmp_path)
     assert done.returncode == 3, done.stdout + done.stderr
     out = tmp_path / "results" / "mine"
@@ -71,7 +72,7 @@ def test_mixed_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert record["seconds"] > 0
     assert record["cpu_seconds"] > 0
     # nothing went elsewhere
-    assert {path.name for path in tmp_path.iterdir()} == {"trials", "other.csv", f"{HOSTILE}.csv", "results", "cache"}
+    assert set(tmp_path.iterdir()) == {*before, tmp_path / "results"}
 
 
 def _cache_irw_table(name: str, table: pd.DataFrame) -> None:
@@ -85,7 +86,7 @@ def test_unknown_names_are_refused_before_anything_is_fitted(tmp_path: Path) -> 
     """A mistyped name is one sentence and exit code 2."""
     (tmp_path / "nothing").mkdir()
     for name, sentence in (("trail.csv", "no file trail.csv"), ("verbag", "verbag"), ("nothing", "contains no table")):
-        done = ilhte("run", name, cwd=tmp_path)
+        done = here("run", name, cwd=tmp_path)
         assert done.returncode == 2
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
@@ -335,7 +336,7 @@ def test_progress_on_a_terminal() -> None:
 def test_quiet_command(tmp_path: Path) -> None:
     """`--quiet` says nothing of success; of failure, the reason, on the error stream."""
     (tmp_path / "empty.csv").write_text("id,item,resp,treat\n")
-    done = ilhte("run", "empty.csv", "--out", "run", "--quiet", cwd=tmp_path)
+    done = here("run", "empty.csv", "--out", "run", "--quiet", cwd=tmp_path)
     assert done.returncode == 3
     assert done.stdout == ""
     assert "empty failed" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from run_cases import ilhte, undisturbed
+from run_cases import here, undisturbed
 
 from ilhte_lib.errors import InputError
 from ilhte_lib.files import sha256_of
@@ -117,13 +117,13 @@ def test_not_a_run_and_changed_results(two_runs: tuple[Path, Path], tmp_path: Pa
 def test_command(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
     """Runs by folder or by name; changes shown with both values and the difference."""
     rewrite(two_runs[1], "trial_001", ate_std=1.25)
-    done = ilhte("diff", "a", "results/b", cwd=tmp_path)
+    done = here("diff", "a", "results/b", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if "ate_std" in line)
     assert line.split()[:2] == ["trial_001", "ate_std"]
     assert "1.25" in line
     assert "1 the same, 1 changed" in done.stdout
-    wrong = ilhte("diff", "a", "c", cwd=tmp_path)
+    wrong = here("diff", "a", "c", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "There is no run c" in wrong.stderr
 

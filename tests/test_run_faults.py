@@ -19,6 +19,7 @@ import pytest
 from run_cases import (
     PROJECT,
     another,
+    here,
     ilhte,
     kernels_of,
     replay,
@@ -63,10 +64,10 @@ def test_dying_kernel(tmp_path: Path) -> None:
 
 
 def test_kernel_that_ends_itself_and_a_table_over_its_time(tmp_path: Path) -> None:
-    """A crash inside the notebook (as of a native library) and an endless one: two sentences, exit code 3."""
-    crash = "if 'trial_000' in table:\n    import os\n    os.abort()\nelse:\n    while True:\n        pass"
+    """A crash inside the notebook (as of a native library) and one that goes on and on: two sentences, exit code 3."""
+    crash = "if 'trial_000' in table:\n    import os\n    os.abort()\nelse:\n    import time\n    time.sleep(300)"
     project = another(tmp_path / "p", crash)
-    done = ilhte("run", "data", "--out", "run", "--timeout", 20, cwd=project)
+    done = here("run", "data", "--out", "run", "--timeout", 20, cwd=project)
     assert done.returncode == 3
     found = rows(project / "run")
     assert "kernel died" in found["trial_000"]["reason"]
@@ -117,7 +118,7 @@ def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     another(tmp_path)
     first = start_ilhte("run", "data", "--out", "run", cwd=tmp_path)
     wait_until(lambda: (tmp_path / "run" / ".lock").exists())
-    second = ilhte("run", "data", "--out", "run", cwd=tmp_path)
+    second = here("run", "data", "--out", "run", cwd=tmp_path)
     assert second.returncode == 2
     assert "Another run is writing into run" in second.stderr
     assert "Traceback" not in second.stderr
@@ -234,7 +235,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with open(filler, "wb") as stream, contextlib.suppress(OSError):
             while True:
                 os.write(stream.fileno(), b"x" * 4096)
-        full = ilhte("run", "data", "--out", run, cwd=tmp_path)
+        full = here("run", "data", "--out", run, cwd=tmp_path)
         assert full.returncode == 2, full.stdout + full.stderr
         assert "no space left for disk/run" in full.stderr
         assert "Traceback" not in full.stderr
@@ -260,7 +261,7 @@ def test_no_room_for_temporary_files(tmp_path: Path) -> None:
 def test_out_is_a_file(tmp_path: Path) -> None:
     """A results folder that is a file is refused in a sentence."""
     (tmp_path / "taken").write_text("mine")
-    done = ilhte("run", "sim_n0200_j04_sz00_rho00", "--out", "taken", cwd=tmp_path)
+    done = here("run", "sim_n0200_j04_sz00_rho00", "--out", "taken", cwd=tmp_path)
     assert done.returncode == 2
     assert "taken is a file" in done.stderr
     assert (tmp_path / "taken").read_text() == "mine"

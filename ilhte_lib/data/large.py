@@ -1,9 +1,9 @@
-"""Trials too large for memory: the same rules as ``prepare`` under profile full, counted in SQL over a Parquet or CSV file.
+"""Trials too large for memory: the rules of ``prepare`` under profile full, by counting in SQL over a Parquet or CSV file.
 
-Three scans of the file, each a group-by: what items, arms and waves hold; if there are candidates for the covariate, how
-they go with the responses; one row a person, grouped into classes at once. Python sees items and classes, never
-responses or persons. What depends on the order of rows (draws, a covariate that changes within a person) or on more than
-one row a cell (repeated rows) is refused in a sentence, not guessed. Ids are told apart as they are written.
+There are three scans of the file, each a group-by: the contents of items, arms and waves; the correlation of candidate covariates
+with the responses, if there are any; and one row per person, grouped into classes at once. Python handles items and classes, never
+responses or persons. Anything that depends on the order of rows (sampling, a covariate that changes within a person) or on several
+rows per cell (repeated rows) is refused with a sentence instead of guessed. Ids are compared as they are written.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ from .relations import (
     COVARIATE_SCORES,
     IN_QUESTION,
     MARKED,
+    MARKS,
     MISSING_WORDS,
     NUMBERED_CELLS,
+    RAW_CELLS,
     WORD,
     DuckDB,
     Query,
@@ -49,6 +51,7 @@ from .relations import (
     coded_sql,
     correlation_sql,
     extremes_sql,
+    named,
     numbered_sql,
     persons_sql,
     persons_who,
@@ -65,25 +68,25 @@ if TYPE_CHECKING:
     from ..model.item_types import ItemCovariate
 
 LARGE_ROWS = 5_000_000
-"""A table with more rows is read this way by ``ilhte fit``."""
+"""``ilhte fit`` reads Parquet files with more rows this way."""
 LARGE_TEXT = 200_000_000
-"""So is a CSV file with more bytes."""
+"""``ilhte fit`` reads CSV files with more bytes this way."""
 MOST_VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
 class LargeTrial:
-    """A prepared trial as its sufficient statistics; stands for ``prepare.Trial`` in ``fit_models``, ``effects`` and ``document``.
+    """A prepared trial as sufficient statistics, which replaces ``trial.Trial`` in ``fit_models``, ``effects`` and ``document``.
 
     Attributes
     ----------
-    tab, profile, covariate_name, covariate_correlation, wave, audit, flags : as in ``prepare.Trial``.
+    tab, profile, covariate_name, covariate_correlation, wave, audit, flags : as in ``trial.Trial``.
     clustered : whether the file has clusters.
-    cluster_name, cluster_model : as in ``prepare.Trial``; never effects of clusters.
-    statistics : without covariate, over all persons kept.
-    with_covariate : with the standardised covariate, over the persons who have one; None if there is no covariate.
-    answers, ones : (2, J) responses, and sum of their scores (number of 1), to each item by arm (control, treated).
-    item_covariates : of a file beside it (``item_file.with_item_covariates``); columns ``itemcov_*`` are not read.
+    cluster_name, cluster_model : as in ``trial.Trial``, but without cluster effects.
+    statistics : sufficient statistics of all persons kept, without covariate.
+    with_covariate : those of the persons who have the covariate, with it standardised; None if there is no covariate.
+    answers, ones : (2, J) number of responses, and sum of their scores, for each item by arm (control, treated).
+    item_covariates : from a separate file (``item_file.with_item_covariates``); columns ``itemcov_*`` are not read.
     """
 
     tab: str
@@ -138,7 +141,7 @@ class LargeTrial:
 
     @property
     def n_clusters(self) -> int | None:
-        """How many; None where they are not in the models, and so were not read."""
+        """Number of clusters; None where the models leave them out, so that they were not read."""
         return None if self.statistics.clusters is None else self.statistics.clusters.count
 
     @property
@@ -147,7 +150,7 @@ class LargeTrial:
         return self.cluster_model is not ClusterModel.NONE
 
     def sufficient_statistics(self, with_covariate: bool) -> SufficientStatistics:
-        """Of all persons, or of those who have the covariate, with it."""
+        """Those of all persons or, with the covariate, of the persons who have it."""
         return cast("SufficientStatistics", self.with_covariate) if with_covariate else self.statistics
 
     @property
@@ -156,7 +159,7 @@ class LargeTrial:
         return None if self.with_covariate is None else self.with_covariate.covariate
 
     def item_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """(2, J) number of responses, and sum of their scores (number of 1), to each item by arm."""
+        """(2, J) number of responses, and sum of their scores, for each item by arm."""
         return self.answers, self.ones
 
     def audit_rows(self) -> list[dict]:
@@ -165,7 +168,7 @@ class LargeTrial:
 
 
 def is_large(path: Path) -> bool:
-    """Whether a file, or a folder of Parquet files, is one for ``large_trial``: Parquet with many rows, or much CSV."""
+    """Whether a file, or a folder of Parquet files, is so large that it should be read by ``large_trial``."""
     name = path.name.lower()
     if path.is_dir() or name.endswith(".parquet"):
         try:
@@ -197,21 +200,21 @@ def large_trial(
     steps: str = StepForm.RATING,
     relations: Relations | None = None,
 ) -> LargeTrial:
-    """Prepare a trial by profile full without reading its responses into Python.
+    """Prepare a trial under profile full without reading its responses into Python.
 
     Parameters
     ----------
     path : a Parquet or CSV file in long format, a folder of Parquet files (partitioned or not), or an address of either, which is
-        passed on as it is.
+        passed on unchanged.
     tab : its name, for messages and results; default the file's name.
     covariate, wave, missing_codes, categories, threshold, steps : as for ``prepare.prepare``.
-    id, item, resp, treat, wave_column : names of the columns in the file; only the wave's may be absent.
-    cluster, ignore_clusters : as for ``prepare.prepare``, but that each person must have a cluster.
+    id, item, resp, treat, wave_column : names of the columns in the file; only the column of waves may be absent.
+    cluster, ignore_clusters : as for ``prepare.prepare``, except that every person must have a cluster.
     relations : the engine; default DuckDB in this process.
 
     Raises
     ------
-    InputError : the file cannot be used so; one sentence names the reason and the remedy.
+    InputError : the file cannot be used this way; one sentence names the reason and the remedy.
     EngineError : DuckDB is not installed.
     """
     where = place(path)
@@ -230,7 +233,7 @@ def large_trial(
 
 
 class _Reduction:
-    """One file on its way to sufficient statistics."""
+    """The reduction of one file to sufficient statistics."""
 
     def __init__(
         self,
@@ -252,7 +255,7 @@ class _Reduction:
         columns, separator = _header(where, names, relations)
         refuse_duplicates(columns, quoted(where.name))
         roles = {name: role for role, name in names.items()}
-        # as ``read_table`` has it: a column that bears a role's standard name without being it is left out
+        # as in ``read_table``, a column with the standard name of a role that another column has is left out
         at = {roles.get(name, name): k for k, name in enumerate(columns) if name in roles or name not in names}
         check_columns(pd.DataFrame([[0] * len(at)], columns=list(at)), tab, asked, cluster)
         self.named_cluster = cluster is not None
@@ -264,9 +267,9 @@ class _Reduction:
         kinds = relations.kinds(where, len(columns))
         words = ", ".join(f"'{word}'" for word in MISSING_WORDS)
 
-        def column(name: str) -> str:
-            """Its values, missing where there is nothing but blanks or, in a CSV file, a word for missing."""
-            value, kind = f"c{at[name]}", kinds[at[name]]
+        def column(name: str, value: str = "") -> str:
+            """SQL for its values, missing where they are blank or, in a CSV file, a word for missing."""
+            value, kind = value or f"c{at[name]}", kinds[at[name]]
             if kind == "bytes":
                 value = f"DECODE({value})"
             if kind not in ("text", "bytes"):
@@ -275,7 +278,7 @@ class _Reduction:
             return f"CASE WHEN TRIM(BOTH {_NOTHING} FROM {value}) = ''{listed_word} THEN NULL ELSE {value} END"
 
         def number(name: str) -> str:
-            """As ``columns.as_numbers`` and ``missing_codes.without_codes`` have it."""
+            """SQL equivalent to ``columns.as_numbers`` and ``missing_codes.without_codes``."""
             value = column(name)
             if kinds[at[name]] in ("text", "bytes"):
                 if separator != ",":  # decimal commas
@@ -304,7 +307,15 @@ class _Reduction:
             return f"CASE WHEN {known} THEN 1 ELSE 0 END"
 
         select = {"id": column("id"), "item": column("item"), "raw_resp": column("resp"), "raw_treat": column("treat")}
-        select["wave"] = column("wave") if self.has_wave else "CAST(NULL AS BIGINT)"
+        # read as written, because blanks are cheaper to find among the few distinct values than in every row
+        read = {"item": column("item", "own_item"), "raw_resp": column("resp", "own_resp")}
+        read |= {"raw_treat": column("treat", "own_treat"), "wave": "own_wave"}
+        for name in ("item", "resp", "treat"):
+            select[f"own_{name}"] = f"c{at[name]}"
+        select["own_wave"] = "CAST(NULL AS BIGINT)"
+        if self.has_wave:
+            select["own_wave"], read["wave"] = f"c{at['wave']}", column("wave", "own_wave")
+        self.read_cells = f"SELECT {named(read)}, raw_cells.* FROM raw_cells"
         labels = "NULL" if self.cluster is None or self.cluster_model is ClusterModel.NONE else column(self.cluster)
         select["cluster"] = f"CAST({labels} AS STRING)"
         for k, name in enumerate(self.candidates):
@@ -314,12 +325,12 @@ class _Reduction:
         self.kinds = {role: kinds[at[role]] for role in ("id", "item")}
 
     def trial(self, wave: str | None) -> LargeTrial:
-        """Everything, in the order of ``prepare.prepare``."""
+        """All steps, in the order of ``prepare.prepare``."""
         relations = self.relations
         cells = self._cells()
         in_wave, kept_wave, wave_entries = self._wave(cells, wave)
         self._check_numbers(cells[cells["k"].notna() & in_wave])
-        # what only rows without a person hold is nobody's answer
+        # values that occur only in rows without a person are nobody's responses
         said = cells["k"].notna() & (cells["named"] > 0) & cells["resp"].notna() & cells["treat"].notna()
         answered = cells[said & in_wave]
         kinds, values, item_entries, item_flags = self._items(answered)
@@ -343,11 +354,13 @@ class _Reduction:
                 "bit": [1 << position[k] % WORD if k in position else 0 for k in self.names],
             },
         )
-        relations.view("marked", MARKED.format(every_wave=int(kept_wave is None)))
+        relations.keep("marks", MARKS.format(every_wave=int(kept_wave is None)))
+        stages = relations.fetch("SELECT DISTINCT stage FROM marks")["stage"].astype(int).tolist()
+        relations.view("marked", MARKED)
         covariate_notes = Audit()
         chosen, correlation = self._covariate(covariate_notes)
         n_words = -(-len(order) // WORD)
-        relations.keep("persons", persons_sql(n_words, chosen))
+        relations.keep("persons", persons_sql(n_words, chosen, stages))
         self._check_persons(n_words, chosen)
         self._note_lost_digits("id", "persons", "persons", "id")
         self._note_lost_digits("item", "items", "items", "value")
@@ -404,6 +417,8 @@ class _Reduction:
         import pandas as pd
 
         relations = self.relations
+        relations.keep("raw_cells", RAW_CELLS)
+        relations.keep("read_cells", self.read_cells)
         relations.keep("cells", CELLS)
         size = int(relations.fetch("SELECT COUNT(*) AS n FROM cells")["n"][0])
         if size > MOST_VALUES:
@@ -430,7 +445,7 @@ class _Reduction:
         return cells
 
     def _numbers(self, role: str) -> pd.DataFrame:
-        """The different values of resp or treat as numbers, and whether each is something else, by their number."""
+        """The distinct values of resp or treat as numbers, and whether each is not a number, by index."""
         import pandas as pd
 
         found = self.relations.fetch(f"SELECT k, value FROM {role}s ORDER BY k")
@@ -450,7 +465,7 @@ class _Reduction:
         return pd.DataFrame({role: numbers, f"bad_{role}": bad})
 
     def _wave(self, cells: pd.DataFrame, asked: str | None) -> tuple[pd.Series, str | None, Audit]:
-        """Which cells are of the wave that is kept (its label, None for all), and what there is to say."""
+        """Which cells belong to the wave kept, the wave's name (None for all), and the audit."""
         import pandas as pd
 
         said = Audit()
@@ -495,8 +510,7 @@ class _Reduction:
     def _items(
         self, answered: pd.DataFrame
     ) -> tuple[dict[int, str], dict[int, tuple[float, ...]], list[AuditEntry], list[str]]:
-        """What each item with responses is: "constant", "kept" or "left out"; the categories of those kept; what there is
-        to say."""
+        """For each item with responses "constant", "kept" or "left out"; the categories of those kept; audit entries and flags."""
         import pandas as pd
 
         said = Audit()
@@ -517,7 +531,7 @@ class _Reduction:
     # -- the covariate ------------------------------------------------------------------------------------------
 
     def _covariate(self, audit: Audit) -> tuple[int | None, float]:
-        """Which candidate is the covariate, and its correlation with the responses of the control arm."""
+        """Index of the covariate among the candidates, and its correlation with the responses of the control arm."""
         dropped = {k: self._suspects(k, audit) for k in range(len(self.candidates))}
         self.relations.view("seen", without_sql(dropped))
         judged = [self._judged(k, name) for k, name in enumerate(self.candidates)]
@@ -538,7 +552,7 @@ class _Reduction:
         return (self.candidates.index(chosen.name), chosen.correlation) if chosen else (None, float("nan"))
 
     def _suspects(self, k: int, audit: Audit) -> tuple[float, ...]:
-        """Values of a candidate that can only be codes for missing."""
+        """Values of a candidate that must be codes for missing."""
         if self.codes is not None:
             return ()
         found = {key: value[0] for key, value in self.relations.fetch(extremes_sql(k, CODES)).items()}
@@ -571,7 +585,7 @@ class _Reduction:
         return Examples(int(n_rows), tuple(map(str, values["value"])), tuple(map(str, persons["id"])))
 
     def _standardised(self, name: str, value: np.ndarray, treat: np.ndarray, count: np.ndarray) -> np.ndarray | None:
-        """(G,) the covariate in sample SDs over persons, exactly rounded sums; None if an arm has fewer than two values."""
+        """(G,) the covariate standardised over persons with exactly rounded sums; None if an arm has fewer than two values."""
         known = ~np.isnan(value)
         for arm, label in ((0, "control"), (1, "treated")):
             if len(np.unique(value[known & (treat == arm)])) < 2:
@@ -600,19 +614,19 @@ class _Reduction:
     # -- persons ------------------------------------------------------------------------------------------------
 
     def _ids(self, condition: str) -> tuple[int, str]:
-        """How many persons meet a condition, and the first three."""
+        """The number of persons who meet a condition, and the first three of them."""
         count, those = persons_who(condition)
         number = int(self.relations.fetch(count)["n"][0])
         first = list(self.relations.fetch(those)["id"]) if number else []
         return number, listed((str(value) for value in first), 3)
 
     def _note_lost_digits(self, role: str, what: str, relation: str, column: str) -> None:
-        """Flag names that the file cannot have kept apart, of which the first hundred of each kind are looked at."""
+        """Flag names that the file cannot have kept distinct, judging by the first hundred of each kind."""
         import pandas as pd
 
         if self.kinds[role] in ("text", "bytes"):
             conditions = [self.relations.matches(column, pattern) for pattern in LONG_NAMES]
-            order = f"{column} LIKE '%0', name"  # one that does not end in 0 tells that digits were kept
+            order = f"{column} LIKE '%0', name"  # a single name that does not end in 0 shows that digits were kept
         elif self.kinds[role] == "number":
             conditions = [f"ABS({column}) >= {SINGLE} AND ABS({column}) < CAST('inf' AS DOUBLE)"]
             order = "name"
@@ -646,7 +660,7 @@ class _Reduction:
                 )
         if self.kinds["id"] in ("text", "bytes"):
             plain = plainest_sql("id", self.relations.matches, self.relations.composed)
-            # both spellings are in one part: parts of persons are told apart by this
+            # different spellings of an id are in the same part, since persons are partitioned by this expression
             spelled = f"SELECT MIN(id) AS one, MAX(id) AS other FROM persons WHERE left1 > 0 GROUP BY {plain} HAVING COUNT(*) > 1"
             pairs = self.relations.fetch(smallest(spelled, "one, other", "one"))
             refuse_two_spellings(list(zip(pairs["one"], pairs["other"], strict=True)), "id", self.tab)
@@ -668,8 +682,9 @@ class _Reduction:
     def _classes(
         self, n_words: int, n_items: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | PackedTrials, np.ndarray, np.ndarray | None]:
-        """Arm, score, covariate (NaN if missing), trials, count and cluster (None without) of groups of like persons."""
-        self.relations.keep("classes", classes_sql(n_words))
+        """Arm, score, covariate (NaN if missing), trials, count and cluster (None without) of groups of identical persons."""
+        clustered = self.cluster is not None and self.cluster_model is not ClusterModel.NONE
+        self.relations.keep("classes", classes_sql(n_words, clustered))
         found = self.relations.fetch("SELECT * FROM classes")
         words = [found[f"word{word}"].astype(np.int64) for word in range(n_words)]
         size = len(found["n"])
@@ -680,9 +695,10 @@ class _Reduction:
             bits = np.empty((size, -(-n_items // 8)), np.uint8)
             for start in range(0, size, ROWS_AT_ONCE):
                 rows = slice(start, start + ROWS_AT_ONCE)
-                bits[rows] = np.packbits(
-                    np.column_stack([_bit(words, at, rows) for at in range(n_items)]).astype(bool), axis=1
-                )
+                # lowest bit first, as in the integers
+                low = [word[rows].astype("<i8").view(np.uint8).reshape(-1, 8) for word in words]
+                answered = [np.unpackbits(of_word, axis=1, count=WORD, bitorder="little") for of_word in low]
+                bits[rows] = np.packbits(np.concatenate(answered, axis=1)[:, :n_items], axis=1)
             trials = PackedTrials(bits, n_items)
         return (
             found["treat"].astype(np.int64),
@@ -694,11 +710,11 @@ class _Reduction:
         )
 
     def _clusters(self, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """An integer for the cluster of each group of like persons, None where the models have none.
+        """An integer code for the cluster of each group of identical persons; None if the models leave clusters out.
 
         Raises
         ------
-        InputError : clusters cannot be distinguished from persons or arms, or a person has none or several.
+        InputError : clusters cannot be distinguished from persons or arms, or a person has no cluster or several.
         """
         if self.cluster is None or self.cluster_model is ClusterModel.NONE:
             return None
@@ -733,7 +749,7 @@ class _Reduction:
         item_entries: list[AuditEntry],
         item_flags: list[str],
     ) -> None:
-        """The steps of ``prepare`` in their order, with rows, persons and items each removed."""
+        """Write the steps of ``prepare`` in order, with the numbers of rows, persons and items that each removed."""
         audit = self.audit
         gone = ", ".join(
             f"CAST(SUM(CASE WHEN left{k} > 0 AND left{k + 1} = 0 THEN 1 ELSE 0 END) AS BIGINT) AS gone{k}"
@@ -792,7 +808,7 @@ class _Reduction:
 def _counts(
     treat: Any, item: Any, score: Any, n: Any, formats: ItemFormats | None, n_items: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """(2, J) responses and sums of scores by arm, and (J, K) responses of each score or more, from numbers of responses."""
+    """(2, J) responses and sums of scores by arm, and (J, K) responses at or above each score, from numbers of responses."""
     treat, item, score, n = (np.asarray(x).astype(int) for x in (treat, item, score, n))
     answers, total = np.zeros((2, 2, n_items))
     np.add.at(answers, (treat, item), n)
@@ -806,16 +822,16 @@ def _counts(
 
 
 def _bit(words: Sequence[np.ndarray], item: int, rows: slice) -> np.ndarray:
-    """Whether the item was answered, 0 or 1."""
+    """1 where the item was answered, otherwise 0."""
     return (words[item // WORD][rows] >> (item % WORD)) & 1
 
 
 _NOTHING = f"CONCAT('{BLANKS}{NO_WIDTH[1:]}', CHR(0))"
-"""What blank text is made of, in SQL, whose texts cannot hold a NUL."""
+"""The characters of blank text in SQL, whose texts cannot hold a NUL."""
 
 
 def _header(where: Place, names: dict[str, str], relations: Relations) -> tuple[list[str], str]:
-    """Names of a table's columns as they are written, and what separates them in a text file."""
+    """Names of a table's columns as written, and the separator of a text file."""
     if where.is_remote or where.is_folder:
         return relations.names(where), ","
     path = Path(where.address)

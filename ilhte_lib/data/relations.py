@@ -53,15 +53,21 @@ def smallest(sql: str, columns: str, order: str) -> Query:
     return Query(f"{sql} {limited}", f"SELECT DISTINCT {columns} FROM parts {limited}")
 
 
-CELLS = Query(
+RAW_CELLS = Query(
     """
-SELECT item, raw_resp, raw_treat, wave, COUNT(*) AS n, COUNT(id) AS named
-FROM responses GROUP BY item, raw_resp, raw_treat, wave""",
+SELECT own_item, own_resp, own_treat, own_wave, COUNT(*) AS n, COUNT(id) AS named
+FROM responses GROUP BY own_item, own_resp, own_treat, own_wave""",
     """
-SELECT item, raw_resp, raw_treat, wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
-FROM parts GROUP BY item, raw_resp, raw_treat, wave""",
+SELECT own_item, own_resp, own_treat, own_wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
+FROM parts GROUP BY own_item, own_resp, own_treat, own_wave""",
 )
-"""The first scan: how often each combination of item, response, arm and wave occurs, which decides what is kept."""
+"""The first scan: how often each combination of item, response, arm and wave, as spelt in the table, occurs, which decides what is
+kept."""
+
+CELLS = """
+SELECT item, raw_resp, raw_treat, wave, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(named) AS BIGINT) AS named
+FROM read_cells GROUP BY item, raw_resp, raw_treat, wave"""
+"""The same once blanks and words for missing are read as missing (``read_cells``)."""
 
 
 def numbered_sql(column: str) -> str:
@@ -77,20 +83,39 @@ SELECT items.k AS k, waves.k AS w, resps.k AS r, treats.k AS t, n, named
 FROM cells LEFT JOIN items ON cells.item = items.value LEFT JOIN waves ON cells.wave = waves.value
 LEFT JOIN resps ON cells.raw_resp = resps.value LEFT JOIN treats ON cells.raw_treat = treats.value"""
 
+KEPT = 6
+"""The stage of a response that is kept."""
+
+MARKS = """
+SELECT found.*, CASE
+    WHEN nameless = 1 THEN 0 WHEN in_wave = 0 THEN 1 WHEN resp IS NULL THEN 2
+    WHEN treat IS NULL THEN 3 WHEN kind = 'constant' THEN 4 WHEN kind <> 'kept' THEN 5 ELSE 6 END AS stage
+FROM (
+    SELECT own_item, own_resp, own_treat, own_wave, items.k AS k, COALESCE(fates.kind, 'constant') AS kind,
+           fates.word AS word, fates.bit AS bit, resp_numbers.number AS resp, treat_numbers.number AS treat,
+           scores.score AS points, CASE WHEN read_cells.item IS NULL THEN 1 ELSE 0 END AS nameless,
+           CASE WHEN kept_waves.w IS NOT NULL OR {every_wave} = 1 THEN 1 ELSE 0 END AS in_wave
+    FROM read_cells
+    LEFT JOIN items ON read_cells.item = items.value LEFT JOIN fates ON items.k = fates.k
+    LEFT JOIN resps ON read_cells.raw_resp = resps.value LEFT JOIN resp_numbers ON resps.k = resp_numbers.k
+    LEFT JOIN scores ON items.k = scores.k AND resps.k = scores.r
+    LEFT JOIN treats ON read_cells.raw_treat = treats.value LEFT JOIN treat_numbers ON treats.k = treat_numbers.k
+    LEFT JOIN waves ON read_cells.wave = waves.value LEFT JOIN kept_waves ON waves.k = kept_waves.w
+) AS found"""
+"""What the first scan decided about each combination of item, response, arm and wave.
+
+``stage`` is the number of rules that a response passes, one after the other: it names an item, is of the wave, is there, has
+an arm, its item varies, and is kept.
+"""
+
 MARKED = """
-SELECT responses.*, items.k AS k, fates.word AS word, fates.bit AS bit,
-       resps.k AS r, treats.k AS t, resp_numbers.number AS resp, treat_numbers.number AS treat,
-       CASE WHEN fates.kind <> 'constant' THEN 1 ELSE 0 END AS varies,
-       scores.score AS points, CASE WHEN fates.kind = 'kept' THEN 1 ELSE 0 END AS is_kept,
-       CASE WHEN kept_waves.w IS NOT NULL OR {every_wave} = 1 THEN 1 ELSE 0 END AS in_wave
-FROM responses
-LEFT JOIN items ON responses.item = items.value LEFT JOIN fates ON items.k = fates.k
-LEFT JOIN resps ON responses.raw_resp = resps.value LEFT JOIN resp_numbers ON resps.k = resp_numbers.k
-LEFT JOIN scores ON items.k = scores.k AND resps.k = scores.r
-LEFT JOIN treats ON responses.raw_treat = treats.value LEFT JOIN treat_numbers ON treats.k = treat_numbers.k
-LEFT JOIN waves ON responses.wave = waves.value LEFT JOIN kept_waves ON waves.k = kept_waves.w
+SELECT responses.*, marks.k AS k, marks.word AS word, marks.bit AS bit, marks.resp AS resp, marks.treat AS treat,
+       marks.points AS points, marks.stage AS stage
+FROM responses LEFT JOIN marks
+ON responses.own_item IS NOT DISTINCT FROM marks.own_item AND responses.own_resp IS NOT DISTINCT FROM marks.own_resp
+AND responses.own_treat IS NOT DISTINCT FROM marks.own_treat AND responses.own_wave IS NOT DISTINCT FROM marks.own_wave
 WHERE responses.id IS NOT NULL"""
-"""Every response with what the first scan decided about its item, response, arm and wave."""
+"""Every response with its mark."""
 
 
 def without_sql(codes: Mapping[int, Sequence[float]]) -> str:
@@ -106,7 +131,7 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"CAST({value!r} AS DOUBLE)" for value in values)
 
 
-IN_QUESTION = "item IS NOT NULL AND in_wave = 1"
+IN_QUESTION = "stage >= 2"
 """Condition for the responses over which a covariate is judged."""
 
 
@@ -169,18 +194,22 @@ def correlation_sql(k: int, centre: float) -> str:
     )
 
 
-def persons_sql(n_words: int, covariate: int | None) -> str:
-    """The last scan: one row per person, with the number of rows left after each rule and, for those kept, score and answers."""
-    rules = ("item IS NOT NULL", "in_wave = 1", "resp IS NOT NULL", "treat IS NOT NULL", "varies = 1", "is_kept = 1")
+def persons_sql(n_words: int, covariate: int | None, stages: Sequence[int]) -> str:
+    """The last scan: one row per person, with the number of rows left after each rule and, for those kept, score and answers.
+
+    ``stages`` are those that occur.
+    """
     columns = {}
-    for step in range(len(rules) + 1):
-        columns[f"left{step}"] = "SUM", f"CASE WHEN {' AND '.join(('1 = 1', *rules[:step]))} THEN 1 ELSE 0 END"
-    in_arm, kept = " AND ".join((*rules[:2], rules[3])), " AND ".join(rules)
-    value = "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN x{covariate} END"
+    for step in range(KEPT + 1):
+        # rules that remove nothing leave the same number, which engines count once
+        reached = min((stage for stage in stages if stage >= step), default=step)
+        counted = "1" if reached <= min(stages, default=0) else f"CASE WHEN stage >= {reached} THEN 1 END"
+        columns[f"left{step}"] = "COUNT", counted
+    kept = f"stage = {KEPT}"
     within = {
-        "treat": f"CASE WHEN {in_arm} THEN treat END",
-        "covariate": value,
-        "cluster": f"CASE WHEN {' AND '.join(rules[:4])} THEN cluster END",
+        "treat": "CASE WHEN stage >= 2 THEN treat END",
+        "covariate": "CAST(NULL AS DOUBLE)" if covariate is None else f"CASE WHEN {kept} THEN x{covariate} END",
+        "cluster": "CASE WHEN stage >= 4 THEN cluster END",
     }
     for name, expression in within.items():
         columns |= {name: ("MIN", expression), f"other_{name}": ("MAX", expression)}
@@ -189,8 +218,10 @@ def persons_sql(n_words: int, covariate: int | None) -> str:
         columns[f"word{word}"] = "BIT_OR", f"CASE WHEN {kept} AND word = {word} THEN bit ELSE CAST(0 AS BIGINT) END"
 
     def gathered(own: bool) -> str:
-        called = {name: (how, expression if own else name) for name, (how, expression) in columns.items()}
-        sums = {name: f"{how}({value})" for name, (how, value) in called.items()}
+        sums = {
+            name: f"{how}({expression})" if own else f"{'SUM' if how == 'COUNT' else how}({name})"
+            for name, (how, expression) in columns.items()
+        }
         return ", ".join(
             f"{f'CAST({value} AS BIGINT)' if value.startswith('SUM') else value} AS {name}"
             for name, value in sums.items()
@@ -210,9 +241,10 @@ def persons_who(condition: str) -> tuple[Query, Query]:
     )
 
 
-def classes_sql(n_words: int) -> str:
-    """Groups of persons with the same arm, cluster, covariate, score and answered items, with their number."""
-    key = ", ".join(["treat", "cluster", "covariate", "score", *(f"word{word}" for word in range(n_words))])
+def classes_sql(n_words: int, clustered: bool) -> str:
+    """Groups of persons with the same arm, cluster (if wanted), covariate, score and answered items, with their number."""
+    own = ["treat", *(["cluster"] if clustered else []), "covariate", "score"]
+    key = ", ".join([*own, *(f"word{word}" for word in range(n_words))])
     return Query(
         f"SELECT {key}, COUNT(*) AS n FROM persons WHERE left6 > 0 GROUP BY {key}",
         f"SELECT {key}, CAST(SUM(n) AS BIGINT) AS n FROM parts GROUP BY {key}",
@@ -223,7 +255,7 @@ COVARIATE_SCORES = Query(
     """
 SELECT seen.k AS k, persons.treat AS treat, points, COUNT(*) AS n
 FROM seen JOIN persons ON seen.id = persons.id
-WHERE in_wave = 1 AND resp IS NOT NULL AND seen.treat IS NOT NULL AND is_kept = 1 AND persons.covariate IS NOT NULL
+WHERE stage = 6 AND persons.covariate IS NOT NULL
 GROUP BY seen.k, persons.treat, points""",
     "SELECT k, treat, points, CAST(SUM(n) AS BIGINT) AS n FROM parts GROUP BY k, treat, points",
 )

@@ -68,7 +68,7 @@ def exact_gradient(modes: Modes) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarr
 
 
 def _traces(modes: Modes) -> Traces:
-    """What log det H changes by at a fixed u, persons eliminated first."""
+    """Derivatives of log det H at a fixed u, with persons eliminated first."""
     model, sigma, d = modes.model, modes.sigma, modes.d
     b, j = modes.lanes, model.n_items
     variance = sigma * sigma

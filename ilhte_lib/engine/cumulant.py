@@ -92,6 +92,10 @@ class TwoCategories:
         self._odds = np.exp(-persons)[:, :, None] * self.model.membership
         self._item_odds = np.exp(-items)
 
+    def move_persons(self, rows: slice, persons: np.ndarray) -> None:
+        """The persons' part of eta (B, g) of some rows from now on."""
+        self._odds[:, rows] = np.exp(-persons)[:, :, None] * self.model.membership[rows]
+
     def moments(self, block: _Block) -> None:
         """Write the expected score and its variance to ``block.expected`` and ``block.weight``."""
         expected, weight = block.expected, block.weight

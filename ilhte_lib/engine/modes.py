@@ -28,6 +28,8 @@ from .wide import ItemsFirst
 
 BLOCK_CELLS = 16384
 """Cells (class x item) processed together, so that intermediate results stay in the processor's cache."""
+LARGE_BLOCK = 65536
+"""The same if blocks hold persons of one arm only, since each block costs about forty calls."""
 
 BY_LAPACK = 100
 """From this many rows on, matrices are inverted by LAPACK, which needs at most half the work but costs more to call."""
@@ -42,6 +44,11 @@ def _symmetric_inverse(factor: np.ndarray) -> np.ndarray:
     below = np.tri(len(lower), k=-1, dtype=bool)
     inverse[below] = lower[below]
     return inverse
+
+
+def cells_are_kept(cells: int) -> bool:
+    """Whether there is memory for what is computed of so many cells."""
+    return cells <= KEPT_CELLS
 
 
 def diagonals(matrices: np.ndarray) -> np.ndarray:
@@ -173,15 +180,15 @@ class Modes:
     block_cells: int | None = None
     """Cells processed together; None for ``BLOCK_CELLS``."""
 
-    def __init__(self, model: Model, lanes: int = 1, *, items_first: bool = False):
-        self.model, self.lanes = model, lanes
+    def __init__(self, model: Model, lanes: int = 1, *, items_first: bool = False, one_arm_blocks: bool = False):
+        self.model, self.lanes, self.one_arm_blocks = model, lanes, one_arm_blocks
         self.cumulant = model.cumulant()
         g, j, q = model.n_classes, model.n_items, model.q
         self.v, self.w = np.zeros((lanes, g)), np.zeros((lanes, q, j))
         self.clusters = None if model.statistics.clusters is None else ClusterPart(model, lanes)
-        block = min(g, max(1, (self.block_cells or BLOCK_CELLS) // (j * lanes)))
+        block = min(g, max(1, (self.block_cells or (LARGE_BLOCK if one_arm_blocks else BLOCK_CELLS)) // (j * lanes)))
         # more cells are not stored but recomputed block by block when needed
-        self.stored = g * j * lanes <= KEPT_CELLS
+        self.stored = cells_are_kept(g * j * lanes)
         self.cells = np.empty((2, lanes, g if self.stored else block, j))
         self.expected, self.weight = self.cells
         self.sums = np.empty((2, lanes, g))
@@ -195,23 +202,22 @@ class Modes:
         self.blocks = self._blocks(block)
 
     def _make_room(self) -> None:
-        """Arrays for what is left once persons are eliminated."""
+        """Allocate the arrays of the system that is left once persons are eliminated."""
         lanes, j, q = self.lanes, self.model.n_items, self.model.q
         self.information = np.empty((lanes, len(self.model.pairs), j, j))
-        self._information_diagonal = diagonals(self.information)
+        self.information_diagonal = diagonals(self.information)
         self.schur = np.empty((lanes, q, j, q, j))
         self._schur_flat = self.schur.reshape(lanes, q * j, q * j)
         self.schur_diagonal = diagonals(self._schur_flat)
         self._identity = np.eye(q * j, order="F")
 
     def _blocks(self, size: int) -> list[_Block]:
-        model, g = self.model, self.model.n_classes
+        model = self.model
         scratch = np.empty((3, self.lanes, size, model.n_items))
         answers = model.statistics.trials
         unpacked = np.empty((size, model.n_items)) if isinstance(answers, PackedTrials) else None
         blocks = []
-        for start in range(0, g, size):
-            stop = min(start + size, g)
+        for start, stop in self._cuts(size):
             rows, own = slice(start, stop), scratch[:, :, : stop - start]
             parts = []
             for t, arm in enumerate(model.arms):
@@ -227,6 +233,11 @@ class Modes:
             cells = self.cells[:, :, rows if self.stored else slice(0, stop - start)]
             blocks.append(_Block(rows, cells, cells[0], cells[1], trials, own, tuple(parts)))
         return blocks
+
+    def _cuts(self, size: int) -> list[tuple[int, int]]:
+        """Where blocks of at most so many classes begin and end."""
+        runs = self.model.arms if self.one_arm_blocks else (slice(0, self.model.n_classes),)
+        return [(at, min(at + size, run.stop)) for run in runs for at in range(run.start, run.stop, size)]
 
     # -- one pass -----------------------------------------------------------------------------------------------
 
@@ -332,7 +343,7 @@ class Modes:
             self.wide.eliminate(self)
 
     def _take_from_items(self, block: _Block) -> None:
-        """What the persons of a block take from the items' information when they are eliminated."""
+        """Accumulate the part of the items' information that is eliminated with the persons of a block."""
         scaled = block.scratch[0]
         scale = self.sigma * np.sqrt(self.model.statistics.count[..., block.rows] / self.d[:, block.rows])
         np.matmul(scale[:, :, None], self.model.ones[None, :], out=scaled)
@@ -345,17 +356,17 @@ class Modes:
                 self.information[:, t] += np.matmul(part.transpose(0, 2, 1), part)
 
     def _eliminate(self) -> None:
-        """The items' information without persons and clusters, and the factor of their Schur complement."""
+        """Compute the items' information once persons and clusters are eliminated, and factor their Schur complement."""
         for t in (0, 1):
             if self._fresh[t]:
                 self.information[:, t] = 0.0
         if self.clusters is not None:
             self.clusters.eliminate(self)
         np.negative(self.information, out=self.information)
-        self._information_diagonal[:, :2] += self.col_weight
-        self._factorise()
+        self.information_diagonal[:, :2] += self.col_weight
+        self.factorise()
 
-    def _factorise(self) -> None:
+    def factorise(self) -> None:
         """Cholesky factor of the Schur complement ``S = sum_TT' (a_T a_T'') (x) information_TT' + I``."""
         b, q, j = self.lanes, self.model.q, self.model.n_items
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
@@ -365,7 +376,7 @@ class Modes:
 
     @staticmethod
     def factors(matrices: np.ndarray) -> list[np.ndarray]:
-        """Lower Cholesky factors, in Fortran's order and in the place of the matrices (B, n, n).
+        """Lower Cholesky factors, in Fortran order, which overwrite the matrices (B, n, n).
 
         Raises
         ------
@@ -381,7 +392,7 @@ class Modes:
 
     @staticmethod
     def inverses(factors: list[np.ndarray]) -> np.ndarray:
-        """(B, n, n) inverses of the matrices that ``factors`` gave."""
+        """(B, n, n) inverses of matrices from their ``factors``."""
         return np.array([_symmetric_inverse(factor) for factor in factors])
 
     # -- linear algebra with H ----------------------------------------------------------------------------------
@@ -416,7 +427,7 @@ class Modes:
             cluster_rhs = cluster_rhs - self.clusters.collect(along * self.row_weight)
             by_arm = by_arm + self.clusters.pull(cluster_rhs)
         rhs = item_rhs - np.matmul(self.a_transposed, by_arm)
-        items = self._without_persons(rhs.reshape(len(rhs), -1)).reshape(item_rhs.shape)
+        items = self.without_persons(rhs.reshape(len(rhs), -1)).reshape(item_rhs.shape)
         offsets = np.matmul(self.a, items)
         shared = self.spread(offsets)
         if self.clusters is None:
@@ -425,7 +436,7 @@ class Modes:
         moved = shared + self.row_weight * self.clusters.shift(clusters)
         return (person_rhs - self.sigma * moved) / self.d, items, offsets, shared, clusters
 
-    def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
+    def without_persons(self, rhs: np.ndarray) -> np.ndarray:
         """S^-1 applied to right-hand sides (B, q J)."""
         if self.wide is not None:
             return self.wide.solve(self, rhs)
@@ -447,13 +458,13 @@ class Modes:
         return inverse.reshape(b, q, j, q, j).transpose(0, 1, 3, 2, 4)
 
     def item_covariance(self) -> np.ndarray:
-        """(B, J, q, q) blocks of H^-1 of single items."""
+        """(B, J, q, q) diagonal blocks of H^-1 for single items."""
         if self.wide is not None:
             return self.wide.item_covariance(self)
         return np.einsum("bklii->bikl", self.schur_inverse())
 
     def logdet(self) -> float:
-        """log det H = sum_g n_g log d_g + log det S, and sum_s log det H_s of clusters (one lane)."""
+        """log det H = sum_g n_g log d_g + log det S, plus sum_s log det H_s with clusters (one lane)."""
         if self.wide is not None:
             return self.wide.logdet()
         of_clusters = 0.0 if self.clusters is None else self.clusters.logdet[0]
@@ -473,15 +484,16 @@ class Modes:
             None if self.clusters is None else self.clusters.collect(self.person_residual) - self.clusters.k,
         )
 
-    def penalised(self) -> float:
-        """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep."""
+    def penalised(self, log_terms: np.ndarray | None = None) -> float:
+        """F = -2 loglik + |u|^2 at the current u (one lane), from the predictor of the last sweep; ``log_terms`` where they are known."""
         model, s = self.model, self.model.statistics
         person_part, offsets = self.person_part()[0], self.item_part()[0]
-        log_terms = np.empty(model.n_classes)
-        for block in self.answered():
-            terms = block.scratch[0]
-            self.cumulant.log_terms(block, terms)
-            log_terms[block.rows] = np.matmul(terms[0], model.ones)
+        if log_terms is None:
+            log_terms = np.empty(model.n_classes)
+            for block in self.answered():
+                terms = block.scratch[0]
+                self.cumulant.log_terms(block, terms)
+                log_terms[block.rows] = np.matmul(terms[0], model.ones)
         by_class = person_part * (s.score - model.most_score) - log_terms - 0.5 * self.v[0] ** 2
         loglik = s.count @ by_class + np.vdot(offsets, s.item_total - model.most_total) + self.cumulant.step_loglik()
         of_clusters = 0.0 if self.clusters is None else np.vdot(self.clusters.k, self.clusters.k)

@@ -28,10 +28,11 @@ from .approximation import (
     NOTICED,
     shift_of_sigma_theta,
 )
-from .laplace import LaplaceDeviance
+from .condensed import SAME, condensed, worth_condensing
+from .laplace import LaplaceDeviance, laplace_deviance
 from .memory import require_work_space
 from .objective import MODE_TOLERANCE, SEARCH_TOLERANCE, Deviance, Evaluation, ModeNotFound
-from .optimise import Basin, Minimum, canonical, minimise
+from .optimise import DECREASE_TOLERANCE, Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
 from .side_by_side import Job, side_by_side
 from .starts import further_starts, longest_steps, rough_curvature, start, start_from
@@ -256,9 +257,14 @@ def fit_statistics(
         raise InputError(
             f"{statistics.n_classes:,} classes of persons are too many for quadrature (aghq): use method laplace."
         )
+    if deviance is None and method == "laplace" and worth_condensing(statistics):
+        few, fewer = condensed(statistics)
+        fit = fit_statistics(few, spec, fitted=fitted, standard_errors=standard_errors, near=near)
+        if abs(_at(fit, fewer) - fit.deviance) < SAME + 1e-14 * abs(fit.deviance):
+            return replace(fit, seconds=time.perf_counter() - clock)
     if deviance is None:
         deviance = (
-            LaplaceDeviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
+            laplace_deviance(statistics, spec) if method == "laplace" else QuadratureDeviance(statistics, spec, nodes)
         )
     spec = deviance.spec
     # psi of fits with other steps or clusters does not match
@@ -279,12 +285,20 @@ def fit_statistics(
     nested = [
         (smaller.deviance, start_from(smaller.psi, smaller.spec, first, spec))
         for smaller in fitted.values()
-        if not near and _is_nested(smaller, statistics, spec, method)
+        if not near and smaller is not of_few and _is_nested(smaller, statistics, spec, method)
     ]
     fit = fit_deviance(
         deviance, first, nested, standard_errors=standard_errors, curvature=curvature, further=like_these is None
     )
     return replace(fit, seconds=time.perf_counter() - clock)
+
+
+def _at(fit: Fit, statistics: SufficientStatistics) -> float:
+    """The deviance of other statistics at a fit's parameters."""
+    deviance = LaplaceDeviance(statistics, fit.spec)
+    deviance.start_near(fit)
+    deviance.start_modes(deviance.w[0])
+    return deviance(fit.psi).deviance
 
 
 def fit_side_by_side(
@@ -413,7 +427,8 @@ def _minimise(
     deviance(start)
     stop = None if basin is None else basin.holds
     curvature = rough_curvature(deviance, start) if curvature is None else curvature
-    return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop)
+    decrease = getattr(deviance, "decrease", DECREASE_TOLERANCE)
+    return minimise(deviance, start, curvature, free, longest_steps(deviance.spec, start), stop, decrease)
 
 
 def _search(
@@ -631,7 +646,10 @@ def _polished(
 ) -> Evaluation:
     """One Newton step with the exact Hessian of the free parameters, if it is not negligible and does not raise D."""
     step = -np.linalg.solve(hessian, here.gradient[free])
-    if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= 1e-6:
+    decrease = getattr(deviance, "decrease", DECREASE_TOLERANCE)
+    # where passes take long, what the search did not go on for is not worth one either
+    least = 1e-6 if decrease <= DECREASE_TOLERANCE else np.sqrt(2.0 * decrease)
+    if np.abs(step * np.sqrt(np.diagonal(hessian))).max() <= least:
         return here
     psi = here.psi.copy()
     psi[free] += step

@@ -42,6 +42,7 @@ def minimise(
     free: np.ndarray,
     longest: np.ndarray,
     stop: Callable[[Evaluation], bool] | None = None,
+    decrease: float = DECREASE_TOLERANCE,
 ) -> Minimum:
     """BFGS with a step limit and a safeguarded line search (Nocedal and Wright 2006, chapters 3 and 6).
 
@@ -53,6 +54,7 @@ def minimise(
     free : indices of the parameters to vary; the others stay at ``start``.
     longest : (k,) largest change of each parameter in one step, so that no step overshoots into a trap.
     stop : a condition for giving up at a point without convergence.
+    decrease : least amount by which a full Newton step must lower the deviance to be taken.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def minimise(
             # hardly any curvature is left in some direction, which the certificate reports
             break
         promised = -0.5 * float(gradient @ step)
-        if promised < DECREASE_TOLERANCE:
+        if promised < decrease:
             converged = True
             break
         if stop is not None and stop(here):

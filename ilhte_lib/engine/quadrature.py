@@ -379,7 +379,7 @@ class QuadratureDeviance:
         j, lower = self.n_items, np.tri(self.n_items, dtype=bool)
         blocks = [[inverse[k * j : (k + 1) * j, l * j : (l + 1) * j] for l in range(self.q)] for k in range(self.q)]
         for k, row in enumerate(blocks):
-            # what lies above the diagonal is not LAPACK's
+            # LAPACK does not set entries above the diagonal
             row[k] = np.where(lower, row[k], row[k].T)
             for l in range(k):
                 blocks[l][k] = row[l].T

@@ -773,7 +773,7 @@ class _Lanes(Modes):
             self.alone |= ~(np.abs(self.fixed).max(axis=1) <= 600.0)
             self.fixed[self.alone] = 0.0
 
-    def _factorise(self) -> None:
+    def factorise(self) -> None:
         b, q, j = self.lanes, self.model.q, self.model.n_items
         by_block = np.matmul(self.loadings.transpose(0, 2, 1), self.information.reshape(b, -1, j * j))
         self.schur[...] = by_block.reshape(b, q, q, j, j).transpose(0, 1, 3, 2, 4)
@@ -793,10 +793,10 @@ class _Lanes(Modes):
                 factor = lane.T
             self.cholesky.append(factor)
 
-    def _without_persons(self, rhs: np.ndarray) -> np.ndarray:
+    def without_persons(self, rhs: np.ndarray) -> np.ndarray:
         if self.small:
             return np.linalg.solve(self._schur_flat, rhs[:, :, None])[:, :, 0]
-        return super()._without_persons(rhs)
+        return super().without_persons(rhs)
 
     def schur_inverse(self) -> np.ndarray:
         if self.small:

@@ -327,13 +327,8 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
     if deviance.at is None:  # the last evaluation found no mode
         deviance(psi)
     s, spec = deviance.statistics, deviance.spec
-    at_items, at = deviance.n_beta - spec.n_item_coefficients, spec.psi_names.index("sigma_theta")
-    person_variance = psi[at] ** 2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
-    information = (deviance.weighted_design[:at_items] / person_variance) @ deviance.design[:, :at_items]
-    own = np.empty((0, 0))
-    if s.clusters is not None:
-        design = deviance.design[:, :at_items]
-        own = cluster_information(spec, psi, s.clusters, s.count / person_variance, design, information)
+    at_items = deviance.n_beta - spec.n_item_coefficients
+    information, own, person_variance = _person_information(deviance, psi)
     of_items = np.empty((0, 0))
     if at_items < deviance.n_beta:
         of_items = _item_information(deviance, deviance.unpack(psi)[2])
@@ -348,6 +343,39 @@ def rough_curvature(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
         s.count,
         np.asarray(deviance.col_weight),
     )
+
+
+def _person_information(deviance: LaplaceDeviance, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Information on the persons' coefficients given the items, twice that on M's lower triangle, and the variance of each class's one
+    observation of theta."""
+    at_items = deviance.n_beta - deviance.spec.n_item_coefficients
+    sigma = psi[deviance.spec.psi_names.index("sigma_theta")]
+    person_variance = sigma**2 + 1.0 / np.maximum(deviance.row_weight, 1e-6)
+    information = (deviance.weighted_design[:at_items] / person_variance) @ deviance.design[:, :at_items]
+    own = np.empty((0, 0))
+    s = deviance.statistics
+    if s.clusters is not None:
+        design = deviance.design[:, :at_items]
+        own = cluster_information(deviance.spec, psi, s.clusters, s.count / person_variance, design, information)
+    return information, own, person_variance
+
+
+def coefficient_covariance(deviance: LaplaceDeviance, psi: np.ndarray) -> np.ndarray:
+    """(p, p) covariance of beta, of which twice the inverse is the block of ``rough_curvature``; for models without item
+    covariates, at psi, where ``deviance`` was last evaluated."""
+    if deviance.at is None:  # the last evaluation found no mode
+        deviance(psi)
+    q = deviance.spec.q
+    factor = np.zeros((q, q))
+    factor[np.tril_indices(q)] = psi[deviance.spec.psi_names.index("sigma_theta") + 1 :]
+    return _with_items(np.linalg.pinv(_person_information(deviance, psi)[0]), factor, deviance.n_items)
+
+
+def _with_items(covariance: np.ndarray, factor: np.ndarray, n_items: int) -> np.ndarray:
+    """Covariances of coefficients (..., p, p) given the items, with what drawing items adds, in place."""
+    q = factor.shape[-1]
+    covariance[..., :q, :q] += factor @ factor.swapaxes(-1, -2) / n_items
+    return covariance
 
 
 def curvatures(
@@ -377,8 +405,7 @@ def curvatures(
     factor = np.zeros((*psi.shape[:-1], spec.q, spec.q))
     rows, columns = np.tril_indices(spec.q)
     factor[..., rows, columns] = psi[..., at + 1 :]
-    covariance = np.linalg.pinv(information)
-    covariance[..., : spec.q, : spec.q] += factor @ factor.swapaxes(-1, -2) / n_items
+    covariance = _with_items(np.linalg.pinv(information), factor, n_items)
     hessian = np.zeros((*psi.shape, psi.shape[-1]))
     hessian[..., :at_items, :at_items] = 2.0 * np.linalg.inv(covariance)
     hessian[..., at_items:n_beta, at_items:n_beta] = 2.0 * of_items

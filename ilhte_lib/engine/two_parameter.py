@@ -230,7 +230,7 @@ class _Persons:
         """(J, J) by arm: minus the second derivative of the log-likelihood in the items' offsets."""
         out = []
         for t, (arm, at) in enumerate(zip(self.arms, self.at, strict=True)):
-            # a matrix times itself, transposed, is half of the work
+            # the product of a matrix with its own transpose takes half the work
             if len(arm.answered) == 1:
                 answered = at.mean * arm.answered * np.sqrt(at.by_answered.T)
                 square = answered.T @ answered

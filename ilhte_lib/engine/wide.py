@@ -1,15 +1,15 @@
-"""Tables with more items than classes of persons: items are eliminated first, and the classes are what is left.
+"""Tables with more items than classes of persons: items are eliminated first, which leaves a system over the classes.
 
-Items do not meet in H either: given the persons each has a q x q block of its own. With ``s_g = sqrt(n_g) v_g`` the mean effect
-of a class, scaled (the n_g - 1 other directions of a class have ``d_g`` and meet nothing),
+Items are not coupled in H either: given the persons, each has its own q x q block. With ``s_g = sqrt(n_g) v_g`` the scaled mean
+effect of a class (its n_g - 1 other directions have ``d_g`` on the diagonal and are not coupled with anything),
 
     H_items = blockdiag(M_i),   M_i = I + sum_T c_Ti a_T a_T',   c_Ti = sum_{g in T} n_g W_gi,
     N = diag(d) - sigma^2 P,    P_gh = sum_i R_gi R_hi a_g' M_i^-1 a_h,   R = sqrt(n) W,   a_g the loadings of the class's arm,
 
     log det H = sum_g (n_g - 1) log d_g + sum_i log det M_i + log det N.
 
-N is (G x G) where the Schur complement of ``modes`` is (qJ x qJ): 300 persons and 500 items leave a tenth of the arithmetic.
-Everything else, Newton's method and the gradient, is the same to rounding.
+N is (G x G), whereas the Schur complement of ``modes`` is (qJ x qJ): with 300 persons and 500 items this is a tenth of the
+arithmetic. Newton's method and the gradient are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from .modes import Model, Modes
 
 WIDE = 100
-"""From so many random effects of items on the arithmetic counts, and not the number of calls."""
+"""From this many random effects of items on, time goes into arithmetic rather than calls."""
 
 
 class Traces(NamedTuple):
-    """What log det H changes by at a fixed u: B values of psi side by side.
+    """Derivatives of log det H at a fixed u, for B values of psi side by side.
 
     Attributes
     ----------
-    row, col : (B, G) by the predictor of one person of a class, in all items alike, and (B, 2, J) by an item's, by arm.
-    quadratic : (B, G) variance of W_g' o, o the items' part of eta in the class's arm, under H^-1.
-    factor : (B, 2, q) by the loadings a_T through Lambda.
-    by_j : what the cumulant makes of the variances of eta, where items have steps.
+    row, col : (B, G) in the predictor of one person of a class, the same for all items, and (B, 2, J) in an item's, by arm.
+    quadratic : (B, G) variance under H^-1 of W_g' o, with o the items' part of eta in the class's arm.
+    factor : (B, 2, q) in the loadings a_T through Lambda.
+    by_j : derivatives in the steps before projection, from ``slope_at_the_mode``, if items have steps.
     pulled : see ``Modes.solve``.
     """
 
@@ -47,7 +47,7 @@ class Traces(NamedTuple):
 
 
 def is_wide(model: Model) -> bool:
-    """Whether to eliminate items takes less arithmetic than to eliminate persons, counted in a pass: the products, and the factor."""
+    """Whether eliminating items takes less arithmetic per pass, in products and factorisation, than eliminating persons."""
     g, j, effects = model.n_classes, model.n_items, model.q * model.n_items
     if model.statistics.clusters is not None or effects < WIDE:
         return False
@@ -55,7 +55,7 @@ def is_wide(model: Model) -> bool:
 
 
 class ItemsFirst:
-    """What a workspace (see ``Modes``) keeps of H once items are eliminated; without clusters, all cells kept.
+    """The parts of H in a workspace (see ``Modes``) once items are eliminated, without clusters and with all cells stored.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class ItemsFirst:
         self._diagonal = self.among_persons.reshape(lanes, -1)[:, :: g + 1]
 
     def eliminate(self, modes: Modes) -> None:
-        """Take the items out at the weights of the last pass, and factor N.
+        """Eliminate the items at the weights of the last pass, and factor N.
 
         Raises
         ------
@@ -101,8 +101,10 @@ class ItemsFirst:
         return float(self._apart[0] + 2.0 * np.log(self._diagonal[0]).sum())
 
     def solve(self, modes: Modes, rhs: np.ndarray) -> np.ndarray:
-        """S^-1 applied to right-hand sides (R, q J), R = B or B = 1: ``M^-1 + M^-1 U' N^-1 U M^-1`` with the rows
-        ``sigma R_gi a_g'`` of U."""
+        """S^-1 = ``M^-1 + M^-1 U' N^-1 U M^-1``, where U has the rows ``sigma R_gi a_g'``, applied to right-hand sides (R, q J).
+
+        Either R = B or B = 1.
+        """
         alone = self._item_by_item(rhs.reshape(len(rhs), modes.model.q, -1))
         of_persons = modes.sigma * self.root_count * modes.spread(np.matmul(modes.a, alone))
         if modes.lanes == 1:
@@ -114,7 +116,7 @@ class ItemsFirst:
         return (alone + self._item_by_item(back)).reshape(rhs.shape)
 
     def _item_by_item(self, of_items: np.ndarray) -> np.ndarray:
-        """(R, q, J) M_i^-1 applied to each item's."""
+        """(R, q, J) M_i^-1 applied to each item's entries."""
         return np.matmul(self.own_inverse, of_items.transpose(0, 2, 1)[..., None])[..., 0].transpose(0, 2, 1)
 
     def _through(self, modes: Modes) -> tuple[list[np.ndarray], np.ndarray]:
@@ -125,7 +127,7 @@ class ItemsFirst:
         return x, np.array(y).transpose(2, 0, 1, 3)
 
     def _own_blocks(self, modes: Modes, y: np.ndarray) -> np.ndarray:
-        """(B, J, q, q) blocks of S^-1 of single items."""
+        """(B, J, q, q) diagonal blocks of S^-1 for single items."""
         variance = (modes.sigma * modes.sigma)[:, :, None, None]
         return self.own_inverse + self.own_inverse @ (
             variance * np.einsum("btk,btui,bul->bikl", modes.a, y, modes.a) @ self.own_inverse
@@ -141,7 +143,7 @@ class ItemsFirst:
         return self.solve(modes, np.eye(q * j)).reshape(1, q, j, q, j).transpose(0, 1, 3, 2, 4)
 
     def traces(self, modes: Modes) -> Traces:
-        """What ``adjoint.exact_gradient`` needs of H^-1.
+        """The derivatives that ``adjoint.exact_gradient`` needs.
 
         With ``Cov(v_g, o_i) = -sigma E_gi / sqrt(n_g)``, ``E_gi = sum_t a_g' M_i^-1 a_t X_t,gi``, the variance of eta is
         ``sigma^2 h_pp + Var o_i - 2 sigma^2 E_gi / sqrt(n_g)`` and that of a person ``h_pp = (1 + sigma^2 sum_i R_gi E_gi / n_g) / d_g``.
@@ -172,7 +174,7 @@ class ItemsFirst:
             own *= third
             row[:, rows] = np.matmul(own, model.ones)
             col = col + np.matmul(model.count_by_arm[..., rows], own)
-        # [S^-1 (information_T a_T)]_ii: by the item's own information less what persons take of it
+        # [S^-1 (information_T a_T)]_ii: the item's own information minus what is eliminated with persons
         by_own = np.einsum("bikl,bti,btl->btk", self._own_blocks(modes, y), modes.col_weight, modes.a)
         by_persons = variance[:, :, None] * np.einsum("bikl,btsi,bsl->btk", self.own_inverse, y, modes.a)
         return Traces(row, col, within * d, 2.0 * (by_own - by_persons), by_j, None)

@@ -1,4 +1,4 @@
-"""What M_A says without each item in turn."""
+"""M_A without each item in turn."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from .profile import objective
 
 STEP = "leaving items out"
 REFIT_ALL = 4_000_000
-"""Up to so many responses times items every item is left out by a refit; beyond, the most influential."""
+"""Up to this many responses times items, M_A is refitted without every item; beyond, only without the most influential."""
 REFITTED = 3
-"""So many items by their change of the average effect, of the spread and of rho are refitted beyond that."""
+"""Beyond that, this many items with the largest changes in each of average effect, spread and rho are refitted."""
 LOOKED_AT = 50
-"""Beyond that only so many items, those with the most extreme effects, are left out at all."""
+"""Beyond that, at most this many items are left out, those with the most extreme effects."""
 
 
 @dataclass(frozen=True)
 class ItemInfluence:
-    """What M_A says without each item, (J,) arrays in the order of the items; NaN where M_A cannot be fitted without it, and
-    in large data for the items whose effects are nearest to the average.
+    """Results of M_A without each item, as (J,) arrays in the order of the items.
+
+    Entries are NaN where M_A cannot be fitted without the item and, in large data, for items with effects close to the average.
 
     Attributes
     ----------
     item_names : J names.
     ate, sigma_zeta : estimates without the item, logits.
-    rho : the same; NaN where undefined.
-    ate_change, sigma_zeta_change, rho_change : estimate without the item less the estimate with all items.
-    refitted : (J,) whether M_A was fitted again, or its estimates moved by one Newton step.
+    rho : estimate without the item; NaN where undefined.
+    ate_change, sigma_zeta_change, rho_change : estimate without the item minus the estimate with all items.
+    refitted : (J,) whether M_A was refitted rather than its estimates moved by one Newton step.
     """
 
     item_names: tuple[str, ...]
@@ -52,23 +53,23 @@ class ItemInfluence:
 
 @one_blas_thread
 def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
-    """M_A without each item in turn: refitted, or in large data moved by one Newton step and the most influential refitted.
+    """M_A without each item in turn, refitted or, in large data, by one Newton step with refits for the most influential items.
 
-    The step takes the exact gradient of the deviance without the item, at the estimates with it, and the curvature that the
-    standard errors came from: the first step of the refit, which with twenty items or more leaves less than a sixth of the
-    largest change.
+    The step uses the exact gradient of the deviance without the item at the estimates with it, and the curvature behind the
+    standard errors. It is the first step of the refit, and with at least twenty items its error is below a sixth of the largest
+    change.
 
     Parameters
     ----------
     trial : prepared data of at least 3 items.
-    fit : its fit of M_A, from any engine; the refits are native, by the same approximation of the likelihood.
+    fit : its fit of M_A, from any engine; refits are native, with the same approximation of the likelihood.
     """
     everything = _Responses(trial)
     values = np.full((trial.n_items, 3), np.nan)
     refitted = np.ones(trial.n_items, bool)
     if trial.n_responses * trial.n_items > REFIT_ALL and np.isfinite(fit.vcov).all():
         refitted[:] = False
-        # what an item does to the average is about its distance from it over the number of the others
+        # an item's influence on the average is about its distance from it divided by the number of other items
         looked_at = np.argsort(-np.abs(fit.ranef[:, 1]), kind="stable")[:LOOKED_AT].tolist()
         for done, left_out in enumerate(looked_at):
             step(STEP, done, len(looked_at))
@@ -105,7 +106,7 @@ def _estimates(fit: Fit) -> tuple[float, float, float]:
 
 
 class _Responses:
-    """The responses person by item, from which an item can be taken without going through all of them again."""
+    """Responses by person and item, from which an item can be removed without rereading all of them."""
 
     def __init__(self, trial: Trial):
         self.trial = trial
@@ -142,7 +143,7 @@ class _Responses:
 
 
 def _moved(statistics: SufficientStatistics, fit: Fit, left_out: int) -> tuple[float, float, float] | None:
-    """ATE, sigma_zeta and rho one Newton step from the fit; None where there is no such step."""
+    """beta_1, sigma_zeta and rho one Newton step from the fit; None if there is no such step."""
     deviance = objective(statistics, fit)
     if deviance.spec.psi_names != fit.spec.psi_names:
         return None

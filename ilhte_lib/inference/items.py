@@ -35,7 +35,7 @@ DRAWS = 1999
 NULL_SEED = 1964
 STARTS = 15
 DRAWN_CELLS = 60_000
-"""Draws times starts times items that are worked on together, so that they stay in the processor's cache."""
+"""Draws times starts times items processed together, so that they stay in the processor's cache."""
 
 
 # -- free estimates ------------------------------------------------------------------------------------------------
@@ -417,7 +417,7 @@ def _shift_gains(effects: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndar
     order = np.argsort(-np.abs(effects - np.median(effects, axis=1, keepdims=True)), axis=1, kind="stable")
     ordered = np.take_along_axis(effects, order, axis=1)
 
-    # sums over all but the first k, for every k at once
+    # sums over all but the first k, for all k at once
     ordered -= ordered.mean(axis=1, keepdims=True)
     last = max(1, m // 4)
     size = m - np.arange(last + 1)

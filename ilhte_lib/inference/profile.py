@@ -1,14 +1,14 @@
-"""Profile-likelihood intervals and curves, right at the boundaries of the parameter space.
+"""Profile-likelihood intervals and curves that are valid at the boundaries of the parameter space.
 
-The profile deviance of a quantity g(psi) is ``D_p(t) = min { D(psi) : g(psi) = t }``. A 95% interval is the connected
-set around the estimate where ``D_p(t) - D_p(estimate)`` stays within the chi2_1 quantile (t^2 for fixed effects where persons come in clusters; Venzon and Moolgavkar 1988,
-Applied Statistics 37(1); for mixed models Bates et al. 2015, Journal of Statistical Software 67(1), section 5.1).
-Two ends are special (Self and Liang 1987, JASA 82(398)): the lower end for sigma_zeta is exactly 0 if and only if the
-mixture test of sigma_zeta = 0 does not reject at the interval's level, and an end for rho is exactly -1 or +1 if the
-deviance has not risen to the quantile there.
+The profile deviance of a quantity g(psi) is ``D_p(t) = min { D(psi) : g(psi) = t }``. A 95% interval is the connected set around
+the estimate where ``D_p(t) - D_p(estimate)`` stays below the chi2_1 quantile, or t^2 for fixed effects if the model has clusters
+(Venzon and Moolgavkar 1988, Applied Statistics 37(1); for mixed models Bates et al. 2015, Journal of Statistical Software 67(1),
+section 5.1). Two ends are special (Self and Liang 1987, JASA 82(398)): the lower end for sigma_zeta is exactly 0 if and only if the
+mixture test of sigma_zeta = 0 does not reject at the interval's level, and an end for rho is exactly -1 or +1 if the deviance has
+not risen to the quantile there.
 
-The item factor is written in polar coordinates, ``l21 = s sin(a)``, ``l22 = s cos(a)``, so that sigma_zeta = s and
-rho = sin(a) are coordinates that can be held; the gradient follows by the chain rule from the exact one.
+The item factor is written in polar coordinates, ``l21 = s sin(a)``, ``l22 = s cos(a)``, so that sigma_zeta = s and rho = sin(a) are
+coordinates that can be held fixed; the gradient follows from the exact one by the chain rule.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from .lrt import likelihood_ratio
 Result = TypeVar("Result")
 LEVEL = 0.95
 CROSSING_TOLERANCE = 1e-6
-"""An end is found when the profile deviance there is this close to the quantile."""
+"""An end counts as found when the profile deviance there is this close to the quantile."""
 MAX_STEPS = 60
 FARTHEST = 100.0
-"""An end is sought no farther than this from the estimate (logits), or twenty first steps: a profile that has not risen to the
-quantile there is flat, and the likelihood refutes nothing on that side."""
+"""An end is searched no farther than this from the estimate (logits), or twenty times the first step: a profile still below the
+quantile there is flat, and the likelihood excludes nothing on that side."""
 NEAR = 4.0
-"""A lower optimum this many standard errors away, or more, is another valley and not a better estimate."""
+"""A lower optimum at least this many standard errors away is a different valley, not a better estimate."""
 CURVED = 4
-"""A constrained fit starts on the curve through so many others,"""
+"""A constrained fit starts on the curve through this many others."""
 CLOSE = 0.2
-"""no two of them closer than this share of their distance from it."""
+"""No two of these are closer to each other than this share of their distance from it."""
 INTERIOR = 0.05
 """A nuisance standard deviation (logits) starts no closer to 0 than this, where the gradient vanishes by symmetry."""
 
@@ -57,15 +57,14 @@ class ProfileInterval:
     ----------
     parameter : "treat" (beta_1), another fixed effect, "sigma_theta", "m11" (SD of clusters), "sigma_zeta" or "rho".
     estimate : the maximum-likelihood estimate; NaN for rho where it is undefined (sigma_b or sigma_zeta is 0).
-    lower, upper : ends of the profile-likelihood interval; NaN for an end that does not exist, because the deviance
-        falls below its minimum before it has risen to the quantile (the Laplace approximation can fail so with very
-        few items and rare responses; quadrature does not), because it never rises so far, or because it jumps next to the
-        estimate.
-    lower_bounded, upper_bounded : whether that end is the limit of the parameter (0 for a standard deviation, -1 or +1
-        for rho) and not a crossing of the profile.
-    wald_lower, wald_upper : estimate -+ z SE (of a fixed effect, where the model has clusters, t SE); NaN where the SE is undefined.
+    lower, upper : ends of the profile-likelihood interval; NaN for an end that does not exist, because the deviance never reaches the
+        quantile, jumps next to the estimate, or falls below its minimum before it reaches the quantile (this can happen to the
+        Laplace approximation with very few items and rare responses, but not to quadrature).
+    lower_bounded, upper_bounded : whether the end is the limit of the parameter (0 for a standard deviation, -1 or +1 for rho) rather
+        than a crossing of the profile.
+    wald_lower, wald_upper : estimate -+ z SE (t SE for a fixed effect if the model has clusters); NaN where the SE is undefined.
     level : nominal coverage.
-    cut : how far the deviance has risen at an end that is a crossing; NaN for the chi2_1 quantile.
+    cut : rise of the deviance at an end that is a crossing; NaN for the chi2_1 quantile.
     """
 
     parameter: str
@@ -112,12 +111,12 @@ def profile_intervals(
     statistics : the data of the fit.
     fit : a model fitted to them.
     null : the same model without item effects (M_0 for M_A, M_B for M_C); needed for sigma_zeta and rho.
-    parameters : names; default treat, sigma_theta and, where items have effects, sigma_zeta and rho.
+    parameters : names; default treat, sigma_theta and, with item effects, sigma_zeta and rho.
     level : nominal coverage, between 0 and 1.
 
     Raises
     ------
-    InputError : a parameter the model has not, a level outside (0, 1), or ``null`` missing where it is needed.
+    InputError : the model lacks a parameter, the level is outside (0, 1), or ``null`` is missing but needed.
     EngineError : the constrained fits fail.
     """
     if parameters is None:
@@ -127,12 +126,12 @@ def profile_intervals(
 
 
 def correlation_cut(n_items: int, level: float = LEVEL) -> float:
-    """How far the deviance may rise within an interval of rho: ``J log(1 + t^2 / (J - 2))``, t Student's quantile with J - 2
-    degrees of freedom; infinite with two items.
+    """Largest rise of the deviance within an interval of rho, ``J log(1 + t^2 / (J - 2))``; infinite with two items.
 
-    If every item's easiness and effect were known, this would be exact for rho = 0, for the likelihood ratio of J pairs is
-    ``-J log(1 - r^2)`` and ``t = r sqrt((J - 2) / (1 - r^2))`` (Fisher 1915, Biometrika 10(4)). It is 7.4 with 5 items,
-    4.4 with 20, and becomes the chi2_1 quantile, 3.84.
+    t is the quantile of Student's distribution with J - 2 degrees of freedom. If every item's easiness and effect were known, the
+    cut would be exact for rho = 0, because the likelihood ratio of J pairs is ``-J log(1 - r^2)`` and
+    ``t = r sqrt((J - 2) / (1 - r^2))`` (Fisher 1915, Biometrika 10(4)). It is 7.4 with 5 items, 4.4 with 20, and tends to the chi2_1
+    quantile, 3.84.
     """
     from scipy.special import stdtrit
 
@@ -143,7 +142,7 @@ def correlation_cut(n_items: int, level: float = LEVEL) -> float:
 
 
 def objective(statistics: SufficientStatistics, fit: Fit) -> LaplaceDeviance | QuadratureDeviance:
-    """The deviance that a fit minimises: Laplace (lme4's too), or quadrature with as many nodes as the fit had."""
+    """The deviance that a fit minimises: Laplace (also for lme4), or quadrature with the fit's number of nodes."""
     return (
         QuadratureDeviance(statistics, fit.spec, fit.nodes)
         if fit.method == "aghq"
@@ -152,8 +151,10 @@ def objective(statistics: SufficientStatistics, fit: Fit) -> LaplaceDeviance | Q
 
 
 def fixed_effect_quantile(fit: Fit, level: float = LEVEL) -> float:
-    """How many standard errors the interval of a fixed effect reaches: by the normal distribution, where the model has
-    clusters by t with the clusters less 2 degrees of freedom, less 1 where they hold both arms (``ClusterFit``)."""
+    """Half width of a fixed effect's interval in standard errors: normal or, if the model has clusters, t.
+
+    The degrees of freedom of t are the number of clusters minus 2, or minus 1 if they hold both arms (``ClusterFit``).
+    """
     from scipy.special import ndtri, stdtrit
 
     if fit.clusters is None:
@@ -162,7 +163,7 @@ def fixed_effect_quantile(fit: Fit, level: float = LEVEL) -> float:
 
 
 def wald_interval(fit: Fit, parameter: str, level: float = LEVEL) -> ProfileInterval:
-    """The Wald interval of a parameter of M_A alone, where the likelihood is not profiled: the profile's ends are NaN."""
+    """The Wald interval of a parameter of M_A without profiling; the profile's ends are NaN."""
     estimate = {
         "treat": fit.coefficient("treat"),
         "sigma_theta": fit.sigma_theta,
@@ -180,17 +181,17 @@ def wald_interval(fit: Fit, parameter: str, level: float = LEVEL) -> ProfileInte
 
 
 class _Better(Exception):
-    """A constrained fit lies below the fit that is being profiled: that was not the optimum."""
+    """Raised when a constrained fit is below the fit being profiled, which was therefore not the optimum."""
 
     def __init__(self, psi: np.ndarray):
         self.psi = psi
 
 
 class _Section:
-    """The deviance in coordinates x one of which is the parameter to hold.
+    """The deviance in coordinates x, one of which is the parameter to hold fixed.
 
-    Without item effects, and for fixed effects and sigma_theta, x is psi. For sigma_zeta and rho the last two entries
-    of x are s and a.
+    For fixed effects and sigma_theta, and without item effects, x is psi. For sigma_zeta and rho the last two entries of x are s and
+    a.
     """
 
     def __init__(self, deviance: Deviance, parameter: str):
@@ -229,7 +230,7 @@ class _Section:
 
 @dataclass
 class _Point:
-    """One constrained fit: the held value, D_p there, its slope, the coordinates that a last step leads to and the curvature found."""
+    """One constrained fit: the held value, D_p and its slope there, the coordinates after a last step, and the curvature."""
 
     at: float
     deviance: float
@@ -239,8 +240,10 @@ class _Point:
 
 
 def _apart(points: list[_Point], at: float) -> list[_Point]:
-    """Of points in the order of their distance from ``at``, the first few that do not all but coincide: what rounding and an early
-    stop leave of their coordinates would else be magnified."""
+    """The first few of the points, ordered by distance from ``at``, that do not nearly coincide.
+
+    Otherwise errors in their coordinates from rounding and early stopping would be magnified.
+    """
     out = [points[0]]
     for point in points[1:]:
         if min(abs(point.at - other.at) for other in out) >= CLOSE * abs(point.at - at):
@@ -251,7 +254,7 @@ def _apart(points: list[_Point], at: float) -> list[_Point]:
 
 
 def _extrapolated(points: list[_Point], at: float) -> np.ndarray:
-    """Coordinates on the polynomial through those of a few points (Lagrange)."""
+    """Coordinates at ``at`` on the polynomial through those of a few points (Lagrange)."""
     x = np.zeros(len(points[0].x))
     for point in points:
         others = [other.at for other in points if other is not point]
@@ -264,10 +267,10 @@ class Profiler:
 
     Parameters
     ----------
-    deviance : the objective the fit minimises (``LaplaceDeviance`` or one with the same interface).
+    deviance : the objective that the fit minimises (``LaplaceDeviance`` or another with its interface).
     fit : the fit.
     null : the same model without item effects, fitted to the same data by the same method.
-    like : a fit of a model almost the same, whose standard errors say how far ends are likely to lie where ``fit`` has none.
+    like : a fit of a similar model, whose standard errors predict the distance of the ends if ``fit`` has none.
     """
 
     def __init__(self, deviance: Deviance, fit: Fit, null: Fit | None = None, like: Fit | None = None):
@@ -277,13 +280,13 @@ class Profiler:
         if isinstance(deviance, LaplaceDeviance):
             deviance.tolerance = SEARCH_TOLERANCE
         psi = fit.psi
-        # the estimate is refined here so that engines that stop a little early can be profiled too
+        # refine the estimate, so that fits from engines that stop a little early can be profiled too
         self._centre(psi)
         self._points: dict[str, list[_Point]] = {}
         self._edge: float | None = None
 
     def _centre(self, psi: np.ndarray) -> None:
-        """Minimise from psi without constraint; what is profiled is this optimum."""
+        """Minimise from psi without constraint; this optimum is profiled."""
         here = self.deviance(psi)
         curvature = self._curvature(psi)
         free = np.arange(len(psi))
@@ -293,7 +296,7 @@ class Profiler:
         self.psi, self.minimum = here.psi.copy(), here.deviance
 
     def _curvature(self, psi: np.ndarray) -> np.ndarray:
-        """(k, k) Hessian guess: from the fit's vcov where it is defined, rough elsewhere."""
+        """(k, k) guess of the Hessian, from the fit's vcov where it is defined and rough elsewhere."""
         curvature = rough_curvature(self.deviance, psi)
         known = np.flatnonzero(~np.isnan(np.diagonal(self.fit.vcov)))
         if len(known):
@@ -314,7 +317,7 @@ class Profiler:
     # -- constrained fits -----------------------------------------------------------------------------------------
 
     def _solve(self, parameter: str, at: float) -> _Point:
-        """The constrained fit with the parameter's coordinate held at ``at``."""
+        """The constrained fit with the parameter's coordinate held fixed at ``at``."""
         section = _Section(self.deviance, parameter)
         points = self._points.setdefault(parameter, [])
         for point in points:
@@ -343,10 +346,10 @@ class Profiler:
         if parameter == "rho":
             crossed = self._crossed(here.psi)
             if crossed or here.deviance > self._edge_deviance():
-                # every rho is compatible with no item effects, so the profile never rises above their deviance
+                # without item effects every rho is possible, so the profile never exceeds the deviance of that model
                 point.deviance, point.slope = self._edge_deviance(), 0.0
             if crossed:
-                point.hessian = np.empty((0, 0))  # no place to start a neighbour's search from
+                point.hessian = np.empty((0, 0))  # not a point from which to start a neighbour's search
         if point.deviance < self.minimum - 10 * CROSSING_TOLERANCE:
             if self._near(section.psi(here.psi)):
                 raise _Better(section.psi(here.psi))
@@ -355,10 +358,10 @@ class Profiler:
         return point
 
     def _near(self, psi: np.ndarray) -> bool:
-        """Whether the optimum that psi leads to is next to the fit's: no parameter moves by more than ``NEAR`` SEs.
+        """Whether the optimum reached from psi is close to the fit's: no parameter moves by more than ``NEAR`` SEs.
 
-        With few items the Laplace deviance can fall far below the estimate's where sigma_theta is several times as
-        large, an artefact of the approximation; such a valley is not taken for the optimum.
+        With few items the Laplace deviance can fall far below that of the estimate where sigma_theta is several times as large, an
+        artefact of the approximation; such a valley does not count as the optimum.
         """
         free = np.arange(len(psi))
         found = minimise(self.deviance, psi, self._curvature(self.psi), free, np.maximum(0.5 * np.abs(psi), 0.3))
@@ -366,7 +369,7 @@ class Profiler:
         return bool(np.abs((np.abs(found.evaluation.psi) - np.abs(self.psi)) / scale).max() < NEAR)
 
     def _start(self, section: _Section, points: list[_Point], at: float) -> tuple[np.ndarray, np.ndarray]:
-        """Nuisance coordinates from the nearest constrained fits, on a curve through them, and the nearest curvature."""
+        """Nuisance coordinates on a curve through the nearest constrained fits, and the curvature of the nearest."""
         usable = sorted((p for p in points if p.hessian.size), key=lambda p: abs(p.at - at))
         if not usable:
             psi = self._interior(self.psi)
@@ -379,7 +382,7 @@ class Profiler:
         near = _apart(usable, at)
         x = near[0].x + np.clip(_extrapolated(near, at) - near[0].x, -0.3, 0.3)
         if section.polar and section.held == section.k - 2:
-            # a = +-pi/2 (|rho| = 1) is stationary by symmetry: start beside it
+            # a = +-pi/2 (|rho| = 1) is stationary by symmetry, so start next to it
             x[-1] = np.clip(x[-1], -np.pi / 2 + 0.1, np.pi / 2 - 0.1)
         elif not section.polar:
             x = self._interior(x)
@@ -387,13 +390,13 @@ class Profiler:
         return x, usable[0].hessian
 
     def _again(self, section: _Section, at: float, longest: np.ndarray, found: Minimum) -> Minimum:
-        """A second attempt from the estimate with fresh curvature, for a search that stalled; the better of the two."""
+        """For a search that stalled, a second attempt from the estimate with fresh curvature; returns the better of the two."""
         x, hessian = self._start(section, [], at)
         other = minimise(section, x, hessian, section.free, longest)
         return min(found, other, key=lambda m: m.evaluation.deviance)
 
     def _with_short_steps(self, section: _Section, at: float) -> Minimum:
-        """A search from the estimate whose steps are too short to leap over s = 0 or l11 = 0 to the side of -rho."""
+        """A search from the estimate with steps too short to jump across s = 0 or l11 = 0 to the side of -rho."""
         x, hessian = self._start(section, [], at)
         longest = np.maximum(0.5 * np.abs(x), 0.3)
         longest[-3:-1] = 0.2 * np.abs(x[-3:-1])
@@ -401,11 +404,11 @@ class Profiler:
 
     @staticmethod
     def _crossed(x: np.ndarray) -> bool:
-        """Whether s or l11 passed through 0: then the search is on the side of -rho."""
+        """Whether s or l11 has passed through 0, so that the search is on the side of -rho."""
         return x[-3] * x[-2] < 0
 
     def _edge_deviance(self) -> float:
-        """The lowest deviance with sigma_zeta = 0 or sigma_b = 0, where every rho gives the same model."""
+        """The lowest deviance with sigma_zeta = 0 or sigma_b = 0, where the model does not depend on rho."""
         if self._edge is None:
             psi = self.psi.copy()
             psi[-1] = max(np.hypot(psi[-2], psi[-1]), INTERIOR)
@@ -417,7 +420,7 @@ class Profiler:
             self._edge = min(self.null.deviance, found.evaluation.deviance)
         return self._edge
 
-    # -- what is asked for ----------------------------------------------------------------------------------------
+    # -- results --------------------------------------------------------------------------------------------------
 
     def _check(self, parameter: str) -> None:
         spec = self.fit.spec
@@ -441,12 +444,12 @@ class Profiler:
         return float(value), float(np.sqrt(fit.vcov[j, j]))
 
     def interval(self, parameter: str, *, level: float = LEVEL, few_items: bool = False) -> ProfileInterval:
-        """The profile-likelihood interval of one parameter, with the Wald interval beside it.
+        """The profile-likelihood interval of one parameter, together with the Wald interval.
 
         Parameters
         ----------
-        parameter, level : which, and its nominal coverage.
-        few_items : cut the profile of rho not at the chi2_1 quantile but where it holds with few items, ``correlation_cut``.
+        parameter, level : the parameter and the nominal coverage.
+        few_items : whether to cut the profile of rho at ``correlation_cut``, valid with few items, rather than the chi2_1 quantile.
 
         Raises
         ------
@@ -458,7 +461,7 @@ class Profiler:
         return self._settled(lambda: self._interval(parameter, level, few_items))
 
     def rise(self, parameter: str, value: float) -> float:
-        """What the profile deviance rises by from the estimate to a value of a fixed effect: the likelihood ratio of that value.
+        """Rise of the profile deviance from the estimate to a value of a fixed effect, the likelihood ratio of that value.
 
         Raises
         ------
@@ -468,7 +471,7 @@ class Profiler:
         return self._settled(lambda: self._solve(parameter, value).deviance - self.minimum)
 
     def _settled(self, compute: Callable[[], Result]) -> Result:
-        """The result, computed anew from every better optimum that is met on the way."""
+        """The result, recomputed from every better optimum met on the way."""
         for _ in range(5):
             try:
                 return compute()
@@ -512,7 +515,7 @@ class Profiler:
 
     @staticmethod
     def _limits(parameter: str) -> tuple[float, float]:
-        """Limits of the held coordinate (the angle a for rho)."""
+        """Limits of the held coordinate, which is the angle a for rho."""
         if parameter == "rho":
             return -np.pi / 2, np.pi / 2
         return (0.0 if parameter.startswith("sigma_") or parameter == "m11" else -np.inf), np.inf
@@ -527,10 +530,10 @@ class Profiler:
         return estimate, (estimate - z * se, estimate + z * se)
 
     def _end(self, parameter: str, centre: float, se: float, side: int, limit: float, quantile: float) -> float:
-        """Where the profile deviance crosses the quantile on one side, or the limit if it does not before.
+        """The point on one side where the profile deviance crosses the quantile, or the limit if it does not.
 
-        Newton on ``sqrt(D_p - D_min)``, which is nearly straight, with the slope that the constrained fit gives for
-        nothing (the envelope theorem), inside a bracket that only shrinks.
+        Newton's method on ``sqrt(D_p - D_min)``, which is nearly linear, within a shrinking bracket. By the envelope theorem the
+        constrained fit gives the slope at no cost.
         """
         if centre == limit:
             return limit
@@ -553,7 +556,7 @@ class Profiler:
             except EngineError:
                 if outside_known or inside == centre:
                     raise
-                return float("nan")  # the profile was still below the quantile where it was lost
+                return float("nan")  # the profile broke down before it reached the quantile
             rise = point.deviance - self.minimum
             if abs(rise - quantile) < CROSSING_TOLERANCE:
                 return at
@@ -565,7 +568,7 @@ class Profiler:
             else:
                 outside, outside_known, beyond = at, True, another_valley
             if outside_known and abs(outside - inside) < 1e-6 * guess:
-                # next to the estimate itself the profile cannot have risen: the constrained fits are not to be relied on
+                # so close to the estimate the profile cannot have risen, so the constrained fits are unreliable
                 return float("nan") if beyond or inside == centre else outside
             if another_valley:
                 at = 0.5 * (inside + outside)
@@ -595,8 +598,8 @@ class Profiler:
 
         Parameters
         ----------
-        interval : what ``interval`` gave for the parameter. Where an end is undefined the curve goes as far as on the
-            other side and half as far again.
+        interval : the result of ``interval`` for the parameter. On the side of an undefined end the curve goes 1.5 times as far as
+            on the other side.
         points : number of values, evenly spaced (in arcsin(rho) for rho).
         """
         self._check(interval.parameter)
@@ -613,7 +616,7 @@ class Profiler:
         high = high if np.isfinite(high) else centre + 1.5 * (centre - low)
         margin = 0.25 * (high - low)
         values = np.linspace(max(low - margin, limits[0]), min(high + margin, limits[1]), points)
-        # outwards from the estimate, first on one side, so that every constrained fit has a close neighbour to start from
+        # outwards from the estimate, first on one side, so that every constrained fit starts from a close neighbour
         rises = {}
         for at in sorted(values, key=lambda v: (v < centre, abs(v - centre))):
             rises[at] = self._solve(name, float(at)).deviance - self.minimum

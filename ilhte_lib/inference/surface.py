@@ -20,7 +20,7 @@ import numpy as np
 
 from ..engine.objective import Deviance, Evaluation, ModeNotFound
 from ..engine.optimise import Minimum, minimise
-from ..engine.starts import rough_curvature
+from ..engine.starts import coefficient_covariance, rough_curvature
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
@@ -186,6 +186,4 @@ class _Grid:
 
     def _restriction(self, psi: np.ndarray) -> float:
         """log det Cov(beta) at psi; the deviance was last evaluated nearby."""
-        n = len(self.main.beta)
-        information = rough_curvature(cast("LaplaceDeviance", self.deviance), psi)[:n, :n]
-        return -float(np.linalg.slogdet(information / 2.0)[1])
+        return float(np.linalg.slogdet(coefficient_covariance(cast("LaplaceDeviance", self.deviance), psi))[1])

@@ -16,7 +16,7 @@ from shiny import Inputs, Outputs, Session, reactive, render, ui
 from ilhte_lib.analysis import analyse_trial
 from ilhte_lib.data.arms import by_arm
 from ilhte_lib.data.options import DataOptions
-from ilhte_lib.progress import telling
+from ilhte_lib.progress import listening
 
 from ..intake.check import check_table
 from ..intake.preparation import goes_out_of_core, prepared
@@ -303,7 +303,7 @@ def fitted(table: Table, data: DataOptions, bootstrap: int, course: Course) -> F
     where = table.where
     course.turn()
     try:
-        with telling(course.told):
+        with listening(course.told):
             trial = prepared(where, data)
         analysis = analyse_trial(
             trial,
@@ -313,7 +313,7 @@ def fitted(table: Table, data: DataOptions, bootstrap: int, course: Course) -> F
             lower_is_better=data.lower_is_better or bool(where.info and where.info.lower_is_better),
             info=where.info,
             input_sha256=where.sha256,
-            told=course.told,
+            listener=course.told,
         )
         course.go_on()
     finally:

@@ -125,7 +125,7 @@ def speed_text() -> Markdown:
     (tab, model), shortfall = lowest.idxmin(), lowest.min()
     return Markdown(
         f"{frame['tab'].nunique()} real tables, {certified.size} fits, {certified.sum()} of them certified, on one core of "
-        f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.{_earlier(frame)}\n\n"
+        f"{escape_markdown(about['machine'])}, {about['date']}. What is timed: {escape_markdown(about['method'])}.{_earlier(frame)}{_only_smaller(frame)}\n\n"
         "In the geometric mean over the fits, each model alone (and from table to table, all its models in turn), "
         f"{escape_markdown('; '.join(parts))}.\n\n{_faster_text(frame)}\n\n"
         + (
@@ -160,7 +160,29 @@ def _faster_text(frame: pd.DataFrame) -> str:
     for tool, own in found.groupby("tool", sort=False):
         where = ", ".join(f"{_code(tab)} {model} ({number(ratio, 2)})" for (_, tab, model), ratio in own.items())
         lines.append(f"- {escape_markdown(tool)}, in {len(own)} of {fits[tool]} fits: {where}")
+    tables = table_ratios(frame)
+    whole = [
+        f"{escape_markdown(tool)} on {_code(tab)} ({number(ratio, 2)})"
+        for tool in tables
+        for tab, ratio in tables[tool][tables[tool] < 1].items()
+    ]
+    lines.append(
+        f"\nWith all models of a table in turn: {', '.join(whole)}."
+        if whole
+        else "\nNo peer was faster with all models of a table in turn."
+    )
     return "A peer was faster here (its time over the native engine's, the model alone):\n\n" + "\n".join(lines)
+
+
+def _only_smaller(frame: pd.DataFrame) -> str:
+    """Which peers were given the smaller tables alone."""
+    said = []
+    for tool, own in frame[frame["tool"] != NATIVE].groupby("tool", sort=False):
+        if own["tab"].nunique() < frame["tab"].nunique():
+            said.append(
+                f"{escape_markdown(tool)} the {own['tab'].nunique()} of at most {own['n_responses'].max():,} responses"
+            )
+    return f" Not every table was given to every peer: {'; '.join(said)}." if said else ""
 
 
 def speed_table() -> Markdown:
@@ -228,6 +250,17 @@ def sizes_table() -> Markdown:
         for tab, model in own.index
     ]
     return page_table(rows, left=("Persons × items", "Missing", "Model"))
+
+
+def sizes_text() -> Markdown:
+    """Of which day the simulated trials' times are."""
+    from IPython.display import Markdown
+
+    try:
+        frame, about = read_computed("benchmark_sizes")
+    except InputError:
+        return Markdown("")
+    return Markdown(f"Measured on {about['date']} in the same way.{_earlier(frame)}")
 
 
 def growth_text() -> Markdown:
