@@ -122,7 +122,7 @@ def test_command(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
     line = next(line for line in done.stdout.splitlines() if "ate_std" in line)
     assert line.split()[:2] == ["trial_001", "ate_std"]
     assert "1.25" in line
-    assert "1 the same, 1 changed" in done.stdout
+    assert "1 unchanged, 1 changed" in done.stdout
     wrong = here("diff", "a", "c", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "There is no run c" in wrong.stderr

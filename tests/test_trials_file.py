@@ -79,7 +79,7 @@ def test_the_options_of_fit_are_options_of_run(folder):
         ("[[trial]]\nfile = 'wide.csv'\ncontrl = 'usual'", "did you mean control"),
         ("[[trial]]\nfile = 'wide.csv'\nheader-row = 'two'", "give a whole number"),
         ("[[trial]]\nfile = 'wide.csv'\nname = 3", "it must be text"),
-        ("[[trials]]\nfile = 'wide.csv'", "holds 'trials'"),
+        ("[[trials]]\nfile = 'wide.csv'", "contains 'trials'"),
         ("[[trial]\n", "is not valid TOML"),
         ("defaults = 3\n[[trial]]\nfile = 'wide.csv'", "is not a table"),
     ],
