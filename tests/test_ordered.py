@@ -366,7 +366,7 @@ def test_unused_categories_are_merged_and_told():
     table.loc[(table["item"] == "q2") & (table["resp"] == 1), "resp"] = 0
     trial = prepare(table)
     assert trial.formats.highest.tolist() == [3, 2, 2, 3, 3]
-    flag = next(flag for flag in trial.flags if "which nobody chose" in flag)
+    flag = next(flag for flag in trial.flags if "that nobody chose" in flag)
     assert "'q1' has no 3" in flag and "'q2' has no 1" in flag
     assert set(trial.resp[trial.item == 2]) == {0, 1, 2}
 
@@ -408,7 +408,7 @@ def test_mixed_formats_are_told_and_one_analysis():
     table.loc[table["item"] == "q0", "resp"] = (table.loc[table["item"] == "q0", "resp"] > 1).astype(int)
     trial = prepare(table)
     assert trial.formats.highest.tolist() == [1, 3, 3, 3, 3]
-    assert any("beside 1 item of two" in flag for flag in trial.flags)
+    assert any("alongside 1 item with two" in flag for flag in trial.flags)
     fits = fit_models(trial)
     assert fits["M_A"].spec.steps == ("tau_1", "tau_2") and fits["M_A"].converged
 

@@ -206,7 +206,7 @@ def test_the_command(tmp_path):
         (["--clusters", 10, "--icc", 1], "less than 1"),
         (["--icc", 0.1], "need clusters"),
         (["--clusters", 10, "--site-sd", 0.2], "hold both arms"),
-        (["--clusters", 10, "--method", "aghq"], "no clusters in its model"),
+        (["--clusters", 10, "--method", "aghq"], "does not support clusters"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(options, said):

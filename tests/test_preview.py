@@ -387,11 +387,11 @@ def test_nothing_is_loaded_from_elsewhere(whole_site: Path):
     [
         ("See @fig-gone.", r"page\.qmd: the reference @fig-gone points to nothing"),
         ("As @nobody2020 says.", r"page\.qmd: the citation @nobody2020 is not in the bibliography"),
-        ("[see @key2024; @sec-a]\n\n# A {#sec-a}", r"@sec-a stands in one bracket with a citation"),
+        ("[see @key2024; @sec-a]\n\n# A {#sec-a}", r"@sec-a is in the same brackets as a citation"),
         ("![A](site/dot.png){#fig-a}\n\n![B](site/dot.png){#fig-a}", r"label fig-a is used twice"),
         ("# A {#sec-a}\n\n# B {#sec-a}", r"page\.qmd: .*sec-a"),
         ("Text {#eq-a}", r"label eq-a does not follow an equation"),
-        ("[x](gone.qmd)", r"page\.qmd: the link to gone\.qmd leads nowhere"),
+        ("[x](gone.qmd)", r"page\.qmd: the link to gone\.qmd is broken"),
         ("![x](../../secret.png)", r"is broken"),
         ("{{< video x.mp4 >}}", r"does not know the shortcode \{\{< video"),
         ("```{python}\n1", r"the cell that begins on line 1 is not closed"),
