@@ -331,7 +331,7 @@ def test_another_optimizer_is_refused(lme4, monkeypatch):
     glmer, arguments, read = pymer4_engine._r_side()
     without = {name: value for name, value in arguments.items() if name != "control"}
     monkeypatch.setattr(pymer4_engine, "_r_side", lambda: (glmer, without, read))
-    with pytest.raises(EngineError, match=r"lme4 fitted M_0 with .* instead of bobyqa: .*pip install"):
+    with pytest.raises(EngineError, match=r"lme4 fitted M_0 with .* instead of bobyqa, .*pip install"):
         fit_pymer4(simulated(60, 4), "M_0")
 
 

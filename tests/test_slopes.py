@@ -101,7 +101,7 @@ def test_slopes_and_spreads_that_were_drawn_are_found():
 
 def test_out_of_core_it_is_refused():
     data = replace(statistics("", "complete"), covariate_total=None)
-    with pytest.raises(InputError, match="out of core"):
+    with pytest.raises(InputError, match="fits into memory"):
         SlopesDeviance(data, True)
 
 
