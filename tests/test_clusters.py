@@ -173,7 +173,7 @@ def test_sites_are_told_and_few_clusters_are_few():
     assert few.inference.clusters.degrees_of_freedom == 7
     (section,) = [s for s in sections(few) if s.title == "Sites"]
     text = " ".join(section.sentences)
-    assert "8 clusters are few" in text and "differs between sites" in text
+    assert "With only 8 clusters" in text and "differs between sites" in text
     level = analyse(schools(count=12, sites=True), cluster="school")
     (section,) = [s for s in sections(level) if s.title == "Sites"]
     assert "--cluster-effects" in " ".join(section.sentences)

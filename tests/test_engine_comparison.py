@@ -181,7 +181,7 @@ def test_computed_files_keep_their_facts(tmp_path, monkeypatch):
     import pandas as pd
 
     monkeypatch.setattr(computed, "find_project", lambda: tmp_path)
-    with pytest.raises(InputError, match="data/computed/some.parquet is not there: `make compute`"):
+    with pytest.raises(InputError, match="data/computed/some.parquet does not exist: `make compute`"):
         read_computed("some")
     frame = pd.DataFrame({"tab": ["a", "b"], "x": [1.5, np.nan]})
     path = write_computed("some", frame, "the command", seed=7)
