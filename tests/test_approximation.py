@@ -53,7 +53,7 @@ def test_what_is_too_large_stays_with_laplace_and_says_so(monkeypatch):
     trial = simulated(200, 6)
     monkeypatch.setattr(native, "AUTO_MOST_CELLS", 100)
     shown = analyse_trial(trial)
-    assert shown.fits["M_A"].method == "laplace" and "--method aghq tries" in shown.report(200)
+    assert shown.fits["M_A"].method == "laplace" and "use --method aghq to try" in shown.report(200)
 
 
 def test_profiles_and_engines_have_their_defaults():

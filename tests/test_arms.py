@@ -73,7 +73,7 @@ def test_one_page_has_all_arms_and_tells_of_the_shared_control(found):
     shown = sections(found)
     titles = [section.title for section in shown]
     assert titles[0] == "Arms" and titles[-1] == "The data" and len(set(titles)) == len(titles)
-    assert "the same 45 persons are the control of each" in shown[0].sentences[0]
+    assert "the same 45 persons serve as the control for each" in shown[0].sentences[0]
     assert "'letters'" in shown[0].sentences[1] and "Holm" in shown[0].sentences[1]
     for arm in found.of_arms:
         assert f"{arm}: What the trial shows" in titles and f"{arm}: Items" in titles
@@ -202,6 +202,6 @@ def test_a_paper_gets_the_arms_side_by_side_and_a_folder_of_each(found, tmp_path
         assert numbers.loc[row.arm, "p_average_holm"] == pytest.approx(row.p_average_holm, rel=1e-12)
         assert numbers.loc[row.arm, "sigma_zeta_high"] == pytest.approx(row.spread.high, rel=1e-12)
     assert "compared with usual" in found.methods and "Holm's method [@holm1979simple]" in found.methods
-    with pytest.raises(InputError, match="ask one of them"):
+    with pytest.raises(InputError, match="use the table of one of them"):
         found.table("items")
     assert "letters 2" in found.table("arms").as_raw_html()

@@ -120,7 +120,7 @@ def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     wait_until(lambda: (tmp_path / "run" / ".lock").exists())
     second = here("run", "data", "--out", "run", cwd=tmp_path)
     assert second.returncode == 2
-    assert "Another run is writing into run" in second.stderr
+    assert "Another run is writing to run" in second.stderr
     assert "Traceback" not in second.stderr
     first.communicate(timeout=120)
     assert first.returncode == 0
