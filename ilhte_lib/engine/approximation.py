@@ -28,7 +28,7 @@ NODES = 15
 MORE_NODES = (NODES, 31, 63, 127)
 """Numbers of nodes that ``auto`` tries until twice as many change the log-likelihood by less than ``ENOUGH``."""
 ENOUGH = 1e-4
-"""Stricter than ``NOTICEABLE``, because the gradient holds the nodes fixed and must still lead to the optimum."""
+"""Stricter than ``NOTICEABLE``, because draws of the trial, and profiles far from its estimates, need more nodes than the fit itself."""
 NOTICEABLE = 1e-3
 """An error of the quadrature below this, in log-likelihood, is not worth a message."""
 AUTO_MOST_CELLS = 6_000_000

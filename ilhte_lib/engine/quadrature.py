@@ -15,11 +15,13 @@ posterior is concentrated because many persons answered each of them:
 with t_T the item totals of arm T, and expectations over the posterior of v. The error of the Laplace step is about the inverse
 of the number of persons per item, and nearly constant in psi.
 
-The gradient is exact for the quadrature sum with its nodes held fixed; the effect of moving them with psi is of the order of
-the quadrature error itself, which ``Fit.messages`` reports when it matters.
+The gradient is that of the sum itself, with its nodes moving as psi and the modes do: for the integrals where they stand is
+immaterial, but for sums of few nodes it is not, and a search along a gradient of fixed nodes stops away from the optimum.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import lapack
@@ -39,8 +41,45 @@ MOST_CELLS = 40_000_000
 """Classes x nodes x items beyond which the arrays would not fit into the memory of an ordinary machine."""
 ARRAYS = 7
 """Number of arrays of (classes, nodes, items) in memory at a time."""
-CENTRE_TOLERANCE = 1e-7
+CENTRE_TOLERANCE = 1e-10
 """The nodes' centres are modes to this accuracy (in standardised person effects)."""
+MODE_ACCURACY = 1e-8
+"""The modes are this accurate (logits). S is not quite the derivative of their equations, so that steps shrink at a constant rate:
+the next one is judged from the last two."""
+ADJOINT_TOLERANCE = 1e-7
+"""Relative accuracy of the adjoint of the mode equations, whose derivative is S but for the nodes' movement."""
+MOST_CORRECTIONS = 12
+
+
+@dataclass(frozen=True)
+class Centres:
+    """The cells at the nodes' centres.
+
+    Attributes
+    ----------
+    eta, cumulant, mean_response : (G, J) predictor, and cumulant and expected score of one response.
+    expected, weight, third : (G, J) first three central moments of the score, summed over trials.
+    curvature : (G,) minus the second derivative of the log integrand in v.
+    """
+
+    eta: np.ndarray
+    cumulant: np.ndarray
+    mean_response: np.ndarray
+    expected: np.ndarray
+    weight: np.ndarray
+    third: np.ndarray
+    curvature: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Derivatives of D through the movement of the nodes: in eta at the centres (G, J), in sigma, and in the sums of the expected
+    scores and of the variances there (G,)."""
+
+    by_centre: np.ndarray
+    by_sigma: float
+    of_mean: np.ndarray
+    of_variance: np.ndarray
 
 
 class PersonIntegrals:
@@ -150,6 +189,22 @@ class PersonIntegrals:
         curvature = 1.0 + sigma**2 * w.sum(axis=1)
         return (sigma * (s.score - p.sum(axis=1)) - self.centre) / curvature, curvature
 
+    def at_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> Centres:
+        """The cells at the centres, for the same arguments as ``integrate``."""
+        s = self.statistics
+        eta = np.empty((s.n_classes, s.n_items))
+        for arm, offset in zip(self.arms, offsets, strict=True):
+            np.add((fixed[arm] + sigma * self.centre[arm])[:, None], offset, out=eta[arm])
+        if self.cells is not None:
+            cumulant, mean, weight, third = self.cells.moments(eta, 3)
+        else:
+            cumulant, mean = np.logaddexp(0.0, eta), 1.0 / (1.0 + np.exp(-eta))
+            weight = mean * (1.0 - mean)
+            third = weight * (1.0 - 2.0 * mean)
+        trials = 1.0 if s.trials is None else s.trials
+        weight, third = weight * trials, third * trials
+        return Centres(eta, cumulant, mean, mean * trials, weight, third, 1.0 + sigma**2 * weight.sum(axis=1))
+
     def information(self) -> list[np.ndarray]:
         """M_T (J, J) by arm: minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
         count = self.statistics.count
@@ -240,6 +295,7 @@ class QuadratureDeviance:
         """Compute the person integrals and the penalised deviance at the current w."""
         self.passes += 1
         offsets = tuple(a @ self.w + fixed for a, fixed in zip(self.a, self.item_fixed, strict=True))
+        self.offsets = offsets
         self.persons.integrate(self.fixed, self.sigma, offsets)
         self.residual = self.persons.residuals()
         total = self.statistics.item_total
@@ -286,7 +342,8 @@ class QuadratureDeviance:
             else:
                 self.w += step
                 self._pass()
-            if change < MODE_TOLERANCE:
+            shrinks = change / previous if np.isfinite(previous) else 1.0
+            if change < MODE_TOLERANCE and change * shrinks < MODE_ACCURACY:
                 self._factorise()
                 return
             previous = change
@@ -390,10 +447,10 @@ class QuadratureDeviance:
         s, q, a, persons = self.statistics, self.q, self.a, self.persons
         blocks = self._inverse_blocks()
         weighted = s.count[:, None] * persons.posterior
-        by_cell = np.empty_like(persons.expected)
-        by_row = np.empty_like(persons.nodes)
-        of_cumulant, of_mean, of_variance = np.empty_like(persons.nodes), *np.empty((2, *by_cell.shape))
-        explicit, trace_col = [], []
+        # derivatives of D in each node's log integrand (G, Q), in eta there (G, Q, J) and, for the steps, in its moments
+        of_level, by_cell = np.empty_like(persons.nodes), np.empty_like(persons.expected)
+        of_mean, of_variance = (np.empty_like(by_cell), np.empty_like(by_cell)) if self.n_steps else (None, None)
+        explicit = []
         for t, arm in enumerate(self.arms):
             k = sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q))
             explicit.append(
@@ -407,9 +464,10 @@ class QuadratureDeviance:
             spread = centred @ k
             level = persons.weight[arm] @ np.diagonal(k) - np.einsum("gki,gki->gk", spread, centred)
             level -= (persons.posterior[arm] * level).sum(axis=1, keepdims=True)
+            level -= 2.0
+            of_level[arm] = weighted[arm] * level
             spread *= -2.0
             if self.n_steps:
-                of_cumulant[arm] = weighted[arm] * (2.0 - level)
                 of_mean[arm] = weighted[arm, :, None] * spread
                 of_variance[arm] = weighted[arm, :, None] * np.diagonal(k)
             spread += np.diagonal(k) * persons.slope[arm]
@@ -417,35 +475,41 @@ class QuadratureDeviance:
             spread -= persons.expected[arm] * level[:, :, None]
             spread *= weighted[arm, :, None]
             by_cell[arm] = spread
-            by_row[arm] = weighted[arm] * level * s.score[arm, None]
-            trace_col.append(spread.sum(axis=(0, 1)))
 
-        adjoint = self._solve(a[0][:, None] * trace_col[0] + a[1][:, None] * trace_col[1])
-        col = []
-        for t, arm in enumerate(self.arms):
-            offset = a[t] @ adjoint
-            pulled = persons.expected[arm] @ offset
-            pulled -= (persons.posterior[arm] * pulled).sum(axis=1, keepdims=True)
-            if self.n_steps:
-                of_cumulant[arm] += weighted[arm] * pulled
-                of_mean[arm] -= weighted[arm, :, None] * offset
-            moved = persons.expected[arm] * pulled[:, :, None]
-            moved -= offset * persons.weight[arm]
-            moved *= weighted[arm, :, None]
-            by_cell[arm] += moved
-            by_row[arm] -= weighted[arm] * pulled * s.score[arm, None]
-            col.append(by_cell[arm].sum(axis=(0, 1)) - 2.0 * self.residual[t])
-        by_row += by_cell.sum(axis=2)
-        by_row -= 2.0 * weighted * (s.score[:, None] - persons.expected.sum(axis=2))
+        centres = persons.at_centres(self.fixed, self.sigma, self.offsets)
+        adjoint = np.zeros((q, self.n_items))
+        for _ in range(MOST_CORRECTIONS):
+            moved = self._through_nodes(by_cell, of_level, centres)
+            col = [
+                by_cell[arm].sum(axis=(0, 1)) + moved.by_centre[arm].sum(axis=0) - 2.0 * s.item_total[t]
+                for t, arm in enumerate(self.arms)
+            ]
+            # S is the derivative of the mode equations but for the movement of the nodes: correct what that leaves
+            correction = self._solve(a[0][:, None] * col[0] + a[1][:, None] * col[1] + 2.0 * self.w - adjoint)
+            if np.abs(correction).max() <= ADJOINT_TOLERANCE * np.abs(adjoint).max():
+                break
+            adjoint += correction
+            for t, arm in enumerate(self.arms):
+                offset = a[t] @ correction
+                pulled = persons.expected[arm] @ offset
+                pulled -= (persons.posterior[arm] * pulled).sum(axis=1, keepdims=True)
+                of_level[arm] -= weighted[arm] * pulled
+                if self.n_steps:
+                    of_mean[arm] -= weighted[arm, :, None] * offset
+                change = persons.expected[arm] * pulled[:, :, None]
+                change -= offset * persons.weight[arm]
+                change *= weighted[arm, :, None]
+                by_cell[arm] += change
+        by_row = by_cell.sum(axis=2) + of_level * s.score[:, None]
 
         gradient = np.empty(len(self.spec.psi_names))
-        gradient[: self.n_beta] = self.design.T @ by_row.sum(axis=1)
+        gradient[: self.n_beta] = self.design.T @ (by_row.sum(axis=1) + moved.by_centre.sum(axis=1))
         if self.item_design is not None:
             gradient[: self.n_beta] += self.item_design @ np.concatenate(col)
         position = self.n_beta + self.n_steps
         if self.n_steps:
-            gradient[self.n_beta : position] = self._step_gradient(of_cumulant, of_mean, of_variance)
-        gradient[position] = float(np.vdot(by_row, persons.nodes))
+            gradient[self.n_beta : position] = self._step_gradient(-of_level, of_mean, of_variance, moved, centres)
+        gradient[position] = float(np.vdot(by_row, persons.nodes)) + moved.by_sigma
         position += 1
         rows = (
             (col[0] + col[1], self.residual[0] + self.residual[1], np.add(*explicit)),
@@ -458,18 +522,52 @@ class QuadratureDeviance:
                 position += 1
         return gradient
 
-    def _step_gradient(self, of_cumulant: np.ndarray, of_mean: np.ndarray, of_variance: np.ndarray) -> np.ndarray:
+    def _through_nodes(self, by_cell: np.ndarray, of_level: np.ndarray, centres: Centres) -> _Moved:
+        """What the derivatives of D at each node make of the movement of the nodes, ``v = c + position / sqrt(d)``.
+
+        The centre c is the mode of the log integrand and d minus its second derivative there; D has ``n_g log d_g`` of its own.
+        """
+        s, persons, sigma = self.statistics, self.persons, self.sigma
+        by_node = sigma * (by_cell.sum(axis=2) + of_level * s.score[:, None]) - of_level * persons.nodes
+        by_centre = by_node.sum(axis=1)
+        away = persons.nodes - persons.centre[:, None]
+        of_curvature = (s.count - 0.5 * (by_node * away).sum(axis=1)) / centres.curvature
+        by_centre += of_curvature * sigma**3 * centres.third.sum(axis=1)
+        of_mean, of_variance = -sigma * by_centre / centres.curvature, sigma**2 * of_curvature
+        by_eta = of_mean[:, None] * centres.weight + of_variance[:, None] * centres.third
+        by_sigma = by_eta.sum(axis=1) * persons.centre
+        by_sigma += by_centre * (s.score - centres.expected.sum(axis=1)) / centres.curvature
+        by_sigma += 2.0 * sigma * of_curvature * centres.weight.sum(axis=1)
+        return _Moved(by_eta, float(by_sigma.sum()), of_mean, of_variance)
+
+    def _step_gradient(
+        self, of_cumulant: np.ndarray, of_mean: np.ndarray, of_variance: np.ndarray, moved: _Moved, centres: Centres
+    ) -> np.ndarray:
         """(S,) dD/dtau from the derivatives of D in each cell's cumulant (G, Q), and expected score and variance (G, Q, J)."""
         s, persons = self.statistics, self.persons
-        variance = persons.weight
-        parts = [-of_cumulant[:, :, None] * np.ones(self.n_items), -of_mean, -of_variance]
-        if s.trials is not None:
-            parts = [part * s.trials[:, None, :] for part in parts]
-            variance = variance / np.maximum(s.trials, 1.0)[:, None, :]
-        parts[0] -= parts[2] * variance
-        by_category = persons.cells.by_category(persons.eta, persons.cumulant, persons.mean_response, parts)
+        each = np.ones(self.n_items)
+        by_category = self._by_category(
+            (persons.eta, persons.cumulant, persons.mean_response), persons.weight,
+            [of_cumulant[:, :, None] * each, of_mean, of_variance],
+        )  # fmt: skip
+        # the centres' cells count as a single node
+        by_category += self._by_category(
+            tuple(part[:, None] for part in (centres.eta, centres.cumulant, centres.mean_response)),
+            centres.weight[:, None],
+            [np.zeros((len(s.count), 1, self.n_items)), moved.of_mean[:, None, None] * each, moved.of_variance[:, None, None] * each],
+        )
         by_step = by_category[::-1].cumsum(axis=0)[::-1][1:].T
         return s.formats.free(2.0 * s.at_least + np.where(persons.cells.inside[1:].T, by_step, 0.0))
+
+    def _by_category(self, cells: tuple[np.ndarray, ...], variance: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
+        """(K + 1, J) minus the derivatives of D in c_k, from those in the cumulant, expected score and variance of ``cells``."""
+        trials = self.statistics.trials
+        if trials is not None:
+            parts = [part * trials[:, None, :] for part in parts]
+            variance = variance / np.maximum(trials, 1.0)[:, None, :]
+        parts = [-part for part in parts]
+        parts[0] -= parts[2] * variance
+        return self.persons.cells.by_category(*cells, parts)
 
     def step_information(self) -> np.ndarray:
         """(S, S) expected information on the free steps at the last psi, given items and persons (at their modes)."""

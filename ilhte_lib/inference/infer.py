@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from ..engine.approximation import AUTO_MOST_CELLS, ENOUGH_FOR_LAPLACE
+from ..engine.approximation import ENOUGH_FOR_LAPLACE
 from ..engine.native import fit_statistics, statistics_of
 from ..engine.threads import one_blas_thread
 from ..errors import InputError
@@ -339,18 +339,11 @@ def _null_draws(statistics: SufficientStatistics, null: Fit, test: LikelihoodRat
 
 
 def _resampled(trial: Trial, fits: dict[str, Fit], draws: dict) -> Bootstrap:
-    """The resampling, by Laplace if the items are enough for it.
-
-    Otherwise by quadrature with twice the nodes, if these are few enough: the gradient is that of fixed nodes, and where some draw
-    needs more of them than the trial a search goes on until it is stopped, which costs more than the nodes do.
-    """
+    """The resampling, by Laplace if the items are enough for it."""
     from .bootstrap import by_laplace, resampling_bootstrap
 
-    nodes = 2 * fits["M_A"].nodes + 1
     if trial.n_items >= ENOUGH_FOR_LAPLACE:
         fits = {name: by_laplace(fit) for name, fit in fits.items()}
-    elif trial.n_persons * trial.n_items * nodes <= AUTO_MOST_CELLS:
-        fits = {name: replace(fit, nodes=nodes) for name, fit in fits.items()}
     return resampling_bootstrap(trial, fits, progress=partial(step, "drawing samples of the persons"), **draws)
 
 

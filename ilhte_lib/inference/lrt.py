@@ -10,9 +10,6 @@ from ..model.fit_result import Fit
 NOISE = 1e-6
 """A likelihood ratio this far below 0 is rounding and counts as 0."""
 
-QUADRATURE_NOISE = 1e-4
-"""The same for quadrature, whose gradient is exact only for fixed nodes."""
-
 
 @dataclass(frozen=True)
 class LikelihoodRatio:
@@ -55,7 +52,7 @@ def likelihood_ratio(null: Fit, alternative: Fit) -> LikelihoodRatio:
             f"M_0 was fitted to {null.n_responses} responses and M_A to {alternative.n_responses}: no ratio can be formed"
         )
     statistic = null.deviance - alternative.deviance
-    noise = 1e-3 if alternative.engine != "native" else QUADRATURE_NOISE if alternative.method == "aghq" else NOISE
+    noise = 1e-3 if alternative.engine != "native" else NOISE
     if statistic < -noise:
         raise EngineError(
             f"M_A is below M_0 by {-statistic / 2:.2g} in log-likelihood, so one of the two did not converge with engine "
