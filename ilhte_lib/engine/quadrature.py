@@ -43,9 +43,6 @@ ARRAYS = 7
 """Number of arrays of (classes, nodes, items) in memory at a time."""
 CENTRE_TOLERANCE = 1e-10
 """The nodes' centres are modes to this accuracy (in standardised person effects)."""
-MODE_ACCURACY = 1e-8
-"""The modes are this accurate (logits). S is not quite the derivative of their equations, so that steps shrink at a constant rate:
-the next one is judged from the last two."""
 ADJOINT_TOLERANCE = 1e-7
 """Relative accuracy of the adjoint of the mode equations, whose derivative is S but for the nodes' movement."""
 MOST_CORRECTIONS = 12
@@ -239,6 +236,9 @@ class QuadratureDeviance:
     """
 
     method = "aghq"
+    mode_accuracy = 1e-8
+    """S is not quite the derivative of the mode equations, as the nodes move, so that steps shrink at a constant rate: the search
+    ends if the next one, judged from the last two, is smaller than this (logits)."""
 
     def __init__(self, statistics: SufficientStatistics, spec: ModelSpec, nodes: int = NODES):
         spec = spec.of_items(statistics.formats)
@@ -343,7 +343,7 @@ class QuadratureDeviance:
                 self.w += step
                 self._pass()
             shrinks = change / previous if np.isfinite(previous) else 1.0
-            if change < MODE_TOLERANCE and change * shrinks < MODE_ACCURACY:
+            if change < MODE_TOLERANCE and change * shrinks < self.mode_accuracy:
                 self._factorise()
                 return
             previous = change

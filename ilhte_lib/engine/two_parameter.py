@@ -25,7 +25,7 @@ from ..messages import quoted
 from ..model.patterns import ResponsePatterns
 from ..model.spec import ModelSpec
 from .cumulant import Cells, step_information
-from .objective import Evaluation, ModeNotFound
+from .objective import MODE_TOLERANCE, Evaluation, ModeNotFound
 from .quadrature import QuadratureDeviance
 
 REACH = 7.5
@@ -257,6 +257,8 @@ class TwoParameterDeviance(QuadratureDeviance):
     """
 
     method = "quadrature"
+    mode_accuracy = MODE_TOLERANCE
+    """S is the derivative of the mode equations, so that steps shrink quadratically."""
 
     def __init__(self, patterns: ResponsePatterns, spec: ModelSpec, *, free: bool = True):
         s = patterns.statistics
