@@ -16,8 +16,8 @@ from ilhte_lib.engine.objective import Evaluation
 from ilhte_lib.engine.optimise import minimise
 from ilhte_lib.engine.quadrature import QuadratureDeviance
 from ilhte_lib.engine.starts import rough_curvature
-from ilhte_lib.engine.two_parameter import TwoParameterDeviance
-from ilhte_lib.errors import InputError
+from ilhte_lib.engine.two_parameter import FlatItems, TwoParameterDeviance
+from ilhte_lib.errors import EngineError, InputError
 from ilhte_lib.inference.discriminations import Verdict, discriminations, discriminations_of
 from ilhte_lib.model.formats import ItemFormats
 from ilhte_lib.model.patterns import response_patterns
@@ -72,13 +72,14 @@ def test_equal_discriminations_are_the_quadrature_deviance(missing, steps):
     np.testing.assert_allclose(a.gradient, b.gradient, atol=1e-6)
 
 
+@pytest.mark.parametrize("flat", [(), (1, 5)])
 @pytest.mark.parametrize("model", ["M_0", "M_A"])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("steps", [None, (-0.4, 0.1, 0.3)])
-def test_the_gradient_is_that_of_the_deviance(model, missing, steps):
+def test_the_gradient_is_that_of_the_deviance(model, missing, steps, flat):
     drawn = draw_trial(Design(120, 6, 4, missing=missing, steps=steps))
     patterns = patterns_of(drawn.responses, drawn.treat, Design(120, 6, 4, steps=steps).formats)
-    deviance = TwoParameterDeviance(patterns, MODELS[model])
+    deviance = TwoParameterDeviance(patterns, MODELS[model], flat=flat)
     psi = some_psi(deviance, np.random.default_rng(1))
     exact, step = deviance(psi).gradient, 1e-5
     numeric = [
@@ -86,6 +87,39 @@ def test_the_gradient_is_that_of_the_deviance(model, missing, steps):
         for unit in np.eye(len(psi))
     ]
     np.testing.assert_allclose(exact, numeric, atol=2e-6 * np.abs(exact).max())
+
+
+def test_a_flat_item_is_the_limit_of_a_discrimination_near_0():
+    """Also the derivative in a_i, which decides whether 0 is where it belongs."""
+    drawn = draw_trial(Design(120, 6, 4))
+    patterns = patterns_of(drawn.responses, drawn.treat)
+    flat, whole = TwoParameterDeviance(patterns, MAIN, flat=(2,)), TwoParameterDeviance(patterns, MAIN)
+    whole.watching = False
+    psi = some_psi(flat, np.random.default_rng(1))
+    logs, a = flat.log_discriminations(psi), 1e-5
+    assert np.isneginf(logs[2]) and logs[np.arange(6) != 2].sum() == pytest.approx(0.0, abs=1e-12)
+    # the same slopes on the scale of all six items
+    logs[2] = np.log(a)
+    shift = logs.mean()
+    by_name = dict(zip(flat.spec.psi_names, psi, strict=True))
+    by_name |= {f"log_a|{i + 1}": value - shift for i, value in enumerate(logs)}
+    by_name |= {name: by_name[name] * np.exp(shift) for name in ("treat", "sigma_theta")}
+    near = whole(np.array([by_name[name] for name in whole.spec.psi_names])).deviance
+    there = flat(psi).deviance
+    assert near == pytest.approx(there, abs=1e-2)
+    assert (near - there) / a == pytest.approx(flat.by_discrimination[2], rel=1e-3)
+
+
+def test_a_search_towards_a_flat_item_ends_with_its_name():
+    drawn = draw_trial(Design(120, 6, 4))
+    deviance = TwoParameterDeviance(patterns_of(drawn.responses, drawn.treat), MAIN)
+    psi = some_psi(deviance, np.random.default_rng(1))
+    psi[list(deviance.spec.psi_names).index("log_a|4")] = -7.0
+    with pytest.raises(FlatItems) as raised:
+        deviance(psi)
+    assert raised.value.items == (3,)
+    with pytest.raises(EngineError, match="Fewer than two items rise"):
+        TwoParameterDeviance(patterns_of(drawn.responses, drawn.treat), MAIN, flat=range(5))
 
 
 def test_repeated_answers_are_trials():
@@ -209,6 +243,7 @@ def test_an_item_that_falls_as_persons_rise_is_flat_and_sets_no_scale():
         patterns_of(responses, treat), fit_statistics(matrix_statistics(responses, treat), MAIN, standard_errors=False)
     )
     assert found.flat == ("7",) and found.discrimination[7] == 0.0
+    assert found.free.converged, "a search along log a would never end"
     assert np.log(found.discrimination[:7]).mean() == pytest.approx(0.0, abs=1e-12)
     assert found.free.sigma_theta == pytest.approx(1.0, abs=0.2)  # in units of the others' mean slope
     assert found.free.average == pytest.approx(0.5, abs=0.25)

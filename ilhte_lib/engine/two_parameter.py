@@ -11,10 +11,13 @@ item instead of for each person, and the rest are matrix products. The Laplace s
 with the observed information on the items' offsets. The grid does not move with psi, so the gradient is exact.
 
 psi is ``(beta, steps, log a_1 ... log a_(J-1), sigma, L)``; without free discriminations it is as in ``QuadratureDeviance``.
+a_i >= 0: an item whose responses do not rise with theta has a_i = 0, for which log a has no value. Such items are ``flat`` and have
+no parameter, and the geometric mean is that of the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +37,18 @@ SPACING = 1.0 / 1.15
 """Spacing of the grid in units of the smallest possible posterior SD of v, which leaves an error of 5e-12."""
 STEEPEST = 50.0
 """Largest slope of an item, in logits per SD of persons: beyond it the item is a step, and the likelihood rises without bound."""
+FLATTEST = 0.01
+"""A search ends with ``FlatItems`` where a_i is below this share of the median, as a search along log a would never end."""
 MOST_CELLS = 40_000_000
 """Largest number of item pairs times patterns of answered items, or of persons times nodes, that fits into memory."""
+
+
+class FlatItems(Exception):
+    """A search led to discriminations near 0; ``items`` are the positions of these items."""
+
+    def __init__(self, items: tuple[int, ...]):
+        super().__init__(f"items {items} do not discriminate")
+        self.items = items
 
 
 class _Arm:
@@ -250,23 +263,31 @@ class TwoParameterDeviance(QuadratureDeviance):
     ----------
     patterns, spec : data and model, without covariate.
     free : whether the discriminations are parameters; otherwise all are 1.
+    flat : positions of the items with a_i = 0.
+
+    ``watching``, whether ``FlatItems`` is raised, can be set.
 
     Raises
     ------
     InputError : there is a single item, or persons answered too many different sets of items.
+    EngineError : fewer than two items are not flat.
     """
 
     method = "quadrature"
     mode_accuracy = MODE_TOLERANCE
     """S is the derivative of the mode equations, so that steps shrink quadratically."""
 
-    def __init__(self, patterns: ResponsePatterns, spec: ModelSpec, *, free: bool = True):
+    def __init__(self, patterns: ResponsePatterns, spec: ModelSpec, *, free: bool = True, flat: Sequence[int] = ()):
         s = patterns.statistics
         if free and s.n_items < 2:
             raise InputError("A single item has no discrimination to estimate: use a table with several items.")
         spec = spec.of_items(s.formats)
         self.n_shared = len(spec.steps)
-        names = tuple(f"log_a|{i + 1}" for i in range(s.n_items - 1)) if free else ()
+        self.flat, self.watching = tuple(flat), free
+        self.steep = np.delete(np.arange(s.n_items), self.flat)
+        if free and len(self.steep) < 2:
+            raise EngineError("Fewer than two items rise with the persons' level, so discriminations are not identified.")
+        names = tuple(f"log_a|{i + 1}" for i in self.steep[:-1]) if free else ()
         self.statistics, self.spec = s, replace(spec, steps=(*spec.steps, *names))
         self.free = free
         self.q, self.n_items, self.n_beta = spec.q, s.n_items, len(spec.beta_names)
@@ -282,14 +303,22 @@ class TwoParameterDeviance(QuadratureDeviance):
     # -- parameters -----------------------------------------------------------------------------------------------
 
     def log_discriminations(self, psi: np.ndarray) -> np.ndarray:
-        """(J,) log a of each item, summing to 0."""
-        if not self.free:
-            return np.zeros(self.n_items)
-        free = psi[self.n_beta + self.n_shared : self.n_beta + self.n_steps]
-        return np.append(free, -free.sum())
+        """(J,) log a of each item, minus infinity if it is flat; the others sum to 0."""
+        logs = self._by_item(psi)
+        logs[list(self.flat)] = -np.inf
+        return logs
+
+    def _by_item(self, psi: np.ndarray) -> np.ndarray:
+        """(J,) the entries of psi, or of a change of it, for the log a of each item, 0 for flat ones."""
+        out = np.zeros(self.n_items)
+        if self.free:
+            free = psi[self.n_beta + self.n_shared : self.n_beta + self.n_steps]
+            out[self.steep] = np.append(free, -free.sum())
+        return out
 
     def _free_slopes(self, by_item: np.ndarray) -> np.ndarray:
-        """Derivatives in the free log a, given those in all J (..., J): the transpose of ``log_discriminations``."""
+        """Derivatives in the free log a, given those in all J (..., J): the transpose of ``_by_item``."""
+        by_item = by_item[..., self.steep]
         return by_item[..., :-1] - by_item[..., -1:] if self.free else by_item[..., :0]
 
     def _set_parameters(self, psi: np.ndarray) -> None:
@@ -299,11 +328,16 @@ class TwoParameterDeviance(QuadratureDeviance):
         ------
         ModeNotFound : psi is so extreme that nothing can be computed.
         EngineError : an item has become a step (``STEEPEST``).
+        FlatItems : an item has become flat (``FLATTEST``) and ``watching`` is set.
         """
         self.beta, self.sigma, self.factor = self.unpack(psi)
         logs = self.log_discriminations(psi)
-        if not np.abs(logs).max() <= 20.0:
+        if not np.abs(logs[self.steep]).max() <= 20.0:
             raise ModeNotFound("discriminations beyond all bounds")
+        if self.watching:
+            flat = self.steep[logs[self.steep] < np.median(logs[self.steep]) + np.log(FLATTEST)]
+            if len(flat):
+                raise FlatItems(tuple(flat.tolist()))
         self.discrimination = np.exp(logs)
         self.steps = psi[self.n_beta : self.n_beta + self.n_shared]
         self.persons.set_steps(self.steps)
@@ -333,7 +367,7 @@ class TwoParameterDeviance(QuadratureDeviance):
     def _mode_derivative(self, dpsi: np.ndarray) -> np.ndarray:
         """(q, J) directional derivative of the mode w along dpsi."""
         dbeta, dsigma, dfactor = self.unpack(dpsi)
-        dlogs, a = self.log_discriminations(dpsi), self.discrimination
+        dlogs, a = self._by_item(dpsi), self.discrimination
         da = (dfactor[0], dfactor.sum(axis=0))
         dslopes = a * (dsigma + self.sigma * dlogs)
         dfixed = (dbeta[0], dbeta[0] + a * (dbeta[1] + self.beta[1] * dlogs))
@@ -399,8 +433,8 @@ class TwoParameterDeviance(QuadratureDeviance):
         position = self.n_beta + self.n_shared
         if self.n_shared:
             gradient[self.n_beta : position] = self._shared_gradient(of_moments)
-        by_log = discrimination * (self.beta[1] * col[1] + self.sigma * by_v)
-        gradient[position : self.n_beta + self.n_steps] = self._free_slopes(by_log)
+        self.by_discrimination = self.beta[1] * col[1] + self.sigma * by_v
+        gradient[position : self.n_beta + self.n_steps] = self._free_slopes(discrimination * self.by_discrimination)
         position = self.n_beta + self.n_steps
         gradient[position] = float(discrimination @ by_v)
         position += 1

@@ -190,10 +190,10 @@ def _refit(
 
 
 def _starts(before: dict[str, Fit], name: str, null: Fit | None = None) -> dict:
-    """Arguments for the start of a model on new data: its original fit, which is not a bound there, or the smaller model's fit."""
+    """Arguments for the start of a model on new data: its original fit, which is not a bound there, or else the smaller model's fit."""
     if name in before:
         return {"fitted": {name: before[name]}, "near": True}
-    return {"fitted": {} if null is None else {null.spec.name: null}}
+    return {} if null is None else {"fitted": {null.spec.name: null}, "near": True}
 
 
 def _refit_together(

@@ -20,11 +20,11 @@ import numpy as np
 
 from ..engine.native import SAME_DEVIANCE, fit_deviance
 from ..engine.starts import SMALLEST_SPREAD
-from ..engine.two_parameter import TwoParameterDeviance
+from ..engine.two_parameter import FlatItems, TwoParameterDeviance
 from ..errors import EngineError, InputError
 from ..model.fit_result import Fit
 from ..model.patterns import ResponsePatterns, response_patterns
-from ..model.spec import MODELS
+from ..model.spec import MODELS, ModelSpec
 from .lrt import LikelihoodRatio, p_values
 from .profile import ProfileInterval, Profiler
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 FLAT = 0.02
 """An item with a discrimination below this share of the median counts as flat."""
+RISES = 1e-3
+"""A flat item is set free if the deviance falls by more than this per unit of a_i."""
 MOST_RESPONSES = 600_000
 """With more responses the analysis would take more than a few seconds, and is left out."""
 
@@ -138,10 +140,9 @@ def discriminations_of(patterns: ResponsePatterns, main: Fit) -> Discriminations
     like = main
     null, main = _pair(patterns, main, None)[:2]
     free_null, free_main, deviance = _pair(patterns, main, null)
-    free_a = free_main.steps[len(main.steps) :]
-    log_a = np.append(free_a, -free_a.sum())
+    log_a = deviance.log_discriminations(free_main.psi)
     # an item that does not discriminate between persons, or reversely, ends at a = 0, and the others define the scale
-    steep = log_a > np.median(log_a) + np.log(FLAT)
+    steep = log_a > np.median(log_a[deviance.steep]) + np.log(FLAT)
     scale = float(np.exp(log_a[steep].mean()))
     statistic = max(main.deviance - free_main.deviance, 0.0)
     df = len(log_a) - 1
@@ -174,26 +175,53 @@ def _pair(patterns: ResponsePatterns, main: Fit, null: Fit | None) -> tuple[Fit,
     """M_0 and M_A with all a = 1, or with free a if ``null`` is a fit with all a = 1, and the deviance of M_A."""
     free = null is not None
     smaller = main if null is None else null
-    deviance = TwoParameterDeviance(patterns, MODELS["M_0"], free=free)
-    null = _fitted(deviance, [*smaller.beta, *smaller.steps], [smaller.sigma_theta, smaller.sigma_b])
-    deviance = TwoParameterDeviance(patterns, MODELS["M_A"], free=free)
+    null, _ = _fitted(patterns, MODELS["M_0"], free, smaller, [smaller.sigma_theta, smaller.sigma_b])
     (l11, _), (l21, l22) = main.item_factor
-    found = _fitted(deviance, [*main.beta, *main.steps], [main.sigma_theta, l11, l21, l22])
+    found, deviance = _fitted(patterns, MODELS["M_A"], free, main, [main.sigma_theta, l11, l21, l22])
     if found.deviance > null.deviance + SAME_DEVIANCE:
         # start from the smaller model with a small spread of item effects
-        rival = _fitted(deviance, [*null.beta, *null.steps], [null.sigma_theta, null.sigma_b, 0.0, SMALLEST_SPREAD])
-        found = min(found, rival, key=lambda fit: fit.deviance)
+        spread = [null.sigma_theta, null.sigma_b, 0.0, SMALLEST_SPREAD]
+        rival, other = _fitted(patterns, MODELS["M_A"], free, null, spread)
+        if rival.deviance < found.deviance:
+            found, deviance = rival, other
     if found.deviance > null.deviance + 1e-4:
         raise EngineError("M_A with discriminations has a lower likelihood than M_0, so the two cannot be compared.")
     return null, found, deviance
 
 
-def _fitted(deviance: TwoParameterDeviance, location: list[float], spread: list[float]) -> Fit:
-    """The fit started from these fixed effects and steps, discriminations (1 if missing) and spreads."""
-    missing = len(deviance.spec.psi_names) - len(location) - len(spread)
+def _fitted(
+    patterns: ResponsePatterns, spec: ModelSpec, free: bool, like: Fit, spread: list[float]
+) -> tuple[Fit, TwoParameterDeviance]:
+    """The fit started from the fixed effects, steps and discriminations (1 if it has none) of ``like`` and these spreads.
+
+    Items whose discriminations fall towards 0 on the way are set to 0. If D would fall from there, they are set free again.
+    """
+    deviance = TwoParameterDeviance(patterns, spec, free=free)
+    while True:
+        try:
+            fit = fit_deviance(deviance, _start(deviance, like, spread), standard_errors=False)
+            break
+        except FlatItems as found:
+            deviance = TwoParameterDeviance(patterns, spec, free=free, flat=sorted((*deviance.flat, *found.items)))
+    deviance.watching = False
+    if deviance.flat:
+        deviance(fit.psi)
+        wrongly = [i for i in deviance.flat if deviance.by_discrimination[i] < -RISES]
+        if wrongly:
+            deviance = TwoParameterDeviance(
+                patterns, spec, free=free, flat=[i for i in deviance.flat if i not in wrongly]
+            )
+            deviance.watching = False
+            fit = fit_deviance(deviance, _start(deviance, fit, spread), standard_errors=False)
+    return fit, deviance
+
+
+def _start(deviance: TwoParameterDeviance, like: Fit, spread: list[float]) -> np.ndarray:
+    """(k,) psi with the fixed effects and steps of ``like``, log a = 0 where it has none, and these spreads, none of them 0."""
+    steps = dict(zip(like.spec.steps, like.steps, strict=True))
     names = deviance.spec.psi_names[-len(spread) :]
     off = [x if name == "l21" else max(abs(x), SMALLEST_SPREAD) for name, x in zip(names, spread, strict=True)]
-    return fit_deviance(deviance, np.array([*location, *np.zeros(missing), *off]), standard_errors=False)
+    return np.array([*like.beta, *(steps.get(name, 0.0) for name in deviance.spec.steps), *off])
 
 
 def _beside(null: Fit, main: Fit, scale: float = 1.0) -> EffectsBeside:
