@@ -30,8 +30,9 @@ from ..errors import InputError
 from ..model.compress import SufficientStatistics
 from ..model.spec import ModelSpec
 from .approximation import NODES, NOTICEABLE
-from .cumulant import Cells, step_information
+from .cumulant import step_information
 from .modes import item_design
+from .node_cells import NodeCells, OrderedNodeCells
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 from .person_modes import person_modes
 
@@ -49,31 +50,12 @@ MOST_CORRECTIONS = 12
 
 
 @dataclass(frozen=True)
-class Centres:
-    """The cells at the nodes' centres.
-
-    Attributes
-    ----------
-    eta, cumulant, mean_response : (G, J) predictor, and cumulant and expected score of one response.
-    expected, weight, third : (G, J) first three central moments of the score, summed over trials.
-    curvature : (G,) minus the second derivative of the log integrand in v.
-    """
-
-    eta: np.ndarray
-    cumulant: np.ndarray
-    mean_response: np.ndarray
-    expected: np.ndarray
-    weight: np.ndarray
-    third: np.ndarray
-    curvature: np.ndarray
-
-
-@dataclass(frozen=True)
 class _Moved:
-    """Derivatives of D through the movement of the nodes: in eta at the centres (G, J), in sigma, and in the sums of the expected
-    scores and of the variances there (G,)."""
+    """Derivatives of D through the movement of the nodes: in the items' parts of eta by arm (J,), in the persons' parts (G,), in
+    sigma, and in the sums of the expected scores and of the variances at the centres (G,)."""
 
-    by_centre: np.ndarray
+    by_item: list[np.ndarray]
+    by_person: np.ndarray
     by_sigma: float
     of_mean: np.ndarray
     of_variance: np.ndarray
@@ -87,9 +69,9 @@ class PersonIntegrals:
     statistics : the classes.
     nodes : quadrature nodes for each class.
 
-    ``integrate`` sets ``log_marginal`` (G,), the ``nodes`` (G, Q) of v and their posterior weights ``posterior`` (G, Q), and
-    ``expected`` and ``weight`` (G, Q, J), the expected scores and their variances at each node (sums over trials where there are
-    several).
+    ``integrate`` sets ``log_marginal`` (G,), the ``nodes`` (G, Q) of v and their posterior weights ``posterior`` (G, Q), ``mean``
+    (J, G), the posterior means of the expected scores, and ``cells`` and ``centre_cells``, the items at the nodes and at their
+    centres.
     """
 
     def __init__(self, statistics: SufficientStatistics, nodes: int):
@@ -101,57 +83,43 @@ class PersonIntegrals:
                 f"Quadrature over {statistics.n_classes:,} classes of persons and {statistics.n_items} items needs about "
                 f"{8 * ARRAYS * cells / 2**30:.0f} GB: use method laplace, which is accurate with this many items, or fewer nodes."
             )
-        self.statistics = statistics
+        self.statistics, self.n_nodes = statistics, nodes
         position, weight = np.polynomial.hermite.hermgauss(nodes)
         self.position = np.sqrt(2.0) * position
         self.log_weight = np.log(weight) + position**2 + 0.5 * np.log(2.0)
-        shape = (statistics.n_classes, nodes, statistics.n_items)
-        self.expected, self.weight, self.scratch = np.empty(shape), np.empty(shape), np.empty(shape)
         self.centre = np.zeros(statistics.n_classes)
-        self.cells: Cells | None = None
         self.steps: np.ndarray | None = None
         self.arms = (slice(0, statistics.n_control_classes), slice(statistics.n_control_classes, statistics.n_classes))
+        self.cells, self.centre_cells = self._cells(nodes), self._cells(1)
+        self.ones = np.ones(nodes)
+
+    def _cells(self, n_nodes: int) -> NodeCells:
+        s = self.statistics
+        size = (s.n_items, s.n_classes, s.n_control_classes, n_nodes)
+        return NodeCells(s.trials, *size) if s.formats is None else OrderedNodeCells(s.formats, s.trials, *size)
 
     def set_steps(self, steps: np.ndarray) -> None:
         """Set the free steps (S,) of items with more than two categories."""
-        self.steps, formats = steps, self.statistics.formats
-        self.cells = None if formats is None else Cells(formats, steps)
+        self.steps = steps
+        for cells in (self.cells, self.centre_cells):
+            if isinstance(cells, OrderedNodeCells):
+                cells.set_steps(steps)
 
     def integrate(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> None:
         """Integrate at fixed parts (G,), person SD, and item parts of eta by arm (J,), all in logits."""
-        curvature = self._find_centres(fixed, sigma, offsets)
+        curvature = self.curvature = self._find_centres(fixed, sigma, offsets)
         s = self.statistics
         self.nodes = self.centre[:, None] + self.position / np.sqrt(curvature)[:, None]
         eta = fixed[:, None] + sigma * self.nodes
-        p, w = self.expected, self.weight
-        for arm, offset in zip(self.arms, offsets, strict=True):
-            np.add(eta[arm, :, None], offset, out=p[arm])
-        cumulant = self.scratch
-        if self.cells is not None:
-            self.eta = p.copy()
-            self.cumulant, self.mean_response, w[:], third = self.cells.moments(self.eta, 3)
-            self.slope = np.divide(third, w, out=np.zeros_like(w), where=w > 0)
-            p[:], cumulant[:] = self.mean_response, self.cumulant
-        else:
-            np.negative(p, out=w)
-            np.exp(w, out=w)
-            w += 1.0
-            np.log(w, out=cumulant)
-            cumulant += p
-            np.reciprocal(w, out=p)
-            np.multiply(p, p, out=w)
-            np.subtract(p, w, out=w)
-            self.slope = 1.0 - 2.0 * p
-        if s.trials is not None:
-            for array in (cumulant, p, w):
-                array *= s.trials[:, None, :]
-        log_integrand = s.score[:, None] * eta - cumulant.sum(axis=2) - 0.5 * self.nodes**2 + self.log_weight
+        log_integrand = s.score[:, None] * eta - 0.5 * self.nodes**2 + self.log_weight - self.cells.place(eta, offsets)
         highest = log_integrand.max(axis=1)
         terms = np.exp(log_integrand - highest[:, None])
         total = terms.sum(axis=1)
         self.posterior = terms / total[:, None]
         self.log_marginal = highest + np.log(total) - 0.5 * np.log(2.0 * np.pi * curvature)
-        self.mean = np.matmul(self.posterior[:, None, :], p)[:, 0]
+        self.weighted = s.count[:, None] * self.posterior
+        by_node = np.multiply(self.cells.expected, self.posterior.reshape(-1), out=self.cells.scratch)
+        self.mean = (by_node.reshape(-1, self.n_nodes) @ self.ones).reshape(s.n_items, -1)
 
     def _find_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Move ``centre`` to the posterior modes of v and return the curvature d_g there."""
@@ -172,54 +140,30 @@ class PersonIntegrals:
         eta = fixed + sigma * self.centre
         if not np.isfinite(eta).all() or np.abs(eta).max() > 600:
             raise ModeNotFound("linear predictors beyond 600 logits")
-        p = np.empty((s.n_classes, s.n_items))
-        for arm, offset in zip(self.arms, offsets, strict=True):
-            np.add(eta[arm, None], offset, out=p[arm])
-        if self.cells is not None:
-            _, p, w = self.cells.moments(p, 2)
-        else:
-            p = 1.0 / (1.0 + np.exp(-p))
-            w = p * (1.0 - p)
-        if s.trials is not None:
-            p *= s.trials
-            w *= s.trials
-        curvature = 1.0 + sigma**2 * w.sum(axis=1)
-        return (sigma * (s.score - p.sum(axis=1)) - self.centre) / curvature, curvature
-
-    def at_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> Centres:
-        """The cells at the centres, for the same arguments as ``integrate``."""
-        s = self.statistics
-        eta = np.empty((s.n_classes, s.n_items))
-        for arm, offset in zip(self.arms, offsets, strict=True):
-            np.add((fixed[arm] + sigma * self.centre[arm])[:, None], offset, out=eta[arm])
-        if self.cells is not None:
-            cumulant, mean, weight, third = self.cells.moments(eta, 3)
-        else:
-            cumulant, mean = np.logaddexp(0.0, eta), 1.0 / (1.0 + np.exp(-eta))
-            weight = mean * (1.0 - mean)
-            third = weight * (1.0 - 2.0 * mean)
-        trials = 1.0 if s.trials is None else s.trials
-        weight, third = weight * trials, third * trials
-        return Centres(eta, cumulant, mean, mean * trials, weight, third, 1.0 + sigma**2 * weight.sum(axis=1))
+        cells = self.centre_cells
+        cells.place(eta[:, None], offsets)
+        self.centre_expected, self.centre_weight = cells.expected.sum(axis=0), cells.weight.sum(axis=0)
+        curvature = 1.0 + sigma**2 * self.centre_weight
+        return (sigma * (s.score - self.centre_expected) - self.centre) / curvature, curvature
 
     def information(self) -> list[np.ndarray]:
         """M_T (J, J) by arm: minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
-        count = self.statistics.count
-        root = np.sqrt(count[:, None] * self.posterior)
-        centred = np.subtract(self.expected, self.mean[:, None, :], out=self.scratch)
-        centred *= root[:, :, None]
+        weighted = self.weighted.reshape(-1)
+        scores = np.multiply(self.cells.expected, np.sqrt(weighted), out=self.cells.scratch)
+        means = self.mean * np.sqrt(self.statistics.count)
         out = []
-        for arm in self.arms:
-            block = centred[arm].reshape(-1, centred.shape[2])
-            m = -(block.T @ block)
-            m.flat[:: len(m) + 1] += np.tensordot(count[arm, None] * self.posterior[arm], self.weight[arm], 2)
+        for rows, arm, diagonal in zip(
+            self.arms, self.cells.arms, self.cells.over_nodes(self.cells.weight, weighted), strict=True
+        ):
+            m = means[:, rows] @ means[:, rows].T - scores[:, arm] @ scores[:, arm].T
+            m.flat[:: len(m) + 1] += diagonal
             out.append(m)
         return out
 
     def residuals(self) -> tuple[np.ndarray, np.ndarray]:
         """Item totals minus their expectations (J,), by arm."""
         s = self.statistics
-        return tuple(s.item_total[t] - s.count[arm] @ self.mean[arm] for t, arm in enumerate(self.arms))
+        return tuple(s.item_total[t] - self.mean[:, arm] @ s.count[arm] for t, arm in enumerate(self.arms))
 
 
 class QuadratureDeviance:
@@ -368,37 +312,29 @@ class QuadratureDeviance:
         """(q, J) directional derivative of the mode w along dpsi."""
         dbeta, dsigma, dfactor = self.unpack(dpsi)
         da = (dfactor[0], dfactor.sum(axis=0))
-        count, persons = self.statistics.count, self.persons
+        persons, dsteps = self.persons, dpsi[self.n_beta : self.n_beta + self.n_steps]
         shift = (self.design @ dbeta)[:, None] + dsigma * persons.nodes
-        of_cumulant, of_mean = self._along_steps(dpsi[self.n_beta : self.n_beta + self.n_steps])
-        rhs, of_items = np.zeros((self.q, self.n_items)), self._item_offsets(dbeta)
-        for t, arm in enumerate(self.arms):
-            offset = da[t] @ self.w + of_items[t]
-            weighted = count[arm, None] * persons.posterior[arm]
-            # derivative of the log integrand, then of the posterior means of the expected scores
-            by_row = (self.statistics.score[arm, None] - persons.expected[arm].sum(axis=2)) * shift[arm]
-            by_row -= persons.expected[arm] @ offset
-            if of_cumulant is not None:
-                by_row -= of_cumulant[arm].sum(axis=2)
-            by_row -= (persons.posterior[arm] * by_row).sum(axis=1, keepdims=True)
-            moved = np.tensordot(weighted * shift[arm], persons.weight[arm], 2)
-            moved += offset * np.tensordot(weighted, persons.weight[arm], 2)
-            moved += np.tensordot(weighted * by_row, persons.expected[arm], 2)
-            if of_mean is not None:
-                moved += np.tensordot(weighted, of_mean[arm], 2)
+        cells, of_items = persons.cells, self._item_offsets(dbeta)
+        offsets = tuple(da[t] @ self.w + of_items[t] for t in (0, 1))
+        weighted, own = persons.weighted.reshape(-1), shift.reshape(-1)
+        along = cells.along(dsteps) if isinstance(cells, OrderedNodeCells) and dsteps.any() else None
+        # derivative of the log integrand, then of the posterior means of the expected scores
+        by_row = -cells.expected.sum(axis=0) * own - cells.over_items(offsets, cells.expected)
+        if along is not None:
+            by_row -= along[0].sum(axis=0)
+        by_row = self._centred(by_row.reshape(shift.shape) + self.statistics.score[:, None] * shift)
+        rhs = np.zeros((self.q, self.n_items))
+        parts = zip(
+            cells.over_nodes(cells.weight, weighted * own),
+            cells.over_nodes(cells.weight, weighted),
+            cells.over_nodes(cells.expected, weighted * by_row.reshape(-1)),
+            (0.0, 0.0) if along is None else cells.over_nodes(along[1], weighted),
+            strict=True,
+        )
+        for t, (of_shift, information, of_posterior, of_steps) in enumerate(parts):
+            moved = of_shift + offsets[t] * information + of_posterior + of_steps
             rhs += da[t][:, None] * self.residual[t] - self.a[t][:, None] * moved
         return self._solve(rhs)
-
-    def _along_steps(self, dsteps: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """(G, Q, J) derivatives of each cell's cumulant and expected score along ``dsteps`` (S,) of the free steps."""
-        if not dsteps.any():
-            return None, None
-        persons, formats = self.persons, self.statistics.formats
-        change = formats.constants(dsteps).T
-        change = np.where(np.isfinite(change), change, 0.0)
-        both = persons.cells.along(persons.eta, persons.cumulant, persons.mean_response, change)
-        trials = self.statistics.trials
-        return both if trials is None else tuple(part * trials[:, None, :] for part in both)
 
     # -- the objective --------------------------------------------------------------------------------------------
 
@@ -446,69 +382,63 @@ class QuadratureDeviance:
         """dD/dpsi: the deviance's own terms, and those of log det S through eta, L and the mode (one adjoint solve)."""
         s, q, a, persons = self.statistics, self.q, self.a, self.persons
         blocks = self._inverse_blocks()
-        weighted = s.count[:, None] * persons.posterior
-        # derivatives of D in each node's log integrand (G, Q), in eta there (G, Q, J) and, for the steps, in its moments
-        of_level, by_cell = np.empty_like(persons.nodes), np.empty_like(persons.expected)
-        of_mean, of_variance = (np.empty_like(by_cell), np.empty_like(by_cell)) if self.n_steps else (None, None)
-        explicit = []
-        for t, arm in enumerate(self.arms):
-            k = sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q))
-            explicit.append(
-                [
-                    2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q))
-                    for m in range(q)
-                ]
+        cells, weighted = persons.cells, persons.weighted.reshape(-1)
+        # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], with c the expected scores minus their posterior mean
+        k = [sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q)) for t in (0, 1)]
+        explicit = [
+            [2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q)) for m in range(q)]
+            for t in (0, 1)
+        ]
+        diagonal = tuple(np.diagonal(of_arm) for of_arm in k)
+        centred = cells.expected - np.repeat(persons.mean, persons.n_nodes, axis=1)
+        spread = np.empty_like(centred)
+        for of_arm, arm in zip(k, cells.arms, strict=True):
+            np.matmul(of_arm, centred[:, arm], out=spread[:, arm])
+        level = cells.over_items(diagonal, cells.weight) - np.einsum("jn,jn->n", spread, centred)
+        level = self._centred(level.reshape(persons.nodes.shape)) - 2.0
+        spread *= -2.0
+        through_mean = np.multiply(spread, cells.weight, out=centred)
+        third, scores = cells.third_moment(), cells.expected.sum(axis=0)
+        # derivatives of D in each node's log integrand and in a shift of all its eta (G, Q), and in the items' parts of eta (J,)
+        of_level = persons.weighted * level
+        flat = of_level.reshape(-1)
+        by_row = weighted * (through_mean.sum(axis=0) + cells.over_items(diagonal, third)) - flat * scores
+        by_row = by_row.reshape(level.shape)
+        by_item = [
+            of_mean + of_arm * of_third - of_flat
+            for of_mean, of_arm, of_third, of_flat in zip(
+                cells.over_nodes(through_mean, weighted), diagonal, cells.over_nodes(third, weighted),
+                cells.over_nodes(cells.expected, flat), strict=True,
             )
-            # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], with c the expected scores minus their posterior mean
-            centred = persons.expected[arm] - persons.mean[arm, None, :]
-            spread = centred @ k
-            level = persons.weight[arm] @ np.diagonal(k) - np.einsum("gki,gki->gk", spread, centred)
-            level -= (persons.posterior[arm] * level).sum(axis=1, keepdims=True)
-            level -= 2.0
-            of_level[arm] = weighted[arm] * level
-            spread *= -2.0
-            if self.n_steps:
-                of_mean[arm] = weighted[arm, :, None] * spread
-                of_variance[arm] = weighted[arm, :, None] * np.diagonal(k)
-            spread += np.diagonal(k) * persons.slope[arm]
-            spread *= persons.weight[arm]
-            spread -= persons.expected[arm] * level[:, :, None]
-            spread *= weighted[arm, :, None]
-            by_cell[arm] = spread
+        ]  # fmt: skip
+        information = cells.over_nodes(cells.weight, weighted)
+        at_centres = persons.centre_cells.third_moment()
 
-        centres = persons.at_centres(self.fixed, self.sigma, self.offsets)
         adjoint = np.zeros((q, self.n_items))
         for _ in range(MOST_CORRECTIONS):
-            moved = self._through_nodes(by_cell, of_level, centres)
-            col = [
-                by_cell[arm].sum(axis=(0, 1)) + moved.by_centre[arm].sum(axis=0) - 2.0 * s.item_total[t]
-                for t, arm in enumerate(self.arms)
-            ]
+            moved = self._through_nodes(by_row, of_level, at_centres)
+            col = [by_item[t] + moved.by_item[t] - 2.0 * s.item_total[t] for t in (0, 1)]
             # S is the derivative of the mode equations but for the movement of the nodes: correct what that leaves
             correction = self._solve(a[0][:, None] * col[0] + a[1][:, None] * col[1] + 2.0 * self.w - adjoint)
             if np.abs(correction).max() <= ADJOINT_TOLERANCE * np.abs(adjoint).max():
                 break
             adjoint += correction
-            for t, arm in enumerate(self.arms):
-                offset = a[t] @ correction
-                pulled = persons.expected[arm] @ offset
-                pulled -= (persons.posterior[arm] * pulled).sum(axis=1, keepdims=True)
-                of_level[arm] -= weighted[arm] * pulled
-                if self.n_steps:
-                    of_mean[arm] -= weighted[arm, :, None] * offset
-                change = persons.expected[arm] * pulled[:, :, None]
-                change -= offset * persons.weight[arm]
-                change *= weighted[arm, :, None]
-                by_cell[arm] += change
-        by_row = by_cell.sum(axis=2) + of_level * s.score[:, None]
+            offsets = (a[0] @ correction, a[1] @ correction)
+            pulled = persons.weighted * self._centred(cells.over_items(offsets, cells.expected).reshape(of_level.shape))
+            of_level -= pulled
+            flat = pulled.reshape(-1)
+            by_row += (flat * scores - weighted * cells.over_items(offsets, cells.weight)).reshape(of_level.shape)
+            for t, of_flat in enumerate(cells.over_nodes(cells.expected, flat)):
+                by_item[t] += of_flat - offsets[t] * information[t]
+        by_row += of_level * s.score[:, None]
 
         gradient = np.empty(len(self.spec.psi_names))
-        gradient[: self.n_beta] = self.design.T @ (by_row.sum(axis=1) + moved.by_centre.sum(axis=1))
+        gradient[: self.n_beta] = self.design.T @ (by_row.sum(axis=1) + moved.by_person)
         if self.item_design is not None:
             gradient[: self.n_beta] += self.item_design @ np.concatenate(col)
         position = self.n_beta + self.n_steps
         if self.n_steps:
-            gradient[self.n_beta : position] = self._step_gradient(-of_level, of_mean, of_variance, moved, centres)
+            gradient[self.n_beta : position] = self._step_gradient(of_level, spread, diagonal, adjoint, moved)
         gradient[position] = float(np.vdot(by_row, persons.nodes)) + moved.by_sigma
         position += 1
         rows = (
@@ -522,52 +452,57 @@ class QuadratureDeviance:
                 position += 1
         return gradient
 
-    def _through_nodes(self, by_cell: np.ndarray, of_level: np.ndarray, centres: Centres) -> _Moved:
+    def _centred(self, by_node: np.ndarray) -> np.ndarray:
+        """(G, Q) values at the nodes minus their posterior means."""
+        posterior = self.persons.posterior
+        return by_node - ((posterior * by_node) @ self.persons.ones)[:, None]
+
+    def _through_nodes(self, by_row: np.ndarray, of_level: np.ndarray, third: np.ndarray) -> _Moved:
         """What the derivatives of D at each node make of the movement of the nodes, ``v = c + position / sqrt(d)``.
 
         The centre c is the mode of the log integrand and d minus its second derivative there; D has ``n_g log d_g`` of its own.
+        ``by_row`` has the derivatives in a shift of eta through the cells alone, not through the score, and ``third`` (J, G) the
+        third moments at the centres.
         """
         s, persons, sigma = self.statistics, self.persons, self.sigma
-        by_node = sigma * (by_cell.sum(axis=2) + of_level * s.score[:, None]) - of_level * persons.nodes
-        by_centre = by_node.sum(axis=1)
-        away = persons.nodes - persons.centre[:, None]
-        of_curvature = (s.count - 0.5 * (by_node * away).sum(axis=1)) / centres.curvature
-        by_centre += of_curvature * sigma**3 * centres.third.sum(axis=1)
-        of_mean, of_variance = -sigma * by_centre / centres.curvature, sigma**2 * of_curvature
-        by_eta = of_mean[:, None] * centres.weight + of_variance[:, None] * centres.third
-        by_sigma = by_eta.sum(axis=1) * persons.centre
-        by_sigma += by_centre * (s.score - centres.expected.sum(axis=1)) / centres.curvature
-        by_sigma += 2.0 * sigma * of_curvature * centres.weight.sum(axis=1)
-        return _Moved(by_eta, float(by_sigma.sum()), of_mean, of_variance)
+        curvature, weight, total = persons.curvature, persons.centre_weight, third.sum(axis=0)
+        by_node = sigma * (by_row + of_level * s.score[:, None]) - of_level * persons.nodes
+        by_centre = by_node @ persons.ones
+        away = by_node * (persons.nodes - persons.centre[:, None])
+        of_curvature = (s.count - 0.5 * (away @ persons.ones)) / curvature
+        by_centre += of_curvature * sigma**3 * total
+        of_mean, of_variance = -sigma * by_centre / curvature, sigma**2 * of_curvature
+        by_person = of_mean * weight + of_variance * total
+        by_sigma = by_person * persons.centre + by_centre * (s.score - persons.centre_expected) / curvature
+        by_sigma += 2.0 * sigma * of_curvature * weight
+        cells = persons.centre_cells
+        by_item = [
+            one + two
+            for one, two in zip(
+                cells.over_nodes(cells.weight, of_mean), cells.over_nodes(third, of_variance), strict=True
+            )
+        ]
+        return _Moved(by_item, by_person, float(by_sigma.sum()), of_mean, of_variance)
 
     def _step_gradient(
-        self, of_cumulant: np.ndarray, of_mean: np.ndarray, of_variance: np.ndarray, moved: _Moved, centres: Centres
+        self,
+        of_level: np.ndarray,
+        spread: np.ndarray,
+        diagonal: tuple[np.ndarray, np.ndarray],
+        adjoint: np.ndarray,
+        moved: _Moved,
     ) -> np.ndarray:
-        """(S,) dD/dtau from the derivatives of D in each cell's cumulant (G, Q), and expected score and variance (G, Q, J)."""
+        """(S,) dD/dtau through the cumulant, expected score and variance of each cell at the nodes and at their centres."""
         s, persons = self.statistics, self.persons
-        each = np.ones(self.n_items)
-        by_category = self._by_category(
-            (persons.eta, persons.cumulant, persons.mean_response), persons.weight,
-            [of_cumulant[:, :, None] * each, of_mean, of_variance],
-        )  # fmt: skip
-        # the centres' cells count as a single node
-        by_category += self._by_category(
-            tuple(part[:, None] for part in (centres.eta, centres.cumulant, centres.mean_response)),
-            centres.weight[:, None],
-            [np.zeros((len(s.count), 1, self.n_items)), moved.of_mean[:, None, None] * each, moved.of_variance[:, None, None] * each],
-        )
-        by_step = by_category[::-1].cumsum(axis=0)[::-1][1:].T
-        return s.formats.free(2.0 * s.at_least + np.where(persons.cells.inside[1:].T, by_step, 0.0))
-
-    def _by_category(self, cells: tuple[np.ndarray, ...], variance: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
-        """(K + 1, J) minus the derivatives of D in c_k, from those in the cumulant, expected score and variance of ``cells``."""
-        trials = self.statistics.trials
-        if trials is not None:
-            parts = [part * trials[:, None, :] for part in parts]
-            variance = variance / np.maximum(trials, 1.0)[:, None, :]
-        parts = [-part for part in parts]
-        parts[0] -= parts[2] * variance
-        return self.persons.cells.by_category(*cells, parts)
+        weighted, of_variance = persons.weighted.reshape(-1), np.empty_like(spread)
+        for t, arm in enumerate(persons.cells.arms):
+            spread[:, arm] -= (self.a[t] @ adjoint)[:, None]
+            of_variance[:, arm] = diagonal[t][:, None]
+        by_category = persons.cells.by_category(-of_level.reshape(-1), weighted * spread, weighted * of_variance)
+        by_category += persons.centre_cells.by_category(0.0, moved.of_mean, moved.of_variance)
+        by_step = by_category[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+        inside = np.arange(1, s.formats.most + 1) <= s.formats.highest[:, None]
+        return s.formats.free(2.0 * s.at_least + np.where(inside, by_step, 0.0))
 
     def step_information(self) -> np.ndarray:
         """(S, S) expected information on the free steps at the last psi, given items and persons (at their modes)."""
@@ -598,13 +533,14 @@ class QuadratureDeviance:
     @property
     def row_weight(self) -> np.ndarray:
         """(G,) posterior mean of a person's information, sum_i W_gi."""
-        return (self.persons.posterior * self.persons.weight.sum(axis=2)).sum(axis=1)
+        weight = self.persons.cells.weight.sum(axis=0)
+        return (self.persons.posterior * weight.reshape(self.persons.posterior.shape)).sum(axis=1)
 
     @property
     def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
         """(J,) posterior mean of each item's information, sum_g n_g W_gi, by arm."""
-        weighted = self.statistics.count[:, None] * self.persons.posterior
-        return tuple(np.tensordot(weighted[arm], self.persons.weight[arm], 2) for arm in self.arms)
+        cells = self.persons.cells
+        return tuple(cells.over_nodes(cells.weight, self.persons.weighted.reshape(-1)))
 
     def item_effects(self) -> np.ndarray:
         """(J, q) modes of (b_i, zeta_i) at the last psi, logits."""
