@@ -13,7 +13,10 @@ from ilhte_lib.data.trial import cluster_codes
 from ilhte_lib.engine import native, side_by_side
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, fit_side_by_side, fit_statistics
+from ilhte_lib.engine.quadrature import QuadratureDeviance
+from ilhte_lib.engine.quadrature_lanes import QuadratureLanes
 from ilhte_lib.engine.side_by_side import Job
+from ilhte_lib.engine.starts import rough_curvature
 from ilhte_lib.errors import EngineError
 from ilhte_lib.inference.bootstrap import PersonTable, _ParametricTask, _ResamplingTask
 from ilhte_lib.inference.replicate import one_by_one, replicate_generator
@@ -132,6 +135,53 @@ def test_persons_drawn_together_are_those_one_by_one():
     np.testing.assert_allclose(task.together(generators[0]), one_by_one(task, generators[1]), atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "design",
+    [
+        Design(120, 5, 4, gamma=0.7, baseline_levels=4),
+        Design(90, 6, 5, missing=0.15, sigma_zeta=0.6),
+        Design(100, 5, 6, steps=(-0.5, 0.5), missing=0.1, gamma=0.4, baseline_levels=3),
+    ],
+    ids=["two categories", "missing", "ordered"],
+)
+def test_persons_drawn_together_by_quadrature_are_those_one_by_one(design):
+    trial = prepare(simulate_trial(design)[0].dropna(), "drawn")
+    fits = fit_models(trial, method="aghq", nodes=11)
+    unit = np.arange(trial.n_persons)
+    task = _ResamplingTask(trial, fits, unit, [unit[trial.treat == t] for t in (0, 1)])
+    generators = [[replicate_generator(3, k) for k in range(5)] for _ in (0, 1)]
+    together = task.together(generators[0])
+    np.testing.assert_allclose(together, one_by_one(task, generators[1]), rtol=1e-6, atol=1e-6)
+    assert np.isfinite(together[:, 0]).all()
+
+
+def test_lanes_of_quadrature_are_its_deviances(monkeypatch):
+    """D, gradient, Hessian and first guess of it in every lane, also in one that has to be computed on its own."""
+    drawn = tables(Design(90, 5, 7, steps=(-0.4, 0.4), missing=0.1), 3)
+    together = side_by_side._Together(drawn, MODELS["M_A"], (9, QuadratureLanes))
+    lanes = together._lanes(np.arange(3))
+    psi = np.array([0.2, -0.3, 0.3, 1.1, 0.8, 0.2, 0.4]) + 0.05 * np.arange(3)[:, None]
+    steps = np.full(psi.shape, 1e-4)
+    for own in (False, True):
+        if own:
+            # steps that do not shrink
+            lanes.w[1] = 60.0
+        deviance, gradient = lanes.evaluate(psi, np.zeros(3))
+        guess, hessian = side_by_side._curvatures(lanes, psi), lanes.hessian(psi, steps)
+        for k, statistics in enumerate(drawn):
+            alone = QuadratureDeviance(statistics, MODELS["M_A"], 9)
+            there = alone(psi[k])
+            assert deviance[k] == pytest.approx(there.deviance, abs=1e-8)
+            np.testing.assert_allclose(gradient[k], there.gradient, atol=1e-5)
+            np.testing.assert_allclose(guess[k], rough_curvature(alone, psi[k]), rtol=1e-6)
+            free = np.arange(psi.shape[1])
+            np.testing.assert_allclose(hessian[k], alone.hessian(there, steps[k], free), atol=2e-3)
+    lost = psi.copy()
+    lost[2, 3] = 1e5
+    deviance, _ = lanes.evaluate(lost, np.zeros(3))
+    assert np.isnan(deviance[2]) and np.isfinite(deviance[:2]).all()
+
+
 @pytest.mark.parametrize("sites", [False, True])
 def test_clusters_drawn_together_are_those_one_by_one(sites):
     """Draws differ in their numbers of clusters, since one drawn twice is two."""
@@ -200,7 +250,7 @@ def test_linear_algebra_that_fails_for_all_is_done_one_by_one(monkeypatch):
     def singular(*_: object) -> None:
         raise np.linalg.LinAlgError("singular")
 
-    monkeypatch.setattr(side_by_side._Lanes, "curvatures", singular)
+    monkeypatch.setattr(side_by_side, "_curvatures", singular)
     before = threading.active_count()
     found = fit_side_by_side([Job(s) for s in drawn], MODELS["M_0"])
     assert found[1].deviance == alone.deviance and threading.active_count() == before

@@ -13,7 +13,7 @@ from ilhte_lib.analysis import Analysis
 from ilhte_lib.data.prepare import prepare
 from ilhte_lib.engine.native import fit_models, statistics_of
 from ilhte_lib.engine.objective import ModeNotFound
-from ilhte_lib.engine.person_modes import person_modes
+from ilhte_lib.engine.quadrature import person_modes
 from ilhte_lib.inference import influence, items, profile, sum_score
 from ilhte_lib.inference.effects import effects
 from ilhte_lib.inference.infer import Inference, infer

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from ..model.compress import SufficientStatistics
+from ..model.compress import SufficientStatistics, item_design
 from ..model.packed import KEPT_CELLS, PackedTrials
 from ..model.spec import ModelSpec
 from .clusters import ClusterPart, loading_map
@@ -54,17 +54,6 @@ def cells_are_kept(cells: int) -> bool:
 def diagonals(matrices: np.ndarray) -> np.ndarray:
     """Writable view (..., J) of the diagonals of contiguous (..., J, J) matrices."""
     return matrices.reshape(*matrices.shape[:-2], -1)[..., :: matrices.shape[-1] + 1]
-
-
-def item_design(statistics: SufficientStatistics, spec: ModelSpec) -> np.ndarray | None:
-    """(p, 2 J) linear map from beta to the offsets ``z_i'gamma + T z_i'delta`` of eta by arm; None without item covariates."""
-    if not spec.item_covariates:
-        return None
-    z = statistics.item_covariates.T
-    easiness = np.concatenate([z, z], axis=1)
-    effects = np.concatenate([np.zeros_like(z), z], axis=1) if spec.moderation else np.empty((0, easiness.shape[1]))
-    of_persons = np.zeros((len(spec.beta_names) - spec.n_item_coefficients, easiness.shape[1]))
-    return np.concatenate([of_persons, easiness, effects])
 
 
 class Model:

@@ -34,6 +34,7 @@ from .memory import require_work_space
 from .objective import MODE_TOLERANCE, SEARCH_TOLERANCE, Deviance, Evaluation, ModeNotFound
 from .optimise import DECREASE_TOLERANCE, Basin, Minimum, canonical, minimise
 from .quadrature import ARRAYS, QuadratureDeviance, error_messages, quadrature_error
+from .quadrature_lanes import QuadratureLanes
 from .side_by_side import Job, side_by_side
 from .starts import further_starts, longest_steps, rough_curvature, start, start_from
 from .thinned import thinned, worth_thinning
@@ -289,7 +290,12 @@ def fit_statistics(
         if not near and smaller is not of_few and _is_nested(smaller, statistics, spec, method)
     ]
     fit = fit_deviance(
-        deviance, first, nested, standard_errors=standard_errors, curvature=curvature, further=like_these is None and not near
+        deviance,
+        first,
+        nested,
+        standard_errors=standard_errors,
+        curvature=curvature,
+        further=like_these is None and not near,
     )
     return replace(fit, seconds=time.perf_counter() - clock)
 
@@ -303,15 +309,21 @@ def _at(fit: Fit, statistics: SufficientStatistics) -> float:
 
 
 def fit_side_by_side(
-    jobs: Sequence[Job], spec: ModelSpec, *, standard_errors: bool = False, lanes: int | None = None
+    jobs: Sequence[Job],
+    spec: ModelSpec,
+    *,
+    standard_errors: bool = False,
+    lanes: int | None = None,
+    method: str = "laplace",
+    nodes: int = NODES,
 ) -> list[Fit | EngineError]:
-    """Fit one model to many tables at once by Laplace (see ``side_by_side``); the fits equal those of ``fit_statistics``.
+    """Fit one model to many tables at once (see ``side_by_side``); the fits equal those of ``fit_statistics``.
 
     Parameters
     ----------
     jobs : tables of the same items and formats, all complete or all with ``trials``, and all with clusters or none.
     spec : the model.
-    standard_errors : as in ``fit_statistics``.
+    standard_errors, method, nodes : as in ``fit_statistics``.
     lanes : number of tables side by side; default by their size.
 
     Returns
@@ -326,11 +338,13 @@ def fit_side_by_side(
             fitted=job.fitted,
             near=job.near,
             standard_errors=standard_errors,
+            method=method,
+            nodes=nodes,
             deviance=deviance,
         )
 
     try:
-        return side_by_side(jobs, spec, fit, lanes)
+        return side_by_side(jobs, spec, fit, lanes, None if method == "laplace" else (nodes, QuadratureLanes))
     except (ModeNotFound, np.linalg.LinAlgError):
         # one table that defeats linear algebra must not cost the others their fits
         return [_fit_or_failure(fit, job) for job in jobs]
@@ -375,7 +389,7 @@ def fit_deviance(
     standard_errors : whether to compute vcov and the certificate.
     curvature : (k, k) initial Hessian; default a guess.
     further : whether to try further starts if items are few or the search ends near a boundary; they are always tried if it does
-        not converge.
+        not converge. Without them nothing is said of the quadrature's error either.
 
     Raises
     ------
@@ -391,7 +405,7 @@ def fit_deviance(
                 rival, rival_held = _search(deviance, spec, start_there, messages)
                 if rival.evaluation.deviance < best.evaluation.deviance:
                     best, held = rival, rival_held
-        if method == "aghq":
+        if further and method == "aghq" and isinstance(deviance, QuadratureDeviance):
             messages += error_messages(deviance, best.evaluation)
         deviance.tolerance = MODE_TOLERANCE
         return _result(deviance, spec, best, held, standard_errors, messages)

@@ -27,14 +27,11 @@ import numpy as np
 from scipy.linalg import lapack
 
 from ..errors import InputError
-from ..model.compress import SufficientStatistics
+from ..model.compress import SufficientStatistics, item_design
 from ..model.spec import ModelSpec
 from .approximation import NODES, NOTICEABLE
-from .cumulant import step_information
-from .modes import item_design
-from .node_cells import NodeCells, OrderedNodeCells
+from .cumulant import Cells, NodeCells, OrderedNodeCells, step_information
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
-from .person_modes import person_modes
 
 FEWEST_NODES = 5
 """With fewer nodes the derivative of the sum is not that of the integral, and Laplace is the better choice."""
@@ -42,6 +39,9 @@ MOST_CELLS = 40_000_000
 """Classes x nodes x items beyond which the arrays would not fit into the memory of an ordinary machine."""
 ARRAYS = 7
 """Number of arrays of (classes, nodes, items) in memory at a time."""
+MOST_BRACKETS = 200
+"""At least every second step of ``person_modes`` halves its bracket, so this is far more than double precision can need."""
+BRACKET_TOLERANCE = 1e-10
 CENTRE_TOLERANCE = 1e-10
 """The nodes' centres are modes to this accuracy (in standardised person effects)."""
 ADJOINT_TOLERANCE = 1e-7
@@ -56,9 +56,60 @@ class _Moved:
 
     by_item: list[np.ndarray]
     by_person: np.ndarray
-    by_sigma: float
+    by_sigma: np.ndarray
     of_mean: np.ndarray
     of_variance: np.ndarray
+
+
+def person_modes(
+    statistics: SufficientStatistics,
+    fixed: np.ndarray,
+    sigma: float,
+    offsets: tuple[np.ndarray, np.ndarray],
+    steps: np.ndarray | None = None,
+) -> np.ndarray:
+    """(G,) modes v of ``r (fixed + sigma v) - sum_i n_i A_i(fixed + sigma v + offset_i) - v^2 / 2``, A an item's cumulant.
+
+    The derivative ``sigma (r - sum_i n_i E_i) - v`` decreases in v and changes sign between -sigma (n - r), with n the highest
+    possible score, and sigma r, so Newton's method within a shrinking bracket always converges. Plain Newton steps, even short
+    ones, can oscillate forever where sigma is large, because the derivative is then nearly a staircase.
+
+    Parameters
+    ----------
+    statistics : the classes of persons.
+    fixed : (G,) fixed part of the linear predictor, logits.
+    sigma : SD of the persons, logits.
+    offsets : item parts of the linear predictor by arm, (J,) each, logits.
+    steps : (S,) free steps of items with more than two categories.
+    """
+    from scipy.special import expit
+
+    s = statistics
+    trials = np.ones((s.n_classes, s.n_items)) if s.trials is None else s.trials
+    by_class = np.where(s.arm[:, None] == 0, offsets[0], offsets[1]) + fixed[:, None]
+    cells = None if s.formats is None else Cells(s.formats, steps)
+    length = trials.sum(axis=1) if cells is None else trials @ s.formats.highest
+    low, high = -sigma * (length - s.score), sigma * s.score
+    mode = 0.5 * (low + high)
+    for _ in range(MOST_BRACKETS):
+        eta = by_class + sigma * mode[:, None]
+        if cells is None:
+            p = expit(eta)
+            weight = p * (1.0 - p)
+        else:
+            _, p, weight = cells.moments(eta, 2)
+        slope = sigma * (s.score - (trials * p).sum(axis=1)) - mode
+        low, high = np.where(slope >= 0, mode, low), np.where(slope <= 0, mode, high)
+        step = slope / (1.0 + sigma**2 * (trials * weight).sum(axis=1))
+        newton = mode + step
+        # bisect instead of a step that leaves the bracket or is longer than half of it
+        useless = (newton < low) | (newton > high) | (np.abs(step) > 0.5 * (high - low))
+        moved = np.where(useless, 0.5 * (low + high), newton)
+        change = np.abs(moved - mode).max(initial=0.0)
+        mode = moved
+        if change < BRACKET_TOLERANCE:
+            break
+    return mode
 
 
 class PersonIntegrals:
@@ -66,15 +117,16 @@ class PersonIntegrals:
 
     Parameters
     ----------
-    statistics : the classes.
+    statistics : the classes, or those of several tables with a leading axis.
     nodes : quadrature nodes for each class.
+    lanes : shape of the leading axis of all arrays, () for one table.
 
     ``integrate`` sets ``log_marginal`` (G,), the ``nodes`` (G, Q) of v and their posterior weights ``posterior`` (G, Q), ``mean``
     (J, G), the posterior means of the expected scores, and ``cells`` and ``centre_cells``, the items at the nodes and at their
-    centres.
+    centres. With several tables ``lost`` says for each whether it has to be computed on its own.
     """
 
-    def __init__(self, statistics: SufficientStatistics, nodes: int):
+    def __init__(self, statistics: SufficientStatistics, nodes: int, lanes: tuple[int, ...] = ()):
         if nodes < FEWEST_NODES:
             raise InputError(f"{nodes} quadrature nodes are too few: use at least {FEWEST_NODES}, or method laplace.")
         cells = statistics.n_classes * nodes * statistics.n_items
@@ -83,11 +135,11 @@ class PersonIntegrals:
                 f"Quadrature over {statistics.n_classes:,} classes of persons and {statistics.n_items} items needs about "
                 f"{8 * ARRAYS * cells / 2**30:.0f} GB: use method laplace, which is accurate with this many items, or fewer nodes."
             )
-        self.statistics, self.n_nodes = statistics, nodes
+        self.statistics, self.n_nodes, self.lanes, self.lost = statistics, nodes, lanes, np.zeros(lanes, bool)
         position, weight = np.polynomial.hermite.hermgauss(nodes)
         self.position = np.sqrt(2.0) * position
         self.log_weight = np.log(weight) + position**2 + 0.5 * np.log(2.0)
-        self.centre = np.zeros(statistics.n_classes)
+        self.centre = np.zeros((*lanes, statistics.n_classes))
         self.steps: np.ndarray | None = None
         self.arms = (slice(0, statistics.n_control_classes), slice(statistics.n_control_classes, statistics.n_classes))
         self.cells, self.centre_cells = self._cells(nodes), self._cells(1)
@@ -95,78 +147,349 @@ class PersonIntegrals:
 
     def _cells(self, n_nodes: int) -> NodeCells:
         s = self.statistics
-        size = (s.n_items, s.n_classes, s.n_control_classes, n_nodes)
+        size = (s.n_items, s.n_classes, s.n_control_classes, n_nodes, self.lanes)
         return NodeCells(s.trials, *size) if s.formats is None else OrderedNodeCells(s.formats, s.trials, *size)
 
     def set_steps(self, steps: np.ndarray) -> None:
-        """Set the free steps (S,) of items with more than two categories."""
+        """Set the free steps (..., S) of items with more than two categories."""
         self.steps = steps
         for cells in (self.cells, self.centre_cells):
             if isinstance(cells, OrderedNodeCells):
                 cells.set_steps(steps)
 
-    def integrate(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> None:
+    def integrate(self, fixed: np.ndarray, sigma: float | np.ndarray, offsets: tuple[np.ndarray, np.ndarray]) -> None:
         """Integrate at fixed parts (G,), person SD, and item parts of eta by arm (J,), all in logits."""
+        sigma = np.asarray(sigma)[..., None]
         curvature = self.curvature = self._find_centres(fixed, sigma, offsets)
         s = self.statistics
-        self.nodes = self.centre[:, None] + self.position / np.sqrt(curvature)[:, None]
-        eta = fixed[:, None] + sigma * self.nodes
-        log_integrand = s.score[:, None] * eta - 0.5 * self.nodes**2 + self.log_weight - self.cells.place(eta, offsets)
-        highest = log_integrand.max(axis=1)
-        terms = np.exp(log_integrand - highest[:, None])
-        total = terms.sum(axis=1)
-        self.posterior = terms / total[:, None]
+        self.nodes = self.centre[..., None] + self.position / np.sqrt(curvature)[..., None]
+        eta = fixed[..., None] + sigma[..., None] * self.nodes
+        log_integrand = s.score[..., None] * eta - 0.5 * self.nodes**2 + self.log_weight
+        log_integrand -= self.cells.place(eta, offsets)
+        highest = log_integrand.max(axis=-1)
+        terms = np.exp(log_integrand - highest[..., None])
+        total = terms.sum(axis=-1)
+        if not self.lanes and not np.isfinite(total.sum()):
+            raise ModeNotFound("linear predictors too large for exponentials")
+        self.posterior = terms / total[..., None]
         self.log_marginal = highest + np.log(total) - 0.5 * np.log(2.0 * np.pi * curvature)
-        self.weighted = s.count[:, None] * self.posterior
-        by_node = np.multiply(self.cells.expected, self.posterior.reshape(-1), out=self.cells.scratch)
-        self.mean = (by_node.reshape(-1, self.n_nodes) @ self.ones).reshape(s.n_items, -1)
+        self.weighted = s.count[..., None] * self.posterior
+        by_node = np.multiply(self.cells.expected, self._flat(self.posterior)[..., None, :], out=self.cells.scratch)
+        self.mean = (by_node.reshape(-1, self.n_nodes) @ self.ones).reshape(*self.lanes, s.n_items, -1)
 
-    def _find_centres(self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def _flat(self, by_node: np.ndarray) -> np.ndarray:
+        """(..., n) values at the nodes (..., G, Q)."""
+        return by_node.reshape(*self.lanes, -1)
+
+    def _find_centres(self, fixed: np.ndarray, sigma: np.ndarray, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Move ``centre`` to the posterior modes of v and return the curvature d_g there."""
         for _ in range(MAX_NEWTON_STEPS):
             step, curvature = self._step(fixed, sigma, offsets)
-            if np.abs(step).max(initial=0.0) < CENTRE_TOLERANCE:
+            far = np.abs(step).max(axis=-1, initial=0.0) >= CENTRE_TOLERANCE
+            if not (far & ~self.lost).any():
                 return curvature
             # far from the mode the cumulant is flat and Newton overshoots
             self.centre += np.clip(step, -2.0, 2.0)
-        self.centre[:] = person_modes(self.statistics, fixed, sigma, offsets, self.steps)
+        if self.lanes:
+            self.lost |= far
+            return curvature
+        self.centre[:] = person_modes(self.statistics, fixed, float(sigma[0]), offsets, self.steps)
         return self._step(fixed, sigma, offsets)[1]
 
     def _step(
-        self, fixed: np.ndarray, sigma: float, offsets: tuple[np.ndarray, np.ndarray]
+        self, fixed: np.ndarray, sigma: np.ndarray, offsets: tuple[np.ndarray, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """(G,) Newton step of each centre, and the curvature there."""
         s = self.statistics
         eta = fixed + sigma * self.centre
-        if not np.isfinite(eta).all() or np.abs(eta).max() > 600:
-            raise ModeNotFound("linear predictors beyond 600 logits")
+        unusable = ~(np.abs(eta).max(axis=-1, initial=0.0) <= 600)
+        if unusable.any():
+            if not self.lanes:
+                raise ModeNotFound("linear predictors beyond 600 logits")
+            self.lost |= unusable
+            self.centre[unusable] = 0.0
         cells = self.centre_cells
-        cells.place(eta[:, None], offsets)
-        self.centre_expected, self.centre_weight = cells.expected.sum(axis=0), cells.weight.sum(axis=0)
+        cells.place(eta[..., None], offsets)
+        self.centre_expected, self.centre_weight = cells.expected.sum(axis=-2), cells.weight.sum(axis=-2)
         curvature = 1.0 + sigma**2 * self.centre_weight
         return (sigma * (s.score - self.centre_expected) - self.centre) / curvature, curvature
 
     def information(self) -> list[np.ndarray]:
         """M_T (J, J) by arm: minus the second derivative of ``sum_g n_g log m_g`` in the arm's item parts."""
-        weighted = self.weighted.reshape(-1)
-        scores = np.multiply(self.cells.expected, np.sqrt(weighted), out=self.cells.scratch)
-        means = self.mean * np.sqrt(self.statistics.count)
+        cells, weighted = self.cells, self._flat(self.weighted)
+        scores = np.multiply(cells.expected, np.sqrt(weighted)[..., None, :], out=cells.scratch)
+        means = self.mean * np.sqrt(self.statistics.count)[..., None, :]
         out = []
-        for rows, arm, diagonal in zip(
-            self.arms, self.cells.arms, self.cells.over_nodes(self.cells.weight, weighted), strict=True
-        ):
-            m = means[:, rows] @ means[:, rows].T - scores[:, arm] @ scores[:, arm].T
-            m.flat[:: len(m) + 1] += diagonal
+        for rows, arm, diagonal in zip(self.arms, cells.arms, cells.over_nodes(cells.weight, weighted), strict=True):
+            of_means, of_scores = means[..., rows], scores[..., arm]
+            m = of_means @ of_means.swapaxes(-1, -2) - of_scores @ of_scores.swapaxes(-1, -2)
+            np.einsum("...ii->...i", m)[...] += diagonal
             out.append(m)
         return out
 
     def residuals(self) -> tuple[np.ndarray, np.ndarray]:
         """Item totals minus their expectations (J,), by arm."""
         s = self.statistics
-        return tuple(s.item_total[t] - self.mean[:, arm] @ s.count[arm] for t, arm in enumerate(self.arms))
+        return tuple(
+            s.item_total[..., t, :] - (self.mean[..., arm] @ s.count[..., arm, None])[..., 0]
+            for t, arm in enumerate(self.arms)
+        )
 
 
-class QuadratureDeviance:
+def _dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Matrix (..., m, n) times vector (..., n)."""
+    return np.matmul(matrix, vector[..., None])[..., 0]
+
+
+def _along(loading: np.ndarray, of_items: np.ndarray) -> np.ndarray:
+    """(..., J) loadings (..., q) times item effects (..., q, J)."""
+    return np.matmul(loading[..., None, :], of_items)[..., 0, :]
+
+
+def _outer(loading: np.ndarray, by_item: np.ndarray) -> np.ndarray:
+    """(..., q, J) the transpose of ``_along``."""
+    return loading[..., None] * by_item[..., None, :]
+
+
+class QuadratureModes:
+    """The arithmetic of D(psi) and dD/dpsi, for one table or, with a leading axis of all arrays, for several side by side.
+
+    A subclass sets ``statistics``, ``spec``, ``persons``, ``design`` (G, p), ``item_design``, and the sizes ``q``, ``n_items``,
+    ``n_beta`` and ``n_steps``; it finds the modes ``w`` (q, J) and solves with S.
+    """
+
+    statistics: SufficientStatistics
+    spec: ModelSpec
+    persons: PersonIntegrals
+    q: int
+    n_items: int
+    n_beta: int
+    n_steps: int
+    passes = 0
+
+    # -- parameters -----------------------------------------------------------------------------------------------
+
+    def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """beta, sigma and L from psi, leaving out the steps."""
+        at = self.n_beta + self.n_steps
+        factor = np.zeros((*psi.shape[:-1], self.q, self.q))
+        factor[(..., *np.tril_indices(self.q))] = psi[..., at + 1 :]
+        return psi[..., : self.n_beta], psi[..., at], factor
+
+    def _set_parameters(self, psi: np.ndarray) -> None:
+        self.beta, self.sigma, self.factor = self.unpack(psi)
+        self.steps = psi[..., self.n_beta : self.n_beta + self.n_steps]
+        self.persons.set_steps(self.steps)
+        self.fixed = _dot(self.design, self.beta)
+        self.a = (self.factor[..., 0, :].copy(), self.factor.sum(axis=-2))
+        self.item_fixed = self._item_offsets(self.beta)
+
+    def _item_offsets(self, beta: np.ndarray) -> np.ndarray:
+        """(2, J) the items' fixed part of eta, by arm, at beta (p,)."""
+        flat = np.zeros(2 * self.n_items) if self.item_design is None else beta @ self.item_design
+        return flat.reshape(2, -1)
+
+    def _pass(self) -> None:
+        """Compute the person integrals and the penalised deviance at the current w."""
+        self.passes += 1
+        s = self.statistics
+        offsets = tuple(_along(a, self.w) + fixed for a, fixed in zip(self.a, self.item_fixed, strict=True))
+        self.persons.integrate(self.fixed, self.sigma, offsets)
+        self.residual = self.persons.residuals()
+        loglik = (s.count * self.persons.log_marginal).sum(axis=-1)
+        loglik += sum((offset * s.item_total[..., t, :]).sum(axis=-1) for t, offset in enumerate(offsets))
+        if self.n_steps:
+            loglik -= (s.at_least * s.formats.steps(self.steps)).sum(axis=(-1, -2))
+        self.penalised = -2.0 * loglik + (self.w**2).sum(axis=(-1, -2))
+
+    def _score(self) -> np.ndarray:
+        """(q, J) half the negative gradient of the penalised deviance in w."""
+        return _outer(self.a[0], self.residual[0]) + _outer(self.a[1], self.residual[1]) - self.w
+
+    def _mode_derivative(self, dpsi: np.ndarray) -> np.ndarray:
+        """(q, J) directional derivative of the mode w along dpsi."""
+        dbeta, dsigma, dfactor = self.unpack(dpsi)
+        da = (dfactor[..., 0, :], dfactor.sum(axis=-2))
+        persons, dsteps = self.persons, dpsi[..., self.n_beta : self.n_beta + self.n_steps]
+        shift = _dot(self.design, dbeta)[..., None] + np.asarray(dsigma)[..., None, None] * persons.nodes
+        cells, of_items = persons.cells, self._item_offsets(dbeta)
+        offsets = tuple(_along(da[t], self.w) + of_items[t] for t in (0, 1))
+        weighted, own = self._flat(persons.weighted), self._flat(shift)
+        along = cells.along(dsteps) if isinstance(cells, OrderedNodeCells) and dsteps.any() else None
+        # derivative of the log integrand, then of the posterior means of the expected scores
+        by_row = -cells.expected.sum(axis=-2) * own - cells.over_items(offsets, cells.expected)
+        if along is not None:
+            by_row -= along[0].sum(axis=-2)
+        by_row = self._centred(by_row.reshape(shift.shape) + self.statistics.score[..., None] * shift)
+        rhs = np.zeros_like(self.w)
+        parts = zip(
+            cells.over_nodes(cells.weight, weighted * own),
+            cells.over_nodes(cells.weight, weighted),
+            cells.over_nodes(cells.expected, weighted * self._flat(by_row)),
+            (0.0, 0.0) if along is None else cells.over_nodes(along[1], weighted),
+            strict=True,
+        )
+        for t, (of_shift, information, of_posterior, of_steps) in enumerate(parts):
+            moved = of_shift + offsets[t] * information + of_posterior + of_steps
+            rhs += _outer(da[t], self.residual[t]) - _outer(self.a[t], moved)
+        return self._solve(rhs)
+
+    def _gradient(self) -> np.ndarray:
+        """dD/dpsi: the deviance's own terms, and those of log det S through eta, L and the mode (one adjoint solve)."""
+        s, q, a, persons = self.statistics, self.q, self.a, self.persons
+        blocks = self._inverse_blocks()
+        cells, weighted = persons.cells, self._flat(persons.weighted)
+        # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], with c the expected scores minus their posterior mean
+        k = [
+            sum((a[t][..., m] * a[t][..., l])[..., None, None] * blocks[m][l] for m in range(q) for l in range(q))
+            for t in (0, 1)
+        ]
+        explicit = [
+            [
+                2.0 * sum(a[t][..., l] * (blocks[m][l] * self.information[t]).sum(axis=(-1, -2)) for l in range(q))
+                for m in range(q)
+            ]
+            for t in (0, 1)
+        ]
+        diagonal = tuple(np.einsum("...ii->...i", of_arm) for of_arm in k)
+        centred = cells.expected - np.repeat(persons.mean, persons.n_nodes, axis=-1)
+        spread = np.empty_like(centred)
+        for of_arm, arm in zip(k, cells.arms, strict=True):
+            spread[..., arm] = of_arm @ centred[..., arm]
+        level = cells.over_items(diagonal, cells.weight) - np.einsum("...jn,...jn->...n", spread, centred)
+        level = self._centred(level.reshape(persons.nodes.shape)) - 2.0
+        spread *= -2.0
+        through_mean = np.multiply(spread, cells.weight, out=centred)
+        third, scores = cells.third_moment(), cells.expected.sum(axis=-2)
+        # derivatives of D in each node's log integrand and in a shift of all its eta (G, Q), and in the items' parts of eta (J,)
+        of_level = persons.weighted * level
+        flat = self._flat(of_level)
+        by_row = weighted * (through_mean.sum(axis=-2) + cells.over_items(diagonal, third)) - flat * scores
+        by_row = by_row.reshape(level.shape)
+        by_item = [
+            of_mean + of_arm * of_third - of_flat
+            for of_mean, of_arm, of_third, of_flat in zip(
+                cells.over_nodes(through_mean, weighted), diagonal, cells.over_nodes(third, weighted),
+                cells.over_nodes(cells.expected, flat), strict=True,
+            )
+        ]  # fmt: skip
+        information = cells.over_nodes(cells.weight, weighted)
+        at_centres = persons.centre_cells.third_moment()
+
+        adjoint = np.zeros_like(self.w)
+        for _ in range(MOST_CORRECTIONS):
+            moved = self._through_nodes(by_row, of_level, at_centres)
+            col = [by_item[t] + moved.by_item[t] - 2.0 * s.item_total[..., t, :] for t in (0, 1)]
+            # S is the derivative of the mode equations but for the movement of the nodes: correct what that leaves
+            correction = self._solve(_outer(a[0], col[0]) + _outer(a[1], col[1]) + 2.0 * self.w - adjoint)
+            left, size = (np.abs(part).max(axis=(-1, -2)) for part in (correction, adjoint))
+            if not (left > ADJOINT_TOLERANCE * size).any():
+                break
+            adjoint += correction
+            offsets = (_along(a[0], correction), _along(a[1], correction))
+            pulled = persons.weighted * self._centred(cells.over_items(offsets, cells.expected).reshape(of_level.shape))
+            of_level -= pulled
+            flat = self._flat(pulled)
+            by_row += (flat * scores - weighted * cells.over_items(offsets, cells.weight)).reshape(of_level.shape)
+            for t, of_flat in enumerate(cells.over_nodes(cells.expected, flat)):
+                by_item[t] += of_flat - offsets[t] * information[t]
+        by_row += of_level * s.score[..., None]
+
+        gradient = np.empty((*persons.lanes, len(self.spec.psi_names)))
+        by_person = by_row.sum(axis=-1) + moved.by_person
+        gradient[..., : self.n_beta] = _dot(self.design.swapaxes(-1, -2), by_person)
+        if self.item_design is not None:
+            gradient[: self.n_beta] += self.item_design @ np.concatenate(col)
+        position = self.n_beta + self.n_steps
+        if self.n_steps:
+            gradient[..., self.n_beta : position] = self._step_gradient(of_level, spread, diagonal, adjoint, moved)
+        gradient[..., position] = (by_row * persons.nodes).sum(axis=(-1, -2)) + moved.by_sigma
+        position += 1
+        rows = (
+            (col[0] + col[1], self.residual[0] + self.residual[1], [sum(both) for both in zip(*explicit, strict=True)]),
+            (col[1], self.residual[1], explicit[1]),
+        )
+        for m in range(q):
+            cell_total, residual, direct = rows[m]
+            for l in range(m + 1):
+                through = cell_total * self.w[..., l, :] + residual * adjoint[..., l, :]
+                gradient[..., position] = through.sum(axis=-1) + direct[l]
+                position += 1
+        return gradient
+
+    def _flat(self, by_node: np.ndarray) -> np.ndarray:
+        """(..., n) values at the nodes (..., G, Q)."""
+        return by_node.reshape(*self.persons.lanes, -1)
+
+    def _centred(self, by_node: np.ndarray) -> np.ndarray:
+        """(G, Q) values at the nodes minus their posterior means."""
+        posterior = self.persons.posterior
+        return by_node - ((posterior * by_node) @ self.persons.ones)[..., None]
+
+    def _through_nodes(self, by_row: np.ndarray, of_level: np.ndarray, third: np.ndarray) -> _Moved:
+        """What the derivatives of D at each node make of the movement of the nodes, ``v = c + position / sqrt(d)``.
+
+        The centre c is the mode of the log integrand and d minus its second derivative there; D has ``n_g log d_g`` of its own.
+        ``by_row`` has the derivatives in a shift of eta through the cells alone, not through the score, and ``third`` (J, G) the
+        third moments at the centres.
+        """
+        s, persons, sigma = self.statistics, self.persons, np.asarray(self.sigma)[..., None]
+        curvature, weight, total = persons.curvature, persons.centre_weight, third.sum(axis=-2)
+        by_node = sigma[..., None] * (by_row + of_level * s.score[..., None]) - of_level * persons.nodes
+        by_centre = by_node @ persons.ones
+        away = by_node * (persons.nodes - persons.centre[..., None])
+        of_curvature = (s.count - 0.5 * (away @ persons.ones)) / curvature
+        by_centre += of_curvature * sigma**3 * total
+        of_mean, of_variance = -sigma * by_centre / curvature, sigma**2 * of_curvature
+        by_person = of_mean * weight + of_variance * total
+        by_sigma = by_person * persons.centre + by_centre * (s.score - persons.centre_expected) / curvature
+        by_sigma += 2.0 * sigma * of_curvature * weight
+        cells = persons.centre_cells
+        by_item = [
+            one + two
+            for one, two in zip(
+                cells.over_nodes(cells.weight, of_mean), cells.over_nodes(third, of_variance), strict=True
+            )
+        ]
+        return _Moved(by_item, by_person, by_sigma.sum(axis=-1), of_mean, of_variance)
+
+    def _step_gradient(
+        self,
+        of_level: np.ndarray,
+        spread: np.ndarray,
+        diagonal: tuple[np.ndarray, np.ndarray],
+        adjoint: np.ndarray,
+        moved: _Moved,
+    ) -> np.ndarray:
+        """(S,) dD/dtau through the cumulant, expected score and variance of each cell at the nodes and at their centres."""
+        s, persons = self.statistics, self.persons
+        weighted, of_variance = self._flat(persons.weighted)[..., None, :], np.empty_like(spread)
+        for t, arm in enumerate(persons.cells.arms):
+            spread[..., arm] -= _along(self.a[t], adjoint)[..., None]
+            of_variance[..., arm] = diagonal[t][..., None]
+        of_cumulant = -self._flat(of_level)[..., None, :]
+        by_category = persons.cells.by_category(of_cumulant, weighted * spread, weighted * of_variance)
+        by_category += persons.centre_cells.by_category(
+            0.0, moved.of_mean[..., None, :], moved.of_variance[..., None, :]
+        )
+        by_step = by_category[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
+        inside = np.arange(1, s.formats.most + 1) <= s.formats.highest[:, None]
+        return s.formats.free(2.0 * s.at_least + np.where(inside, by_step, 0.0))
+
+    @property
+    def row_weight(self) -> np.ndarray:
+        """(G,) posterior mean of a person's information, sum_i W_gi."""
+        weight = self.persons.cells.weight.sum(axis=-2)
+        return (self.persons.posterior * weight.reshape(self.persons.posterior.shape)).sum(axis=-1)
+
+    @property
+    def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
+        """(J,) posterior mean of each item's information, sum_g n_g W_gi, by arm."""
+        cells = self.persons.cells
+        return tuple(cells.over_nodes(cells.weight, self._flat(self.persons.weighted)))
+
+
+class QuadratureDeviance(QuadratureModes):
     """D(psi) and dD/dpsi with quadrature over persons and Laplace over items; the interface of ``LaplaceDeviance``.
 
     Parameters
@@ -205,49 +528,12 @@ class QuadratureDeviance:
         self.passes = 0
         self.at: np.ndarray | None = None
 
-    # -- parameters -----------------------------------------------------------------------------------------------
-
-    def unpack(self, psi: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        """beta, sigma and L from psi, leaving out the steps."""
-        at = self.n_beta + self.n_steps
-        beta, sigma = psi[: self.n_beta], float(psi[at])
-        factor = np.zeros((self.q, self.q))
-        factor[np.tril_indices(self.q)] = psi[at + 1 :]
-        return beta, sigma, factor
+    # -- the inner problem ----------------------------------------------------------------------------------------
 
     def start_modes(self, easiness: np.ndarray) -> None:
         """Start the next mode search from these standardised item easinesses (J,)."""
         self.w[0] = easiness
         self.at = None
-
-    def _set_parameters(self, psi: np.ndarray) -> None:
-        self.beta, self.sigma, self.factor = self.unpack(psi)
-        self.steps = psi[self.n_beta : self.n_beta + self.n_steps]
-        self.persons.set_steps(self.steps)
-        self.fixed = self.design @ self.beta
-        self.a = (self.factor[0].copy(), self.factor.sum(axis=0))
-        self.item_fixed = self._item_offsets(self.beta)
-
-    def _item_offsets(self, beta: np.ndarray) -> np.ndarray:
-        """(2, J) the items' fixed part of eta, by arm, at beta (p,)."""
-        flat = np.zeros(2 * self.n_items) if self.item_design is None else beta @ self.item_design
-        return flat.reshape(2, -1)
-
-    # -- the inner problem ----------------------------------------------------------------------------------------
-
-    def _pass(self) -> None:
-        """Compute the person integrals and the penalised deviance at the current w."""
-        self.passes += 1
-        offsets = tuple(a @ self.w + fixed for a, fixed in zip(self.a, self.item_fixed, strict=True))
-        self.offsets = offsets
-        self.persons.integrate(self.fixed, self.sigma, offsets)
-        self.residual = self.persons.residuals()
-        total = self.statistics.item_total
-        linear = sum(o @ t for o, t in zip(offsets, total, strict=True))
-        loglik = linear + self.statistics.count @ self.persons.log_marginal
-        if self.n_steps:
-            loglik -= float(np.vdot(self.statistics.at_least, self.statistics.formats.steps(self.steps)))
-        self.penalised = -2.0 * loglik + float((self.w**2).sum())
 
     def _factorise(self) -> None:
         self.information = self.persons.information()
@@ -266,10 +552,6 @@ class QuadratureDeviance:
         """S^-1 applied to (q, J)."""
         items, _ = lapack.dpotrs(self.cholesky, item_rhs.reshape(-1), lower=1)
         return items.reshape(self.q, self.n_items)
-
-    def _score(self) -> np.ndarray:
-        """(q, J) half the negative gradient of the penalised deviance in w."""
-        return self.a[0][:, None] * self.residual[0] + self.a[1][:, None] * self.residual[1] - self.w
 
     def _find_mode(self) -> None:
         previous = np.inf
@@ -307,34 +589,6 @@ class QuadratureDeviance:
                 self.persons.centre[:] = 0.0
             length *= 0.5
         raise ModeNotFound("no step along the Newton direction improves the penalised likelihood")
-
-    def _mode_derivative(self, dpsi: np.ndarray) -> np.ndarray:
-        """(q, J) directional derivative of the mode w along dpsi."""
-        dbeta, dsigma, dfactor = self.unpack(dpsi)
-        da = (dfactor[0], dfactor.sum(axis=0))
-        persons, dsteps = self.persons, dpsi[self.n_beta : self.n_beta + self.n_steps]
-        shift = (self.design @ dbeta)[:, None] + dsigma * persons.nodes
-        cells, of_items = persons.cells, self._item_offsets(dbeta)
-        offsets = tuple(da[t] @ self.w + of_items[t] for t in (0, 1))
-        weighted, own = persons.weighted.reshape(-1), shift.reshape(-1)
-        along = cells.along(dsteps) if isinstance(cells, OrderedNodeCells) and dsteps.any() else None
-        # derivative of the log integrand, then of the posterior means of the expected scores
-        by_row = -cells.expected.sum(axis=0) * own - cells.over_items(offsets, cells.expected)
-        if along is not None:
-            by_row -= along[0].sum(axis=0)
-        by_row = self._centred(by_row.reshape(shift.shape) + self.statistics.score[:, None] * shift)
-        rhs = np.zeros((self.q, self.n_items))
-        parts = zip(
-            cells.over_nodes(cells.weight, weighted * own),
-            cells.over_nodes(cells.weight, weighted),
-            cells.over_nodes(cells.expected, weighted * by_row.reshape(-1)),
-            (0.0, 0.0) if along is None else cells.over_nodes(along[1], weighted),
-            strict=True,
-        )
-        for t, (of_shift, information, of_posterior, of_steps) in enumerate(parts):
-            moved = of_shift + offsets[t] * information + of_posterior + of_steps
-            rhs += da[t][:, None] * self.residual[t] - self.a[t][:, None] * moved
-        return self._solve(rhs)
 
     # -- the objective --------------------------------------------------------------------------------------------
 
@@ -378,132 +632,6 @@ class QuadratureDeviance:
                 blocks[l][k] = row[l].T
         return blocks
 
-    def _gradient(self) -> np.ndarray:
-        """dD/dpsi: the deviance's own terms, and those of log det S through eta, L and the mode (one adjoint solve)."""
-        s, q, a, persons = self.statistics, self.q, self.a, self.persons
-        blocks = self._inverse_blocks()
-        cells, weighted = persons.cells, persons.weighted.reshape(-1)
-        # trace of S^-1 dM: Q_g = E[sum_i K_ii W_i - c'Kc], with c the expected scores minus their posterior mean
-        k = [sum(a[t][m] * a[t][l] * blocks[m][l] for m in range(q) for l in range(q)) for t in (0, 1)]
-        explicit = [
-            [2.0 * sum(a[t][l] * float(np.vdot(blocks[m][l], self.information[t])) for l in range(q)) for m in range(q)]
-            for t in (0, 1)
-        ]
-        diagonal = tuple(np.diagonal(of_arm) for of_arm in k)
-        centred = cells.expected - np.repeat(persons.mean, persons.n_nodes, axis=1)
-        spread = np.empty_like(centred)
-        for of_arm, arm in zip(k, cells.arms, strict=True):
-            np.matmul(of_arm, centred[:, arm], out=spread[:, arm])
-        level = cells.over_items(diagonal, cells.weight) - np.einsum("jn,jn->n", spread, centred)
-        level = self._centred(level.reshape(persons.nodes.shape)) - 2.0
-        spread *= -2.0
-        through_mean = np.multiply(spread, cells.weight, out=centred)
-        third, scores = cells.third_moment(), cells.expected.sum(axis=0)
-        # derivatives of D in each node's log integrand and in a shift of all its eta (G, Q), and in the items' parts of eta (J,)
-        of_level = persons.weighted * level
-        flat = of_level.reshape(-1)
-        by_row = weighted * (through_mean.sum(axis=0) + cells.over_items(diagonal, third)) - flat * scores
-        by_row = by_row.reshape(level.shape)
-        by_item = [
-            of_mean + of_arm * of_third - of_flat
-            for of_mean, of_arm, of_third, of_flat in zip(
-                cells.over_nodes(through_mean, weighted), diagonal, cells.over_nodes(third, weighted),
-                cells.over_nodes(cells.expected, flat), strict=True,
-            )
-        ]  # fmt: skip
-        information = cells.over_nodes(cells.weight, weighted)
-        at_centres = persons.centre_cells.third_moment()
-
-        adjoint = np.zeros((q, self.n_items))
-        for _ in range(MOST_CORRECTIONS):
-            moved = self._through_nodes(by_row, of_level, at_centres)
-            col = [by_item[t] + moved.by_item[t] - 2.0 * s.item_total[t] for t in (0, 1)]
-            # S is the derivative of the mode equations but for the movement of the nodes: correct what that leaves
-            correction = self._solve(a[0][:, None] * col[0] + a[1][:, None] * col[1] + 2.0 * self.w - adjoint)
-            if np.abs(correction).max() <= ADJOINT_TOLERANCE * np.abs(adjoint).max():
-                break
-            adjoint += correction
-            offsets = (a[0] @ correction, a[1] @ correction)
-            pulled = persons.weighted * self._centred(cells.over_items(offsets, cells.expected).reshape(of_level.shape))
-            of_level -= pulled
-            flat = pulled.reshape(-1)
-            by_row += (flat * scores - weighted * cells.over_items(offsets, cells.weight)).reshape(of_level.shape)
-            for t, of_flat in enumerate(cells.over_nodes(cells.expected, flat)):
-                by_item[t] += of_flat - offsets[t] * information[t]
-        by_row += of_level * s.score[:, None]
-
-        gradient = np.empty(len(self.spec.psi_names))
-        gradient[: self.n_beta] = self.design.T @ (by_row.sum(axis=1) + moved.by_person)
-        if self.item_design is not None:
-            gradient[: self.n_beta] += self.item_design @ np.concatenate(col)
-        position = self.n_beta + self.n_steps
-        if self.n_steps:
-            gradient[self.n_beta : position] = self._step_gradient(of_level, spread, diagonal, adjoint, moved)
-        gradient[position] = float(np.vdot(by_row, persons.nodes)) + moved.by_sigma
-        position += 1
-        rows = (
-            (col[0] + col[1], self.residual[0] + self.residual[1], np.add(*explicit)),
-            (col[1], self.residual[1], np.array(explicit[1])),
-        )
-        for k in range(q):
-            cell_total, residual, direct = rows[k]
-            for l in range(k + 1):
-                gradient[position] = cell_total @ self.w[l] + residual @ adjoint[l] + direct[l]
-                position += 1
-        return gradient
-
-    def _centred(self, by_node: np.ndarray) -> np.ndarray:
-        """(G, Q) values at the nodes minus their posterior means."""
-        posterior = self.persons.posterior
-        return by_node - ((posterior * by_node) @ self.persons.ones)[:, None]
-
-    def _through_nodes(self, by_row: np.ndarray, of_level: np.ndarray, third: np.ndarray) -> _Moved:
-        """What the derivatives of D at each node make of the movement of the nodes, ``v = c + position / sqrt(d)``.
-
-        The centre c is the mode of the log integrand and d minus its second derivative there; D has ``n_g log d_g`` of its own.
-        ``by_row`` has the derivatives in a shift of eta through the cells alone, not through the score, and ``third`` (J, G) the
-        third moments at the centres.
-        """
-        s, persons, sigma = self.statistics, self.persons, self.sigma
-        curvature, weight, total = persons.curvature, persons.centre_weight, third.sum(axis=0)
-        by_node = sigma * (by_row + of_level * s.score[:, None]) - of_level * persons.nodes
-        by_centre = by_node @ persons.ones
-        away = by_node * (persons.nodes - persons.centre[:, None])
-        of_curvature = (s.count - 0.5 * (away @ persons.ones)) / curvature
-        by_centre += of_curvature * sigma**3 * total
-        of_mean, of_variance = -sigma * by_centre / curvature, sigma**2 * of_curvature
-        by_person = of_mean * weight + of_variance * total
-        by_sigma = by_person * persons.centre + by_centre * (s.score - persons.centre_expected) / curvature
-        by_sigma += 2.0 * sigma * of_curvature * weight
-        cells = persons.centre_cells
-        by_item = [
-            one + two
-            for one, two in zip(
-                cells.over_nodes(cells.weight, of_mean), cells.over_nodes(third, of_variance), strict=True
-            )
-        ]
-        return _Moved(by_item, by_person, float(by_sigma.sum()), of_mean, of_variance)
-
-    def _step_gradient(
-        self,
-        of_level: np.ndarray,
-        spread: np.ndarray,
-        diagonal: tuple[np.ndarray, np.ndarray],
-        adjoint: np.ndarray,
-        moved: _Moved,
-    ) -> np.ndarray:
-        """(S,) dD/dtau through the cumulant, expected score and variance of each cell at the nodes and at their centres."""
-        s, persons = self.statistics, self.persons
-        weighted, of_variance = persons.weighted.reshape(-1), np.empty_like(spread)
-        for t, arm in enumerate(persons.cells.arms):
-            spread[:, arm] -= (self.a[t] @ adjoint)[:, None]
-            of_variance[:, arm] = diagonal[t][:, None]
-        by_category = persons.cells.by_category(-of_level.reshape(-1), weighted * spread, weighted * of_variance)
-        by_category += persons.centre_cells.by_category(0.0, moved.of_mean, moved.of_variance)
-        by_step = by_category[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-        inside = np.arange(1, s.formats.most + 1) <= s.formats.highest[:, None]
-        return s.formats.free(2.0 * s.at_least + np.where(inside, by_step, 0.0))
-
     def step_information(self) -> np.ndarray:
         """(S, S) expected information on the free steps at the last psi, given items and persons (at their modes)."""
         if not self.n_steps:
@@ -529,18 +657,6 @@ class QuadratureDeviance:
         return (raw + raw.T) / 2.0
 
     # -- what a fit reports and its start needs ----------------------------------------------------------------------
-
-    @property
-    def row_weight(self) -> np.ndarray:
-        """(G,) posterior mean of a person's information, sum_i W_gi."""
-        weight = self.persons.cells.weight.sum(axis=0)
-        return (self.persons.posterior * weight.reshape(self.persons.posterior.shape)).sum(axis=1)
-
-    @property
-    def col_weight(self) -> tuple[np.ndarray, np.ndarray]:
-        """(J,) posterior mean of each item's information, sum_g n_g W_gi, by arm."""
-        cells = self.persons.cells
-        return tuple(cells.over_nodes(cells.weight, self.persons.weighted.reshape(-1)))
 
     def item_effects(self) -> np.ndarray:
         """(J, q) modes of (b_i, zeta_i) at the last psi, logits."""

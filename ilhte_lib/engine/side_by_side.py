@@ -24,9 +24,9 @@ from scipy.linalg import lapack
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import LOWER, Fit
-from ..model.packed import PackedTrials
 from ..model.spec import ModelSpec
 from .adjoint import exact_gradient
+from .approximation import NODES
 from .modes import Model, Modes
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 from .optimise import DECREASE_TOLERANCE, MAX_EVALUATIONS, SAME_BASIN, Basin, Minimum, mirrored
@@ -51,36 +51,43 @@ class Job:
     near: bool = False
 
 
-def lanes_for(jobs: Sequence[Job]) -> int:
-    """Number of tables to fit side by side."""
-    cells = max(job.statistics.n_classes * job.statistics.n_items for job in jobs)
+def lanes_for(jobs: Sequence[Job], nodes: int = 1) -> int:
+    """Number of tables to fit side by side, with this number of nodes for each class."""
+    cells = nodes * max(job.statistics.n_classes * job.statistics.n_items for job in jobs)
     return int(np.clip(CELLS // cells, 1, MOST_LANES))
-
-
-def can_be_side_by_side(statistics: SufficientStatistics, method: str) -> bool:
-    """Whether tables of this design can be fitted side by side: by Laplace and without packed answers."""
-    return not isinstance(statistics.trials, PackedTrials) and method == "laplace"
 
 
 @one_blas_thread
 def side_by_side(
-    jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], Fit], lanes: int | None = None
+    jobs: Sequence[Job],
+    spec: ModelSpec,
+    fit: Callable[[Job, Any], Fit],
+    lanes: int | None = None,
+    quadrature: tuple[int, Callable[[_Together, np.ndarray], Any]] | None = None,
 ) -> list[Fit | EngineError]:
-    """Result of ``fit`` for each job, given the job's deviance, or the error that ended it; see ``native.fit_side_by_side``."""
+    """Result of ``fit`` for each job, given the job's deviance, or the error that ended it; see ``native.fit_side_by_side``.
+
+    ``quadrature`` has the number of nodes and the workspace of fits by quadrature (``QuadratureLanes``).
+    """
     if not jobs:
         return []
-    lanes = min(len(jobs), lanes or lanes_for(jobs))
+    lanes = min(len(jobs), lanes or lanes_for(jobs, quadrature[0] if quadrature else 1))
     # sort tables by size, so that little padding is needed, into as few groups as possible, of about equal size
     order = sorted(range(len(jobs)), key=lambda k: jobs[k].statistics.n_classes)
     out: list[Fit | EngineError] = [EngineError("not fitted")] * len(jobs)
     for group in np.array_split(order, -(-len(jobs) // lanes)):
-        for k, found in zip(group, _fit_group([jobs[k] for k in group], spec, fit), strict=True):
+        for k, found in zip(group, _fit_group([jobs[k] for k in group], spec, fit, quadrature), strict=True):
             out[k] = found
     return out
 
 
-def _fit_group(jobs: Sequence[Job], spec: ModelSpec, fit: Callable[[Job, Any], Fit]) -> list[Fit | EngineError]:
-    together = _Together([job.statistics for job in jobs], spec)
+def _fit_group(
+    jobs: Sequence[Job],
+    spec: ModelSpec,
+    fit: Callable[[Job, Any], Fit],
+    quadrature: tuple[int, Callable[[_Together, np.ndarray], Any]] | None,
+) -> list[Fit | EngineError]:
+    together = _Together([job.statistics for job in jobs], spec, quadrature)
     out: list[Fit | EngineError] = [EngineError("not fitted")] * len(jobs)
 
     def work(k: int) -> Callable[[_Search], None]:
@@ -183,15 +190,15 @@ class _Search:
 
 
 class _LaneDeviance:
-    """The parts of ``LaplaceDeviance`` that ``native`` uses, computed together with those of other lanes."""
-
-    method = "laplace"
+    """The parts of ``LaplaceDeviance`` or ``QuadratureDeviance`` that ``native`` uses, computed together with those of other lanes."""
 
     def __init__(self, together: _Together, lane: int, search: _Search):
         self.statistics, self.spec = together.tables[lane], together.models.spec
         self.q, self.n_items, self.n_beta = self.spec.q, self.statistics.n_items, len(self.spec.beta_names)
         self.evaluations = self.passes = 0
         self.tolerance = MODE_TOLERANCE
+        self.method = "laplace" if together.nodes is None else "aghq"
+        self.nodes = together.nodes or NODES
         self._together, self._lane, self._search = together, lane, search
         self._last: tuple[Evaluation, float] | None = None
         """The last evaluation, and the largest change in the last step of its mode search."""
@@ -254,10 +261,20 @@ class _LaneDeviance:
 
 
 class _Together:
-    """Tables fitted side by side: serves the requests of all searches at once."""
+    """Tables fitted side by side: serves the requests of all searches at once.
 
-    def __init__(self, tables: Sequence[SufficientStatistics], spec: ModelSpec):
-        self.tables = tables
+    By quadrature with ``nodes`` for each class of persons, or by Laplace if this is None.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[SufficientStatistics],
+        spec: ModelSpec,
+        quadrature: tuple[int, Callable[[_Together, np.ndarray], Any]] | None = None,
+    ):
+        self.tables, self.plain_spec = tables, spec
+        self.nodes: int | None = quadrature[0] if quadrature else None
+        self._workspace: Callable[[_Together, np.ndarray], Any] = quadrature[1] if quadrature else _Lanes
         self.models = _Models(tables, _Stack(tables), spec)
         s, model = self.models.statistics, self.models
         b = len(tables)
@@ -265,7 +282,7 @@ class _Together:
         self.k = None if s.clusters is None else np.zeros((b, s.clusters.count, model.spec.cluster_q))
         # the psi of the current modes, NaN if there are none, and whether persons start from their scores
         self.at, self.cold = np.full((b, len(model.spec.psi_names)), np.nan), np.zeros(b, bool)
-        self._work: _Lanes | None = None
+        self._work: Any = None
 
     def start_modes(self, lane: int, easiness: np.ndarray) -> None:
         """See ``_LaneDeviance``."""
@@ -273,13 +290,13 @@ class _Together:
         self.at[lane], self.cold[lane] = np.nan, True
         self._work = None
 
-    def _lanes(self, lanes: np.ndarray) -> _Lanes:
+    def _lanes(self, lanes: np.ndarray) -> Any:
         """A workspace for some of the lanes in their current state, reusing the last one if it fits."""
         if self._work is None or not np.array_equal(self._work.own, lanes):
-            self._work = _Lanes(self, lanes)
+            self._work = self._workspace(self, lanes)
         return self._work
 
-    def _at(self, requests: Sequence[_Request]) -> tuple[_Lanes, np.ndarray, np.ndarray]:
+    def _at(self, requests: Sequence[_Request]) -> tuple[Any, np.ndarray, np.ndarray]:
         """A workspace with every array at the psi requested, those psi, and the number of evaluations for each lane."""
         psi = np.array([r.psi for r in requests])
         work = self._lanes(np.array([r.lane for r in requests]))
@@ -316,9 +333,13 @@ class _Together:
         return [((w.copy(), own), n, n) for w, own, n in zip(work.w, np.stack(dw, axis=1), taken, strict=True)]
 
     def hessian(self, requests: Sequence[_Request]) -> list:
-        """(k, k) Hessians, computed as in ``LaplaceDeviance.hessian``."""
+        """(k, k) Hessians, computed as in ``LaplaceDeviance.hessian`` or ``QuadratureDeviance.hessian``."""
         work, psi, taken = self._at(requests)
         steps = np.array([r.steps for r in requests])
+        if self.nodes is not None:
+            own = work.hessian(psi, steps)
+            work.store()
+            return [(of_lane, n, n + 2 * psi.shape[1]) for of_lane, n in zip(own, taken, strict=True)]
         shifts = [unit * steps for unit in np.eye(psi.shape[1])]
         moves = [work.derivative(shift) for shift in shifts]
         kept = work.effects()
@@ -378,7 +399,7 @@ class _Descent:
         if all(r.curvature is not None for r in requests):
             self.full = np.array([r.curvature for r in requests])
         else:
-            self.full = self.work.curvatures(self.psi)
+            self.full = _curvatures(self.work, self.psi)
             for guess, r in zip(self.full, requests, strict=True):
                 guess[:] = guess if r.curvature is None else r.curvature
         both = self.free[:, :, None] & self.free[:, None, :]
@@ -494,6 +515,30 @@ class _Descent:
             ), self.last_step[b]), int(self.evaluations[b]), int(self.sweeps[b]))
             for b in range(len(self.requests))
         ]  # fmt: skip
+
+
+def _curvatures(work: Any, psi: np.ndarray) -> np.ndarray:
+    """(B, k, k) ``starts.rough_curvature`` at psi, the current state of the lanes."""
+    model, s = work.model, work.model.statistics
+    person_variance = psi[:, model.sigma_at, None] ** 2 + 1.0 / np.maximum(work.row_weight, 1e-6)
+    weighted = model.weighted_design / person_variance[:, :, None]
+    information = np.matmul(weighted.transpose(0, 2, 1), model.design)
+    lost = ~np.isfinite(information).all(axis=(1, 2))
+    information[lost] = np.eye(information.shape[1])
+    of_steps = of_clusters = none = np.empty((work.lanes, 0, 0))
+    if model.n_steps:
+        of_steps = np.array([work.step_information(b) for b in range(work.lanes)])
+    if work.clusters is not None:
+        weight = s.count / person_variance
+        of_clusters = np.array([
+            np.eye(len(model.spec.cluster_factor)) if lost[b] else cluster_information(
+                model.spec, psi[b], work.together.tables[own].clusters, weight[b, real], model.design[b, real], information[b]
+            )
+            for b, (own, real) in enumerate(zip(work.own, s.real, strict=True))
+        ])  # fmt: skip
+    return curvatures(
+        model.spec, psi, information, none, of_steps, of_clusters, person_variance, s.count, work.item_information
+    )
 
 
 def _cubic_minimum(f0: np.ndarray, g0: np.ndarray, f1: np.ndarray, g1: np.ndarray) -> np.ndarray:
@@ -740,30 +785,14 @@ class _Lanes(Modes):
             self.clusters.k[b, : one.clusters.size] = one.clusters.k[0]
         return True
 
-    def curvatures(self, psi: np.ndarray) -> np.ndarray:
-        """(B, k, k) ``starts.rough_curvature`` at psi, the current state of the lanes."""
-        model, s = self.model, self.model.statistics
-        person_variance = psi[:, model.sigma_at, None] ** 2 + 1.0 / np.maximum(self.row_weight, 1e-6)
-        weighted = model.weighted_design / person_variance[:, :, None]
-        information = np.matmul(weighted.transpose(0, 2, 1), model.design)
-        of_steps = np.empty((self.lanes, 0, 0))
-        if model.n_steps:
-            of_steps = np.array([self.cumulant.information(self.blocks, b) for b in range(self.lanes)])
-        none = np.empty((self.lanes, 0, 0))
-        lost = ~np.isfinite(information).all(axis=(1, 2))
-        information[lost] = np.eye(information.shape[1])
-        of_clusters = none
-        if self.clusters is not None:
-            weight = s.count / person_variance
-            of_clusters = np.array([
-                np.eye(len(model.spec.cluster_factor)) if lost[b] else cluster_information(
-                    model.spec, psi[b], self.together.tables[own].clusters, weight[b, real], model.design[b, real], information[b]
-                )
-                for b, (own, real) in enumerate(zip(self.own, s.real, strict=True))
-            ])  # fmt: skip
-        return curvatures(
-            model.spec, psi, information, none, of_steps, of_clusters, person_variance, s.count, self.col_weight
-        )
+    @property
+    def item_information(self) -> np.ndarray:
+        """(B, 2, J) information on each item by arm."""
+        return self.col_weight
+
+    def step_information(self, lane: int) -> np.ndarray:
+        """(S, S) expected information on a lane's free steps."""
+        return self.cumulant.information(self.blocks, lane)
 
     def set_parameters(self, psi: np.ndarray) -> None:
         try:

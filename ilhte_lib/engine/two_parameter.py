@@ -286,7 +286,9 @@ class TwoParameterDeviance(QuadratureDeviance):
         self.flat, self.watching = tuple(flat), free
         self.steep = np.delete(np.arange(s.n_items), self.flat)
         if free and len(self.steep) < 2:
-            raise EngineError("Fewer than two items rise with the persons' level, so discriminations are not identified.")
+            raise EngineError(
+                "Fewer than two items rise with the persons' level, so discriminations are not identified."
+            )
         names = tuple(f"log_a|{i + 1}" for i in self.steep[:-1]) if free else ()
         self.statistics, self.spec = s, replace(spec, steps=(*spec.steps, *names))
         self.free = free

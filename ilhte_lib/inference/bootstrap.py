@@ -21,11 +21,12 @@ import numpy as np
 
 from ..data.trial import ClusterModel, Trial, cluster_codes
 from ..engine.native import fit_side_by_side, fit_statistics
-from ..engine.side_by_side import Job, can_be_side_by_side
+from ..engine.side_by_side import Job
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from ..model.compress import Clusters, SufficientStatistics, complete_statistics, sufficient_statistics
 from ..model.fit_result import Fit
+from ..model.packed import PackedTrials
 from ..model.spec import MODELS
 from .delta_method import fisher_interval, item_spreads
 from .replicate import Progress, one_by_one, run_replicates
@@ -201,12 +202,14 @@ def _refit_together(
 ) -> np.ndarray:
     """(len(plain), len(ESTIMANDS)) ``estimands`` of the ``_refit`` of each, with a row of NaN where it failed."""
     found: list[dict[str, Fit]] = [{} for _ in plain]
+    first = next(iter(before.values()))
+    how = {"method": first.method, "nodes": first.nodes}
     pairs = [("M_0", "M_A", plain)] + ([("M_B", "M_C", with_covariate)] if with_covariate is not None else [])
     for small, large, tables in pairs:
         for name in (small, large):
             going = [k for k, fits in enumerate(found) if fits is not None]
             jobs = [Job(tables[k], **_starts(before, name, found[k].get(small))) for k in going]
-            for k, fit in zip(going, fit_side_by_side(jobs, MODELS[name]), strict=True):
+            for k, fit in zip(going, fit_side_by_side(jobs, MODELS[name], **how), strict=True):
                 if isinstance(fit, Fit):
                     found[k][name] = fit
                 else:
@@ -214,7 +217,7 @@ def _refit_together(
         for k, fits in enumerate(found):
             if fits is not None and fits[large].deviance > fits[small].deviance + TIE:
                 try:
-                    again = fit_statistics(tables[k], MODELS[large], smaller=fits[small], standard_errors=False)
+                    again = fit_statistics(tables[k], MODELS[large], smaller=fits[small], standard_errors=False, **how)
                     fits[large] = again
                 except EngineError:
                     found[k] = None
@@ -307,7 +310,7 @@ class _ParametricTask:
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
         """Of many replicates, side by side."""
-        if not can_be_side_by_side(self.statistics, self.fit.method):
+        if isinstance(self.statistics.trials, PackedTrials):
             return one_by_one(self, generators)
         drawn = [self.draw(rng) for rng in generators]
         plain = [self.compressed(resp, False) for resp in drawn]
@@ -505,8 +508,6 @@ class _ResamplingTask:
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
         """Of many replicates, side by side."""
-        if next(iter(self.before.values())).method != "laplace":
-            return one_by_one(self, generators)
         rows = np.full((len(generators), len(ESTIMANDS)), np.nan)
         drawn = {}
         for k, rng in enumerate(generators):

@@ -13,8 +13,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..engine.objective import ModeNotFound
-from ..engine.person_modes import person_modes
-from ..engine.quadrature import PersonIntegrals
+from ..engine.quadrature import PersonIntegrals, person_modes
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, without_clusters
 from ..model.fit_result import Fit

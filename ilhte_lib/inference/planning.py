@@ -25,7 +25,8 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 
 from ..engine.approximation import CHOICES, FEW_ITEMS
-from ..engine.native import fit_both, fit_statistics
+from ..engine.native import fit_both, fit_side_by_side, fit_statistics
+from ..engine.side_by_side import Job
 from ..errors import EngineError, InputError
 from ..model.compress import SufficientStatistics
 from ..model.fit_result import Fit
@@ -174,7 +175,7 @@ def power(
     if design.n_items < 3 or min(design.n_treated, design.n_persons - design.n_treated) < 2:
         raise InputError("The planned trial is too small: give at least three items and two persons in each arm.")
     method = method_for(design, method)
-    together = method == "laplace" and design.clusters is None
+    together = design.clusters is None
     task = (_PlannedTogether if together else _Planned)(design, method)
     if workers is None and (together or replicates < MANY):
         workers = 1
@@ -206,7 +207,7 @@ class _PlannedTogether(_Planned):
     """The same task with trials fitted side by side."""
 
     def together(self, generators: list[np.random.Generator]) -> np.ndarray:
-        return simulated(self.design, [replicate_number(rng) for rng in generators])
+        return simulated(self.design, [replicate_number(rng) for rng in generators], self.method)
 
 
 def simulated(design: Design, numbers: range | list[int], method: str = "laplace") -> np.ndarray:
@@ -218,7 +219,7 @@ def simulated(design: Design, numbers: range | list[int], method: str = "laplace
     else:
         fits = [_one_by_one(table, smaller, larger) for table in tables]
     if method == "aghq":
-        fits = [_by_quadrature(table, found) for table, found in zip(tables, fits, strict=True)]
+        fits = _by_quadrature(tables, fits, smaller, larger)
     return np.array([_results(design, table, found) for table, found in zip(tables, fits, strict=True)])
 
 
@@ -238,16 +239,21 @@ def _one_by_one(table: SufficientStatistics, smaller: str, larger: str) -> tuple
         return failure
 
 
-def _by_quadrature(table: SufficientStatistics, found: tuple[Fit, Fit] | EngineError) -> tuple[Fit, Fit] | EngineError:
+def _by_quadrature(
+    tables: list[SufficientStatistics], found: list[tuple[Fit, Fit] | EngineError], smaller: str, larger: str
+) -> list[tuple[Fit, Fit] | EngineError]:
     """The same models by quadrature, started from the Laplace fits."""
-    if isinstance(found, EngineError):
-        return found
-    null, main = (fit.spec.name for fit in found)
-    try:
-        first = fit_statistics(table, MODELS[null], fitted={null: found[0]}, standard_errors=False, method="aghq")
-        return first, fit_statistics(table, MODELS[main], fitted={null: first, main: found[1]}, method="aghq")
-    except EngineError as failure:
-        return failure
+    fits = list(found)
+    before = {k: pair for k, pair in enumerate(found) if not isinstance(pair, EngineError)}
+    jobs = [Job(tables[k], {smaller: pair[0]}) for k, pair in before.items()]
+    for k, null in zip(before, fit_side_by_side(jobs, MODELS[smaller], method="aghq"), strict=True):
+        fits[k] = null if isinstance(null, EngineError) else (null, before[k][1])
+    after = {k: pair for k, pair in enumerate(fits) if not isinstance(pair, EngineError)}
+    jobs = [Job(tables[k], {smaller: null, larger: main}) for k, (null, main) in after.items()]
+    again = fit_side_by_side(jobs, MODELS[larger], standard_errors=True, method="aghq")
+    for k, main in zip(after, again, strict=True):
+        fits[k] = main if isinstance(main, EngineError) else (after[k][0], main)
+    return fits
 
 
 def _results(design: Design, table: SufficientStatistics, fits: tuple[Fit, Fit] | EngineError) -> list[float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ..data.trial import PreparedTrial, Trial
-from ..engine.person_modes import person_modes
+from ..engine.quadrature import person_modes
 from ..errors import InputError
 from ..model.compress import SufficientStatistics
 

@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .formats import ItemFormats
     from .packed import PackedTrials
+    from .spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -298,3 +299,14 @@ def _pattern_codes(trials: np.ndarray | PackedTrials) -> np.ndarray:
         packed = trials.astype(">u4").view(np.uint8).reshape(len(trials), -1)
     rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
     return np.unique(rows, return_inverse=True)[1]
+
+
+def item_design(statistics: SufficientStatistics, spec: ModelSpec) -> np.ndarray | None:
+    """(p, 2 J) linear map from beta to the offsets ``z_i'gamma + T z_i'delta`` of eta by arm; None without item covariates."""
+    if statistics.item_covariates is None or not spec.item_covariates:
+        return None
+    z = statistics.item_covariates.T
+    easiness = np.concatenate([z, z], axis=1)
+    effects = np.concatenate([np.zeros_like(z), z], axis=1) if spec.moderation else np.empty((0, easiness.shape[1]))
+    of_persons = np.zeros((len(spec.beta_names) - spec.n_item_coefficients, easiness.shape[1]))
+    return np.concatenate([of_persons, easiness, effects])
