@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import quad
 
 from ilhte_lib.data.prepare import prepare
+from ilhte_lib.engine.cumulant import Cells, NodeCells, OrderedNodeCells
 from ilhte_lib.engine.laplace import LaplaceDeviance
 from ilhte_lib.engine.native import fit_models, fit_statistics
 from ilhte_lib.engine.quadrature import PersonIntegrals, QuadratureDeviance
@@ -18,6 +19,7 @@ from ilhte_lib.model.fit_result import Fit
 from ilhte_lib.model.response_matrix import matrix_statistics
 from ilhte_lib.model.simulate import Design, draw_trial, simulate_trial
 from ilhte_lib.model.spec import MODELS
+from ilhte_report.words.approximation import approximation_sentence
 
 PATTERNS = np.array(list(product((0, 1), repeat=3)))
 
@@ -299,3 +301,48 @@ def test_quadrature_gives_the_interval_that_laplace_cannot(shared):
         "sigma_theta"
     ]
     assert interval.lower < interval.estimate < interval.upper < 3.0
+
+
+@pytest.mark.parametrize("steps", [None, (-0.6, 0.1, 0.5)])
+@pytest.mark.parametrize("lanes", [(), (2,)])
+def test_cells_at_any_distance_are_those_computed_with_care(steps, lanes):
+    """Also where the exponentials of a node alone would overflow, and their derivatives in the steps there."""
+    formats, n_items = Design(20, 4, 1, steps=steps).formats, 4
+    x = np.array([-900.0, -250.0, -30.0, -1.0, 0.0, 2.0, 45.0, 260.0, 900.0]).reshape(3, 3) * np.ones((*lanes, 1, 1))
+    trials = np.array([[1.0, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]]) * np.ones((*lanes, 1, 1))
+    offsets = tuple(np.array(o) * np.ones((*lanes, 1)) for o in ([-2.0, 0.0, 1.5, 0.3], [0.4, -0.2, 2.0, -1.0]))
+    if steps is None:
+        cells = NodeCells(trials, n_items, 3, 1, 3, lanes)
+        careful = None
+    else:
+        free = np.array([0.3, -0.1]) * np.ones((*lanes, 1))
+        cells = OrderedNodeCells(formats, trials, n_items, 3, 1, 3, lanes)
+        cells.set_steps(free)
+        careful = Cells(formats, free if not lanes else free[0])
+    total = cells.place(x, offsets)
+    for lane in np.ndindex(*lanes):
+        for g in range(3):
+            offset = offsets[0 if g < 1 else 1][lane]
+            eta = x[lane][g][:, None] + offset
+            if careful is None:
+                mean = 1 / (1 + np.exp(-np.clip(eta, -700, 700)))
+                cumulant, weight = np.logaddexp(0, eta), mean * (1 - mean)
+            else:
+                cumulant, mean, weight = careful.moments(eta, 2)
+            own, at = trials[lane][g], slice(3 * g, 3 * g + 3)
+            np.testing.assert_allclose(total[lane][g], cumulant @ own, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(cells.expected[lane][:, at], (mean * own).T, atol=1e-12)
+            np.testing.assert_allclose(cells.weight[lane][:, at], (weight * own).T, atol=1e-12)
+
+
+def test_auto_stays_with_laplace_where_quadrature_leads_nowhere():
+    """Twelve persons in Guttman patterns: Laplace's optimum is certified, a search by quadrature has no end."""
+    table, _ = simulate_trial(Design(12, 5, 10, sigma_theta=15.0, sigma_b=0.1, sigma_zeta=0.4, rho=-0.9))
+    trial = prepare(table, "drawn")
+    laplace = fit_models(trial, method="laplace")
+    fits = fit_models(trial, method="auto")
+    for name in ("M_0", "M_A"):
+        assert fits[name].method == "laplace" and fits[name].converged
+        assert fits[name].loglik == laplace[name].loglik
+    assert any("leads to no certified optimum" in message for message in fits["M_A"].messages)
+    assert approximation_sentence(fits["M_A"], "auto") == "The likelihood is Laplace's, as in lme4."

@@ -307,6 +307,10 @@ class OrderedCategories:
         return np.where(self._outside[:, None, :], 0.0, np.take_along_axis(by_j, place, axis=0))
 
 
+SATURATED = 40.0
+"""This far from an item, in logits, its score is certain to the last digit of double precision."""
+
+
 class NodeCells:
     """All items of two categories at many nodes of many persons, responses counted ``trials`` times.
 
@@ -342,6 +346,7 @@ class NodeCells:
         shape = (*lanes, n_items, n_classes * n_nodes)
         self.expected, self.weight, self.scratch = np.empty(shape), np.empty(shape), np.empty(shape)
         self._set_highest(np.ones(n_items))
+        self.span: float | np.ndarray = 0.0
 
     def _set_highest(self, highest: np.ndarray) -> None:
         """Set the items' highest scores (J,), and the highest score possible in each class, by item (G, J) and in all (G, 1)."""
@@ -353,10 +358,15 @@ class NodeCells:
     def place(self, x: np.ndarray, offsets: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Move to nodes x (G, Q) and item parts by arm (J,); return the items' cumulants summed over items and trials (G, Q).
 
-        They are not finite where the predictors are so extreme that exponentials overflow.
+        Nodes so far out that all scores are the lowest or the highest to 17 digits are moved in, which changes nothing and spares
+        the exponentials. Results are not finite where the items themselves are so far apart that exponentials overflow.
         """
-        total = self._moments(x.reshape(*self.lanes, -1), offsets).reshape(x.shape)
-        total += self.most * x
+        furthest = np.max([np.abs(offset).max(axis=-1, initial=0.0) for offset in offsets], axis=0)[..., None]
+        reach = furthest + self.span + SATURATED
+        flat = x.reshape(*self.lanes, -1)
+        total = self._moments(np.clip(flat, -reach, reach), offsets).reshape(x.shape)
+        # beyond the reach the cumulant is 0 on the left and K eta on the right
+        total += self.most * np.maximum(flat, -reach).reshape(x.shape)
         for classes, offset in zip(self.classes, offsets, strict=True):
             total[..., classes, :] += self.most_by_item[..., classes, :] @ offset[..., None]
         return total
@@ -424,7 +434,9 @@ class OrderedNodeCells(NodeCells):
 
     def set_steps(self, steps: np.ndarray) -> None:
         """Set the free steps (S,)."""
-        self.constants = self._by_j(self.formats.constants(steps), np.inf)
+        constants = self.formats.constants(steps)
+        self.constants = self._by_j(constants, np.inf)
+        self.span = np.abs(np.where(np.isfinite(constants), constants, 0.0)).max(axis=(-1, -2))[..., None]
 
     def _by_j(self, by_category: np.ndarray, outside: float) -> np.ndarray:
         """Entries by item and category (..., J, K + 1) rearranged by j."""

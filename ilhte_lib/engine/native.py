@@ -135,7 +135,11 @@ def fit_models(
         for covariate in {False, trial.covariate is not None}:
             compressed[covariate] = statistics_of(trial, MODELS["M_C" if covariate else "M_A"])
         choice = choose_method(compressed, nodes)
+        if choice.method == "aghq":
+            choice, fits = _kept_by_quadrature(compressed[False], choice, names)
     for name in names:
+        if name in fits:
+            continue
         if name in choice.fits and choice.method == "laplace":
             fits[name] = choice.fits[name]
             continue
@@ -157,9 +161,31 @@ def fit_models(
             fits = {name: fit for name, fit in fits.items() if not MODELS[name].covariate}
             break
     if choice.message and names:
-        last = list(fits)[-1]
-        fits[last] = replace(fits[last], messages=(*fits[last].messages, choice.message))
+        told = "M_A" if "M_A" in fits else list(fits)[-1]
+        fits[told] = replace(fits[told], messages=(*fits[told].messages, choice.message))
     return fits
+
+
+def _kept_by_quadrature(
+    statistics: SufficientStatistics, choice: Choice, names: Sequence[str]
+) -> tuple[Choice, dict[str, Fit]]:
+    """The choice, and the fits of M_0 and M_A by quadrature; Laplace and none if one of these, but not Laplace's, is not certified.
+
+    Where persons differ enormously, as with Guttman patterns, a search by quadrature may have no end or lead beyond all numbers.
+    """
+    fits: dict[str, Fit] = {}
+    for name in (name for name in names if name in choice.fits):
+        step(f"fitting {name}")
+        try:
+            known = {**choice.fits, **fits}
+            fits[name] = fit_statistics(statistics, MODELS[name], fitted=known, method="aghq", nodes=choice.nodes)
+            certified = fits[name].converged
+        except EngineError:
+            certified = False
+        if choice.fits[name].converged and not certified:
+            message = f"The likelihood is approximated by Laplace, since quadrature over persons leads to no certified optimum of {name}."
+            return replace(choice, method="laplace", message=message), {}
+    return choice, fits
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from ilhte_lib.engine.approximation import ENOUGH_FOR_LAPLACE, FEW_ITEMS
 if TYPE_CHECKING:
     from ilhte_lib.model.fit_result import Fit
 
+OTHERWISE = "approximated by Laplace, since"
+"""In the message of a fit by Laplace for another reason than that quadrature would change little."""
 NAMES = {"laplace": "Laplace's likelihood", "aghq": "likelihood by quadrature"}
 
 
@@ -23,7 +25,9 @@ def approximation_sentence(main: Fit, asked: str) -> str:
     if main.method == "laplace":
         why = (
             "; quadrature over persons would change σ_θ by at most half its standard error"
-            if asked == "auto" and main.n_items > FEW_ITEMS
+            if asked == "auto"
+            and main.n_items > FEW_ITEMS
+            and not any(OTHERWISE in message for message in main.messages)
             else ""
         )
         if main.clusters is not None and main.n_items <= FEW_ITEMS:
