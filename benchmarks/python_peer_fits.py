@@ -20,6 +20,8 @@ import pandas as pd
 
 RUNS, ENOUGH = 7, 1.0
 """A fit is made so many times, fewer once they took this many CPU seconds together; the median counts (as in peer_fits.R)."""
+READ = 0.05
+"""The CPU clock is read over calls that take at least so many seconds together."""
 LONGEST, LONGEST_A_RESPONSE = 15.0, 1e-3
 """CPU seconds after which a fit is stopped: so many, and so many a response."""
 FORMULAS = {
@@ -85,12 +87,23 @@ TOOLS = {tool.__name__: tool for tool in (glmm, mixedlm, gpboost, lme_python)}
 
 
 def timed(call: Callable[[], float]) -> tuple[float, float, int]:
-    """The log-likelihood, the median of the calls' CPU seconds, and how many there were."""
+    """The log-likelihood, the median of the calls' CPU seconds, and how many there were.
+
+    The CPU clock of a process with several threads may tick in steps of 4 ms, so that it is read over as many calls as take
+    ``READ`` seconds together.
+    """
     seconds: list[float] = []
-    while not seconds or (len(seconds) < RUNS and sum(seconds) < ENOUGH):
+    calls, spent = 1, 0.0
+    while not seconds or (len(seconds) < RUNS and spent < ENOUGH):
         clock = time.process_time()
-        loglik = float(call())
-        seconds.append(time.process_time() - clock)
+        for _ in range(calls):
+            loglik = float(call())
+        taken = time.process_time() - clock
+        if taken < READ and not seconds:
+            calls *= 2
+            continue
+        seconds.append(taken / calls)
+        spent += taken
     return loglik, statistics.median(seconds), len(seconds)
 
 

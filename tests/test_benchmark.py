@@ -183,6 +183,14 @@ def test_a_fit_is_timed_until_it_took_long_enough(monkeypatch):
     assert (loglik, runs) == (-3.0, 3) and seconds == pytest.approx(0.5)
 
 
+def test_a_clock_that_ticks_is_read_over_several_fits(monkeypatch):
+    """One fit, then two, then four take no tick or one; from then on four are timed together."""
+    ticks = iter([0.0, 0.0, 0.0, 0.004, 0.004, 0.08, 0.08, 0.2, 0.2, 1.3])
+    monkeypatch.setattr("benchmarks.python_peer_fits.time.process_time", lambda: next(ticks))
+    loglik, seconds, runs = python_peer_fits.timed(lambda: -3)
+    assert (loglik, runs) == (-3.0, 3) and seconds == pytest.approx(0.03)
+
+
 @pytest.mark.parametrize("name", list(peers.IN_PYTHON))
 def test_a_python_peer_fits_what_the_page_says(trial, name, tmp_path, monkeypatch):
     pytest.importorskip(peers.IN_PYTHON[name], reason="a peer of the benchmark (make benchmark)")
