@@ -9,7 +9,7 @@ work on the blocks of ``modes`` and write into their buffers; B is the number of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -412,17 +412,8 @@ class NodeCells:
 class OrderedNodeCells(NodeCells):
     """The same with any number of ordered categories, as in ``OrderedCategories``; ``set_steps`` first."""
 
-    def __init__(
-        self,
-        formats: ItemFormats,
-        trials: np.ndarray | None,
-        n_items: int,
-        n_classes: int,
-        n_control: int,
-        n_nodes: int,
-        lanes: tuple[int, ...] = (),
-    ):
-        super().__init__(trials, n_items, n_classes, n_control, n_nodes, lanes)
+    def __init__(self, formats: ItemFormats, trials: np.ndarray | None, *sizes: Any):
+        super().__init__(trials, *sizes)
         self._set_highest(formats.highest.astype(float))
         self.formats = formats
         self.j = np.arange(formats.most + 1.0)
