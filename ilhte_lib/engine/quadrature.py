@@ -34,7 +34,7 @@ from .cumulant import Cells, NodeCells, OrderedNodeCells, step_information
 from .objective import MAX_NEWTON_STEPS, MODE_TOLERANCE, Evaluation, ModeNotFound
 
 FEWEST_NODES = 5
-"""With fewer nodes the derivative of the sum is not that of the integral, and Laplace is the better choice."""
+"""With fewer nodes the sum is too far from the integral, and Laplace is the better choice."""
 MOST_CELLS = 40_000_000
 """Classes x nodes x items beyond which the arrays would not fit into the memory of an ordinary machine."""
 ARRAYS = 7
@@ -307,7 +307,7 @@ class QuadratureModes:
         return _outer(self.a[0], self.residual[0]) + _outer(self.a[1], self.residual[1]) - self.w
 
     def _mode_derivative(self, dpsi: np.ndarray) -> np.ndarray:
-        """(q, J) directional derivative of the mode w along dpsi."""
+        """(q, J) directional derivative of the mode w along dpsi, that of the integrals: the nodes are held where they are."""
         dbeta, dsigma, dfactor = self.unpack(dpsi)
         da = (dfactor[..., 0, :], dfactor.sum(axis=-2))
         persons, dsteps = self.persons, dpsi[..., self.n_beta : self.n_beta + self.n_steps]
