@@ -299,7 +299,7 @@ def test_stored_growth_stays_within_its_memory(project):
     if not (project / "data" / "computed" / "benchmark_growth.parquet").is_file():
         pytest.skip("the growth has not been measured (make benchmark)")
     growth, about = read_computed("benchmark_growth")
-    assert growth["n_persons"].max() >= 1_000_000 and growth["peak_mb"].max() < 6 * 1024
+    assert growth["n_persons"].max() >= 10_000_000 and growth["peak_mb"].max() < 6 * 1024
     of_a_million = growth[growth["n_persons"] == 1_000_000]
     assert {(row.missing > 0, row.covariate) for row in of_a_million.itertuples()} >= {
         (False, False),

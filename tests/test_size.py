@@ -156,22 +156,6 @@ def test_a_partitioned_folder_is_one_table(table, tmp_path):
         assert done.exit_code == 0, done.output
 
 
-def test_an_address_is_passed_on_untouched(table, tmp_path):
-    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
-    path = tmp_path / "t.parquet"
-    table.to_parquet(path, index=False)
-    memory = fsspec.filesystem("memory")
-    memory.pipe_file("/bucket/trial.parquet", path.read_bytes())
-    table.to_parquet(tmp_path / "parts", partition_cols=["treat"], index=False)
-    memory.put(str(tmp_path / "parts"), "/bucket/parts", recursive=True)
-    whole = large_trial(path)
-    for address in ("memory://bucket/trial.parquet", "memory://bucket/parts"):
-        found = large_trial(address)
-        same_bits(found.with_covariate, whole.with_covariate)
-    done = CliRunner().invoke(app, ["check", "memory://bucket/parts"])
-    assert done.exit_code == 0, done.output
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -195,6 +179,26 @@ def test_a_run_has_a_partitioned_folder_and_no_address(tmp_path):
     assert "s3://bucket/table is an address, but a run identifies tables by the checksums of their files" in " ".join(
         (done.stdout + done.stderr).split()
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "tables"),
+    [
+        (["part-0.parquet", "part-1.parquet"], ["trial"]),  # PyArrow
+        (["part.0.parquet", "part.10.parquet"], ["trial"]),  # Dask
+        (
+            ["part-00000-4f1c-c000.snappy.parquet", "_SUCCESS", ".part-00000-4f1c-c000.snappy.parquet.crc"],
+            ["trial"],
+        ),  # Spark
+        (["part-0.parquet", "school.parquet"], ["part-0", "school"]),
+        (["parts.parquet", "partial_1.parquet"], ["partial_1", "parts"]),
+    ],
+)
+def test_parts_of_one_table_are_one_table(names, tables, tmp_path):
+    (tmp_path / "trial").mkdir()
+    for name in names:
+        (tmp_path / "trial" / name).touch()
+    assert [found.tab for found in sources([str(tmp_path / "trial")])] == tables
 
 
 def test_an_empty_folder_is_no_table(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from .identifiers import plainest_sql
-from .place import Place, parquet_files
+from .place import Place, parquet_files, unread_address
 from .relations import DuckDB, Query, named
 
 if TYPE_CHECKING:
@@ -280,10 +280,7 @@ def _dataset(where: Place) -> Any:
             system, path = fsspec.core.url_to_fs(where.address)
         return pyarrow.dataset.dataset(path, filesystem=system, format="parquet", partitioning="hive")
     except (OSError, ValueError, ImportError, pyarrow.ArrowException) as failure:
-        raise InputError(
-            f"{quoted(where.address, 200)} cannot be read as Parquet ({str(failure).splitlines()[0]}): check the address and that the "
-            "files there end in .parquet."
-        ) from None
+        raise InputError(unread_address(where.address, failure)) from None
 
 
 def parquet_files_of(where: Place) -> list[Any]:

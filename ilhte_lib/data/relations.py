@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import EngineError, InputError
 from ..messages import quoted, wrong_count
-from .place import Place, parquet_files
+from .place import Place, parquet_files, unread_address
 
 WORD = 60
 """Items per integer when answered items are packed into bits."""
@@ -293,6 +293,7 @@ class Relations(Protocol):
 
 _CSV = """header = true, auto_detect = false, quote = '"', escape = '"', comment = ''"""
 """One fixed dialect instead of a guess: a file in another is refused."""
+_NO_HTTPFS = re.compile(r"""extension ["']?httpfs""")
 _HTTPFS = ("s3", "s3a", "s3n", "gs", "gcs", "r2", "http", "https", "hf")
 """Schemes that DuckDB's extension httpfs reads."""
 _KINDS = {"VARCHAR": "text", "BLOB": "bytes", "DOUBLE": "number", "FLOAT": "number"}
@@ -415,7 +416,18 @@ class DuckDB:
         return f"read_csv({_text(where.address)}, {_CSV}, delim = '{separator}', columns = {{{columns}}})"
 
     def names(self, where: Place) -> list[str]:
-        return [row[0] for row in self._run(f"DESCRIBE SELECT * FROM {self._parquet(where)}").fetchall()]
+        sql = f"DESCRIBE SELECT * FROM {self._parquet(where)}"
+        if not where.is_remote:
+            return [row[0] for row in self._run(sql).fetchall()]
+        try:
+            return [row[0] for row in self._connection.execute(sql).fetchall()]
+        except self._error as failure:
+            if _NO_HTTPFS.search(str(failure)):
+                raise EngineError(
+                    f"DuckDB reads {where.address.split('://')[0]}:// with its extension httpfs, which is not here: install "
+                    "an fsspec package in its place (s3fs for s3://, aiohttp for https://), or count with --engine-data dask."
+                ) from None
+            raise InputError(unread_address(where.address, failure)) from None
 
     def kinds(self, where: Place, n_columns: int) -> list[str]:
         return ["text"] * n_columns if where.is_text else self.kinds_of(f"SELECT * FROM {self._file(where, n_columns)}")
@@ -517,9 +529,7 @@ class Spark:
             file = read.csv(address, header=True, sep=separator) if where.is_text else read.parquet(address)
         except Exception as failure:
             # from pyspark or py4j
-            raise InputError(
-                f"Spark could not read {quoted(where.address, 200)} ({str(failure).splitlines()[0]}): check the address."
-            ) from None
+            raise InputError(unread_address(where.address, failure)) from None
         return file if n_columns is None else file.toDF(*(f"c{k}" for k in range(n_columns)))
 
     def names(self, where: Place) -> list[str]:
