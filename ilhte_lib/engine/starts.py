@@ -63,8 +63,8 @@ class Moments:
             self.steps = _steps(s, pooled[1])
             self.mean = (s.item_total + 0.25 * highest * (highest + 1)) / (self.answers + 0.5 * (highest + 1))
             both = (pooled[0] + 0.25 * highest * (highest + 1)) / (pooled[1] + 0.5 * (highest + 1))
-            self.logits, self.variance = _logits(self.mean, s.formats, self.steps)
-            self.pooled_variance = _logits(both, s.formats, self.steps)[1]
+            logits, variance = _logits(np.vstack([self.mean, both]), s.formats, self.steps)
+            self.logits, self.variance, self.pooled_variance = logits[:2], variance[:2], variance[2]
             share = self.mean / highest
             self.steepness = float((self.variance / (highest * share * (1.0 - share))).mean())
 
@@ -146,7 +146,10 @@ def _logits(mean: np.ndarray, formats: ItemFormats, steps: np.ndarray) -> tuple[
     eta = np.log(mean / (formats.highest - mean))
     for _ in range(30):
         expected, variance = formats.expected(eta, steps)
-        eta = eta + np.clip((mean - expected) / np.maximum(variance, 1e-6), -1.0, 1.0)
+        step = np.clip((mean - expected) / np.maximum(variance, 1e-6), -1.0, 1.0)
+        eta = eta + step
+        if np.abs(step).max() < 1e-8:  # the next would be lost in rounding
+            break
     return eta, np.maximum(formats.expected(eta, steps)[1], 1e-3)
 
 

@@ -44,7 +44,7 @@ class ItemFormats:
         """J."""
         return len(self.highest)
 
-    @property
+    @cached_property
     def most(self) -> int:
         """The largest K_i."""
         return int(self.highest.max())
