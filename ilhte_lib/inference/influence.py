@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.trial import Trial
 from ..engine.laplace import LaplaceDeviance
-from ..engine.native import fit_statistics
+from ..engine.native import fit_side_by_side, fit_statistics
 from ..engine.objective import SEARCH_TOLERANCE, ModeNotFound
+from ..engine.side_by_side import Job, lanes_for
 from ..engine.threads import one_blas_thread
 from ..errors import EngineError
 from ..model.compress import SufficientStatistics, at_least_counts, classes
@@ -81,24 +83,34 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
         change = np.abs(values - np.array(_estimates(fit)))
         refitted[np.argsort(np.nan_to_num(change), axis=0)[-REFITTED:].ravel()] = True
     again = np.flatnonzero(refitted).tolist()
-    for done, left_out in enumerate(again):
+    lanes = lanes_for([Job(everything.without(again[0]))], 1 if fit.method == "laplace" else fit.nodes) if again else 1
+    for done in range(0, len(again), lanes):
         step(STEP, done, len(again))
-        try:
-            without = fit_statistics(
-                everything.without(left_out),
-                fit.spec,
-                smaller=fit,
-                standard_errors=False,
-                method=fit.method,
-                nodes=fit.nodes,
-            )
-        except (EngineError, ArithmeticError, np.linalg.LinAlgError):
-            values[left_out] = np.nan
-            continue
-        values[left_out] = _estimates(without)
+        chunk = again[done : done + lanes]
+        for left_out, without in zip(chunk, _refitted([everything.without(k) for k in chunk], fit), strict=True):
+            values[left_out] = np.nan if without is None else _estimates(without)
     ate, sigma_zeta, rho = values.T
     of_ate, of_sigma_zeta, of_rho = (values - np.array(_estimates(fit))).T
     return ItemInfluence(trial.item_names, ate, sigma_zeta, rho, of_ate, of_sigma_zeta, of_rho, refitted)
+
+
+def _refitted(tables: list[SufficientStatistics], fit: Fit) -> list[Fit | None]:
+    """M_A of each table, those of one format side by side; None where it cannot be fitted."""
+    out: list[Fit | None] = [None] * len(tables)
+    how = {"method": fit.method, "nodes": fit.nodes, "standard_errors": False}
+    alike: dict[tuple, list[int]] = {}
+    for k, table in enumerate(tables):
+        formats = None if table.formats is None else (tuple(table.formats.highest), table.formats.form)
+        alike.setdefault((formats, table.trials is None), []).append(k)
+    for group in alike.values():
+        if len(group) > 1:
+            jobs = [Job(tables[k], {fit.spec.name: fit}) for k in group]
+            for k, found in zip(group, fit_side_by_side(jobs, fit.spec, **how), strict=True):
+                out[k] = found if isinstance(found, Fit) else None
+            continue
+        with suppress(EngineError, ArithmeticError, np.linalg.LinAlgError):
+            out[group[0]] = fit_statistics(tables[group[0]], fit.spec, smaller=fit, **how)
+    return out
 
 
 def _estimates(fit: Fit) -> tuple[float, float, float]:
