@@ -137,10 +137,15 @@ IN_QUESTION = "stage >= 2"
 
 def extremes_sql(k: int, codes: Sequence[float]) -> str:
     """Smallest and largest value of the k-th candidate outside the codes, and how many codes it holds."""
-    other = f"CASE WHEN covariate{k} NOT IN ({_numbers(codes)}) AND ABS(covariate{k}) < 1e308 THEN covariate{k} END"
-    coded = f"CASE WHEN covariate{k} IN ({_numbers(codes)}) THEN 1 ELSE 0 END"
+    value = f"covariate{k}"
+    coded = f"CASE WHEN {value} IN ({_numbers(codes)}) THEN 1 ELSE 0 END"
+    if all(code % 1 == 0 for code in codes):
+        # engines look a value up among the codes only if it is whole, as few values of a continuous covariate are
+        coded = f"CASE WHEN {value} % 1 = 0 THEN {coded} ELSE 0 END"
+    other = "CASE WHEN coded = 0 AND ABS(value) < 1e308 THEN value END"
+    looked_up = f"SELECT {value} AS value, {coded} AS coded FROM marked WHERE {IN_QUESTION}"
     return Query(
-        f"SELECT MIN({other}) AS low, MAX({other}) AS high, CAST(SUM({coded}) AS BIGINT) AS coded FROM marked WHERE {IN_QUESTION}",
+        f"SELECT MIN({other}) AS low, MAX({other}) AS high, CAST(SUM(coded) AS BIGINT) AS coded FROM ({looked_up}) AS found",
         "SELECT MIN(low) AS low, MAX(high) AS high, CAST(SUM(coded) AS BIGINT) AS coded FROM parts",
     )
 
