@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import EngineError, InputError
 from ..messages import quoted
 from .identifiers import plainest_sql
-from .place import Place, parquet_files, unread_address
-from .relations import DuckDB, Query, named
+from .place import Place, parquet_files
+from .relations import DuckDB, Query, named, unread_address
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,9 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
-from ..messages import quoted
-
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 """Beginning of an address; two letters at least, since a Windows drive has one."""
 PARTITION = re.compile(r"[^=]+=.*")
@@ -53,32 +50,12 @@ def is_address(name: str) -> bool:
 
 
 def place(where: str | Path | Place) -> Place:
-    """The place that a path or an address denotes.
-
-    Raises
-    ------
-    InputError : an address that ends after its scheme.
-    """
+    """The place that a path or an address denotes."""
     if isinstance(where, Place):
         return where
     name = str(where)
-    if is_address(name) and not name.split("://", 1)[1].strip("/"):
-        raise InputError(f"The address {quoted(name)} names no table: add the bucket or host and the path.")
     is_remote, is_folder = is_address(name), not is_address(name) and Path(name).is_dir()
     return Place(name, not (is_folder or is_remote or name.lower().endswith(".parquet")), is_remote, is_folder)
-
-
-def unread_address(address: str, failure: BaseException) -> str:
-    """An engine's or a file system's failure to read an address, as one sentence with a remedy."""
-    lines = [line for line in str(failure).split("\n\nLINE 1:")[0].splitlines() if line.strip()] or [""]
-    # DuckDB quotes the whole traceback of a file system in Python
-    reason = re.sub(r"^\w+: ?", "", lines[-1]) if lines[0].startswith("Traceback") else lines[0]
-    if isinstance(failure, FileNotFoundError) or not reason.strip():
-        reason = "nothing is there"
-    return (
-        f"{quoted(address, 200)} cannot be read ({reason.strip()}): check the address, that you may read it, and that the files there "
-        "end in .parquet."
-    )
 
 
 def is_table_folder(path: Path) -> bool:

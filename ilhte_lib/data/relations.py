@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import EngineError, InputError
 from ..messages import quoted, wrong_count
-from .place import Place, parquet_files, unread_address
+from .place import Place, parquet_files
 
 WORD = 60
 """Items per integer when answered items are packed into bits."""
@@ -318,6 +318,19 @@ def _fault(message: str) -> str:
             "and for a quotation mark that is never closed."
         )
     return f"DuckDB could not read the table ({message.splitlines()[0]}): check the file."
+
+
+def unread_address(address: str, failure: BaseException) -> str:
+    """An engine's or a file system's failure to read an address, as one sentence with a remedy."""
+    lines = [line for line in str(failure).split("\n\nLINE 1:")[0].splitlines() if line.strip()] or [""]
+    # DuckDB quotes the whole traceback of a file system in Python
+    reason = re.sub(r"^\w+: ?", "", lines[-1]) if lines[0].startswith("Traceback") else lines[0]
+    if isinstance(failure, FileNotFoundError) or not reason.strip():
+        reason = "nothing is there"
+    return (
+        f"{quoted(address, 200)} cannot be read ({reason.strip()}): check the address, that you may read it, and that the files there "
+        "end in .parquet."
+    )
 
 
 class DuckDB:

@@ -91,6 +91,8 @@ def source(name: str, tab: str | None = None) -> Source:
     if not name.strip():
         raise InputError("The name of the table is empty: give a file, irw:NAME or the name of a bundled table.")
     if is_address(name):
+        if not name.split("://", 1)[1].strip("/"):
+            raise InputError(f"The address {name} names no table: add the bucket or host and the path.")
         return Source(name, source_name(name.rstrip("/")), None, None, sha256="")
     path = Path(name)
     if path.exists():

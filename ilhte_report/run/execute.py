@@ -172,7 +172,9 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
         return f"It took longer than the limit of {task.limit:g} s: give it more time with --timeout."
     # a kernel without memory for an error message leaves none
     speechless = name == "CellExecutionError" and not message.strip()
-    if isinstance(failure, DeadKernelError) or speechless or "MemoryError" in name or _WANT_OF_MEMORY.search(message):
+    words = _last_line(scratch / LOG)
+    want_of_memory = "MemoryError" in name or _WANT_OF_MEMORY.search(f"{message} {words}")
+    if isinstance(failure, DeadKernelError) or speechless or want_of_memory:
         return "Its kernel died, most often because memory ran out: fit it alone (--jobs 1) or on a larger machine."
     if isinstance(failure, _Changed):
         return "The table's data changed while it was being read: run it again."
@@ -180,7 +182,6 @@ def _reason(failure: Exception, task: Task, seconds: float, scratch: Path) -> st
         return _no_scratch(OSError(errno.ENOSPC, ""))
     if shutil.disk_usage(scratch).free < LEAST_ROOM:
         return _no_scratch(OSError(errno.ENOSPC, ""))
-    words = _last_line(scratch / LOG)
     text = " ".join(f"{name}: {message}{f' ({words})' if words else ''}".split())
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 

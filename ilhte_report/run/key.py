@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import resolve_name
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import ilhte_lib
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from ..intake.source import Source
 
 PACKAGES = {"ilhte_lib": Path(ilhte_lib.__file__).parent, "ilhte_report": Path(__file__).parents[1]}
+
+_PARSING = Lock()
+"""Held while code is parsed: tables are executed in threads, and Python 3.11 counts the depth of all threads' syntax trees as one
+(python/cpython issue 106905), so that now and then a table failed with a SystemError."""
 
 PAGE_REPLICATES = 99
 """Default number of replicates of `ilhte run`: (B + 1) alpha is an integer, and a table takes only a few seconds longer."""
@@ -106,7 +111,9 @@ def _code(notebook: str) -> str:
 
 def _imports(code: str, package: str) -> Iterator[str]:
     """All modules that code may import, including each name imported from a package, which may be a module."""
-    for node in ast.walk(ast.parse(code)):
+    with _PARSING:
+        tree = ast.parse(code)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
