@@ -83,6 +83,9 @@ def bucket(table, tmp_path_factory) -> Iterator[str]:
             there.mkdir("trials")
             there.put(str(folder / "whole.parquet"), "trials/whole.parquet")
             there.put(str(folder / "parts"), "trials/parts", recursive=True)
+            # what an interrupted writer leaves is no part of the table
+            there.put(str(folder / "whole.parquet"), "trials/parts/_temporary/0/whole.parquet")
+            there.put(str(folder / "whole.parquet"), "trials/parts/.whole.parquet")
             yield str(folder / "whole.parquet")
     finally:
         server.terminate()
@@ -139,6 +142,6 @@ def test_no_way_to_read_s3(monkeypatch, tmp_path):
         relations._run(f"SET extension_directory = '{tmp_path}'")
         relations._run("SET autoinstall_known_extensions = false")
         with pytest.raises(
-            EngineError, match="with its extension httpfs, which is not here: install an fsspec package"
+            EngineError, match="with its extension httpfs, which is not here: count with --engine-data dask"
         ):
             large_trial("s3://bucket/t.parquet", relations=relations)

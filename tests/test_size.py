@@ -9,6 +9,8 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -181,6 +183,70 @@ def test_a_run_has_a_partitioned_folder_and_no_address(tmp_path):
     )
 
 
+def in_parts(folder: Path, table: pd.DataFrame, second: Callable[[pd.Series], pd.Series]) -> Path:
+    """A folder of two halves, the first with whole numbers as responses, the second with ``second`` of them."""
+    folder.mkdir()
+    half = table["id"].isin(table["id"].unique()[:600])
+    table[half].to_parquet(folder / "part-0.parquet", index=False)
+    table[~half].assign(resp=second(table[~half]["resp"])).to_parquet(folder / "part-1.parquet", index=False)
+    return folder
+
+
+@contextmanager
+def two_workers() -> Iterator[object]:
+    """Dask's relations on two workers."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
+    from ilhte_lib.data.parts import Dask
+
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
+        ) as two,
+        distributed.Client(two) as client,
+    ):
+        yield Dask(client)
+
+
+def test_parts_with_other_types_of_one_column(table, tmp_path):
+    """DuckDB and Arrow give all parts the types of the first: a half would be rounded to a response that nobody gave."""
+    table = table.drop(columns="cov_pretest")
+    fractions = in_parts(tmp_path / "fractions", table, lambda resp: resp.astype(float))
+    same_bits(
+        large_trial(fractions).statistics,
+        large_trial(in_parts(tmp_path / "whole", table, lambda resp: resp)).statistics,
+    )
+    same_bits(
+        prepare(read_table(fractions), "t").sufficient_statistics(False),
+        prepare(table, "t").sufficient_statistics(False),
+    )
+    halves = in_parts(tmp_path / "halves", table, lambda resp: resp * 0.5)
+    with two_workers() as there:
+        same_bits(large_trial(fractions).statistics, large_trial(fractions, relations=there).statistics)
+        for refused in (
+            lambda: large_trial(halves),
+            lambda: large_trial(halves, relations=there),
+            lambda: prepare(read_table(halves), "t"),
+        ):
+            with pytest.raises(InputError, match="0.5"):
+                refused()
+        words = in_parts(tmp_path / "words", table, lambda resp: resp.map({0: "no", 1: "yes"}))
+        for reader in (
+            lambda: large_trial(words),
+            lambda: large_trial(words, relations=there),
+            lambda: read_table(words),
+        ):
+            with pytest.raises(InputError, match="resp"):
+                reader()
+        (halves / "part-2.parquet").write_bytes(b"no Parquet")
+        for reader in (
+            lambda: large_trial(halves),
+            lambda: large_trial(halves, relations=there),
+            lambda: read_table(halves),
+        ):
+            with pytest.raises(InputError, match="Parquet|damaged"):
+                reader()
+
+
 @pytest.mark.parametrize(
     ("names", "tables"),
     [
@@ -199,6 +265,56 @@ def test_parts_of_one_table_are_one_table(names, tables, tmp_path):
     for name in names:
         (tmp_path / "trial" / name).touch()
     assert [found.tab for found in sources([str(tmp_path / "trial")])] == tables
+
+
+def test_what_belongs_to_a_folder(table, tmp_path):
+    """Linked folders and upper-case endings do; what is hidden does not. A link to the folder itself leads nowhere."""
+    table = table.drop(columns="cov_pretest")
+    half = table["id"].isin(table["id"].unique()[:600])
+    folder, elsewhere = tmp_path / "folder.parquet", tmp_path / "elsewhere"
+    for path in (folder / "_temporary", folder / ".old", elsewhere):
+        path.mkdir(parents=True)
+        table.to_parquet(path / "PART-1.PARQUET" if path == elsewhere else path / "part-9.parquet", index=False)
+    table[half].to_parquet(folder / "part-0.parquet", index=False)
+    table[~half].to_parquet(elsewhere / "PART-1.PARQUET", index=False)
+    (folder / "more").symlink_to(elsewhere)
+    (folder / "again").symlink_to(folder)
+    expected = prepare(table, "t").sufficient_statistics(False)
+    same_bits(prepare(read_table(folder), "t").sufficient_statistics(False), expected)
+    with two_workers() as there:
+        same_bits(large_trial(folder).statistics, large_trial(folder, relations=there).statistics)
+    assert large_trial(folder).statistics.n_responses == expected.n_responses
+
+
+def test_a_column_in_files_and_in_names_of_folders(table, tmp_path):
+    """DuckDB would take the folder's and Arrow cannot unite them: the arms stood reversed."""
+    folder = tmp_path / "contrary"
+    for arm, rows in table.groupby("treat"):
+        (folder / f"treat={1 - arm}").mkdir(parents=True)
+        rows.to_parquet(folder / f"treat={1 - arm}" / "part-0.parquet", index=False)
+    with two_workers() as there:
+        for reader in (
+            lambda: large_trial(folder),
+            lambda: large_trial(folder, relations=there),
+            lambda: read_table(folder),
+        ):
+            with pytest.raises(InputError, match="Column treat of 'contrary' is both in its files and in the names"):
+                reader()
+        # one file is asked for, whose own column counts
+        alone = folder / "treat=1" / "part-0.parquet"
+        assert read_table(alone)["treat"].unique().tolist() == [0]
+        for reader in (lambda: large_trial(alone), lambda: large_trial(alone, relations=there)):
+            with pytest.raises(InputError, match="nobody in the treat"):
+                reader()
+
+
+def test_a_member_that_is_no_table_stops_no_other(table, tmp_path):
+    for name in ("empty.parquet", "_temporary"):
+        (tmp_path / "tables" / name).mkdir(parents=True)
+    table.to_parquet(tmp_path / "tables" / "_temporary" / "part-0.parquet", index=False)
+    table.to_parquet(tmp_path / "tables" / "good.parquet", index=False)
+    empty, good = sources([str(tmp_path / "tables")])
+    assert "folder without Parquet files" in empty.trouble and good.trouble is None
 
 
 def test_an_empty_folder_is_no_table(tmp_path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..messages import quoted
 from .contents import Contents, Sought, not_read, odd_bytes, refuse_duplicates, refuse_nested
-from .place import parquet_files
+from .place import doubled, in_file_and_folder, parquet_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,10 +36,13 @@ def read_parquet(path: Path, sought: Sought) -> Contents:
         return source(columns=[name for name in schema.names if name not in nested]), nested
 
     if path.is_dir():
-        import pyarrow.dataset
-
         files = [str(file) for file in parquet_files(path)]
-        data = pyarrow.dataset.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
+        try:
+            data = dataset_of(files, str(path))
+        except pa.ArrowTypeError as failure:
+            raise InputError(
+                f"The parts of {where} do not fit together ({failure}): write all of them with the same types of columns."
+            ) from None
         table, nested = of(data.to_table, data.schema)
     else:
         # opened here because Arrow rejects file names that are not UTF-8
@@ -52,6 +56,35 @@ def read_parquet(path: Path, sought: Sought) -> Contents:
         if name in sought.names and pa.types.is_integer(column.type) and column.null_count:
             frame[name] = pd.Series(column.to_pylist(), index=frame.index, dtype=object)
     return Contents(frame, cautions=(*not_read(nested, where), *odd_bytes(odd, where)))
+
+
+def dataset_of(source: Any, base: str | None, filesystem: Any = None) -> Any:
+    """A dataset of a Parquet file or, with the folder ``base``, of files in it, whose folders' names (``wave=1``) are columns.
+
+    Its schema is one for all files; Arrow takes that of the first, and casts the others to it.
+
+    Whole numbers in one part and fractions in another become floating point, and a column that a part lacks is missing there.
+
+    Raises
+    ------
+    pyarrow.ArrowTypeError : a column has types that have none in common, such as text and numbers.
+    InputError : a column is in the files and in the names of their folders.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    if base is not None:
+        plain = pyarrow.dataset.dataset(source, format="parquet", filesystem=filesystem)
+        twice = doubled(plain.schema.names, [path.removeprefix(base) for path in plain.files])
+        if twice is not None:
+            raise InputError(in_file_and_folder(quoted(Path(base).name), twice))
+    how: dict[str, Any] = {"format": "parquet", "filesystem": filesystem}
+    if base is not None:
+        how |= {"partitioning": "hive", "partition_base_dir": base}
+    data = pyarrow.dataset.dataset(source, **how)
+    schemas = [data.schema, *(fragment.physical_schema for fragment in data.get_fragments())]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    return data if schema == data.schema else pyarrow.dataset.dataset(source, schema=schema, **how)
 
 
 def _as_text(table: pa.Table) -> tuple[pa.Table, list[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import EngineError, InputError
 from ..messages import quoted
+from .columnar import dataset_of
 from .identifiers import plainest_sql
 from .place import Place, parquet_files
 from .relations import DuckDB, Query, named, unread_address
@@ -266,21 +267,28 @@ def _dataset(where: Place) -> Any:
     try:
         if not where.is_remote:
             files = [str(file) for file in parquet_files_of(where)]
-            return pyarrow.dataset.dataset(
-                files,
-                format="parquet",
-                partitioning="hive",
-                partition_base_dir=where.local if where.is_folder else None,
-            )
+            return dataset_of(files, where.local if where.is_folder else None)
         try:
             system, path = fs.FileSystem.from_uri(where.address)
         except pyarrow.ArrowInvalid:
             import fsspec
 
-            system, path = fsspec.core.url_to_fs(where.address)
-        return pyarrow.dataset.dataset(path, filesystem=system, format="parquet", partitioning="hive")
+            of_fsspec, path = fsspec.core.url_to_fs(where.address)
+            system = fs.PyFileSystem(fs.FSSpecHandler(of_fsspec))
+        if system.get_file_info(path).type != fs.FileType.Directory:
+            return dataset_of(path, None, system)
+        inside = system.get_file_info(fs.FileSelector(path, recursive=True))
+        files = sorted(f.path for f in inside if f.is_file and _is_part(f.path.removeprefix(path)))
+        if not files:
+            raise FileNotFoundError
+        return dataset_of(files, path, system)
     except (OSError, ValueError, ImportError, pyarrow.ArrowException) as failure:
         raise InputError(unread_address(where.address, failure)) from None
+
+
+def _is_part(path: str) -> bool:
+    """Whether a file below an address is part of the table, as in ``parquet_files``."""
+    return path.lower().endswith(".parquet") and not any(part[:1] in ("_", ".") for part in path.split("/"))
 
 
 def parquet_files_of(where: Place) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +75,25 @@ def is_table_folder(path: Path) -> bool:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The Parquet files in a folder and its subfolders, sorted; names starting with _ or . are not part of the table."""
-    return sorted(
-        p for p in folder.rglob("*.parquet")
-        if p.is_file() and not any(part[0] in "._" for part in p.relative_to(folder).parts)
-    )  # fmt: skip
+    """The Parquet files in a folder and its subfolders, linked ones too, sorted; names starting with _ or . are not part of the table."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        # a link to a folder above would lead round and round
+        folders[:] = [] if real in seen else [name for name in folders if name[0] not in "._"]
+        if real not in seen:
+            found += [Path(where, name) for name in files if name[0] not in "._" and name.lower().endswith(".parquet")]
+        seen.add(real)
+    return sorted(path for path in found if path.is_file())
+
+
+def doubled(columns: Iterable[str], paths: Iterable[str]) -> str | None:
+    """A column of the files that their folders name too (``treat=1``), so that each row has two values of it; None if there is none."""
+    named = {part.split("=", 1)[0].lower() for path in paths for part in re.split(r"[/\\]", path)[:-1] if "=" in part}
+    return next((column for column in columns if column.lower() in named), None)
+
+
+def in_file_and_folder(where: str, column: str) -> str:
+    """The refusal of such a column."""
+    return f"Column {column} of {where} is both in its files and in the names of their folders ({column}=...): remove it from one of them."

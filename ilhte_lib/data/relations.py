@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import EngineError, InputError
 from ..messages import quoted, wrong_count
-from .place import Place, parquet_files
+from .place import Place, doubled, in_file_and_folder, parquet_files
 
 WORD = 60
 """Items per integer when answered items are packed into bits."""
@@ -362,6 +362,7 @@ class DuckDB:
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error
+        self._checked = False
         # standard output is for results; a kernel that cannot draw a progress bar may also reject turning it off
         with suppress(self._error):
             self._connection.execute("SET enable_progress_bar = false")
@@ -384,24 +385,59 @@ class DuckDB:
         address = where.address
         if where.is_remote:
             self._reach(address)
+            if set("*?[") & set(address):
+                return f"read_parquet({_text(address)}, hive_partitioning = true)"
             # an address may be a folder, if its file system can list files, which http:// cannot
-            inside = "'" + f"{address.rstrip('/')}/**/*.parquet".replace("'", "''") + "'"
-            if not set("*?[") & set(address) and self._found(inside):
-                return f"read_parquet({inside}, hive_partitioning = true)"
-            return f"read_parquet({_text(address)}, hive_partitioning = true)"
+            inside = self._inside(address.rstrip("/"))
+            return (
+                self._parquet_of(where, inside)
+                if inside
+                else f"read_parquet({_text(address)}, hive_partitioning = false)"
+            )
         if not where.is_folder:
-            return f"read_parquet({_text(address)})"
+            return f"read_parquet({_text(address)}, hive_partitioning = false)"
         files = parquet_files(Path(address))
         if not files:
             raise InputError(f"The folder {quoted(address)} holds no Parquet files: name a folder that does.")
-        listed = ", ".join(_text(str(file)) for file in files)
-        return f"read_parquet([{listed}], hive_partitioning = true)"
+        return self._parquet_of(where, [str(file) for file in files])
 
-    def _found(self, pattern: str) -> bool:
+    def _parquet_of(self, where: Place, files: Sequence[str]) -> str:
+        """The SQL table function that reads several files, whose columns have types for all of them rather than those of the first.
+
+        Raises
+        ------
+        InputError : the name of a file is a pattern to DuckDB, or a column is in the files and in the names of their folders.
+        """
+        for file in files:
+            if set("*?[") & set(file):
+                raise InputError(
+                    f"DuckDB reads *, ? and [ in the path {quoted(file)} as a pattern: rename the file or folder."
+                )
+        listed = ", ".join(map(_text, files))
+        if not self._checked:
+            plain = f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
+            with suppress(self._error):  # a file that is no Parquet is told of when it is read
+                columns = [row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {plain}").fetchall()]
+                twice = doubled(columns, [file.removeprefix(where.address) for file in files])
+                if twice is not None:
+                    raise InputError(in_file_and_folder(quoted(where.name), twice))
+            self._checked = True
+        return f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
+
+    def _inside(self, folder: str) -> list[str]:
+        """The Parquet files below an address; names starting with _ or . are not part of the table, as in ``parquet_files``."""
+        pattern = "'" + f"{folder}/**/*.parquet".replace("'", "''") + "'"
         try:
-            return bool(self._connection.execute(f"SELECT file FROM glob({pattern}) LIMIT 1").fetchall())
+            found = [row[0] for row in self._connection.execute(f"SELECT file FROM glob({pattern})").fetchall()]
         except self._error:
-            return False
+            return []
+        # what stands before the folder may be spelled in another way by its file system
+        depth = len(folder.split("://", 1)[1].split("/"))
+        return sorted(
+            file
+            for file in found
+            if not any(part[:1] in ("_", ".") for part in file.split("://", 1)[-1].split("/")[depth:])
+        )
 
     def _reach(self, address: str) -> None:
         """Make an address readable: by httpfs if it is installed, otherwise by fsspec's file system for its scheme."""
@@ -410,6 +446,8 @@ class DuckDB:
             with suppress(self._error):
                 self._connection.execute("LOAD httpfs")
                 return
+        if scheme in ("http", "https"):
+            return  # DuckDB asks of a file when it was modified, which fsspec's does not know
         try:
             import fsspec
 
@@ -420,6 +458,8 @@ class DuckDB:
                     f"DuckDB needs an fsspec package to read {scheme}:// (s3fs for s3://, pyarrow for hdfs://): install it, or count "
                     "with --engine-data spark."
                 ) from None
+        except OSError as failure:
+            raise InputError(unread_address(address, failure)) from None
         except self._error:
             pass  # already registered
 
@@ -442,8 +482,8 @@ class DuckDB:
         except self._error as failure:
             if _NO_HTTPFS.search(str(failure)):
                 raise EngineError(
-                    f"DuckDB reads {where.address.split('://')[0]}:// with its extension httpfs, which is not here: install "
-                    "an fsspec package in its place (s3fs for s3://, aiohttp for https://), or count with --engine-data dask."
+                    f"DuckDB reads {where.address.split('://')[0]}:// with its extension httpfs, which is not here: count with "
+                    "--engine-data dask, or for s3:// install s3fs."
                 ) from None
             raise InputError(unread_address(where.address, failure)) from None
 

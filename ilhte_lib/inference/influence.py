@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def leave_one_item_out(trial: Trial, fit: Fit) -> ItemInfluence:
 def _refitted(tables: list[SufficientStatistics], fit: Fit) -> list[Fit | None]:
     """M_A of each table, those of one format side by side; None where it cannot be fitted."""
     out: list[Fit | None] = [None] * len(tables)
-    how = {"method": fit.method, "nodes": fit.nodes, "standard_errors": False}
+    how: dict[str, Any] = {"method": fit.method, "nodes": fit.nodes, "standard_errors": False}
     alike: dict[tuple, list[int]] = {}
     for k, table in enumerate(tables):
         formats = None if table.formats is None else (tuple(table.formats.highest), table.formats.form)

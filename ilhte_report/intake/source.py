@@ -126,7 +126,7 @@ def sources(names: Sequence[str]) -> list[Source]:
         elif name.lower().endswith(TRIALS):
             found += [replace(_file_source(trial.file), **trial.named()) for trial in read_trials(Path(name))]
         elif Path(name).is_dir() and not is_table_folder(Path(name)):
-            found += [_file_source(str(path)) for path in _tables_in(Path(name))]
+            found += [_member(str(path)) for path in _tables_in(Path(name))]
         else:
             found.append(_file_source(name))
     return found
@@ -197,6 +197,14 @@ def _file_source(name: str) -> Source:
         )
 
 
+def _member(name: str) -> Source:
+    """One of a folder of tables: if it is none, the others are fitted all the same."""
+    try:
+        return _file_source(name)
+    except InputError as error:
+        return _without_data(name, source_name(name), str(error))
+
+
 def _without_data(name: str, tab: str, trouble: str) -> Source:
     return Source(name, tab, None, None, sha256="", trouble=trouble)
 
@@ -205,7 +213,8 @@ def _tables_in(folder: Path) -> list[Path]:
     try:
         files = sorted(
             p for p in folder.iterdir()
-            if not p.name.startswith(".") and (is_table_folder(p) if p.is_dir() else p.is_file() and format_of(p.name))
+            if not p.name.startswith(".")
+            and (p.name[0] != "_" and is_table_folder(p) if p.is_dir() else p.is_file() and format_of(p.name))
         )  # fmt: skip
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be read ({error.strerror}): check its permissions.") from None
