@@ -13,7 +13,7 @@ from contextlib import suppress
 import pandas as pd
 import pytest
 from test_large import draw
-from test_size import same_bits
+from test_size import same_bits, two_workers
 from typer.testing import CliRunner
 
 from ilhte_lib import EngineError, InputError
@@ -97,16 +97,8 @@ def test_a_bucket_has_the_statistics_of_its_file(address, bucket):
     """Read by DuckDB through s3fs, and by two workers of Dask through PyArrow's own S3."""
     here, there = large_trial(bucket), large_trial(address)
     same_bits(here.with_covariate, there.with_covariate)
-    distributed = pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
-    from ilhte_lib.data.parts import Dask
-
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL"
-        ) as two,
-        distributed.Client(two) as client,
-    ):
-        same_bits(here.with_covariate, large_trial(address, relations=Dask(client)).with_covariate)
+    with two_workers() as relations:
+        same_bits(here.with_covariate, large_trial(address, relations=relations).with_covariate)
 
 
 def test_the_command_reads_a_bucket(bucket):

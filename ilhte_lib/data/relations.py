@@ -362,7 +362,7 @@ class DuckDB:
         if threads:
             config["threads"] = str(threads)
         self._connection, self._error = duckdb.connect(config=config), duckdb.Error
-        self._checked = False
+        self._checked = False  # whether the columns of the files are known to differ from those of their folders
         # standard output is for results; a kernel that cannot draw a progress bar may also reject turning it off
         with suppress(self._error):
             self._connection.execute("SET enable_progress_bar = false")
