@@ -386,9 +386,17 @@ def test_spark_counts_the_same_and_an_executor_may_die(table, tmp_path, monkeypa
 
     killer = threading.Thread(target=kill_one)
     killer.start()
+    contrary = tmp_path / "contrary"
+    for arm, rows in table.groupby("treat"):
+        (contrary / f"treat={1 - arm}").mkdir(parents=True)
+        rows.to_parquet(contrary / f"treat={1 - arm}" / "part-0.parquet", index=False)
+    table.to_parquet(tmp_path / "parts", partition_cols=["treat"], index=False)
     with Spark(session) as relations:
         there = large_trial(path, relations=relations)
         killer.join()
+        with pytest.raises(InputError, match="Column treat of 'contrary' is both in its files and in the names"):
+            large_trial(contrary, relations=relations)
+        same_bits(large_trial(tmp_path / "parts", relations=relations).statistics, there.statistics)
     here = large_trial(path)
     assert killed
     same_bits(here.statistics, there.statistics)

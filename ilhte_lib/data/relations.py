@@ -591,7 +591,16 @@ class Spark:
         return file if n_columns is None else file.toDF(*(f"c{k}" for k in range(n_columns)))
 
     def names(self, where: Place) -> list[str]:
-        return list(self._file(where, None).columns)
+        file = self._file(where, None)
+        # Spark takes the folders' values of a column that is in the files too
+        inside = [path.split(f"/{where.name}/", 1)[1] for path in file.inputFiles() if f"/{where.name}/" in path]
+        if any("=" in path for path in inside):
+            address = where.address if where.is_remote else f"file:{where.local}"
+            plain = self._session.read.option("recursiveFileLookup", "true").parquet(address)
+            twice = doubled(plain.columns, inside)
+            if twice is not None:
+                raise InputError(in_file_and_folder(quoted(where.name), twice))
+        return list(file.columns)
 
     def kinds(self, where: Place, n_columns: int) -> list[str]:
         kinds = {"string": "text", "binary": "bytes", "double": "number", "float": "number"}
