@@ -629,7 +629,19 @@ class Spark:
 
     def fetch(self, sql: str) -> dict[str, np.ndarray]:
         result = self._session.sql(sql)
-        rows = result.collect()
+        try:
+            rows = result.collect()
+        except Exception as failure:
+            # from pyspark or py4j; Spark takes the types of the first part and does not cast the others to them
+            other = re.search(
+                r"reading file (\S+?)\. Data type mismatches when reading Parquet column \[(\w+)\]", str(failure)
+            )
+            if other is None:
+                raise
+            raise InputError(
+                f"Column {other[2]} has another type in {quoted(other[1], 200)} than in other parts, which Spark does not read: write all "
+                "parts with the same types, or count with --engine-data dask."
+            ) from None
         return {name: _plain(np.array([row[k] for row in rows], dtype=object)) for k, name in enumerate(result.columns)}
 
 
