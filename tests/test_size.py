@@ -207,6 +207,13 @@ def two_workers() -> Iterator[object]:
         yield Dask(client)
 
 
+def all_refuse(folder: Path, there: object, said: str, in_memory: Callable[[Path], object] = read_table) -> None:
+    """DuckDB, Dask's workers ``there`` and the reader into memory refuse the folder in a sentence."""
+    for reader in (large_trial, lambda folder: large_trial(folder, relations=there), in_memory):
+        with pytest.raises(InputError, match=said):
+            reader(folder)
+
+
 def test_parts_with_other_types_of_one_column(table, tmp_path):
     """DuckDB and Arrow give all parts the types of the first: a half would be rounded to a response that nobody gave."""
     table = table.drop(columns="cov_pretest")
@@ -222,29 +229,10 @@ def test_parts_with_other_types_of_one_column(table, tmp_path):
     halves = in_parts(tmp_path / "halves", table, lambda resp: resp * 0.5)
     with two_workers() as there:
         same_bits(large_trial(fractions).statistics, large_trial(fractions, relations=there).statistics)
-        for refused in (
-            lambda: large_trial(halves),
-            lambda: large_trial(halves, relations=there),
-            lambda: prepare(read_table(halves), "t"),
-        ):
-            with pytest.raises(InputError, match="0.5"):
-                refused()
-        words = in_parts(tmp_path / "words", table, lambda resp: resp.map({0: "no", 1: "yes"}))
-        for reader in (
-            lambda: large_trial(words),
-            lambda: large_trial(words, relations=there),
-            lambda: read_table(words),
-        ):
-            with pytest.raises(InputError, match="resp"):
-                reader()
+        all_refuse(halves, there, "0.5", lambda folder: prepare(read_table(folder), "t"))
+        all_refuse(in_parts(tmp_path / "words", table, lambda resp: resp.map({0: "no", 1: "yes"})), there, "resp")
         (halves / "part-2.parquet").write_bytes(b"no Parquet")
-        for reader in (
-            lambda: large_trial(halves),
-            lambda: large_trial(halves, relations=there),
-            lambda: read_table(halves),
-        ):
-            with pytest.raises(InputError, match="Parquet|damaged"):
-                reader()
+        all_refuse(halves, there, "Parquet|damaged")
 
 
 @pytest.mark.parametrize(
@@ -293,13 +281,7 @@ def test_a_column_in_files_and_in_names_of_folders(table, tmp_path):
         (folder / f"treat={1 - arm}").mkdir(parents=True)
         rows.to_parquet(folder / f"treat={1 - arm}" / "part-0.parquet", index=False)
     with two_workers() as there:
-        for reader in (
-            lambda: large_trial(folder),
-            lambda: large_trial(folder, relations=there),
-            lambda: read_table(folder),
-        ):
-            with pytest.raises(InputError, match="Column treat of 'contrary' is both in its files and in the names"):
-                reader()
+        all_refuse(folder, there, "Column treat of 'contrary' is both in its files and in the names")
         # one file is asked for, whose own column counts
         alone = folder / "treat=1" / "part-0.parquet"
         assert read_table(alone)["treat"].unique().tolist() == [0]
