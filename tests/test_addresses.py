@@ -32,7 +32,6 @@ def table() -> pd.DataFrame:
 
 
 def test_an_address_is_passed_on_untouched(table, tmp_path):
-    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
     path = tmp_path / "t.parquet"
     table.to_parquet(path, index=False)
     memory = fsspec.filesystem("memory")

@@ -379,6 +379,12 @@ def test_spark_counts_the_same_and_an_executor_may_die(table, tmp_path, monkeypa
         with pytest.raises(InputError, match="Column treat of 'contrary' is both in its files and in the names"):
             large_trial(contrary, relations=relations)
         same_bits(large_trial(tmp_path / "parts", relations=relations).statistics, there.statistics)
+        linked = tmp_path / "linked"
+        in_parts(linked, table, lambda resp: resp)
+        (tmp_path / "elsewhere").mkdir()
+        (linked / "part-1.parquet").rename(tmp_path / "elsewhere" / "part-1.parquet")
+        (linked / "more").symlink_to(tmp_path / "elsewhere")
+        same_bits(large_trial(linked, relations=relations).statistics, there.statistics)
         halves = in_parts(tmp_path / "halves", table, lambda resp: resp * 0.5)
         with pytest.raises(InputError, match="Column resp has another type in .*halves/part-1.parquet"):
             large_trial(halves, relations=relations)

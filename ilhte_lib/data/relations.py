@@ -582,9 +582,18 @@ class Spark:
     def _file(self, where: Place, n_columns: int | None, separator: str = ",") -> Any:
         # a path without a scheme would refer to the cluster's file system
         address = where.address if where.is_remote else f"file:{where.local}"
+        if where.is_folder and not parquet_files(Path(where.local)):
+            raise InputError(f"The folder {quoted(where.address)} holds no Parquet files: name a folder that does.")
         read = self._session.read
         try:
-            file = read.csv(address, header=True, sep=separator) if where.is_text else read.parquet(address)
+            if where.is_text:
+                file = read.csv(address, header=True, sep=separator)
+            elif where.is_folder:
+                # by itself Spark leaves out subfolders that are no partitions, linked ones too, without a word
+                files = parquet_files(Path(where.local))
+                file = read.option("basePath", address).parquet(*(f"file:{path}" for path in files))
+            else:
+                file = read.parquet(address)
         except Exception as failure:
             # from pyspark or py4j
             raise InputError(unread_address(where.address, failure)) from None
